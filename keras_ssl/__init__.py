@@ -1,0 +1,28 @@
+"""Self-supervised learning for Keras 3.
+
+Everything that a saved model may name is imported here, so that `keras.saving.load_model` finds
+it after a plain `import keras_ssl`; what is heavy (TensorFlow Datasets, scikit-learn, matplotlib)
+is imported where it is used.
+"""
+
+import keras
+
+from keras_ssl import augment, data, distribute, layers, losses, networks, optimizers, visualize
+from keras_ssl.version import __version__
+
+__all__ = [
+    "__version__",
+    "augment",
+    "data",
+    "distribute",
+    "layers",
+    "losses",
+    "networks",
+    "optimizers",
+    "visualize",
+]
+
+if keras.backend.backend() == "tensorflow":
+    from keras_ssl import callbacks, evaluate, trainers
+
+    __all__ += ["callbacks", "evaluate", "trainers"]

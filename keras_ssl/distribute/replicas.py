@@ -1,0 +1,121 @@
+"""What a replica needs to know of the others: how many, which one, and what they hold."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def _replica_context() -> Any:
+    """The `tf.distribute` replica context, or `None` where there are no other replicas."""
+    if not _TENSORFLOW:
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
+
+
+def replica_count() -> int:
+    """How many replicas run the current step together.
+
+    Returns:
+        The replicas in sync inside `strategy.run`; 1 anywhere else: outside a strategy, in a
+        `tf.data` pipeline, on backends other than TensorFlow.
+
+    Example:
+
+    >>> from keras_ssl import distribute
+    >>> distribute.replica_count()
+    1
+    """
+    context = _replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def replica_index() -> Any:
+    """The number of this replica, from 0.
+
+    Returns:
+        A scalar int32 tensor inside `strategy.run` with several replicas, else the integer 0.
+
+    Example:
+
+    >>> from keras_ssl import distribute
+    >>> distribute.replica_index()
+    0
+    """
+    context = _replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def all_gather(x: Any) -> Any:
+    """Concatenate the tensors of all replicas along the first axis, in replica order.
+
+    Gradients flow back to every replica: what each replica's loss says of the gathered tensor is
+    summed and returned to the replica that the rows came from.
+
+    Args:
+        x: tensor of rank 1 or more. All replicas must pass the same shape.
+
+    Returns:
+        Tensor whose first axis is `replica_count()` times as long; `x` itself on one replica.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_ssl import distribute
+    >>> distribute.all_gather(ops.ones((4, 2))).shape
+    TensorShape([4, 2])
+    """
+    context = _replica_context()
+    return x if context is None else context.all_gather(x, axis=0)
+
+
+def local_rows(global_batch: Any, batch_size: Any) -> Any:
+    """The rows of a global batch that belong to this replica.
+
+    Args:
+        global_batch: tensor whose first axis is `replica_count() * batch_size` long.
+        batch_size: rows a replica.
+
+    Returns:
+        The `batch_size` rows of this replica; `global_batch` itself on one replica.
+    """
+    context = _replica_context()
+    if context is None:
+        return global_batch
+    start = context.replica_id_in_sync_group * batch_size
+    return ops.slice(
+        global_batch,
+        [start] + [0] * (len(global_batch.shape) - 1),
+        [batch_size, *global_batch.shape[1:]],
+    )
+
+
+def draw_per_example(draw: Callable[[Any], Any], batch_size: Any) -> Any:
+    """Draw random numbers for this replica's examples as one replica would draw them.
+
+    Replicas hold equal copies of a `keras.random.SeedGenerator`, so all draw the same numbers.
+    Here each draws for the whole global batch and keeps its own rows: examples get independent
+    numbers, and a run on many replicas equals the run on one.
+
+    Args:
+        draw: function of a batch size that returns a tensor with that many rows.
+        batch_size: examples on this replica.
+
+    Returns:
+        Tensor of `batch_size` rows.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl import distribute
+    >>> seed = keras.random.SeedGenerator(0)
+    >>> distribute.draw_per_example(lambda n: keras.random.uniform((n, 2), seed=seed), 3).shape
+    TensorShape([3, 2])
+    """
+    return local_rows(draw(batch_size * replica_count()), batch_size)

@@ -1,0 +1,56 @@
+"""Shared set-up: two logical CPU devices, quiet TensorFlow, and where real data may lie."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if "KERAS_SSL_DATA_DIR" not in os.environ and SHARED_DATA.is_dir():
+    os.environ["KERAS_SSL_DATA_DIR"] = str(SHARED_DATA)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+if IS_TENSORFLOW:
+    import tensorflow as tf
+
+    # must happen before anything runs on a device
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """Every test starts from the same random state."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def two_replicas():
+    """A mirrored strategy over two logical CPU devices."""
+    if not IS_TENSORFLOW:
+        pytest.skip("tf.distribute needs the TensorFlow backend")
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def tfds_dir():
+    """The folder with prepared TFDS sets, where this machine has one."""
+    root = os.environ.get("KERAS_SSL_DATA_DIR")
+    folder = Path(root) / "tfds" if root else None
+    if folder is None or not folder.is_dir():
+        pytest.skip("no prepared data sets: KERAS_SSL_DATA_DIR names no folder with tfds/ in it")
+    return folder
