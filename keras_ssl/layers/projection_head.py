@@ -1,0 +1,200 @@
+"""The small network between an encoder and a loss: projector, predictor, head."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class ProjectionHead(keras.layers.Layer):
+    """A multi-layer perceptron on features: the projector or predictor of every method.
+
+    Each width is one dense layer. All but the last are followed by `normalization`, `activation`
+    and dropout; the last is followed by `last_normalization` only, and the output may be scaled
+    to unit length:
+
+        h = dropout(activation(normalization(W_1 x + b_1)))
+        z = last_normalization(W_2 h + b_2)
+
+    The heads of published methods, as arguments (`BN` is `SyncBatchNormalization`):
+
+    - SimCLR: `ProjectionHead((2048, 128), last_normalization=True, use_bias=False)`
+    - MoCo v2: `ProjectionHead((2048, 128), normalization=False)`
+    - BYOL, projector and predictor: `ProjectionHead((4096, 256))`
+    - SimSiam, projector: `ProjectionHead((2048, 2048, 2048),
+      last_normalization=BN(center=False, scale=False))`
+    - SimSiam, predictor: `ProjectionHead((512, 2048))`
+    - Barlow Twins, VICReg: `ProjectionHead((8192, 8192, 8192), use_bias=False)`
+    - DINO, up to its prototypes: `ProjectionHead((2048, 2048, 256), normalization=False,
+      activation="gelu", l2_normalize=True)`
+
+    Args:
+        widths: sequence of positive integers: units of each dense layer, the output's last.
+        normalization: what follows each hidden dense layer. `True` is
+            `SyncBatchNormalization()`, `False` nothing; a Keras layer is a pattern, of which
+            each dense layer gets a copy.
+        last_normalization: the same for the last dense layer.
+        activation: activation of the hidden layers: a Keras name or a callable.
+        use_bias: whether dense layers have a bias. `None`: those that no normalisation follows.
+        dropout: float in [0, 1). Share of hidden units dropped at training.
+        l2_normalize: whether to scale each output vector to length 1.
+        kernel_initializer: initializer of the dense kernels.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: float tensor of features.
+        training: whether batch normalisation and dropout run in training mode.
+
+    Input shape:
+        `(batch, ..., features)`; the head acts on the last axis.
+
+    Output shape:
+        `(batch, ..., widths[-1])`.
+
+    Raises:
+        ValueError: if `widths` is empty or holds anything but positive integers, or
+            if `dropout` is outside [0, 1).
+        TypeError: if a normalisation is neither a bool nor a Keras layer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers import ProjectionHead
+    >>> head = ProjectionHead((32, 8), l2_normalize=True)
+    >>> head(np.ones((4, 16))).shape
+    TensorShape([4, 8])
+
+    Reference:
+
+    - [Chen et al., 2020](https://arxiv.org/abs/2002.05709) (SimCLR), section 4.2
+    - [Chen et al., 2020](https://arxiv.org/abs/2006.10029) (SimCLR v2), deeper heads
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (2048, 128),
+        normalization: bool | keras.layers.Layer = True,
+        last_normalization: bool | keras.layers.Layer = False,
+        activation: Any = "relu",
+        use_bias: bool | None = None,
+        dropout: float = 0.0,
+        l2_normalize: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.widths = _checked_widths(widths)
+        self.normalization = _checked_pattern(normalization, "normalization")
+        self.last_normalization = _checked_pattern(last_normalization, "last_normalization")
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.dropout = _checked_dropout(dropout)
+        self.l2_normalize = bool(l2_normalize)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+        self._steps = []
+        for number, width in enumerate(self.widths, start=1):
+            last = number == len(self.widths)
+            self._steps += self._dense_steps(number, width, last)
+
+    def _dense_steps(self, number: int, width: int, last: bool) -> list[keras.layers.Layer]:
+        """The layers that one width stands for."""
+        pattern = self.last_normalization if last else self.normalization
+        dtype = self.dtype_policy
+        steps = [
+            keras.layers.Dense(
+                width,
+                use_bias=pattern is None if self.use_bias is None else self.use_bias,
+                kernel_initializer=_copy(self.kernel_initializer),
+                dtype=dtype,
+                name=f"dense_{number}",
+            )
+        ]
+        if pattern is not None:
+            config = {**pattern.get_config(), "name": f"normalization_{number}", "dtype": dtype}
+            steps.append(type(pattern).from_config(config))
+        if not last:
+            steps.append(keras.layers.Activation(self.activation, dtype=dtype))
+            if self.dropout > 0:
+                steps.append(keras.layers.Dropout(self.dropout, dtype=dtype))
+        return steps
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for step in self._steps:
+            step.build(input_shape)
+            input_shape = step.compute_output_shape(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        x = inputs
+        for step in self._steps:
+            takes_training = step._call_has_training_arg
+            x = step(x, training=training) if takes_training else step(x)
+        if self.l2_normalize:
+            # squares of float16 features overflow
+            wide = keras.backend.result_type(x.dtype, "float32")
+            x = ops.cast(ops.normalize(ops.cast(x, wide), axis=-1), self.compute_dtype)
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.widths[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "widths": list(self.widths),
+            "normalization": _serialized(self.normalization),
+            "last_normalization": _serialized(self.last_normalization),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "l2_normalize": self.l2_normalize,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(widths, list | tuple) or not widths:
+        raise ValueError(
+            "Argument `widths` must be a non-empty sequence of positive integers. "
+            f"Received: widths={widths}"
+        )
+    if any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
+        raise ValueError(f"Argument `widths` must hold positive integers. Received: {widths=}")
+    return tuple(widths)
+
+
+def _checked_dropout(dropout: float) -> float:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"Argument `dropout` must be in [0, 1). Received: {dropout=}")
+    return float(dropout)
+
+
+def _checked_pattern(value: Any, argument: str) -> keras.layers.Layer | None:
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if value is None or value is False:
+        return None
+    if value is True:
+        return SyncBatchNormalization()
+    if not isinstance(value, keras.layers.Layer):
+        raise TypeError(
+            f"Argument `{argument}` must be True, False or a Keras layer to copy. "
+            f"Received: {argument}={value} of type {type(value)}"
+        )
+    return value
+
+
+def _serialized(pattern: keras.layers.Layer | None) -> Any:
+    return False if pattern is None else keras.saving.serialize_keras_object(pattern)
+
+
+def _copy(initializer: Any) -> Any:
+    """An initializer of the same settings, so that no two kernels start equal."""
+    if isinstance(initializer, keras.initializers.Initializer):
+        return type(initializer).from_config(initializer.get_config())
+    return initializer

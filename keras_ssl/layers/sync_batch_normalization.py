@@ -1,0 +1,137 @@
+"""Batch normalisation over the global batch, with TensorFlow's fused kernel where it fits."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import distribute
+
+
+def fused_batch_statistics_and_output(
+    x: Any, gamma: Any, beta: Any, epsilon: float
+) -> tuple[Any, Any, Any]:
+    """Normalise a batch of feature maps by its own statistics in one TensorFlow kernel.
+
+    Args:
+        x: float tensor of shape (batch, height, width, channels).
+        gamma: float32 scale of shape (channels,).
+        beta: float32 offset of shape (channels,).
+        epsilon: added to the variance.
+
+    Returns:
+        The normalised tensor, the mean and the (biased) variance of each channel.
+    """
+    import tensorflow as tf
+
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=tf.zeros((0,), "float32"),
+        variance=tf.zeros((0,), "float32"),
+        epsilon=epsilon,
+        is_training=True,
+    )
+    # the kernel normalises by the biased variance and returns the unbiased one; Keras' moving
+    # variance is made of the biased one
+    count = tf.cast(tf.size(x) // tf.shape(x)[-1], "float32")
+    return y, mean, variance * (count - 1.0) / count
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SyncBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation whose statistics are those of the global batch.
+
+    Computes what `keras.layers.BatchNormalization` computes,
+    `gamma * (x - mean) / sqrt(variance + epsilon) + beta`, and differs in two ways:
+
+    - Where the step runs on several replicas of a `tf.distribute` strategy, mean and variance
+      are taken over the examples of all replicas. Contrastive losses need this: with statistics
+      of its own, a replica can tell its positives by the statistics they share.
+    - With the TensorFlow backend, on one replica, feature maps (rank 4, channels last) are
+      normalised by one fused kernel in place of a chain of element-wise operations.
+
+    Args:
+        momentum: float. Momentum of the moving mean and variance.
+        epsilon: float. Added to the variance. Default and that of `momentum` are those of
+            PyTorch (there `momentum=0.1`) and of the SimCLR and ResNet reference
+            implementations.
+        **kwargs: the other arguments of `keras.layers.BatchNormalization`, except
+            `synchronized`, which is found at call time.
+
+    Call arguments:
+        inputs: float tensor of rank 2 or more.
+        training: whether to use and update the statistics of the batch (`True`) or use the
+            moving ones (`False`).
+        mask: optional mask of rank one less than the inputs.
+
+    Input shape:
+        Any shape with a channel axis (the last by default).
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers import SyncBatchNormalization
+    >>> layer = SyncBatchNormalization()
+    >>> y = layer(np.arange(16.0).reshape(4, 2, 2, 1), training=True)
+    >>> abs(float(np.mean(y))) < 1e-6
+    True
+
+    Reference:
+
+    - [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
+    - [Chen et al., 2020](https://arxiv.org/abs/2002.05709), section 2.2, on global statistics
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
+        if "synchronized" in kwargs:
+            raise ValueError(
+                "SyncBatchNormalization decides at call time whether there are replicas to "
+                "synchronise; use keras.layers.BatchNormalization for statistics of one "
+                f"replica. Received: synchronized={kwargs['synchronized']}"
+            )
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if training and self.trainable and mask is None and self._can_fuse(inputs):
+            return self._fused_training_call(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def _can_fuse(self, inputs: Any) -> bool:
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and not self.renorm
+            and keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
+            and distribute.replica_count() == 1
+        )
+
+    def _fused_training_call(self, inputs: Any) -> Any:
+        shape = self.moving_mean.shape
+        gamma = ops.cast(self.gamma, "float32") if self.scale else ops.ones(shape, "float32")
+        beta = ops.cast(self.beta, "float32") if self.center else ops.zeros(shape, "float32")
+        outputs, mean, variance = fused_batch_statistics_and_output(
+            inputs, gamma, beta, self.epsilon
+        )
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            value = ops.cast(value, moving.dtype)
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        # Keras' hook for the statistics of the batch. Its own `synchronized=True` is fixed in
+        # the constructor and refused by other backends than TensorFlow.
+        if mask is not None or distribute.replica_count() == 1:
+            return super()._moments(inputs, mask)
+        axes = [axis for axis in range(len(inputs.shape)) if axis != self.axis % len(inputs.shape)]
+        return ops.moments(inputs, axes=axes, synchronized=True)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("synchronized")
+        return config
