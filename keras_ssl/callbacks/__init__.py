@@ -1,1 +1,5 @@
-"""To be filled."""
+"""Callbacks for `fit`."""
+
+from keras_ssl.callbacks.stop_on_nan import StopOnNaN
+
+__all__ = ["StopOnNaN"]
