@@ -1,1 +1,15 @@
-"""To be filled."""
+"""Methods as `keras.Model`s that train themselves on unlabelled data."""
+
+from keras_ssl.trainers.base import SelfSupervisedModel, serialize_parts
+from keras_ssl.trainers.batch import Batch, Update
+from keras_ssl.trainers.contrastive import SimCLR
+from keras_ssl.trainers.probe import OnlineProbe
+
+__all__ = [
+    "Batch",
+    "OnlineProbe",
+    "SelfSupervisedModel",
+    "SimCLR",
+    "Update",
+    "serialize_parts",
+]

@@ -1,1 +1,5 @@
-"""To be filled."""
+"""Contrastive methods: agree with your own views, disagree with others'."""
+
+from keras_ssl.trainers.contrastive.simclr import SimCLR
+
+__all__ = ["SimCLR"]

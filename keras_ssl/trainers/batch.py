@@ -1,0 +1,37 @@
+"""What travels through a training step."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+
+
+class Batch(NamedTuple):
+    """One batch of data on its way through a step.
+
+    Attributes:
+        x: the input as the data gave it.
+        views: what the augmentation made of `x`, as a rule a tuple of views; `x` itself where the
+            trainer has no augmentation.
+        y: the labels, or `None`. No self-supervised loss reads them; the online probe does.
+        sample_weight: the weights that came with the data, or `None`.
+    """
+
+    x: Any
+    views: Any
+    y: Any = None
+    sample_weight: Any = None
+
+
+class Update(NamedTuple):
+    """One gradient step: what is minimised, over which variables, by which optimizer.
+
+    Attributes:
+        compute_losses: function of `(batch, training)` that returns a dictionary of named scalars.
+        variables: the variables that the gradient is taken for.
+        optimizer: the Keras optimizer that applies it.
+    """
+
+    compute_losses: Callable[[Batch, bool], dict[str, Any]]
+    variables: list[keras.Variable]
+    optimizer: keras.optimizers.Optimizer

@@ -1,0 +1,96 @@
+"""SimCLR: agree with another view of yourself, disagree with everybody else."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers import ProjectionHead
+from keras_ssl.losses import NTXent
+from keras_ssl.trainers.base import SelfSupervisedModel, serialize_parts
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_image_views
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SimCLR(SelfSupervisedModel):
+    r"""SimCLR: contrastive learning of visual representations.
+
+    Two random views `x_i`, `x_j` of every image go through an encoder, `h = f(x)`, and a
+    projector, `z = g(h)`. The NT-Xent loss draws the two views of an image together and pushes the
+    views of different images apart. The projector is thrown away after training: `h` is the
+    representation.
+
+    Args:
+        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`, the
+            paper's for a ResNet-50.
+        augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
+            `None` means that the data holds pairs of ready views.
+        loss: loss of the two projected views, called `loss(z_i, z_j)`. `None` means
+            `keras_ssl.losses.NTXent()`.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object.
+        ValueError: before the first step, if the data does not give two views of one shape, or
+            a batch holds a single example.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.SimCLR(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [A Simple Framework for Contrastive Learning of Visual Representations](
+          https://arxiv.org/abs/2002.05709), Chen et al., 2020
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, augment, **kwargs)
+        self.projector = ProjectionHead((2048, 128)) if projector is None else projector
+        self.loss_function = NTXent() if loss is None else loss
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are two batches of at least two images of one shape."""
+        check_image_views(views, count=2, minimum_batch=2)
+
+    def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the contrastive loss of the two views."""
+        # one pass over both views: batch norm sees 2N images, as in the paper
+        h = self.encoder(ops.concatenate(batch.views), training=training)
+        z_i, z_j = ops.split(self.projector(h, training=training), 2)
+        return {
+            "contrastive": self.loss_function(z_i, z_j),
+            "representation": ops.split(h, 2)[0],
+        }
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
+        return {**super().get_config(), **parts}

@@ -1,0 +1,159 @@
+"""Every trainer, small, with the data it takes: add a `Case` and the whole contract covers it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ssl import augment, data, layers, losses, trainers
+from tests.trainers.methods.gan import GAN
+from tests.trainers.methods.masked_tokens import MaskedTokenModel
+from tests.trainers.methods.momentum_teacher import MomentumTeacherModel
+from tests.trainers.methods.vae import VAE
+
+
+@cache
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Return 256 real images of 28x28 and their labels."""
+    x, y = next(iter(data.load_images("fashion_mnist_mini", "train[:256]").batch(256)))
+    return x.numpy(), y.numpy()
+
+
+@cache
+def scaled_images() -> np.ndarray:
+    """Return the images as floats in [0, 1], flat."""
+    return images()[0].reshape(256, -1).astype("float32") / 255
+
+
+@cache
+def tokens() -> np.ndarray:
+    """Return the middle rows of the images as 28 integer tokens of 1 to 8: grey levels."""
+    return images()[0][:, 14, :, 0].astype("int32") // 32 + 1
+
+
+def encoder(normalize: bool = False) -> keras.Model:
+    """Make a convolutional encoder of a few thousand weights."""
+    blocks = [
+        keras.layers.Input((28, 28, 1)),
+        keras.layers.Rescaling(1 / 127.5, offset=-1),
+        keras.layers.Conv2D(8, 3, strides=2, padding="same"),
+        layers.SyncBatchNormalization() if normalize else keras.layers.Identity(),
+        keras.layers.ReLU(),
+        keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    return keras.Sequential(blocks)
+
+
+def dense(*widths: int, inputs: int, last: str | None = None) -> keras.Model:
+    """Make a perceptron with ReLU between its layers."""
+    hidden = [keras.layers.Dense(width, "relu") for width in widths[:-1]]
+    return keras.Sequential(
+        [keras.layers.Input((inputs,)), *hidden, keras.layers.Dense(widths[-1], last)]
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trainer of small size and what the contract asks of it.
+
+    Attributes:
+        make: returns the trainer, of seeded weights.
+        x: returns the input, at least 64 examples.
+        optimizer: returns what `compile` takes, for the learning test.
+        falls: the named loss that must fall in training.
+        bad_data: pairs of input that the trainer must refuse and a pattern of the message.
+        normalized: whether the networks hold batch normalisation.
+    """
+
+    make: Callable[[], trainers.SelfSupervisedModel]
+    x: Callable[[], Any]
+    falls: str
+    optimizer: Callable[[], Any] = field(default=lambda: keras.optimizers.Adam(3e-3))
+    sgd: Callable[[], Any] = field(default=lambda: keras.optimizers.SGD(0.05))
+    bad_data: tuple[tuple[Any, str], ...] = ()
+    normalized: bool = False
+
+
+def _simclr(normalize: bool = False) -> trainers.SimCLR:
+    return trainers.SimCLR(
+        encoder(normalize),
+        projector=layers.ProjectionHead((32, 16), normalization=normalize),
+        augment=augment.SimCLRViews(28, crop_scale=(0.3, 1.0), seed=0),
+        loss=losses.NTXent(temperature=0.2),
+    )
+
+
+def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+BAD_IMAGES = (
+    (_zeros(64, 28, 28), "rank 4|batch, height, width, channels"),
+    (_zeros(64, 28, 28, 3), "channels|shape"),
+    (_zeros(0, 28, 28, 1), "no data"),
+)
+
+CASES = {
+    "SimCLR": Case(
+        make=_simclr,
+        x=lambda: images()[0],
+        falls="contrastive",
+        bad_data=BAD_IMAGES,
+    ),
+    "SimCLR with batch norm": Case(
+        make=lambda: _simclr(normalize=True),
+        x=lambda: images()[0],
+        falls="contrastive",
+        bad_data=BAD_IMAGES,
+        normalized=True,
+    ),
+    "momentum teacher": Case(
+        make=lambda: MomentumTeacherModel(
+            encoder(), dense(32, 16, inputs=16), augment.SimCLRViews(28, seed=0)
+        ),
+        x=lambda: images()[0],
+        falls="regression",
+        bad_data=BAD_IMAGES,
+    ),
+    "VAE": Case(
+        make=lambda: VAE(
+            dense(64, 16, inputs=784), dense(64, 784, inputs=8, last="sigmoid"), seed=0
+        ),
+        x=scaled_images,
+        falls="reconstruction",
+        bad_data=((_zeros(0, 784), "no data"), (_zeros(64, 10), "784")),
+    ),
+    "GAN": Case(
+        make=lambda: GAN(dense(32, 16, inputs=784), dense(64, 784, inputs=8, last="sigmoid")),
+        x=scaled_images,
+        falls="discriminator",
+        optimizer=lambda: {
+            "discriminator": keras.optimizers.Adam(1e-3),
+            "generator": keras.optimizers.Adam(1e-4),
+        },
+        sgd=lambda: {
+            "discriminator": keras.optimizers.SGD(0.05),
+            "generator": keras.optimizers.SGD(0.05),
+        },
+        bad_data=((_zeros(0, 784), "no data"), (_zeros(64, 10), "784")),
+    ),
+    "masked tokens": Case(
+        make=lambda: MaskedTokenModel(
+            keras.Sequential(
+                [
+                    keras.layers.Input((28,), dtype="int32"),
+                    keras.layers.Embedding(9, 8),
+                    keras.layers.Conv1D(16, 5, padding="same", activation="relu"),
+                ]
+            ),
+            vocabulary=9,
+        ),
+        x=tokens,
+        falls="masked_tokens",
+        bad_data=((_zeros(64, 28), "integer tokens"), (_zeros(64, 28, 1, dtype="int32"), "tokens")),
+    ),
+}

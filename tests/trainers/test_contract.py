@@ -1,0 +1,152 @@
+"""What every trainer must do, over all of them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainers.cases import CASES, images
+
+pytestmark = pytest.mark.parametrize("name", CASES)
+
+
+def make(name, optimizer=None, **compile_arguments):
+    """A compiled, built trainer; two calls give equal weights and equal random numbers."""
+    keras.utils.set_random_seed(1)
+    case = CASES[name]
+    trainer = case.make()
+    trainer.compile(optimizer=optimizer or case.sgd(), **compile_arguments)
+    return trainer
+
+
+def batches(name, size=32, count=4):
+    """Full batches in a fixed order."""
+    x = CASES[name].x()[: size * count]
+    return tf.data.Dataset.from_tensor_slices(x).batch(size, drop_remainder=True)
+
+
+def assert_equal_weights(a, b, relative):
+    assert len(a.weights) == len(b.weights) > 0
+    for one, other in zip(a.weights, b.weights, strict=True):
+        one, other = np.asarray(one), np.asarray(other)
+        scale = np.abs(one).max() + 1e-8
+        np.testing.assert_allclose(other, one, rtol=0, atol=relative * scale)
+
+
+def test_loss_falls_on_real_data(name):
+    case = CASES[name]
+    trainer = make(name, case.optimizer())
+    history = trainer.fit(case.x(), batch_size=32, epochs=6, verbose=0).history
+    assert history[case.falls][-1] < 0.97 * history[case.falls][0]
+    assert np.all(np.isfinite(history["loss"]))
+
+
+def test_representation_is_what_the_model_gives(name):
+    trainer = make(name)
+    x = CASES[name].x()[:8]
+    features = trainer.predict(x, verbose=0)
+    assert features.shape[0] == 8 and features.ndim == 2
+    np.testing.assert_allclose(features, trainer(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_saved_and_loaded_trainer_goes_on_as_if_never_stopped(name, tmp_path):
+    trainer = make(name, CASES[name].optimizer())
+    trainer.fit(batches(name), verbose=0)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
+
+    x = CASES[name].x()[:16]
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6
+    )
+    for one in (trainer, loaded):
+        one.fit(batches(name), verbose=0)
+    assert_equal_weights(trainer, loaded, relative=1e-6)
+
+
+def test_saved_weights_load_into_a_new_trainer(name, tmp_path):
+    trainer, fresh = make(name), make(name)
+    trainer.fit(batches(name), verbose=0)
+    trainer.save_weights(tmp_path / "trainer.weights.h5")
+    fresh.fit(batches(name, count=1), verbose=0)
+    fresh.load_weights(tmp_path / "trainer.weights.h5")
+    assert_equal_weights(trainer, fresh, relative=1e-7)
+
+
+def test_config_makes_an_equal_trainer(name):
+    trainer = make(name)
+    copy = type(trainer).from_config(trainer.get_config())
+    assert copy.get_config() == trainer.get_config()
+
+
+def test_two_replicas_end_with_the_weights_of_one(name, two_replicas):
+    one = make(name)
+    with two_replicas.scope():
+        two = make(name)
+    logs = [trainer.fit(batches(name), epochs=2, verbose=0).history for trainer in (one, two)]
+    assert_equal_weights(one, two, relative=1e-4 if CASES[name].normalized else 2e-6)
+    for key in logs[0]:
+        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-4)
+
+
+def test_xla_step_equals_the_plain_step(name):
+    plain, compiled = make(name, jit_compile=False), make(name, jit_compile=True)
+    for trainer in (plain, compiled):
+        trainer.fit(batches(name, count=2), verbose=0)
+    assert compiled.jit_compile
+    assert_equal_weights(plain, compiled, relative=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_stays_finite(name, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        trainer = make(name, CASES[name].optimizer())
+        history = trainer.fit(batches(name), epochs=2, verbose=0).history
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert all(np.all(np.isfinite(values)) for values in history.values())
+    assert all(np.all(np.isfinite(np.asarray(w))) for w in trainer.weights)
+    assert all(w.dtype == "float32" for w in trainer.trainable_weights)
+
+
+def test_bad_data_is_refused_before_the_first_step(name):
+    assert CASES[name].bad_data
+    for x, message in CASES[name].bad_data:
+        trainer = make(name)
+        with pytest.raises((ValueError, TypeError), match=message):
+            trainer.fit(x, batch_size=32, verbose=0)
+        assert all(int(one.iterations) == 0 for one in trainer.optimizers.values())
+
+
+def test_unknown_loss_weight_is_refused(name):
+    trainer = make(name, loss_weights={"no_such_loss": 1.0})
+    with pytest.raises(ValueError, match="no_such_loss"):
+        trainer.fit(batches(name), verbose=0)
+
+
+def test_takes_every_form_of_data(name):
+    x, y = CASES[name].x()[:64], images()[1][:64]
+    trainer = make(name)
+
+    class Sequence(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return x[32 * index : 32 * index + 32]
+
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
+    for form in (x, dataset, Sequence()):
+        history = trainer.fit(form, verbose=0, validation_data=dataset).history
+        assert np.isfinite(history["val_loss"][0]) and CASES[name].falls in history
+    assert np.isfinite(trainer.train_on_batch(x[:32])[0])
+    assert np.isfinite(trainer.evaluate(x, verbose=0, return_dict=True)["loss"])
+
+
+def test_several_steps_per_execution_equal_single_steps(name):
+    single, several = make(name), make(name, steps_per_execution=2)
+    for trainer in (single, several):
+        trainer.fit(batches(name), verbose=0)
+    assert_equal_weights(single, several, relative=1e-6)
