@@ -1,0 +1,219 @@
+"""A chain of operations on images, folded into as few passes as it can be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.color import ColorAugmentation, ColorMap
+from keras_ssl.augment.geometry import AxisMaps, GeometricAugmentation, apply_maps_to_planes
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class FusedPipeline(Augmentation):
+    """Apply layers one after another, folding neighbours that are linear maps into one.
+
+    `keras.layers.Pipeline` calls its layers one by one. Here a run of geometric operations of
+    this room (crop, flip, blur) becomes two matrices an image, the run of colour operations
+    (jitter, grayscale) that follows it one affine map of colour, and both are applied at once:
+
+        view = P (rows image columns^T) + shift
+
+    All other layers, Keras' own and yours, are called as they are, in their place. Values are
+    clipped once a run, after it. All random numbers of the layers of this room come from one draw
+    of this pipeline, so their own `seed` plays no part; other layers draw for themselves.
+
+    Args:
+        layers: Keras layers, each from a batch of images to a batch of images.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images.
+        training: whether to augment.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating.
+
+    Output shape:
+        What the layers make of it, float32.
+
+    Raises:
+        TypeError: when a part is no Keras layer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> pipeline = augment.FusedPipeline(
+    ...     [augment.RandomResizedCrop(24), augment.RandomHorizontalFlip(), augment.Grayscale()]
+    ... )
+    >>> pipeline(np.zeros((8, 32, 32, 3), "uint8")).shape
+    TensorShape([8, 24, 24, 3])
+    """
+
+    def __init__(
+        self,
+        layers: keras.layers.Layer | Sequence[keras.layers.Layer],
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        layers = list(layers) if isinstance(layers, list | tuple) else [layers]
+        for layer in layers:
+            if not isinstance(layer, keras.layers.Layer):
+                raise TypeError(
+                    "`layers` must be Keras layers that map a batch of images to a batch of "
+                    f"images. Received: {layer!r} of type {type(layer).__name__}"
+                )
+        self.layers = layers
+
+    @property
+    def uniforms_per_image(self) -> int:
+        """What the layers of this room need together."""
+        return sum(_uniforms(layer) for layer in self.layers)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the layers, each for the shape that reaches it."""
+        for layer, shape in zip(self.layers, self._shapes(tuple(input_shape)), strict=True):
+            if not layer.built:
+                layer.build((input_shape[0], *shape))
+        self.built = True
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> list:
+        """The parameters of each layer, `None` for layers from elsewhere."""
+        parameters, used = [], 0
+        for layer, shape in zip(self.layers, self._shapes((None, *image_shape)), strict=True):
+            if isinstance(layer, Augmentation):
+                count = layer.uniforms_per_image
+                parameters.append(layer.parameters(uniforms[:, used : used + count], shape))
+                used += count
+            else:
+                parameters.append(None)
+        return parameters
+
+    def apply(self, images: Any, parameters: list) -> Any:
+        """Apply the layers with given parameters; returns float32 images."""
+        for start, stop in self._runs():
+            layers, drawn = self.layers[start:stop], parameters[start:stop]
+            if _is_linear(layers[0]):
+                images = _apply_linear(layers, images, drawn)
+            elif isinstance(layers[0], Augmentation):
+                images = layers[0].finish(layers[0].apply(images, drawn[0]))
+            else:
+                images = layers[0](images)
+        return ops.cast(images, "float32")
+
+    def rest(self, images: Any) -> Any:
+        """Call the layers as they are outside training."""
+        for layer in self.layers:
+            images = layer.rest(images) if isinstance(layer, Augmentation) else layer(images)
+        return ops.cast(images, "float32")
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """The shape behind the last layer."""
+        *_, last = [None, *self._shapes(tuple(input_shape), past_last=True)]
+        return (input_shape[0], *last)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "FusedPipeline":
+        """Make the pipeline from `get_config`'s answer."""
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """First and last layer of each run: geometry then colour, or a single other layer."""
+        runs = []
+        for index, layer in enumerate(self.layers):
+            previous = self.layers[index - 1] if index else None
+            joins = (isinstance(layer, ColorAugmentation) and _is_linear(previous)) or (
+                isinstance(layer, GeometricAugmentation)
+                and isinstance(previous, GeometricAugmentation)
+            )
+            if joins:
+                runs[-1] = (runs[-1][0], index + 1)
+            else:
+                runs.append((index, index + 1))
+        return runs
+
+    def _shapes(self, input_shape: tuple, past_last: bool = False) -> list[tuple]:
+        """The `(height, width, channels)` that reaches each layer."""
+        shapes = [tuple(input_shape[1:])]
+        for layer in self.layers if past_last else self.layers[:-1]:
+            shapes.append(_shape_after(layer, shapes[-1]))
+        return shapes
+
+
+def _uniforms(layer: Any) -> int:
+    return layer.uniforms_per_image if isinstance(layer, Augmentation) else 0
+
+
+def _is_linear(layer: Any) -> bool:
+    return isinstance(layer, GeometricAugmentation | ColorAugmentation)
+
+
+def _shape_after(layer: Any, image_shape: tuple) -> tuple:
+    """The image shape behind a layer; a layer that cannot tell is taken to keep it."""
+    try:
+        return tuple(layer.compute_output_shape((None, *image_shape))[1:])
+    except NotImplementedError:
+        return image_shape
+
+
+def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
+    """Fold a run of geometric and then colour operations, apply it, and finish it."""
+    image_shape = tuple(ops.shape(images)[1:])
+    maps, color = AxisMaps(), None
+    for layer, drawn in zip(layers, parameters, strict=True):
+        if isinstance(layer, GeometricAugmentation):
+            maps = layer.fold(maps, drawn, image_shape)
+            image_shape = _shape_after(layer, image_shape)
+        else:
+            after = layer.color_map(drawn, image_shape[-1])
+            color = after if color is None else color.then(after)
+    images = _apply_maps_and_color(images, maps, color)
+    for layer in layers:
+        images = layer.finish(images)
+    return images
+
+
+def _apply_maps_and_color(images: Any, maps: AxisMaps, color: ColorMap | None) -> Any:
+    """Apply both: `view = P (rows image columns^T) + shift`, shift from the view's own mean.
+
+    The colours are mixed first, on the way from channels-last to planes: as the rows of `rows`
+    and `columns` sum to one, mixing and interpolating commute, and the mixing is then the
+    transpose that the planes need anyway.
+    """
+    x = ops.cast(images, "float32")
+    batch, height, width, channels = ops.shape(x)
+    if color is None:
+        planes = ops.transpose(x, (0, 3, 1, 2))
+        return ops.transpose(apply_maps_to_planes(planes, maps), (0, 2, 3, 1))
+    pixels = ops.reshape(x, (batch, height * width, channels))
+    planes = ops.matmul(color.deviation, ops.transpose(pixels, (0, 2, 1)))
+    planes = ops.reshape(planes, (batch, channels, height, width))
+    planes = apply_maps_to_planes(planes, maps)
+    shift = color.shift(_mean_pixel(x, maps))
+    return ops.transpose(planes + shift[:, :, None, None], (0, 2, 3, 1))
+
+
+def _mean_pixel(x: Any, maps: AxisMaps) -> Any:
+    """The mean pixel `(batch, channels)` of the mapped images, without mapping them."""
+    batch, height, width, channels = ops.shape(x)
+    if maps.rows is None:
+        x = ops.mean(x, axis=1)
+    else:
+        weights = ops.mean(maps.rows, axis=1, keepdims=True)
+        x = ops.matmul(weights, ops.reshape(x, (batch, height, width * channels)))
+        x = ops.reshape(x, (batch, width, channels))
+    if maps.columns is None:
+        return ops.mean(x, axis=1)
+    weights = ops.mean(maps.columns, axis=1, keepdims=True)
+    return ops.matmul(weights, x)[:, 0]

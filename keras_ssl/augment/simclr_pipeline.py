@@ -1,0 +1,56 @@
+"""The chain of operations that SimCLR, BYOL, SwAV and DINO share, up to its settings."""
+
+from keras_ssl.augment.color_jitter import ColorJitter
+from keras_ssl.augment.fused_pipeline import FusedPipeline
+from keras_ssl.augment.gaussian_blur import GaussianBlur
+from keras_ssl.augment.grayscale import Grayscale
+from keras_ssl.augment.random_horizontal_flip import RandomHorizontalFlip
+from keras_ssl.augment.random_resized_crop import RandomResizedCrop
+from keras_ssl.augment.random_solarize import RandomSolarize
+
+
+def simclr_pipeline(
+    size: int | tuple[int, int],
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    antialias: bool = True,
+    flip_probability: float = 0.5,
+    brightness: float = 0.8,
+    contrast: float = 0.8,
+    saturation: float = 0.8,
+    hue: float = 0.2,
+    jitter_probability: float = 0.8,
+    grayscale_probability: float = 0.2,
+    blur_sigma: tuple[float, float] = (0.1, 2.0),
+    blur_probability: float = 0.5,
+    solarize_threshold: float | None = None,
+    solarize_probability: float = 0.0,
+    value_range: tuple[float, float] = (0, 255),
+) -> FusedPipeline:
+    """Crop, flip, blur, jitter, grayscale, solarise: one view of SimCLR's kind.
+
+    The arguments are those of `SimCLRViews`; operations of probability zero are left out. Images
+    of other than 3 channels go without what needs colour.
+
+    Returns:
+        The pipeline, for `Views` and `AsymmetricViews`.
+
+    Example:
+
+    >>> from keras_ssl import augment
+    >>> byol = augment.AsymmetricViews(
+    ...     [
+    ...         augment.simclr_pipeline(32, blur_probability=1.0),
+    ...         augment.simclr_pipeline(32, blur_probability=0.1, solarize_probability=0.2),
+    ...     ]
+    ... )
+    """
+    layers = [
+        RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=antialias),
+        RandomHorizontalFlip(flip_probability),
+        GaussianBlur(blur_sigma, blur_probability),
+        ColorJitter(brightness, contrast, saturation, hue, jitter_probability, value_range),
+        Grayscale(grayscale_probability, strict=False),
+        RandomSolarize(solarize_threshold, solarize_probability, value_range),
+    ]
+    return FusedPipeline([layer for layer in layers if getattr(layer, "probability", 1.0) > 0])
