@@ -1,1 +1,6 @@
-"""To be filled."""
+"""What `keras.optimizers` lacks; schedules are Keras' own."""
+
+from keras_ssl.optimizers.lars import LARS
+from keras_ssl.optimizers.scaling_rules import linear_scaling, square_root_scaling
+
+__all__ = ["LARS", "linear_scaling", "square_root_scaling"]
