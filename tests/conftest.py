@@ -38,7 +38,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+# One strategy a process: a second one reuses the first one's collective keys, and TensorFlow then
+# stops its `all_gather` with "Shape mismatch in the collective instance".
+@pytest.fixture(scope="session")
 def two_replicas():
     """A mirrored strategy over two logical CPU devices."""
     if not IS_TENSORFLOW:
