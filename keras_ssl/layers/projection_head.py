@@ -7,6 +7,18 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
+from keras_ssl.losses.l2_normalize import l2_normalize
+
+
+class _Pattern:
+    """A layer to make copies of. Not itself a part of the head, so Keras must not track it."""
+
+    def __init__(self, layer: keras.layers.Layer):
+        self._class = type(layer)
+        self._config = layer.get_config()
+
+    def copy(self, **changes: Any) -> keras.layers.Layer:
+        return self._class.from_config({**self._config, **changes})
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -115,8 +127,7 @@ class ProjectionHead(keras.layers.Layer):
             )
         ]
         if pattern is not None:
-            config = {**pattern.get_config(), "name": f"normalization_{number}", "dtype": dtype}
-            steps.append(type(pattern).from_config(config))
+            steps.append(pattern.copy(name=f"normalization_{number}", dtype=dtype))
         if not last:
             steps.append(keras.layers.Activation(self.activation, dtype=dtype))
             if self.dropout > 0:
@@ -132,12 +143,10 @@ class ProjectionHead(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = inputs
         for step in self._steps:
-            takes_training = step._call_has_training_arg
-            x = step(x, training=training) if takes_training else step(x)
+            # `training` reaches those that take it through Keras' call context
+            x = step(x)
         if self.l2_normalize:
-            # squares of float16 features overflow
-            wide = keras.backend.result_type(x.dtype, "float32")
-            x = ops.cast(ops.normalize(ops.cast(x, wide), axis=-1), self.compute_dtype)
+            x = ops.cast(l2_normalize(x), self.compute_dtype)
         return x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -174,23 +183,23 @@ def _checked_dropout(dropout: float) -> float:
     return float(dropout)
 
 
-def _checked_pattern(value: Any, argument: str) -> keras.layers.Layer | None:
+def _checked_pattern(value: Any, argument: str) -> _Pattern | None:
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if value is None or value is False:
         return None
     if value is True:
-        return SyncBatchNormalization()
+        value = SyncBatchNormalization()
     if not isinstance(value, keras.layers.Layer):
         raise TypeError(
             f"Argument `{argument}` must be True, False or a Keras layer to copy. "
             f"Received: {argument}={value} of type {type(value)}"
         )
-    return value
+    return _Pattern(value)
 
 
-def _serialized(pattern: keras.layers.Layer | None) -> Any:
-    return False if pattern is None else keras.saving.serialize_keras_object(pattern)
+def _serialized(pattern: _Pattern | None) -> Any:
+    return False if pattern is None else keras.saving.serialize_keras_object(pattern.copy())
 
 
 def _copy(initializer: Any) -> Any:
