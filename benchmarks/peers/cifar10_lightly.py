@@ -6,11 +6,9 @@ are the user's. The encoder is `keras_ssl.networks.small_resnet` written in PyTo
 
 import time
 
-import torchvision_cpu  # noqa: F401
-
-# isort: split
 import numpy as np
 import torch
+import torchvision_cpu  # noqa: F401
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from lightly.transforms import SimCLRTransform
@@ -74,6 +72,7 @@ class SimCLRRun:
         images: str,
         seed: int,
         workers: int,
+        channels_last: bool,
         batch_size: int,
         epochs: int,
         width: int,
@@ -102,7 +101,8 @@ class SimCLRRun:
             persistent_workers=True,
         )
         hidden, output = projector
-        self.encoder = small_resnet(width)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.encoder = small_resnet(width).to(memory_format=self.layout)
         self.projector = SimCLRProjectionHead(4 * width, hidden, output)
         for module in self.projector.modules():
             if isinstance(module, nn.Linear):
@@ -123,7 +123,8 @@ class SimCLRRun:
         start = time.perf_counter()
         self.model.train()
         total = 0.0
-        for view1, view2 in self.loader:
+        for views in self.loader:
+            view1, view2 = (view.to(memory_format=self.layout) for view in views)
             loss = self.criterion(self.model(view1), self.model(view2))
             self.optimizer.zero_grad()
             loss.backward()
