@@ -12,6 +12,7 @@ affine map an image, exactly, the mean in contrast included.
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -46,6 +47,14 @@ class ColorMap(NamedTuple):
         """What is left to add to `P x`: `S m + t - P m`, for the mean pixel `m` of each image."""
         mixed = ops.matmul(self.mean - self.deviation, mean[:, :, None])[:, :, 0]
         return mixed + self.offset
+
+    def matrix(self, mean: Any) -> Any:
+        """The map of a pixel with a 1 behind it: `[P | shift]`, `(batch, channels, channels + 1)`.
+
+        Args:
+            mean: mean pixel of each image, `(batch, channels)`.
+        """
+        return ops.concatenate([self.deviation, self.shift(mean)[:, :, None]], axis=2)
 
 
 class ColorAugmentation(Augmentation):
@@ -106,3 +115,12 @@ def chroma_quarter_turn() -> np.ndarray:
     )
     turn = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
     return np.linalg.inv(yiq) @ turn @ yiq
+
+
+def clip(x: Any, low: float, high: float) -> Any:
+    """`keras.ops.clip` in one pass: on TensorFlow that takes two, a minimum and a maximum."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.clip(x, low, high)
+    import tensorflow as tf
+
+    return tf.raw_ops.ClipByValue(t=x, clip_value_min=low, clip_value_max=high)

@@ -8,7 +8,13 @@ from keras import ops
 
 from keras_ssl.augment.augmentation import Augmentation
 from keras_ssl.augment.color import ColorAugmentation, ColorMap
-from keras_ssl.augment.geometry import AxisMaps, GeometricAugmentation, apply_maps_to_planes
+from keras_ssl.augment.geometry import (
+    AxisMaps,
+    GeometricAugmentation,
+    apply_maps,
+    apply_maps_to_planes,
+    mean_of_mapped_planes,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -187,33 +193,17 @@ def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
 def _apply_maps_and_color(images: Any, maps: AxisMaps, color: ColorMap | None) -> Any:
     """Apply both: `view = P (rows image columns^T) + shift`, shift from the view's own mean.
 
-    The colours are mixed first, on the way from channels-last to planes: as the rows of `rows`
-    and `columns` sum to one, mixing and interpolating commute, and the mixing is then the
-    transpose that the planes need anyway.
+    The colours are changed first: as the rows of `rows` and `columns` sum to one, mixing channels
+    and interpolating commute. The shift rides on the mixing as a column for a plane of ones.
     """
-    x = ops.cast(images, "float32")
-    batch, height, width, channels = ops.shape(x)
     if color is None:
-        planes = ops.transpose(x, (0, 3, 1, 2))
-        return ops.transpose(apply_maps_to_planes(planes, maps), (0, 2, 3, 1))
-    pixels = ops.reshape(x, (batch, height * width, channels))
-    planes = ops.matmul(color.deviation, ops.transpose(pixels, (0, 2, 1)))
+        return apply_maps(images, maps)
+    maps = maps.matrices()
+    batch, height, width, channels = ops.shape(images)
+    planes = ops.transpose(images, (0, 3, 1, 2))
+    planes = ops.concatenate([planes, ops.ones_like(planes[:, :1])], axis=1)
+    planes = ops.cast(planes, "float32")
+    mixing = color.matrix(mean_of_mapped_planes(planes, maps)[:, :channels])
+    planes = ops.matmul(mixing, ops.reshape(planes, (batch, channels + 1, height * width)))
     planes = ops.reshape(planes, (batch, channels, height, width))
-    planes = apply_maps_to_planes(planes, maps)
-    shift = color.shift(_mean_pixel(x, maps))
-    return ops.transpose(planes + shift[:, :, None, None], (0, 2, 3, 1))
-
-
-def _mean_pixel(x: Any, maps: AxisMaps) -> Any:
-    """The mean pixel `(batch, channels)` of the mapped images, without mapping them."""
-    batch, height, width, channels = ops.shape(x)
-    if maps.rows is None:
-        x = ops.mean(x, axis=1)
-    else:
-        weights = ops.mean(maps.rows, axis=1, keepdims=True)
-        x = ops.matmul(weights, ops.reshape(x, (batch, height, width * channels)))
-        x = ops.reshape(x, (batch, width, channels))
-    if maps.columns is None:
-        return ops.mean(x, axis=1)
-    weights = ops.mean(maps.columns, axis=1, keepdims=True)
-    return ops.matmul(weights, x)[:, 0]
+    return ops.transpose(apply_maps_to_planes(planes, maps), (0, 2, 3, 1))

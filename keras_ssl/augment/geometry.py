@@ -13,12 +13,41 @@ from keras import ops
 from keras_ssl.augment.augmentation import Augmentation
 
 
+class Resampling(NamedTuple):
+    """A cut out of an axis, resized: a linear map known by its numbers, not yet by its matrix.
+
+    A flip only exchanges its ends, so the matrix is made when something else must follow.
+
+    Attributes:
+        start: float32 tensor `(batch,)`, where the cut begins, in pixels.
+        length: float32 tensor `(batch,)`, in pixels; negative when the cut is read backwards.
+        source: pixels along the axis.
+        target: pixels wanted.
+        antialias: whether to smooth where the axis shrinks.
+    """
+
+    start: Any
+    length: Any
+    source: Any
+    target: int
+    antialias: bool = True
+
+    def mirrored(self, flip: Any) -> "Resampling":
+        """The same cut, read backwards where the boolean tensor `flip` says so."""
+        start = ops.where(flip, self.start + self.length, self.start)
+        return self._replace(start=start, length=ops.where(flip, -self.length, self.length))
+
+    def matrix(self) -> Any:
+        """The matrix `(batch, target, source)`."""
+        return resize_matrix(*self)
+
+
 class AxisMaps(NamedTuple):
     """What happens to the rows and to the columns of each image; `None` stands for nothing.
 
     Attributes:
-        rows: tensor `(batch, out_height, height)` or `None`.
-        columns: tensor `(batch, out_width, width)` or `None`.
+        rows: tensor `(batch, out_height, height)`, `Resampling`, or `None`.
+        columns: tensor `(batch, out_width, width)`, `Resampling`, or `None`.
     """
 
     rows: Any = None
@@ -28,13 +57,21 @@ class AxisMaps(NamedTuple):
         """These maps followed by others."""
         return AxisMaps(_product(rows, self.rows), _product(columns, self.columns))
 
+    def matrices(self) -> "AxisMaps":
+        """The same maps, with a matrix in place of each `Resampling`."""
+        return AxisMaps(_matrix(self.rows), _matrix(self.columns))
+
+
+def _matrix(axis_map: Any) -> Any:
+    return axis_map.matrix() if isinstance(axis_map, Resampling) else axis_map
+
 
 def _product(after: Any, before: Any) -> Any:
     if after is None:
         return before
     if before is None:
         return after
-    return ops.matmul(after, before)
+    return ops.matmul(_matrix(after), _matrix(before))
 
 
 class GeometricAugmentation(Augmentation):
@@ -72,8 +109,8 @@ def apply_maps(images: Any, maps: AxisMaps) -> Any:
     Returns:
         float32 tensor `(batch, out_height, out_width, channels)`.
     """
-    x = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))
-    return ops.transpose(apply_maps_to_planes(x, maps), (0, 2, 3, 1))
+    planes = ops.cast(ops.transpose(images, (0, 3, 1, 2)), "float32")
+    return ops.transpose(apply_maps_to_planes(planes, maps.matrices()), (0, 2, 3, 1))
 
 
 def apply_maps_to_planes(planes: Any, maps: AxisMaps) -> Any:
@@ -85,13 +122,19 @@ def apply_maps_to_planes(planes: Any, maps: AxisMaps) -> Any:
     return planes
 
 
+def mean_of_mapped_planes(planes: Any, maps: AxisMaps) -> Any:
+    """The mean `(batch, channels)` of the mapped planes, without mapping them."""
+    averages = AxisMaps(*(m if m is None else ops.mean(m, axis=1, keepdims=True) for m in maps))
+    return ops.mean(apply_maps_to_planes(planes, averages), axis=(2, 3))
+
+
 def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: bool = True) -> Any:
     """The linear map that cuts `[start, start + length)` out of an axis and resizes it.
 
     Linear interpolation, with pixel `i` a unit interval centred on `i + 1/2`: output `j` lies at
     `c_j = start + (j + 1/2) length / target`, and weighs pixel `i` by
 
-        w_ji ~ max(0, 1 - |i + 1/2 - c_j| / s),   s = max(1, length / target) or 1,
+        w_ji ~ max(0, 1 - |i + 1/2 - c_j| / s),   s = max(1, |length| / target) or 1,
 
     divided by the sum over the pixels that exist. With `antialias` the triangle widens with the
     reduction, as in Pillow; without, it spans two pixels, as in TensorFlow's and PyTorch's plain
@@ -100,7 +143,7 @@ def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: 
 
     Args:
         start: float32 tensor `(batch,)`, in pixels.
-        length: float32 tensor `(batch,)`, in pixels, above zero.
+        length: float32 tensor `(batch,)`, in pixels, not zero; negative reads backwards.
         source: pixels along the axis.
         target: pixels wanted.
         antialias: whether the triangle widens where the axis shrinks.
@@ -111,10 +154,12 @@ def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: 
     step = length / float(target)
     centers = start[:, None] + (ops.arange(target, dtype="float32") + 0.5) * step[:, None]
     pixels = ops.arange(source, dtype="float32") + 0.5
-    distance = ops.abs(centers[:, :, None] - pixels)
-    if antialias:
-        distance = distance / ops.maximum(step, 1.0)[:, None, None]
-    weights = ops.maximum(1.0 - distance, 0.0)
+    if not antialias or (isinstance(source, int) and source <= target):
+        # a triangle of two pixels, its centre kept inside the image, sums to one by itself
+        centers = ops.clip(centers, 0.5, ops.cast(source, "float32") - 0.5)
+        return ops.relu(1.0 - ops.abs(centers[:, :, None] - pixels))
+    width = ops.maximum(ops.abs(step), 1.0)[:, None, None]
+    weights = ops.relu(1.0 - ops.abs(centers[:, :, None] - pixels) / width)
     return weights / ops.sum(weights, axis=-1, keepdims=True)
 
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.augment import checks
-from keras_ssl.augment.geometry import AxisMaps, GeometricAugmentation
+from keras_ssl.augment.geometry import AxisMaps, GeometricAugmentation, Resampling
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -57,11 +57,13 @@ class RandomHorizontalFlip(GeometricAugmentation):
 
     def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
         """Reverse the order of the output columns of the maps before."""
-        columns = maps.columns
+        columns, flip = maps.columns, parameters["flip"]
+        if isinstance(columns, Resampling):
+            return AxisMaps(maps.rows, columns.mirrored(flip))
         if columns is None:
             columns = ops.eye(image_shape[1], dtype="float32")[None]
-        flip = parameters["flip"][:, None, None]
-        return AxisMaps(maps.rows, ops.where(flip, ops.flip(columns, axis=1), columns))
+        columns = ops.where(flip[:, None, None], ops.flip(columns, axis=1), columns)
+        return AxisMaps(maps.rows, columns)
 
     def apply(self, images: Any, parameters: dict) -> Any:
         """Flip with given parameters; exact, as no arithmetic is done."""

@@ -10,8 +10,8 @@ from keras_ssl.augment import checks
 from keras_ssl.augment.geometry import (
     AxisMaps,
     GeometricAugmentation,
+    Resampling,
     apply_maps,
-    resize_matrix,
 )
 
 TRIES = 10
@@ -120,8 +120,8 @@ class RandomResizedCrop(GeometricAugmentation):
         checks.images_hold(self, self.size, image_shape)
         p = parameters
         return maps.then(
-            resize_matrix(p["top"], p["height"], image_shape[0], self.size[0], self.antialias),
-            resize_matrix(p["left"], p["width"], image_shape[1], self.size[1], self.antialias),
+            Resampling(p["top"], p["height"], image_shape[0], self.size[0], self.antialias),
+            Resampling(p["left"], p["width"], image_shape[1], self.size[1], self.antialias),
         )
 
     def rest(self, images: Any) -> Any:
