@@ -1,0 +1,206 @@
+"""Representations in two dimensions, coloured by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from keras_ssl.visualize.figures import COLORS, TEXT_COLOR, new_figure, save
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+# classes beyond the ten colours take the next marker
+MARKERS = "o^sDv*"
+MAX_LEGEND_ENTRIES = 40
+
+
+def plot_embedding(
+    features: Any,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+    projection: Any = None,
+    max_points: int = 2000,
+    seed: int = 0,
+    title: str | None = None,
+    path: str | PathLike[str] | None = None,
+) -> Figure:
+    """Plot representations as points in two dimensions, coloured by class.
+
+    By default the features are reduced to at most 50 dimensions by PCA and then to two by t-SNE,
+    which keeps neighbours together; distances between far points and the axes mean nothing.
+    Features that have two dimensions already are plotted as they are.
+
+    Args:
+        features: array of shape `(n, dimensions)`.
+        labels: integer classes of shape `(n,)`, or `None` for one colour.
+        class_names: names of the classes for the legend, in the order of the labels.
+        projection: object with a method `fit_transform` that maps `(n, dimensions)` to `(n, 2)`,
+            such as the estimators of scikit-learn or UMAP; used whatever the dimensions are.
+            `None` means the default above.
+        max_points: a random subset of this size is plotted if there are more points.
+        seed: seed of the subset, of the drawing order and of the default projection.
+        title: title of the picture.
+        path: file to save the picture to (PNG unless the suffix says otherwise), or `None`.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: if `features` is not a finite matrix, `labels` or `class_names` do not fit it,
+            there are fewer than four points, or `projection` returns another shape.
+        TypeError: if `projection` has no `fit_transform`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from sklearn.decomposition import PCA
+    >>> from keras_ssl import visualize
+    >>> features = np.random.default_rng(0).normal(size=(100, 16))
+    >>> labels = np.arange(100) % 2
+    >>> figure = visualize.plot_embedding(features, labels, ["cat", "dog"], projection=PCA(2))
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['cat', 'dog']
+
+    Reference:
+        - [van der Maaten and Hinton, 2008](https://www.jmlr.org/papers/v9/vandermaaten08a.html)
+          (t-SNE)
+    """
+    import keras
+    import numpy as np
+
+    features = keras.ops.convert_to_numpy(features)
+    if projection is not None and not hasattr(projection, "fit_transform"):
+        raise TypeError(
+            "`projection` must be an object with a method `fit_transform`, such as "
+            f"`sklearn.decomposition.PCA(2)`. Received: projection={projection!r}"
+        )
+    _check_features(features, max_points)
+    labels = _check_labels(labels, class_names, len(features))
+
+    # random even when no point is left out: in stored order the last class would cover the others
+    rows = np.random.default_rng(seed).permutation(len(features))[:max_points]
+    points = _project(features[rows].astype("float32"), projection, seed)
+
+    figure = new_figure(7.2 if labels is not None else 5.6, 5.2)
+    axes = figure.subplots()
+    size = float(np.clip(12_000 / len(points), 6, 40))
+    if labels is None:
+        axes.scatter(*points.T, s=size, color=COLORS[0], linewidths=0, alpha=0.8)
+    else:
+        _scatter_classes(figure, points, labels[rows], class_names, size)
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.set_adjustable("datalim")
+    axes.spines[:].set_color("#cccccc")
+    name = type(projection).__name__ if projection is not None else "t-SNE"
+    if projection is None and features.shape[1] == 2:
+        name = "feature"
+    axes.set_xlabel(f"{name} 1 (no unit)", color=TEXT_COLOR, fontsize=9)
+    axes.set_ylabel(f"{name} 2 (no unit)", color=TEXT_COLOR, fontsize=9)
+    shown = f"{len(points):,} of {len(features):,} points"
+    axes.set_title(f"{title}\n{shown}" if title else shown, fontsize=10, color=TEXT_COLOR)
+    return save(figure, path)
+
+
+def _check_features(features: np.ndarray, max_points: int) -> None:
+    import numpy as np
+
+    if features.ndim != 2 or len(features) < 4:
+        raise ValueError(
+            "`features` must have shape (n, dimensions) with at least 4 rows. Received: "
+            f"shape={features.shape}"
+        )
+    if features.shape[1] < 2:
+        raise ValueError(
+            f"`features` must have at least 2 dimensions. Received: shape={features.shape}"
+        )
+    if not np.isfinite(features.astype("float64")).all():
+        raise ValueError("`features` must be finite. Received: values that are NaN or infinite")
+    if max_points < 4:
+        raise ValueError(f"`max_points` must be at least 4. Received: max_points={max_points}")
+
+
+def _check_labels(labels: Any, class_names: Sequence[str] | None, n: int) -> np.ndarray | None:
+    import keras
+    import numpy as np
+
+    if labels is None:
+        if class_names is not None:
+            raise ValueError("`class_names` need `labels`. Received: labels=None")
+        return None
+    labels = keras.ops.convert_to_numpy(labels)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise ValueError(
+            f"`labels` must be non-negative integers of shape ({n},), one a row of `features`. "
+            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+        )
+    if class_names is not None and labels.max() >= len(class_names):
+        raise ValueError(
+            f"`class_names` must name every label, 0 to {labels.max()}. Received: "
+            f"{len(class_names)} names"
+        )
+    return labels
+
+
+def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:
+    """Two columns a row: by the given object, else PCA and t-SNE where there are more."""
+    if projection is None:
+        if features.shape[1] == 2:
+            return features
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
+
+        if min(features.shape) > 50:
+            features = PCA(50, random_state=seed).fit_transform(features)
+        # few points have fewer neighbours than the usual 30
+        perplexity = min(30, (len(features) - 1) / 3)
+        # t-SNE's threads wait for each other thousands of times: where other work keeps the cores
+        # busy, two took over ten times as long as one
+        with threadpool_limits(1):
+            return TSNE(
+                init="pca", perplexity=perplexity, random_state=seed, n_jobs=1
+            ).fit_transform(features)
+    points = projection.fit_transform(features)
+    if points.shape != (len(features), 2):
+        raise ValueError(
+            f"`projection` must map the features to shape ({len(features)}, 2). Received: "
+            f"shape={points.shape} from {projection!r}"
+        )
+    return points
+
+
+def _scatter_classes(
+    figure: Figure,
+    points: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str] | None,
+    size: float,
+) -> None:
+    """Draw the points of all classes mixed, and a legend."""
+    import numpy as np
+
+    axes = figure.axes[0]
+    marker_index = labels // len(COLORS) % len(MARKERS)
+    for i in np.unique(marker_index):
+        chosen = marker_index == i
+        colors = [COLORS[label % len(COLORS)] for label in labels[chosen]]
+        style = {"marker": MARKERS[i], "linewidths": 0, "alpha": 0.8}
+        axes.scatter(*points[chosen].T, s=size, c=colors, **style)
+    classes = np.unique(labels)
+    if len(classes) > MAX_LEGEND_ENTRIES:
+        return
+    for label in classes:
+        style = {"color": COLORS[label % len(COLORS)], "linestyle": "none", "markeredgewidth": 0}
+        marker = MARKERS[label // len(COLORS) % len(MARKERS)]
+        name = str(label) if class_names is None else class_names[label]
+        axes.plot([], [], marker=marker, markersize=8, label=name, **style)
+    figure.legend(
+        loc="outside right center",
+        frameon=False,
+        fontsize=9,
+        labelcolor=TEXT_COLOR,
+        ncols=-(-len(classes) // 20),
+    )

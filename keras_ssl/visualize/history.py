@@ -1,0 +1,124 @@
+"""The curves of a training: losses and accuracies over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from keras_ssl.visualize.figures import COLORS, TEXT_COLOR, new_figure, save, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = tuple[list[float], list[float]]
+
+
+def plot_history(
+    history: Any,
+    panels: Mapping[str, Sequence[str]] | None = None,
+    title: str | None = None,
+    path: str | PathLike[str] | None = None,
+) -> Figure:
+    """Plot what `fit` recorded: one panel of losses, one of accuracies.
+
+    A curve and its validation (`val_...`, dashed) have one colour. An entry that was not recorded
+    at every epoch, such as that of a callback that runs every fifth, is spread evenly over the
+    epochs with its last value at the last one.
+
+    Args:
+        history: the `keras.callbacks.History` that `fit` returns, or a dictionary of lists like
+            its `history`; or a list of them, which are joined one after the other (a training
+            that was resumed).
+        panels: the entries to plot for each panel title, without `val_`. Default: `"loss"` with
+            every entry that has "loss" in its name, and `"accuracy"` with every one that has
+            "accuracy"; accuracies are shown in percent. A panel without entries is left out.
+        title: title of the picture.
+        path: file to save the picture to (PNG unless the suffix says otherwise), or `None`.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        TypeError: if `history` is none of these.
+        ValueError: if there is nothing to plot, or `panels` asks for an entry that is not there.
+
+    Example:
+
+    >>> from keras_ssl import visualize
+    >>> history = {"loss": [4.1, 3.2], "probe_accuracy": [0.4, 0.6]}
+    >>> figure = visualize.plot_history(history)
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['loss', 'accuracy (%)']
+    """
+    curves = _join(history if isinstance(history, (list, tuple)) else [history])
+    names = list(dict.fromkeys(key.removeprefix("val_") for key in curves))
+    if panels is None:
+        panels = {part: [n for n in names if part in n] for part in ("loss", "accuracy")}
+    missing = [name for keys in panels.values() for name in keys if name not in names]
+    panels = {key: list(entries) for key, entries in panels.items() if entries}
+    if missing or not panels:
+        raise ValueError(
+            f"`history` has nothing to plot for {missing or 'losses and accuracies'}. Expected "
+            f"`panels` to name some of its entries. Received: entries {names}"
+        )
+    figure = new_figure(5.0 * len(panels), 3.6)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (panel, entries) in zip(grid, panels.items(), strict=True):
+        _plot_panel(axes, panel, entries, curves)
+    if title:
+        figure.suptitle(title, fontsize=11, color=TEXT_COLOR)
+    return save(figure, path)
+
+
+def _join(parts: Sequence[Any]) -> dict[str, Curve]:
+    """Epochs and values of every entry, over all parts of a training."""
+    curves: dict[str, Curve] = {}
+    start = 0
+    for part in parts:
+        entries = getattr(part, "history", part)
+        if not isinstance(entries, Mapping):
+            raise TypeError(
+                "`history` must be what `fit` returns, a dictionary of lists, or a list of these. "
+                f"Received: {part!r} (of type {type(part).__name__})"
+            )
+        length = max((len(values) for values in entries.values()), default=0)
+        first = (getattr(part, "epoch", None) or [0])[0]  # not 0 after `fit(initial_epoch=...)`
+        start = max(start, first)
+        for key, values in entries.items():
+            epochs, joined = curves.setdefault(key, ([], []))
+            epochs += [start + length * (i + 1) / len(values) for i in range(len(values))]
+            joined += [float(value) for value in values]
+        start += length
+    if not any(values for _, values in curves.values()):
+        raise ValueError("`history` is empty. Expected at least one epoch. Received: no values")
+    return curves
+
+
+def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, Curve]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    percent = all("accuracy" in entry for entry in entries)
+    for i, entry in enumerate(entries):
+        for key, line in ((entry, "-"), (f"val_{entry}", "--")):
+            if key in curves:
+                epochs, values = curves[key]
+                values = [100 * value for value in values] if percent else values
+                # where few values were recorded it matters which; a single one needs a marker
+                marker = "o" if len(values) <= 12 else None
+                axes.plot(
+                    epochs,
+                    values,
+                    line,
+                    color=COLORS[i % len(COLORS)],
+                    linewidth=1.8,
+                    marker=marker,
+                    markersize=3.5,
+                    label=key.replace("_", " "),
+                )
+    style_axes(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch", color=TEXT_COLOR)
+    axes.set_ylabel(f"{panel} (%)" if percent else panel, color=TEXT_COLOR)
+    axes.legend(frameon=False, fontsize=9, labelcolor=TEXT_COLOR)
