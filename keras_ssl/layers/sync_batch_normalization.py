@@ -138,13 +138,15 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             and not (needs_all_replicas and distribute.replica_count() > 1)
         )
 
-    def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        # Keras' hook for the statistics of the batch. Its own `synchronized=True` is fixed in
-        # the constructor and refused by other backends than TensorFlow.
-        if mask is not None or distribute.replica_count() == 1:
-            return super()._moments(inputs, mask)
-        axes = [axis for axis in range(len(inputs.shape)) if axis != self.axis % len(inputs.shape)]
-        return ops.moments(inputs, axes=axes, synchronized=True)
+    @property
+    def synchronized(self) -> bool:
+        """Whether statistics are those of several replicas; Keras asks for it in each call."""
+        return distribute.replica_count() > 1
+
+    @synchronized.setter
+    def synchronized(self, value: bool) -> None:
+        # Keras' constructor sets it; there is nothing to keep
+        pass
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
