@@ -17,11 +17,15 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     """The base of all trainers: a `keras.Model` whose targets come from its own input.
 
     A method subclasses it and implements `compute_losses(batch, training)`, which returns a
-    dictionary of named scalars, each the mean over this replica's examples. The base does the
-    rest: views, gradients, loss weights and regularisation, mixed precision, replicas, one metric
-    a named loss, the online probe, validation and saving. In order, a training step is
+    dictionary of named losses. The base does the rest: views, gradients, loss weights and
+    regularisation, mixed precision, replicas, one metric a named loss, the online probe,
+    validation and saving. In order, a training step is
 
         batch -> augment -> compute_losses -> gradients -> optimizer -> after_update
+
+    A named loss is either a tensor of values, one or more an example, of which the base takes the
+    mean over the batches of all replicas, or the scalar that a `keras.losses.Loss` returns, which
+    Keras has already divided by the number of replicas. A mean taken by hand is neither.
 
     What a method may fill in besides:
 
@@ -68,7 +72,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     ...     def compute_losses(self, batch, training):
     ...         code = self.encoder(batch.x, training=training)
     ...         error = keras.ops.square(self.decoder(code, training=training) - batch.x)
-    ...         return {"reconstruction": keras.ops.mean(error), "representation": code}
+    ...         return {"reconstruction": error, "representation": code}
     >>> trainer = Autoencoder(keras.layers.Dense(2), keras.layers.Dense(8))
     >>> trainer.compile(optimizer="adam")
     >>> history = trainer.fit(np.ones((16, 8), "float32"), verbose=0)
@@ -92,14 +96,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 )
         self.encoder = encoder
         self.augment = augment
-        self.probe = None
-        self._loss_trackers = {}
-        self._step_specs = None
+        self._training_state = _TrainingState()
 
     # What a method fills in
 
     def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the named losses of a batch, each a scalar mean over this replica's examples."""
+        """Return the named losses of a batch: values by example, or scalars of Keras losses."""
         raise NotImplementedError(f"{type(self).__name__} must implement `compute_losses`.")
 
     def check_views(self, views: Any) -> None:
@@ -110,7 +112,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def updates(self) -> list[Update]:
         """Return the gradient steps of one training step."""
-        return [Update(self.compute_losses, self.trainable_weights, self.optimizer)]
+        return [Update(self.compute_losses, self.trainable_weights, self.optimizers["main"])]
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
@@ -168,9 +170,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                     "the first one into all weights. Use `keras.callbacks.SwapEMAWeights`. "
                     f"Received: optimizer={optimizer}"
                 )
-        self.optimizers = scaled
+        self._training_state.optimizers = scaled
         self.optimizer = next(iter(scaled.values()))
-        self.probe = probe
+        self._training_state.probe = probe
         self.loss_weights = dict(loss_weights or {})
         self._compile_arguments = {
             "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
@@ -181,7 +183,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
         }
-        if self._step_specs is not None:
+        if self._training_state.step_specs is not None:
             self._build_training_state()
 
     def get_compile_config(self) -> dict | None:
@@ -196,6 +198,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     # Building
 
+    def build(self, input_shape: Any) -> None:
+        """Build the encoder; `build_step` builds what training needs besides."""
+        if self.encoder is not None and not self.encoder.built:
+            self.encoder.build(input_shape)
+
     def build_step(self, x: Any, y: Any) -> None:
         """Create all that a training step needs, for a batch of these shapes.
 
@@ -208,7 +215,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """
         if self.probe is not None:
             self.probe.check_labels(y)
-        if self._step_specs is None:
+        if self._training_state.step_specs is None:
             self._trace_losses(x)
         if self.compiled:
             self._build_training_state()
@@ -219,48 +226,44 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         def trace(x: Any) -> tuple[list[dict], Any]:
             batch = self._make_batch((x,))
             self.check_views(batch.views)
-            losses = [update.compute_losses(batch, training=True) for update in self._tracing()]
+            losses = [update.compute_losses(batch, training=True) for update in self.updates()]
+            _check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
             representation = _pop_representation(losses)
             if representation is None:
                 representation = self(batch.x, training=False)
             return losses, representation
 
-        losses, self._representation_spec = run_on_shapes(trace, x)
+        losses, representation = run_on_shapes(trace, x)
         names = [name for update in losses for name in update]
-        for name, scalar in zip(names, keras.tree.flatten(losses), strict=True):
-            if len(scalar.shape) or name == "loss":
-                raise ValueError(
-                    "`compute_losses` must return scalars under names other than 'loss'. "
-                    f"Received: {name} of shape {scalar.shape}"
-                )
-        self._loss_trackers = {name: keras.metrics.Mean(name=name) for name in dict.fromkeys(names)}
-        self._step_specs = x
+        if "loss" in names or len(set(names)) < len(names):
+            raise ValueError(
+                "`compute_losses` must return losses under different names, none of which is "
+                f"'loss', the name of their total. Received: {names}"
+            )
+        self._training_state.loss_trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self._training_state.representation_spec = representation
+        self._training_state.step_specs = x
         self.built = True
 
-    def _tracing(self) -> list[Update]:
-        # before `compile` there are no optimizers to put into the updates
-        if not self.compiled:
-            self.optimizer, self.optimizers = None, _AnyKey()
-        return self.updates()
-
     def _build_training_state(self) -> None:
-        unknown = set(self.loss_weights) - set(self._loss_trackers)
+        unknown = set(self.loss_weights) - set(self._training_state.loss_trackers)
         if unknown:
             raise ValueError(
                 f"`loss_weights` must name losses of {type(self).__name__}: "
-                f"{sorted(self._loss_trackers)}. Received: {sorted(unknown)}"
+                f"{sorted(self._training_state.loss_trackers)}. Received: {sorted(unknown)}"
             )
         for update in self.updates():
             if not update.optimizer.built:
                 update.optimizer.build(update.variables)
         if self.probe is not None and not self.probe.built:
-            self.probe.build(self._representation_spec.shape)
+            self.probe.build(self._training_state.representation_spec.shape)
 
     def get_build_config(self) -> dict | None:
         """Return the shapes and dtypes that the training step was built for."""
-        if self._step_specs is None:
+        specs = self._training_state.step_specs
+        if specs is None:
             return super().get_build_config()
-        return {"step": keras.saving.serialize_keras_object(self._step_specs)}
+        return {"step": keras.saving.serialize_keras_object(specs)}
 
     def build_from_config(self, config: dict) -> None:
         """Create all variables for the shapes in `config`."""
@@ -268,6 +271,29 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             self.build_step(keras.saving.deserialize_keras_object(config["step"]), None)
         else:
             super().build_from_config(config)
+
+    # Saving
+
+    def _seed_states(self) -> list[keras.Variable]:
+        """The states of all seed generators: Keras counts them as variables, not as weights."""
+        weights = {id(v) for v in self.weights}
+        return [
+            v for v in self.variables if v.name == "seed_generator_state" and id(v) not in weights
+        ]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the states of the seed generators, which Keras leaves out, with the weights."""
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seed_states()):
+            store[f"seed_generator_state_{number}"] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load what `save_own_variables` saved: a resumed run draws what the run would have."""
+        names = [f"seed_generator_state_{number}" for number in range(len(self._seed_states()))]
+        super().load_own_variables({key: store[key] for key in store.keys() if key not in names})
+        for name, state in zip(names, self._seed_states(), strict=True):
+            if name in store.keys():  # not in what plain Keras wrote
+                state.assign(store[name])
 
     # Steps
 
@@ -277,10 +303,15 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         views = x if self.augment is None else self.augment(x, training=True)
         return Batch(x, views, y, sample_weight)
 
-    def _total(self, losses: dict[str, Any]) -> Any:
-        """The weighted sum of the named losses and of the layers' regularisation."""
+    def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
+        """Return the named losses and their total, as this replica's share, and the features."""
+        losses = update.compute_losses(batch, training=training)
+        representation = losses.pop("representation", None)
+        losses = {name: _share(loss) for name, loss in losses.items()}
         weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
-        return ops.sum(ops.stack([ops.cast(term, "float32") for term in weighted + self.losses]))
+        # the parts are called one by one, so that their own losses are those of this call
+        additional = [_share(ops.reshape(loss, (1,))) for loss in self.losses]
+        return losses, ops.sum(ops.stack(weighted + additional)), representation
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step on a batch and return the running means of all metrics."""
@@ -288,15 +319,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         losses, total, representation = {}, 0.0, None
         for update in self.updates():
             with tf.GradientTape() as tape:
-                these = update.compute_losses(batch, training=True)
-                representation = these.pop("representation", representation)
-                loss = self._total(these)
-                # Keras' optimizers sum gradients over replicas; the mean is wanted
-                scaled = update.optimizer.scale_loss(loss / distribute.replica_count())
-            gradients = tape.gradient(scaled, update.variables)
-            update.optimizer.apply(gradients, update.variables)
+                these, loss, features = self._compute(update, batch, training=True)
+                scaled = update.optimizer.scale_loss(loss)
+            # Keras' optimizers sum the gradients of all replicas
+            update.optimizer.apply(tape.gradient(scaled, update.variables), update.variables)
             losses |= these
             total += loss
+            representation = representation if features is None else features
         self.after_update()
         if self.probe is not None:
             if representation is None:
@@ -309,10 +338,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         batch = self._make_batch(data)
         losses, total = {}, 0.0
         for update in self.updates():
-            these = update.compute_losses(batch, training=False)
-            these.pop("representation", None)
+            these, loss, _ = self._compute(update, batch, training=False)
             losses |= these
-            total += self._total(these)
+            total += loss
         if self.probe is not None:
             x = batch.x if self.augment is not None else keras.tree.flatten(batch.x)[0]
             self.probe.evaluate(self(x, training=False), batch.y)
@@ -320,9 +348,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def _record(self, losses: dict[str, Any], total: Any, batch: Batch) -> dict[str, Any]:
         size = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        self._loss_tracker.update_state(total, sample_weight=size)
+        replicas = distribute.replica_count()
+        self._loss_tracker.update_state(total * replicas, sample_weight=size)
         for name, loss in losses.items():
-            self._loss_trackers[name].update_state(loss, sample_weight=size)
+            tracker = self._training_state.loss_trackers[name]
+            tracker.update_state(loss * replicas, sample_weight=size)
         return self.get_metrics_result()
 
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
@@ -351,10 +381,20 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     # Keras' views of the model
 
     @property
-    def trainable_weights(self) -> list[keras.Variable]:
-        """The variables that the method trains; the probe trains its own."""
-        own = () if self.probe is None else {id(v) for v in self.probe.trainable_weights}
-        return [v for v in super().trainable_weights if id(v) not in own]
+    def probe(self) -> OnlineProbe | None:
+        """The probe that `compile` got."""
+        return self._training_state.probe
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizers that `compile` got, by name; a single one is called "main"."""
+        return self._training_state.optimizers
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The total loss, the named losses, and the probe's metrics."""
+        probe = [] if self.probe is None else self.probe.metrics
+        return [*super().metrics, *self._training_state.loss_trackers.values(), *probe]
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
@@ -372,14 +412,49 @@ def serialize_parts(**parts: Any) -> dict[str, Any]:
     return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
 
 
+def _share(loss: Any) -> Any:
+    """This replica's share of a loss, so that the sum over replicas is the global mean."""
+    loss = ops.cast(loss, "float32")
+    return ops.mean(loss) / distribute.replica_count() if len(loss.shape) else loss
+
+
+def _check_no_mean_by_hand(losses: list[dict[str, Any]], replicas: int) -> None:
+    """Raise where a scalar is plainly a mean of this replica's values, not its share of one."""
+    for name, loss in (item for these in losses for item in these.items()):
+        if replicas > 1 and name != "representation" and not len(loss.shape):
+            if loss.op.type == "Mean":
+                raise ValueError(
+                    f"The loss '{name}' is a mean that `compute_losses` took by hand; over "
+                    f"{replicas} replicas such means add up. Return the values by example, or what "
+                    "a `keras.losses.Loss` returns."
+                )
+
+
 def _pop_representation(losses: list[dict[str, Any]]) -> Any:
     """Take the representation out of the losses; the last that is given counts."""
     representations = [these.pop("representation", None) for these in losses]
     return next((r for r in reversed(representations) if r is not None), None)
 
 
-class _AnyKey(dict):
-    """Stands in for the optimizers by name while there are none."""
+class _TrainingState:
+    """What belongs to training and not to the model.
 
-    def __missing__(self, key: str) -> None:
+    Keras forbids new parts in a model once it is built. What is known only at `compile` or at the
+    first batch waits here, where Keras does not track it: the probe's weights are no weights of
+    the model, and the optimizer does not see them. The properties `probe` and `optimizers` show
+    them to Keras' saving.
+    """
+
+    def __init__(self):
+        self.probe = None
+        self.optimizers = _NoOptimizers()
+        self.loss_trackers = {}
+        self.representation_spec = None
+        self.step_specs = None
+
+
+class _NoOptimizers(dict):
+    """The optimizers before `compile`: a loaded trainer traces its losses without any."""
+
+    def __missing__(self, name: str) -> None:
         return None

@@ -82,7 +82,7 @@ def _simclr(normalize: bool = False) -> trainers.SimCLR:
     return trainers.SimCLR(
         encoder(normalize),
         projector=layers.ProjectionHead((32, 16), normalization=normalize),
-        augment=augment.SimCLRViews(28, crop_scale=(0.3, 1.0), seed=0),
+        augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
         loss=losses.NTXent(temperature=0.2),
     )
 

@@ -28,7 +28,7 @@ class MomentumTeacherModel(SelfSupervisedModel):
             1 - ops.sum(ops.normalize(self.predictor(s)) * ops.normalize(t), axis=-1)
             for s, t in zip(h, targets, strict=True)
         ]
-        return {"regression": ops.mean(ops.stack(distance)), "representation": h[0]}
+        return {"regression": ops.stack(distance), "representation": h[0]}
 
     def after_update(self):
         pairs = zip(self.teacher.weights, self.encoder.weights, strict=True)

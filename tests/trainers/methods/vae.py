@@ -29,8 +29,8 @@ class VAE(SelfSupervisedModel):
         error = ops.square(ops.cast(self.decoder(z, training=training), "float32") - x)
         kl = 0.5 * (ops.exp(log_variance) + ops.square(mean) - 1 - log_variance)
         return {
-            "reconstruction": ops.mean(error),
-            "kl": ops.mean(ops.sum(ops.cast(kl, "float32"), axis=-1)),
+            "reconstruction": error,
+            "kl": ops.sum(ops.cast(kl, "float32"), axis=-1),
             "representation": mean,
         }
 
