@@ -7,7 +7,8 @@ forward, backward and update on views that lie ready in memory.
 - `torch`: torchvision's residual blocks, as `torch.nn` makes them.
 - `torch, channels last`: the same with network and views in `torch.channels_last`.
 
-`--keras-normalization` adds a row: our step with `keras.layers.BatchNormalization`.
+Two more rows on request: `--keras-normalization` is our step with `keras.layers.BatchNormalization`
+in the encoder, `--bfloat16` our step under Keras' `mixed_bfloat16` policy.
 """
 
 import argparse
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="steps in each measurement")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--keras-normalization", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--json", type=Path, help="file to write the measurements to")
     arguments = parser.parse_args()
 
@@ -74,6 +76,9 @@ def main() -> None:
     if arguments.keras_normalization:
         with mock.patch("keras_ssl.networks.residual.SyncBatchNormalization", keras_normalization):
             contenders["keras normalization"], _ = set_up(arguments)
+    if arguments.bfloat16:
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+        contenders["keras_ssl, bfloat16"], _ = set_up(arguments)
     with Peer("simclr_step_torch.py") as first, Peer("simclr_step_torch.py") as last:
         print_machine(first)
         for name, peer in {"torch": first, "torch, channels last": last}.items():
