@@ -1,1 +1,23 @@
-"""To be filled."""
+"""What a representation is worth."""
+
+from keras_ssl.evaluate.clone import random_encoder
+from keras_ssl.evaluate.features import extract_features, raw_pixels
+from keras_ssl.evaluate.fine_tune import fine_tune
+from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
+from keras_ssl.evaluate.linear_probe import linear_probe
+from keras_ssl.evaluate.report import RepresentationReport, representation_report
+from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+
+__all__ = [
+    "RepresentationReport",
+    "effective_rank",
+    "extract_features",
+    "feature_std",
+    "fine_tune",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_probe",
+    "random_encoder",
+    "raw_pixels",
+    "representation_report",
+]

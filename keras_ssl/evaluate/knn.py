@@ -1,0 +1,189 @@
+"""Weighted k-nearest-neighbour classification of frozen features."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.evaluate.batches import as_batches, class_labels
+from keras_ssl.evaluate.features import check_features, extract_features, forward_function
+
+# similarities held at once: 2^25 float32 are 128 MB
+_SIMILARITIES_AT_ONCE = 2**25
+
+
+def knn_accuracy(
+    encoder: keras.layers.Layer | Callable,
+    train: Any,
+    test: Any,
+    k: int = 20,
+    temperature: float = 0.1,
+    batch_size: int = 256,
+    verbose: int = 0,
+) -> float:
+    """How often the nearest training examples name the class of a test example.
+
+    Both sets are encoded, then classified by `keras_ssl.evaluate.knn_predict`. Nothing is trained,
+    so the number is deterministic. Wu et al. use `k=200, temperature=0.07` on ImageNet's 1.28
+    million training images; smaller sets take fewer neighbours.
+
+    Args:
+        encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
+            For features computed before, pass `keras_ssl.evaluate.raw_pixels` and the features in
+            place of the images.
+        train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
+            or a tuple of arrays. Its examples are the neighbours.
+        test: labelled data in the same form. Its examples are classified.
+        k: how many neighbours vote.
+        temperature: the smaller, the more the nearest neighbours count.
+        batch_size: examples a batch where the data is arrays.
+        verbose: 1 shows progress bars, 0 is silent.
+
+    Returns:
+        The share of test examples classified right, from 0 to 1.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if data is empty, endless, not batched or without labels, `k` exceeds the number
+            of training examples, `temperature` is not positive, the training examples are all of
+            one class, or features are not finite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import evaluate
+    >>> train = np.array([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0], [0.2, 1.0]]), np.array([0, 0, 1, 1])
+    >>> test = np.array([[2.0, 0.0], [0.0, 3.0]]), np.array([0, 1])
+    >>> evaluate.knn_accuracy(evaluate.raw_pixels, train, test, k=2)
+    1.0
+
+    Reference:
+        [Wu et al., 2018](https://arxiv.org/abs/1805.01978), section 3.4
+    """
+    check_votes(k, temperature)
+    # both are checked before the first is encoded
+    train = as_batches(train, "train", batch_size, labelled=True)
+    test = as_batches(test, "test", batch_size, labelled=True)
+    forward = forward_function(encoder)
+    train_features, train_labels = extract_features(forward, train, verbose=verbose)
+    test_features, test_labels = extract_features(forward, test, verbose=verbose)
+    predicted = knn_predict(train_features, train_labels, test_features, k, temperature)
+    return float(np.mean(predicted == test_labels))
+
+
+def knn_predict(
+    train_features: Any,
+    train_labels: Any,
+    test_features: Any,
+    k: int = 20,
+    temperature: float = 0.1,
+) -> np.ndarray:
+    r"""The classes that weighted nearest neighbours vote for.
+
+    With $s_i = \cos(f, f_i)$ the similarity of a test feature $f$ to the training feature $f_i$ of
+    class $c_i$, and $N_k$ the $k$ most similar ones, the class is
+
+    $$\arg\max_c \sum_{i \in N_k,\, c_i = c} \exp(s_i / \tau)$$
+
+    Ties go to the smallest label. The similarities are computed on the device, a block of test
+    examples at a time: the matrix of all of them is never held.
+
+    Args:
+        train_features: array of shape `(train examples, dimensions)`.
+        train_labels: integer array of shape `(train examples,)`.
+        test_features: array of shape `(test examples, dimensions)`.
+        k: how many neighbours vote.
+        temperature: $\tau$.
+
+    Returns:
+        Array of shape `(test examples,)` with values of `train_labels`, in their dtype.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if shapes do not fit, `k` exceeds the number of training examples, `temperature`
+            is not positive, there is only one class, or features are not finite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import evaluate
+    >>> train = np.array([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0], [0.2, 1.0]])
+    >>> evaluate.knn_predict(train, np.array([7, 7, 3, 3]), np.array([[0.0, 5.0]]), k=3)
+    array([3])
+
+    Reference:
+        [Wu et al., 2018](https://arxiv.org/abs/1805.01978), section 3.4
+    """
+    check_votes(k, temperature)
+    train_features = check_features(train_features, "train_features")
+    test_features = check_features(test_features, "test_features")
+    train_labels = class_labels(train_labels, "train_labels")
+    if train_features.shape[1] != test_features.shape[1]:
+        raise ValueError(
+            "`train_features` and `test_features` must have the same number of dimensions. "
+            f"Received: shapes {train_features.shape} and {test_features.shape}"
+        )
+    if len(train_labels) != len(train_features):
+        raise ValueError(
+            "`train_labels` must have one label a row of `train_features`. "
+            f"Received: {len(train_labels)} labels and {len(train_features)} rows"
+        )
+    check_neighbours(train_labels, k)
+    classes, train_classes = np.unique(train_labels, return_inverse=True)
+    neighbours = _normalize(tf.constant(train_features))
+    train_classes = tf.constant(train_classes, tf.int32)
+    block = max(1, min(1024, _SIMILARITIES_AT_ONCE // len(train_features)))
+    winners = [
+        _vote(
+            tf.constant(test_features[start : start + block]),
+            neighbours,
+            train_classes,
+            tf.constant(temperature, tf.float32),
+            k=k,
+            classes=len(classes),
+        )
+        for start in range(0, len(test_features), block)
+    ]
+    return classes[tf.concat(winners, axis=0).numpy()]
+
+
+def _normalize(features):
+    # by the largest entry first: the squares of huge or tiny features leave float32
+    largest = tf.reduce_max(tf.abs(features), axis=1, keepdims=True)
+    return tf.math.l2_normalize(tf.math.divide_no_nan(features, largest), axis=1)
+
+
+@tf.function(reduce_retracing=True)
+def _vote(queries, neighbours, neighbour_classes, temperature, k, classes):
+    similarities = tf.matmul(_normalize(queries), neighbours, transpose_b=True)
+    nearest, positions = tf.math.top_k(similarities, k)
+    # relative to the nearest, so that a small temperature does not overflow
+    weights = tf.exp((nearest - nearest[:, :1]) / temperature)
+    rows = tf.shape(queries)[0]
+    segments = tf.range(rows)[:, None] * classes + tf.gather(neighbour_classes, positions)
+    votes = tf.math.unsorted_segment_sum(weights, segments, rows * classes)
+    return tf.argmax(tf.reshape(votes, [rows, classes]), axis=1)
+
+
+def check_votes(k: int, temperature: float) -> None:
+    """Raise unless `k` is a positive integer and `temperature` a positive number."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"`k` must be a positive integer. Received: {k}")
+    if isinstance(temperature, bool) or not np.isscalar(temperature) or not temperature > 0:
+        raise ValueError(f"`temperature` must be a positive number. Received: {temperature}")
+
+
+def check_neighbours(labels: np.ndarray, k: int) -> None:
+    """Raise unless there are `k` training examples, of two classes at least."""
+    if k > len(labels):
+        raise ValueError(
+            "`k` must not exceed the number of training examples. "
+            f"Received: k={k} and {len(labels)} training examples"
+        )
+    if (labels == labels[0]).all():
+        raise ValueError(
+            "The training examples must be of at least two classes: with one, every prediction is "
+            f"right. Received: only class {labels[0]}"
+        )

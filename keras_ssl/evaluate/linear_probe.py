@@ -1,0 +1,142 @@
+"""A linear classifier on frozen features."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ssl.evaluate.batches import as_batches
+from keras_ssl.evaluate.features import check_features, extract_features, forward_function
+from keras_ssl.evaluate.subset import balanced_subset, check_labels_per_class
+
+
+def linear_probe(
+    encoder: keras.layers.Layer | Callable,
+    train: Any,
+    test: Any,
+    labels_per_class: int | None = None,
+    trials: int = 1,
+    regularization: float = 0.01,
+    max_iterations: int = 1000,
+    batch_size: int = 256,
+    seed: int = 0,
+    verbose: int = 0,
+) -> float:
+    r"""The accuracy of a linear classifier on the features of a frozen encoder.
+
+    Multinomial logistic regression on standardised features $f$ (mean 0 and variance 1 over the
+    training examples), fitted by L-BFGS until it has converged. It minimises
+
+    $$\frac1n \sum_{i=1}^n -\log p(y_i \mid W f_i + b) + \frac{\lambda}{2} \lVert W \rVert^2$$
+
+    The encoder is not trained, and no augmentation is applied. The result is deterministic.
+
+    Args:
+        encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
+            For features computed before, pass `keras_ssl.evaluate.raw_pixels` and the features in
+            place of the images.
+        train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
+            or a tuple of arrays.
+        test: labelled data in the same form.
+        labels_per_class: fit on this many random examples of every class. `None` takes all.
+        trials: with `labels_per_class`, how many random subsets to fit on; the accuracies are
+            averaged.
+        regularization: $\lambda$. As it stands beside the mean over examples, one value serves
+            large and small training sets.
+        max_iterations: L-BFGS steps at most; scikit-learn warns when they did not suffice.
+        batch_size: examples a batch where the data is arrays.
+        seed: of the random subsets. The same seed gives the same subsets to any encoder.
+        verbose: 1 shows progress bars, 0 is silent.
+
+    Returns:
+        The share of test examples classified right, from 0 to 1.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if data is empty, endless, not batched or without labels, there is only one
+            class, a class has fewer than `labels_per_class` examples, features are not finite, or
+            an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import evaluate
+    >>> x, y = np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1])
+    >>> evaluate.linear_probe(evaluate.raw_pixels, (x, y), (x, y))
+    1.0
+
+    Reference:
+        [Alain & Bengio, 2016](https://arxiv.org/abs/1610.01644)
+    """
+    check_probe(labels_per_class, trials, regularization, max_iterations)
+    train = as_batches(train, "train", batch_size, labelled=True)
+    test = as_batches(test, "test", batch_size, labelled=True)
+    forward = forward_function(encoder)
+    train_features, train_labels = extract_features(forward, train, verbose=verbose)
+    test_features, test_labels = extract_features(forward, test, verbose=verbose)
+    train_features = check_features(train_features, "train")
+    test_features = check_features(test_features, "test")
+    if len(np.unique(train_labels)) < 2:
+        raise ValueError(
+            f"`train` must hold at least two classes. Received: only class {train_labels[0]}"
+        )
+    if labels_per_class is None:
+        subsets = [slice(None)]
+    else:
+        subsets = [
+            balanced_subset(train_labels, labels_per_class, seed + trial) for trial in range(trials)
+        ]
+    accuracies = [
+        _fit_and_score(
+            train_features[subset],
+            train_labels[subset],
+            test_features,
+            test_labels,
+            regularization,
+            max_iterations,
+        )
+        for subset in subsets
+    ]
+    return float(np.mean(accuracies))
+
+
+def _fit_and_score(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    regularization: float,
+    max_iterations: int,
+) -> float:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    # scikit-learn's C stands beside the sum over examples, not the mean
+    C = 1 / (regularization * len(train_labels))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=max_iterations))
+    # One thread: the products are thin, and where other work shares the cores, threads that wait
+    # for each other took 20 times as long. It also makes the result independent of their number.
+    with threadpool_limits(1):
+        classifier.fit(train_features, train_labels)
+        return classifier.score(test_features, test_labels)
+
+
+def check_probe(
+    labels_per_class: int | None, trials: int, regularization: float, max_iterations: int = 1
+) -> None:
+    """Raise unless the arguments of `linear_probe` are in range."""
+    if labels_per_class is not None:
+        check_labels_per_class(labels_per_class)
+    for name, value in (("trials", trials), ("max_iterations", max_iterations)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"`{name}` must be a positive integer. Received: {value}")
+    if trials > 1 and labels_per_class is None:
+        raise ValueError(
+            "`trials` beyond 1 needs `labels_per_class`: with all labels every trial is the same. "
+            f"Received: trials={trials}, labels_per_class=None"
+        )
+    if not regularization > 0:
+        raise ValueError(f"`regularization` must be positive. Received: {regularization}")
