@@ -1,5 +1,7 @@
 """Callbacks for `fit`."""
 
+from keras_ssl.callbacks.collapse_monitor import CollapseMonitor
+from keras_ssl.callbacks.knn_callback import KNNCallback
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 
-__all__ = ["StopOnNaN"]
+__all__ = ["CollapseMonitor", "KNNCallback", "StopOnNaN"]

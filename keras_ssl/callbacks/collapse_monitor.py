@@ -1,0 +1,155 @@
+"""Watch whether the features keep telling examples apart."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
+from keras_ssl.evaluate.batches import as_batches, rows_of
+from keras_ssl.evaluate.features import Forward
+from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+
+
+class CollapseMonitor(EpochEndMeasure):
+    r"""Log how much the features vary and how many dimensions they fill; warn when they collapse.
+
+    Two entries come into the logs of an epoch, for `model.encoder` or, where the model has no
+    `encoder`, for the model's own output:
+
+    - `feature_std`: the standard deviation of the normalised features times $\sqrt d$, mean over
+      the $d$ dimensions (`keras_ssl.evaluate.feature_std`). About 1 when features spread evenly
+      over the sphere, 0 when all are the same. Features behind a ReLU lie in one corner of the
+      sphere; with them 0.1 to 0.6 is usual.
+    - `effective_rank`: how many directions the features vary in, from 0 to $d$
+      (`keras_ssl.evaluate.effective_rank`, about the mean).
+
+    A `UserWarning` says so when an epoch is the first with
+
+    - complete collapse, every example gets nearly the same feature: `feature_std < min_std`;
+    - dimensional collapse, the features vary along very few directions:
+      `effective_rank < 1 + min_rank_fraction * (m - 1)`, where $m$ is the smaller of the number of
+      dimensions and of examples minus 1.
+
+    The same examples are measured every time: the first ones of `data`, read once and kept. Labels
+    are not used. Shuffle data that is sorted by class before it comes here.
+
+    Args:
+        data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, an array
+            `x`, or a tuple of arrays `(x, y)`.
+        examples: how many of the first examples to measure on.
+        every: measure after the first epoch, after every epoch whose number is a multiple of this,
+            and after the last.
+        min_std: below this `feature_std`, the collapse is called complete.
+        min_rank_fraction: the share of the possible directions, see above, below which the collapse
+            is called dimensional.
+        batch_size: examples a batch where the data is arrays.
+
+    Raises:
+        ValueError: if `data` is empty, endless or not batched, has fewer than two examples, or an
+            argument is out of range; before the first step.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ssl.callbacks import CollapseMonitor
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile(loss="mse")
+    >>> history = model.fit(x, x[:, :4], verbose=0, callbacks=[CollapseMonitor(x)])
+    >>> sorted(history.history)
+    ['effective_rank', 'feature_std', 'loss']
+
+    Reference:
+        - [Chen & He, 2020](https://arxiv.org/abs/2011.10566), section 4.1: complete collapse
+        - [Jing et al., 2021](https://arxiv.org/abs/2110.09348): dimensional collapse
+        - [Roy & Vetterli, 2007](https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf):
+          effective rank
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        examples: int = 1024,
+        every: int = 1,
+        min_std: float = 0.01,
+        min_rank_fraction: float = 0.01,
+        batch_size: int = 256,
+    ):
+        super().__init__(every)
+        if isinstance(examples, bool) or not isinstance(examples, int) or examples < 2:
+            raise ValueError(f"`examples` must be an integer of at least 2. Received: {examples}")
+        if not min_std >= 0:
+            raise ValueError(f"`min_std` must not be negative. Received: {min_std}")
+        if not 0 <= min_rank_fraction <= 1:
+            raise ValueError(
+                f"`min_rank_fraction` must lie between 0 and 1. Received: {min_rank_fraction}"
+            )
+        self.data = as_batches(data, "data", batch_size)
+        self.examples = examples
+        self.min_std = min_std
+        self.min_rank_fraction = min_rank_fraction
+        self._batches = None
+        self._warned = set()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Read the examples, once, and find mistakes early."""
+        if self._batches is None:
+            self._batches = self._read()
+        self._warned = set()
+        super().on_train_begin(logs)
+
+    def _read(self) -> list[Any]:
+        batches, missing = [], self.examples
+        for x, _ in self.data:
+            rows = min(rows_of(x), missing)
+            batches.append(keras.tree.map_structure(lambda leaf, rows=rows: leaf[:rows], x))
+            missing -= rows
+            if not missing:
+                break
+        if self.examples - missing < 2:
+            raise ValueError(
+                "`data` must hold at least two examples to compare. "
+                f"Received: {self.examples - missing}"
+            )
+        return batches
+
+    def check(self, forward: Forward) -> None:
+        """Raise unless the encoder takes the examples."""
+        forward(self._batches[0])
+
+    def measure(self, forward: Forward) -> dict[str, float]:
+        """Return `feature_std` and `effective_rank`."""
+        features = np.concatenate([forward(x).numpy() for x in self._batches])
+        self._directions = min(features.shape[1], len(features) - 1)
+        return {
+            "feature_std": float(feature_std(features).mean()),
+            "effective_rank": effective_rank(features),
+        }
+
+    def examine(self, epoch: int, numbers: dict[str, float]) -> None:
+        """Warn when a kind of collapse appears that the measurement before did not show."""
+        std, rank = numbers["feature_std"], numbers["effective_rank"]
+        least_rank = 1 + self.min_rank_fraction * (self._directions - 1)
+        found = {}
+        if std < self.min_std:
+            found["complete"] = (
+                f"feature_std is {std:.2g} (below min_std={self.min_std:g}): the encoder gives "
+                "nearly the same feature to every example, so that they tell nothing about it. "
+                "Check what should keep examples apart in this method (negatives, stop-gradient "
+                "and predictor, centring, a variance term), and try a lower learning rate"
+            )
+        elif rank < least_rank:
+            found["dimensional"] = (
+                f"effective_rank is {rank:.2f} (below {least_rank:.2f}, for {self._directions} "
+                "possible directions): examples differ along very few directions. Try a projector "
+                "between the encoder and the loss, weaker augmentation, more negatives or a "
+                "stronger decorrelation term, and a lower learning rate"
+            )
+        for kind in found.keys() - self._warned:
+            warnings.warn(
+                f"CollapseMonitor: {kind} collapse after epoch {epoch + 1}: {found[kind]}.",
+                stacklevel=2,
+            )
+        self._warned = set(found)

@@ -1,0 +1,62 @@
+"""What callbacks share that measure the representation when an epoch ends."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.evaluate.features import Forward, forward_function
+
+
+class EpochEndMeasure(keras.callbacks.Callback):
+    """Base of callbacks that put numbers about the representation into an epoch's logs.
+
+    A subclass implements `measure(forward)`, which returns named numbers, and may implement
+    `check(forward)`, which raises before the first step when the data does not fit the model. The
+    representation is that of `model.encoder` where the model has one (as trainers of keras_ssl
+    have), else that of the model's own call.
+
+    Keras hands one dictionary of logs from callback to callback, in the order of the list given to
+    `fit`, with the history and the progress bar after them. So both show these numbers; a callback
+    that reads them (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`, `TensorBoard`) must stand
+    later in the list than the one that writes them.
+
+    Args:
+        every: measure after the first epoch, after every epoch whose number (from 1) is a multiple
+            of this, and after the last.
+    """
+
+    def __init__(self, every: int = 1):
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"`every` must be a positive integer. Received: {every}")
+        self.every = every
+        self._forward = None
+        self._encoder = None
+
+    def measure(self, forward: Forward) -> dict[str, float]:
+        """The numbers to log. To be implemented."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `measure`")
+
+    def check(self, forward: Forward) -> None:
+        """Raise when data and model do not fit. Called before the first step."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Make the encoder ready and find mistakes early."""
+        encoder = getattr(self.model, "encoder", self.model)
+        # kept from one `fit` to the next, so that the graph is traced once
+        if self._encoder is not encoder:
+            self._encoder, self._forward = encoder, forward_function(encoder)
+        self.check(self._forward)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure when it is time, and add the numbers to the logs."""
+        number = epoch + 1
+        # the first is always measured: CSVLogger writes the columns that it finds then
+        if number == 1 or number % self.every == 0 or number == self.params.get("epochs"):
+            numbers = self.measure(self._forward)
+            if logs is not None:
+                logs.update(numbers)
+            self.examine(epoch, numbers)
+
+    def examine(self, epoch: int, numbers: dict[str, float]) -> None:
+        """Act on what was measured. Nothing by default."""

@@ -1,0 +1,86 @@
+"""k-NN accuracy while the representation is learned."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
+from keras_ssl.evaluate.batches import as_batches
+from keras_ssl.evaluate.features import Forward
+from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
+
+
+class KNNCallback(EpochEndMeasure):
+    """Log the weighted k-NN accuracy of the representation at the end of an epoch.
+
+    The entry is called `knn_accuracy`: it shows in the progress bar and in the history, and
+    callbacks later in the list can use it: `EarlyStopping(monitor="knn_accuracy", mode="max")`.
+    It is what `keras_ssl.evaluate.knn_accuracy` returns for `model.encoder`, or for the model
+    itself where it has no `encoder`. Labels are used for measuring only.
+
+    Each measurement encodes both sets, so take a part of a large training set. For a score that is
+    reported, `test` must not be what choices (stopping, hyper-parameters) were made on.
+
+    Args:
+        train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
+            or a tuple of arrays. Its examples are the neighbours.
+        test: labelled data in the same form. Its examples are classified.
+        k: how many neighbours vote.
+        temperature: the smaller, the more the nearest neighbours count.
+        every: measure after the first epoch, after every epoch whose number is a multiple of this,
+            and after the last.
+        batch_size: examples a batch where the data is arrays.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: before the first step, if data is empty, endless, not batched or without labels,
+            `train` has fewer than `k` examples or only one class, or an argument is out of range.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ssl.callbacks import KNNCallback
+    >>> x, y = np.array([[-1.0, 0.0], [1.0, 0.0]] * 8), np.array([0, 1] * 8)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> model.compile(loss="mse")
+    >>> history = model.fit(x, x, verbose=0, callbacks=[KNNCallback((x, y), (x, y), k=3)])
+    >>> history.history["knn_accuracy"]
+    [1.0]
+
+    Reference:
+        [Wu et al., 2018](https://arxiv.org/abs/1805.01978), section 3.4
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        test: Any,
+        k: int = 20,
+        temperature: float = 0.1,
+        every: int = 1,
+        batch_size: int = 256,
+    ):
+        super().__init__(every)
+        check_votes(k, temperature)
+        self.train = as_batches(train, "train", batch_size, labelled=True)
+        self.test = as_batches(test, "test", batch_size, labelled=True)
+        self.k = k
+        self.temperature = temperature
+
+    def check(self, forward: Forward) -> None:
+        """Raise unless the encoder takes both sets and `train` has enough examples."""
+        # reads on only until it has seen enough: one batch as a rule
+        labels = np.array([], "int64")
+        for x, y in self.train:
+            if not len(labels):
+                forward(x)
+            labels = np.concatenate([labels, y])
+            if len(labels) >= self.k and len(np.unique(labels)) > 1:
+                break
+        check_neighbours(labels, self.k)
+        forward(self.test.first()[0])
+
+    def measure(self, forward: Forward) -> dict[str, float]:
+        """Return `{"knn_accuracy": ...}`."""
+        accuracy = knn_accuracy(forward, self.train, self.test, self.k, self.temperature)
+        return {"knn_accuracy": accuracy}
