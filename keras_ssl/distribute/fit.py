@@ -142,15 +142,19 @@ def _in_full_batches(
         return x, y, batch_size  # PyDataset, generator: their batches are known when they come
     batch_size = batch_size or 32
     _check_divisible(batch_size, replicas)
+    examples = leaves[0].shape[0]
+    if examples < batch_size:
+        raise ValueError(
+            f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
+            f"examples and batch_size={batch_size}"
+        )
     data = x if y is None else (x, y)
     if isinstance(x, (tuple, list)) and y is None:
         data = (tuple(x),)
     dataset = tf.data.Dataset.from_tensor_slices(data)
     if kwargs.pop("shuffle", True):
-        dataset = dataset.shuffle(leaves[0].shape[0])
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    _check_not_empty(dataset)
-    return dataset, None, None
+        dataset = dataset.shuffle(examples)
+    return dataset.batch(batch_size, drop_remainder=True), None, None
 
 
 def _check_divisible(size: int, replicas: int) -> None:

@@ -10,6 +10,7 @@ from keras_ssl import distribute
 from keras_ssl.callbacks import StopOnNaN
 from keras_ssl.distribute.fit import DistributedFit, resolve_jit_compile, run_on_shapes
 from keras_ssl.trainers.batch import Batch, Update
+from keras_ssl.trainers.checks import check_batch_size
 from keras_ssl.trainers.probe import OnlineProbe
 
 
@@ -29,6 +30,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     What a method may fill in besides:
 
+    - `minimum_batch`: the fewest examples, over all replicas, that the method can learn from.
     - `check_views(views)`: raise a `ValueError` on input that the method cannot train on. It sees
       shapes and is called before the first step.
     - `after_update()`: what follows an optimizer step, such as moving a teacher.
@@ -81,6 +83,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     >>> trainer.predict(np.ones((4, 8), "float32"), verbose=0).shape
     (4, 2)
     """
+
+    minimum_batch = 1
 
     def __init__(
         self,
@@ -174,7 +178,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self.optimizer = next(iter(scaled.values()))
         self._training_state.probe = probe
         self.loss_weights = dict(loss_weights or {})
-        self._compile_arguments = {
+        self._training_state.compile_arguments = {
             "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
             "probe": probe,
             "loss_weights": loss_weights,
@@ -189,7 +193,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def get_compile_config(self) -> dict | None:
         """Return the arguments of `compile`, serialised."""
         if self.compiled:
-            return keras.saving.serialize_keras_object(self._compile_arguments)
+            return keras.saving.serialize_keras_object(self._training_state.compile_arguments)
         return None
 
     def compile_from_config(self, config: dict) -> None:
@@ -301,6 +305,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # validation sees views as well: without them a view-based loss means nothing
         views = x if self.augment is None else self.augment(x, training=True)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
         return Batch(x, views, y, sample_weight)
 
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
@@ -448,6 +454,7 @@ class _TrainingState:
     def __init__(self):
         self.probe = None
         self.optimizers = _NoOptimizers()
+        self.compile_arguments = {}
         self.loss_trackers = {}
         self.representation_spec = None
         self.step_specs = None

@@ -10,17 +10,15 @@ def _describe(x: Any) -> str:
     return str(keras.tree.map_structure(lambda v: f"{v.dtype}{tuple(v.shape)}", x))
 
 
-def check_image_views(views: Any, count: int, minimum_batch: int = 1) -> None:
+def check_image_views(views: Any, count: int) -> None:
     """Raise unless `views` are `count` batches of images of one shape.
 
     Args:
         views: what the augmentation or the data gave.
         count: how many views the method compares.
-        minimum_batch: how many examples the method needs in a batch.
 
     Raises:
-        ValueError: if the number of views, their rank, or their shapes are wrong, or the batch is
-            known to be too small. A batch whose size is only known at run time is checked then.
+        ValueError: if the number of views, their rank, or their shapes are wrong.
         TypeError: if the images are not numbers.
     """
     if not isinstance(views, (tuple, list)):
@@ -44,38 +42,29 @@ def check_image_views(views: Any, count: int, minimum_batch: int = 1) -> None:
             raise TypeError(f"Expected images of numbers. Received: {_describe(views)}")
         if tuple(view.shape[1:]) != tuple(views[0].shape[1:]):
             raise ValueError(f"Expected views of one shape. Received: {_describe(views)}")
-    check_batch_size(views[0], minimum_batch)
 
 
-def check_batch_size(x: Any, minimum: int) -> None:
-    """Raise if a batch is known to hold fewer than `minimum` examples.
+def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
+    """Raise if a batch holds fewer examples than the method needs.
+
+    A size that is known when the step is traced is checked then. One that is not is checked in
+    the step itself; XLA leaves that check out.
 
     Args:
-        x: tensor with the batch axis first.
-        minimum: the smallest batch that the method can learn from.
+        x: tensor or `keras.KerasTensor` with the batch axis first: one replica's share.
+        minimum: the smallest batch, over all replicas, that the method can learn from.
+        replicas: how many replicas share the batch.
 
     Raises:
-        ValueError: if the static batch size is too small.
+        ValueError: if the batch is known to be too small.
+        tf.errors.InvalidArgumentError: if it turns out to be, in a step.
     """
+    message = (
+        f"Expected at least {minimum} examples in a batch: the method compares each with the "
+        "others. Use a larger batch size, and `drop_remainder=True` if the last batch is short."
+    )
     size = x.shape[0]
-    if size is not None and size < minimum:
-        raise ValueError(
-            f"Expected at least {minimum} examples in a batch: the method compares each with the "
-            f"others. Received: a batch of {size}"
-        )
-
-
-def assert_batch_size(x: Any, minimum: int) -> None:
-    """Stop the run if a batch whose size is not static holds fewer than `minimum` examples.
-
-    Args:
-        x: tensor with the batch axis first.
-        minimum: the smallest batch that the method can learn from.
-    """
-    if x.shape[0] is None and minimum > 1:
-        tf.debugging.assert_greater_equal(
-            tf.shape(x)[0],
-            minimum,
-            f"Expected at least {minimum} examples in a batch: the method compares each with the "
-            "others. Use `drop_remainder=True`, or a larger `batch_size`.",
-        )
+    if size is not None and size * replicas < minimum:
+        raise ValueError(f"{message} Received: a batch of {size * replicas}")
+    if size is None and minimum > 1 and tf.is_tensor(x):
+        tf.debugging.assert_greater_equal(tf.shape(x)[0] * replicas, minimum, message)

@@ -64,6 +64,8 @@ class SimCLR(SelfSupervisedModel):
           https://arxiv.org/abs/2002.05709), Chen et al., 2020
     """
 
+    minimum_batch = 2  # an image needs another one to differ from
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -77,8 +79,8 @@ class SimCLR(SelfSupervisedModel):
         self.loss_function = NTXent() if loss is None else loss
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two batches of at least two images of one shape."""
-        check_image_views(views, count=2, minimum_batch=2)
+        """Raise unless `views` are two batches of images of one shape."""
+        check_image_views(views, count=2)
 
     def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the contrastive loss of the two views."""

@@ -1,0 +1,110 @@
+"""Building before the first step, full batches, XLA under replicas, and Keras' private names."""
+
+import keras
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("trainers need the TensorFlow backend", allow_module_level=True)
+
+from keras_ssl.distribute.fit import DistributedFit, resolve_jit_compile, run_on_shapes  # noqa: E402
+
+
+class Recorder(DistributedFit, keras.Model):
+    """A Keras model that notes what `build_step` was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.seen = []
+
+    def build_step(self, x, y):
+        self.seen.append(keras.tree.map_structure(lambda s: (tuple(s.shape), s.dtype), (x, y)))
+        self.dense.build((None, 3))
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def recorder(strategy=None):
+    with strategy.scope() if strategy else tf.distribute.get_strategy().scope():
+        model = Recorder()
+        model.compile("sgd", "mse")
+    return model
+
+
+def test_keras_still_has_the_private_names_that_the_package_touches():
+    from keras.src.backend import compute_output_spec
+    from keras.src.backend.tensorflow.trainer import TFEpochIterator
+
+    assert callable(keras.Model._maybe_symbolic_build)
+    iterator = TFEpochIterator(
+        x=np.zeros((4, 3)), batch_size=2, distribute_strategy=tf.distribute.get_strategy()
+    )
+    assert iterator._distributed_dataset.element_spec is not None
+    assert compute_output_spec(lambda x: x, keras.KerasTensor((2, 3))).shape == (2, 3)
+
+
+def test_build_step_sees_shapes_without_taking_a_batch():
+    taken = []
+
+    def generate():
+        for number in range(4):
+            taken.append(number)
+            yield np.zeros((2, 3), "float32"), np.zeros((2, 1), "float32")
+
+    model = recorder()
+    model.fit(generate(), verbose=0)
+    assert model.seen[0] == (((None, 3), "float32"), ((None, 1), "float32"))
+    assert taken == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_build_step_sees_the_share_of_a_replica(two_replicas, as_dataset):
+    model = recorder(two_replicas)
+    x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
+    model.fit(*((dataset,) if as_dataset else (x, y, 4)), verbose=0)
+    (x_shape, _), (y_shape, _) = model.seen[0]
+    assert x_shape in ((2, 3), (None, 3)) and y_shape in ((2, 1), (None, 1))
+
+
+def test_arrays_are_cut_to_full_batches_on_replicas(two_replicas):
+    model = recorder(two_replicas)
+    model.fit(np.zeros((11, 3), "float32"), np.zeros((11, 1), "float32"), batch_size=4, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tf.data.Dataset.from_tensor_slices(np.zeros((8, 3))).batch(4), "drop_remainder"),
+        (
+            lambda: tf.data.Dataset.from_tensor_slices(np.zeros((9, 3))).batch(3, True),
+            "divisible by the number of replicas, 2",
+        ),
+        (lambda: np.zeros((0, 3)), "no data"),
+    ],
+)
+def test_batches_that_cannot_be_shared_are_refused(two_replicas, make, message):
+    with pytest.raises(ValueError, match=message):
+        recorder(two_replicas).fit(make(), verbose=0)
+
+
+def test_a_set_smaller_than_its_batch_is_refused_on_replicas(two_replicas):
+    with pytest.raises(ValueError, match="3 examples and batch_size=4"):
+        recorder(two_replicas).fit(np.zeros((3, 3)), np.zeros((3, 1)), batch_size=4, verbose=0)
+
+
+def test_jit_compile_is_refused_with_a_reason_where_xla_cannot_work(two_replicas):
+    with pytest.warns(UserWarning, match="2 replicas"):
+        assert resolve_jit_compile(True, two_replicas) is False
+    assert resolve_jit_compile(True, None) is True
+    assert resolve_jit_compile("auto", two_replicas) == "auto"
+
+
+def test_run_on_shapes_creates_variables_and_computes_nothing():
+    layer = keras.layers.Dense(2)
+    out = run_on_shapes(lambda x: layer(x), keras.KerasTensor((None, 3)))
+    assert tuple(out.shape) == (None, 2) and layer.built

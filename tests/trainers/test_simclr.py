@@ -1,0 +1,97 @@
+"""SimCLR beyond the contract: its one formula, its two forms of data, its errors."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import layers, trainers
+from tests.trainers.cases import encoder, images
+
+
+def projector():
+    return layers.ProjectionHead((16, 8), normalization=False)
+
+
+def pairs(count=32):
+    x = images()[0][:count].astype("float32")
+    return x, x[:, :, ::-1]
+
+
+def nt_xent_float64(z1, z2, temperature):
+    """Equation 1 of the paper, one anchor at a time."""
+    z = np.concatenate([z1, z2]).astype("float64")
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    n, total = len(z1), 0.0
+    for i in range(2 * n):
+        similarity = np.exp(z @ z[i] / temperature)
+        total -= np.log(similarity[(i + n) % (2 * n)] / (similarity.sum() - similarity[i]))
+    return total / (2 * n)
+
+
+def test_loss_is_the_papers_formula_of_the_projected_views():
+    trainer = trainers.SimCLR(encoder(), projector())
+    trainer.compile("sgd")
+    x1, x2 = pairs()
+    logs = trainer.evaluate((x1, x2), batch_size=32, verbose=0, return_dict=True)
+    z1, z2 = (np.asarray(trainer.projector(trainer.encoder(x))) for x in (x1, x2))
+    assert logs["contrastive"] == pytest.approx(nt_xent_float64(z1, z2, 0.1), rel=1e-5)
+
+
+def test_ready_views_come_with_and_without_labels():
+    x1, x2 = pairs()
+    y = images()[1][:32]
+    for data in (((x1, x2), y), ((x1, x2),)):
+        trainer = trainers.SimCLR(encoder(), projector())
+        trainer.compile("sgd")
+        dataset = tf.data.Dataset.from_tensor_slices(data).batch(16, drop_remainder=True)
+        assert np.isfinite(trainer.fit(dataset, verbose=0).history["contrastive"][0])
+
+
+def test_labels_do_not_change_what_is_learned():
+    weights = []
+    for y in (np.zeros(32, "int64"), images()[1][:32]):
+        keras.utils.set_random_seed(3)
+        trainer = trainers.SimCLR(encoder(), projector())
+        trainer.compile("sgd")
+        trainer.fit(pairs(), y, batch_size=16, shuffle=False, verbose=0)
+        weights.append(trainer.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((4, 28, 28, 1), "float32"), "tuple of 2 views"),
+        ((np.zeros((4, 28, 28, 1), "float32"),), "2 views"),
+        ((np.zeros((4, 28, 28, 1)), np.zeros((4, 20, 20, 1))), "one shape"),
+        ((np.zeros((4, 28, 28)), np.zeros((4, 28, 28))), "batch, height, width, channels"),
+        ((np.zeros((4, 28, 28, 1), bool),) * 2, "numbers"),
+        ((np.zeros((4, 28, 28, 3), "float32"),) * 2, "shape"),
+    ],
+)
+def test_views_that_do_not_fit_are_refused(x, message):
+    trainer = trainers.SimCLR(encoder(), projector())
+    trainer.compile("sgd")
+    with pytest.raises((ValueError, TypeError), match=message):
+        trainer.fit(x, verbose=0)
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_a_batch_of_one_is_refused(static):
+    trainer = trainers.SimCLR(encoder(), projector())
+    trainer.compile("sgd")
+    dataset = tf.data.Dataset.from_tensor_slices((pairs(4),)).batch(1, drop_remainder=static)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="at least 2 examples"):
+        trainer.fit(dataset, verbose=0)
+
+
+def test_encoder_of_a_saved_trainer_is_a_keras_model_of_its_own(tmp_path):
+    trainer = trainers.SimCLR(encoder(normalize=True), projector())
+    trainer.compile("sgd")
+    trainer.fit(pairs(), verbose=0)
+    trainer.encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    x = pairs()[0]
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), trainer.predict(x, verbose=0))
