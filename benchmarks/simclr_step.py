@@ -7,11 +7,13 @@ forward, backward and update on views that lie ready in memory.
 - `torch`: torchvision's residual blocks, as `torch.nn` makes them.
 - `torch, channels last`: the same with network and views in `torch.channels_last`.
 
-Two more rows on request: `--keras-normalization` is our step with `keras.layers.BatchNormalization`
-in the encoder, `--bfloat16` our step under Keras' `mixed_bfloat16` policy.
+More rows on request: `--keras-normalization` is our step with `keras.layers.BatchNormalization` in
+the encoder; `--bfloat16` our step under Keras' `mixed_bfloat16` policy, and PyTorch's, channels
+last, under `torch.autocast`.
 """
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -79,19 +81,26 @@ def main() -> None:
     if arguments.bfloat16:
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
         contenders["keras_ssl, bfloat16"], _ = set_up(arguments)
-    with Peer("simclr_step_torch.py") as first, Peer("simclr_step_torch.py") as last:
-        print_machine(first)
-        for name, peer in {"torch": first, "torch, channels last": last}.items():
+    peers = {
+        "torch": {"channels_last": False, "bfloat16": False},
+        "torch, channels last": {"channels_last": True, "bfloat16": False},
+    }
+    if arguments.bfloat16:
+        peers["torch, bfloat16"] = {"channels_last": True, "bfloat16": True}
+    with contextlib.ExitStack() as stack:
+        for name, settings in peers.items():
+            peer = stack.enter_context(Peer("simclr_step_torch.py"))
             theirs = peer.ask(
                 "set_up",
                 width=arguments.width,
                 pairs=arguments.pairs,
                 size=arguments.size,
-                channels_last=peer is last,
+                **settings,
             )
             if theirs != parameters:
                 raise RuntimeError(f"Not the same network: {parameters} and {theirs} parameters")
             contenders[name] = lambda peer=peer: peer.ask("seconds", steps=arguments.steps)
+        print_machine(peer)
         measured = interleave(contenders, repeats=arguments.repeats)
 
     middle = medians(measured)

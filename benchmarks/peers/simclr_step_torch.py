@@ -43,7 +43,7 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Ten
     return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
 
 
-def set_up(width: int, pairs: int, size: int, channels_last: bool) -> int:
+def set_up(width: int, pairs: int, size: int, channels_last: bool, bfloat16: bool) -> int:
     """Makes network, optimizer and views; returns the number of trainable parameters."""
     global _step
     torch.manual_seed(0)
@@ -62,7 +62,9 @@ def set_up(width: int, pairs: int, size: int, channels_last: bool) -> int:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
 
     def step() -> None:
-        loss = nt_xent(*network(torch.cat(list(views))).chunk(2), temperature=0.1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            z1, z2 = network(torch.cat(list(views))).chunk(2)
+        loss = nt_xent(z1.float(), z2.float(), temperature=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
