@@ -73,7 +73,7 @@ class CollapseMonitor(EpochEndMeasure):
         data: Any,
         examples: int = 1024,
         every: int = 1,
-        min_std: float = 0.01,
+        min_std: float = 0.05,
         min_rank_fraction: float = 0.01,
         batch_size: int = 256,
     ):

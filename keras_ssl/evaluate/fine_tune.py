@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ssl.evaluate.batches import Batches, as_batches
@@ -80,7 +81,9 @@ def fine_tune(
     if isinstance(encoder, keras.layers.Layer) and not encoder.built:
         encoder(batches.first()[0])
     backbone = clone_encoder(encoder)
-    backbone.trainable = True
+    # one by one: a Sequential does not hand `trainable` on to layers that were frozen singly
+    for layer in backbone._flatten_layers():
+        layer.trainable = True
     model = keras.Sequential(
         [
             backbone,
@@ -105,11 +108,12 @@ def fine_tune(
 
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
     if classes is None:
-        classes = 1 + max(int(labels.max()) for _, labels in train)
+        # a negative label is told of below
+        classes = 1 + max(int(np.abs(labels).max()) for _, labels in train)
+        if classes < 2:
+            raise ValueError("`train` must hold at least two classes. Received: only class 0")
     elif isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
         raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
-    if classes < 2:
-        raise ValueError("`train` must hold at least two classes. Received: only class 0")
     for batches in (train, test):
         labels = batches.first()[1]
         if labels.min() < 0 or labels.max() >= classes:

@@ -1,0 +1,198 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_ssl import augment, evaluate, trainers
+from keras_ssl.callbacks import CollapseMonitor
+from keras_ssl.layers import ProjectionHead
+from tests.evaluate.fashion import convolutional_encoder, fashion
+
+X = fashion("train[:256]")[0]
+
+
+def autoencoder(encoder, learning_rate=0.0):
+    """A model that trains nothing at rate 0, so that the encoder is what the test made it."""
+    inputs = keras.Input((28, 28, 1))
+    features = encoder(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
+    model.encoder = encoder
+    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    return model
+
+
+def measure(encoder, monitor, epochs=1):
+    """The history and the warnings of a run."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = autoencoder(encoder).fit(
+            X, np.zeros(len(X)), epochs=epochs, verbose=0, callbacks=[monitor]
+        )
+    told = [str(w.message) for w in caught if "CollapseMonitor" in str(w.message)]
+    return history.history, told
+
+
+def linear_encoder(kernel, bias):
+    encoder = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(kernel.shape[1]),
+        ]
+    )
+    encoder.set_weights([kernel, bias])
+    return encoder
+
+
+def test_logs_what_the_functions_return():
+    encoder = convolutional_encoder()
+    history, told = measure(encoder, CollapseMonitor(X))
+    features, _ = evaluate.extract_features(encoder, X)
+    assert history["feature_std"] == [
+        pytest.approx(evaluate.feature_std(features).mean(), rel=1e-4)
+    ]
+    assert history["effective_rank"] == [pytest.approx(evaluate.effective_rank(features), rel=1e-4)]
+    assert told == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_constant_features_are_complete_collapse(rng, noise):
+    kernel = noise * rng.normal(size=(784, 32))
+    history, told = measure(linear_encoder(kernel, rng.normal(size=32)), CollapseMonitor(X))
+    assert history["feature_std"][0] < 0.01
+    assert len(told) == 1
+    assert "complete collapse after epoch 1: feature_std is" in told[0]
+    assert "stop-gradient" in told[0]  # and what to do
+
+
+def test_features_of_zeros_are_complete_collapse():
+    _, told = measure(linear_encoder(np.zeros((784, 32)), np.zeros(32)), CollapseMonitor(X))
+    assert "complete collapse" in told[0]
+
+
+@pytest.mark.parametrize("dimensions", [2, 32, 256])
+def test_features_on_one_line_are_dimensional_collapse(rng, dimensions):
+    kernel = rng.normal(size=(784, 1)) * rng.normal(size=(1, dimensions))
+    history, told = measure(linear_encoder(kernel, np.zeros(dimensions)), CollapseMonitor(X))
+    assert history["effective_rank"][0] == pytest.approx(1, abs=0.01)
+    assert len(told) == 1
+    assert "dimensional collapse after epoch 1: effective_rank is 1.00" in told[0]
+    assert "projector" in told[0]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 32, 512])
+def test_healthy_features_are_not_warned_about(rng, dimensions):
+    kernel = rng.normal(size=(784, dimensions))
+    _, told = measure(linear_encoder(kernel, np.zeros(dimensions)), CollapseMonitor(X))
+    assert told == []
+
+
+def test_thresholds_are_arguments():
+    encoder = convolutional_encoder()
+    _, told = measure(encoder, CollapseMonitor(X, min_std=2.0))
+    assert "complete" in told[0]
+    _, told = measure(encoder, CollapseMonitor(X, min_rank_fraction=1.0))
+    assert "dimensional" in told[0]
+
+
+def test_warns_once_as_long_as_it_lasts():
+    encoder = linear_encoder(np.zeros((784, 4)), np.ones(4))
+    _, told = measure(encoder, CollapseMonitor(X), epochs=3)
+    assert len(told) == 1
+    monitor = CollapseMonitor(X)
+    _, told = measure(encoder, monitor)
+    assert len(told) == 1
+    _, told = measure(encoder, monitor)  # a new run tells again
+    assert len(told) == 1
+
+
+class Agree(keras.losses.Loss):
+    """Cosine distance of two views and nothing that keeps images apart."""
+
+    def call(self, z1, z2):
+        normalize = keras.layers.UnitNormalization()
+        return 1 - ops.sum(normalize(z1) * normalize(z2), axis=-1)
+
+
+def run_simclr(loss, learning_rate=3e-3):
+    encoder = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, "relu"),
+            keras.layers.Dense(32),
+        ]
+    )
+    trainer = trainers.SimCLR(
+        encoder,
+        projector=keras.layers.Identity(),
+        augment=augment.SimCLRViews(28, seed=0),
+        loss=loss,
+    )
+    trainer.compile(optimizer=keras.optimizers.Adam(learning_rate))
+    return trainer.fit(X, batch_size=64, epochs=20, verbose=0, callbacks=[CollapseMonitor(X)])
+
+
+def test_a_loss_without_negatives_collapses_and_is_caught():
+    with pytest.warns(UserWarning, match="CollapseMonitor: (complete|dimensional) collapse"):
+        collapsed = run_simclr(Agree()).history
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="CollapseMonitor")
+        healthy = run_simclr(None).history
+    assert healthy["feature_std"][-1] > 4 * collapsed["feature_std"][-1]
+
+
+def test_same_examples_every_time(rng):
+    x = fashion("train[:600]")[0]
+    encoder = linear_encoder(rng.normal(size=(784, 32)), np.zeros(32))
+    shuffled = tf.data.Dataset.from_tensor_slices(x).shuffle(600).batch(64)
+    history, _ = measure(encoder, CollapseMonitor(shuffled, examples=100), epochs=3)
+    assert len(set(history["feature_std"])) == 1
+    first, _ = measure(encoder, CollapseMonitor((x, x), examples=100))
+    again, _ = measure(encoder, CollapseMonitor(x[:100]))
+    assert first["effective_rank"] == pytest.approx(again["effective_rank"])
+
+
+def test_under_a_strategy(two_replicas):
+    with two_replicas.scope():
+        trainer = trainers.SimCLR(
+            convolutional_encoder(), ProjectionHead((16, 8)), augment.SimCLRViews(28, seed=0)
+        )
+        trainer.compile(optimizer="adam")
+    history = trainer.fit(X, batch_size=64, verbose=0, callbacks=[CollapseMonitor(X)]).history
+    features, _ = evaluate.extract_features(trainer.encoder, X)
+    assert history["effective_rank"] == [pytest.approx(evaluate.effective_rank(features), rel=1e-4)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"examples": 1}, "`examples` must be an integer of at least 2"),
+        ({"min_std": -1}, "`min_std` must not be negative"),
+        ({"min_rank_fraction": 1.1}, "`min_rank_fraction` must lie between"),
+        ({"every": 1.5}, "`every` must be a positive integer"),
+        ({"data": "images"}, "`data` must be a batched"),
+        ({"data": X[:0]}, "`data` must hold at least one example"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        CollapseMonitor(**{"data": X, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(X[:1], "at least two"), (np.zeros((9, 3)), "encoder")]
+)
+def test_data_that_does_not_fit_is_found_before_the_first_step(data, message):
+    encoder = convolutional_encoder()
+    model = autoencoder(encoder, learning_rate=0.1)
+    before = encoder.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, np.ones(len(X)), verbose=0, callbacks=[CollapseMonitor(data)])
+    for weight, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)

@@ -1,0 +1,184 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import augment, evaluate, trainers
+from keras_ssl.callbacks import KNNCallback
+from keras_ssl.layers import ProjectionHead
+from tests.evaluate.fashion import convolutional_encoder, fashion
+
+
+def classifier(encoder):
+    model = keras.Sequential([encoder, keras.layers.Dense(10)])
+    model.encoder = encoder
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_every_keras_callback_after_it_sees_the_accuracy(tmp_path):
+    train, test = fashion("train[:200]"), fashion("test[:100]")
+    encoder = convolutional_encoder()
+    history = classifier(encoder).fit(
+        *train,
+        epochs=3,
+        verbose=0,
+        callbacks=[
+            KNNCallback(train, test, k=5),
+            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+            keras.callbacks.EarlyStopping(monitor="knn_accuracy", mode="max", baseline=2.0),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / "{epoch}-{knn_accuracy:.4f}.keras", monitor="knn_accuracy", mode="max"
+            ),
+        ],
+    )
+    # no accuracy reaches the baseline of 2, so the run stops early
+    values = history.history["knn_accuracy"]
+    assert len(values) == 1
+    assert values[-1] == evaluate.knn_accuracy(encoder, train, test, k=5)
+    with (tmp_path / "log.csv").open() as file:
+        assert [float(row["knn_accuracy"]) for row in csv.DictReader(file)] == values
+    assert (tmp_path / f"1-{values[0]:.4f}.keras").exists()
+
+
+def test_tensorboard_sees_it(tmp_path):
+    pytest.importorskip("tensorboard")
+    data = fashion("train[:50]")
+    classifier(convolutional_encoder()).fit(
+        *data,
+        verbose=0,
+        callbacks=[KNNCallback(data, data, k=5), keras.callbacks.TensorBoard(tmp_path)],
+    )
+    events = next((tmp_path / "train").glob("events*"))
+    tags = [
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    ]
+    assert "epoch_knn_accuracy" in tags
+
+
+def test_progress_bar_shows_it(capsys):
+    train, test = fashion("train[:100]"), fashion("test[:50]")
+    callback = KNNCallback(train, test, k=5)
+    classifier(convolutional_encoder()).fit(*train, verbose=2, callbacks=[callback])
+    assert "knn_accuracy: 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "measured"),
+    [(1, 3, [1, 2, 3]), (2, 5, [1, 2, 4, 5]), (10, 4, [1, 4]), (3, 3, [1, 3])],
+)
+def test_every(every, epochs, measured):
+    data = fashion("train[:50]")
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if "knn_accuracy" in logs:
+                seen.append(epoch + 1)
+
+    classifier(convolutional_encoder()).fit(
+        *data,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[KNNCallback(data, data, k=5, every=every), Watch()],
+    )
+    assert seen == measured
+
+
+def simclr(seed=0):
+    return trainers.SimCLR(
+        encoder=convolutional_encoder(seed),
+        projector=ProjectionHead((16, 8)),
+        augment=augment.SimCLRViews(28, seed=seed),
+    )
+
+
+def test_encoder_of_a_trainer():
+    train, test = fashion("train[:200]"), fashion("test[:100]")
+    trainer = simclr()
+    trainer.compile(optimizer="adam")
+    datasets = [tf.data.Dataset.from_tensor_slices(pair).batch(50) for pair in (train, test)]
+    history = trainer.fit(
+        train[0], batch_size=50, epochs=2, verbose=0, callbacks=[KNNCallback(*datasets)]
+    )
+    expected = evaluate.knn_accuracy(trainer.encoder, train, test)
+    assert history.history["knn_accuracy"][-1] == expected
+
+
+def test_under_a_strategy(two_replicas):
+    train, test = fashion("train[:200]"), fashion("test[:100]")
+    with two_replicas.scope():
+        trainer = simclr()
+        trainer.compile(optimizer="adam")
+    callback = KNNCallback(train, test)
+    history = trainer.fit(train[0], batch_size=50, verbose=0, callbacks=[callback])
+    expected = evaluate.knn_accuracy(trainer.encoder, train, test)
+    assert history.history["knn_accuracy"] == [expected]
+
+
+def test_model_without_encoder_is_measured_by_its_own_output():
+    data = fashion("train[:50]")
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(*data, verbose=0, callbacks=[KNNCallback(data, data, k=5)])
+    expected = evaluate.knn_accuracy(model, data, data, k=5)
+    assert history.history["knn_accuracy"] == [expected]
+
+
+def test_measuring_does_not_change_training():
+    x, y = fashion("train[:100]")
+    weights = []
+    for callbacks in ([], [KNNCallback((x, y), (x, y))]):
+        encoder = convolutional_encoder()
+        classifier(encoder).fit(x, y, epochs=2, verbose=0, callbacks=callbacks, shuffle=False)
+        weights.append(encoder.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+X, Y = fashion("train[:30]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"k": 0}, ValueError, "`k` must be a positive integer"),
+        ({"temperature": 0}, ValueError, "`temperature` must be"),
+        ({"every": 0}, ValueError, "`every` must be a positive integer"),
+        ({"train": X}, ValueError, "`train` must carry labels"),
+        ({"test": (X, Y * 1.0)}, TypeError, "`test` must be integers"),
+        (
+            {"train": tf.data.Dataset.from_tensor_slices((X, Y))},
+            ValueError,
+            "`train` must be batched",
+        ),
+    ],
+)
+def test_wrong_arguments_are_found_at_construction(arguments, error, message):
+    with pytest.raises(error, match=message):
+        KNNCallback(**{"train": (X, Y), "test": (X, Y), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 31}, "`k` must not exceed.*k=31 and 30"),
+        ({"train": (X, Y * 0)}, "at least two classes"),
+        ({"test": (np.zeros((5, 28, 28, 3)), Y[:5])}, "encoder"),
+        ({"test": tf.data.Dataset.from_tensor_slices((X, Y)).batch(9).take(0)}, "`test` must hold"),
+    ],
+)
+def test_data_that_does_not_fit_is_found_before_the_first_step(arguments, message):
+    encoder = convolutional_encoder()
+    before = encoder.get_weights()
+    callback = KNNCallback(**{"train": (X, Y), "test": (X, Y), **arguments})
+    with pytest.raises(ValueError, match=message):
+        classifier(encoder).fit(X, Y, verbose=0, callbacks=[callback])
+    for weight, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)

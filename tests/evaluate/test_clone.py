@@ -1,0 +1,164 @@
+import random
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import evaluate
+from keras_ssl.evaluate.clone import clone_encoder
+from tests.evaluate.fashion import convolutional_encoder, fashion
+
+
+def trained_encoder():
+    """Every weight, moving statistics included, away from its start."""
+    encoder = convolutional_encoder()
+    rng = np.random.default_rng(0)
+    encoder.set_weights([rng.uniform(0.5, 1.5, size=w.shape) for w in encoder.get_weights()])
+    return encoder
+
+
+class Block(keras.layers.Layer):
+    """A layer without a registered name that makes its parts when it is built."""
+
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = keras.layers.Dense(units)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.units))
+
+    def call(self, x, training=False):
+        return self.norm(self.dense(x), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+class Subclassed(keras.Model):
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.block = Block(units)
+
+    def call(self, x, training=False):
+        return self.block(x, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def make(kind):
+    if kind == "sequential":
+        return convolutional_encoder(), fashion("test[:8]")[0].astype("float32")
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    inputs = keras.Input((3,))
+    encoder = {
+        "layer": lambda: Block(),
+        "subclassed": lambda: Subclassed(),
+        "functional": lambda: keras.Model(inputs, Block()(keras.layers.Dense(5)(inputs))),
+        "nested": lambda: keras.Model(inputs, keras.Sequential([Block(), Block()])(inputs)),
+    }[kind]()
+    encoder(x)
+    return encoder, x
+
+
+KINDS = ["sequential", "functional", "nested", "subclassed", "layer"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clone_computes_the_same_and_shares_nothing(kind):
+    encoder, x = make(kind)
+    encoder(x, training=True)
+    clone = clone_encoder(encoder)
+    assert type(clone) is type(encoder)
+    np.testing.assert_allclose(clone(x), encoder(x), rtol=1e-6)
+    before = encoder.get_weights()
+    for variable in clone.weights:
+        variable.assign(variable + 1)
+    for weight, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_encoder_is_fresh_and_leaves_the_encoder_alone(kind):
+    encoder, x = make(kind)
+    encoder(x, training=True)
+    before = encoder.get_weights()
+    fresh = evaluate.random_encoder(encoder)
+    assert [w.shape for w in fresh.weights] == [w.shape for w in encoder.weights]
+    assert not np.allclose(fresh(x), encoder(x))
+    for weight, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_random_encoder_starts_as_a_new_one_does():
+    fresh = evaluate.random_encoder(trained_encoder())
+    norm = next(x for x in fresh.layers if isinstance(x, keras.layers.BatchNormalization))
+    for weight, start in zip(norm.get_weights(), (1, 0, 0, 1), strict=True):
+        np.testing.assert_array_equal(weight, np.full(16, start))
+    kernels = [w for w in fresh.weights if w.name == "kernel"]
+    assert len(kernels) == 2
+    # Glorot's uniform: limits +-sqrt(6 / (fan in + fan out)), mean 0
+    for weight in kernels:
+        height, width, inputs, outputs = weight.shape
+        limit = np.sqrt(6 / (height * width * (inputs + outputs)))
+        values = np.asarray(weight)
+        assert 0.9 * limit < np.abs(values).max() <= limit
+        assert abs(values.mean()) < 0.2 * limit
+
+
+def test_the_seed_decides():
+    encoder = trained_encoder()
+    first, again, other = (evaluate.random_encoder(encoder, seed) for seed in (1, 1, 2))
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(first.get_weights()[0], other.get_weights()[0])
+
+
+def test_the_callers_random_numbers_go_on():
+    encoder = trained_encoder()
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    evaluate.random_encoder(encoder)
+    assert random.random() == expected
+
+
+def test_adapted_statistics_are_kept(rng):
+    x = rng.normal(3, 5, size=(100, 4)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    encoder = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(4)])
+    for copy in (clone_encoder(encoder), evaluate.random_encoder(encoder)):
+        np.testing.assert_allclose(np.mean(copy.layers[0](x), axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.std(copy.layers[0](x), axis=0), 1, atol=1e-5)
+
+
+def test_encoder_of_a_strategy(two_replicas):
+    with two_replicas.scope():
+        encoder = convolutional_encoder()
+    x = fashion("test[:8]")[0]
+    np.testing.assert_allclose(clone_encoder(encoder)(x), encoder(x), rtol=1e-5)
+
+
+class Secretive(keras.layers.Layer):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*`build..`")
+def test_an_encoder_that_cannot_be_rebuilt():
+    encoder = Secretive(3)
+    encoder(np.ones((2, 2)))
+    for copy in (clone_encoder, evaluate.random_encoder):
+        with pytest.raises(ValueError, match=r"`encoder` must .* rebuilt"):
+            copy(encoder)
+        with pytest.raises(TypeError, match="only these can be rebuilt"):
+            copy(evaluate.raw_pixels)

@@ -1,0 +1,109 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import evaluate
+from tests.evaluate.fashion import convolutional_encoder, fashion
+
+
+def test_learns_and_leaves_the_encoder_alone(tmp_path):
+    train, test = fashion("train[:1000]"), fashion("test[:500]")
+    encoder = convolutional_encoder()
+    encoder.layers[1].trainable = False
+    before = encoder.get_weights()
+    model, accuracy = evaluate.fine_tune(
+        encoder, train, test, epochs=10, batch_size=50, optimizer=keras.optimizers.Adam(1e-2)
+    )
+    assert accuracy > 0.4  # chance is 0.1
+    for weight, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    assert not encoder.layers[1].trainable
+
+    logits = model.predict(test[0], verbose=0)
+    assert logits.shape == (500, 10)
+    assert accuracy == pytest.approx(np.mean(np.argmax(logits, axis=1) == test[1]))
+    # the copy was trained, not only the head
+    tuned = model.layers[0].get_weights()
+    assert not np.allclose(tuned[0], before[0])
+
+    model.save(tmp_path / "tuned.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuned.keras")
+    np.testing.assert_allclose(loaded.predict(test[0], verbose=0), logits, rtol=1e-5, atol=1e-5)
+
+
+def test_same_seed_same_result_from_arrays_few_labels():
+    train, test = fashion("train[:500]"), fashion("test[:300]")
+    results = [
+        evaluate.fine_tune(
+            convolutional_encoder(),
+            train,
+            test,
+            labels_per_class=5,
+            epochs=2,
+            batch_size=25,
+            seed=seed,
+        )
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = (model.get_weights() for model, _ in results)
+    np.testing.assert_array_equal(first[0], again[0])
+    assert results[0][1] == results[1][1]
+    assert not np.allclose(first[0], other[0])
+
+
+def test_few_labels_train_on_so_many_examples():
+    seen = []
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    dataset = tf.data.Dataset.from_tensor_slices(fashion("train[:500]")).batch(100)
+    evaluate.fine_tune(
+        convolutional_encoder(),
+        dataset,
+        fashion("test[:100]"),
+        labels_per_class=4,
+        epochs=1,
+        batch_size=10,
+        callbacks=[Count()],
+    )
+    assert len(seen) == 4  # 10 classes of 4 examples in batches of 10
+
+
+def test_feature_maps_and_layers_that_are_not_built():
+    train = tf.data.Dataset.from_tensor_slices(fashion("train[:100]")).batch(50)
+    train = train.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y))
+    model, _ = evaluate.fine_tune(keras.layers.Conv2D(2, 5, strides=5), train, train, epochs=1)
+    assert model.layers[-1].kernel.shape == (2 * 5 * 5, 10)
+
+
+def test_mixed_precision_has_float32_logits():
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype="mixed_bfloat16")])
+    x, y = np.ones((8, 4), "float32"), np.arange(8) % 2
+    model, _ = evaluate.fine_tune(encoder, (x, y), (x, y), epochs=1)
+    assert model(x).dtype == "float32"
+
+
+X, Y = np.ones((8, 4), "float32"), np.arange(8) % 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"encoder": evaluate.raw_pixels}, TypeError, "must be a keras.Model or a Keras layer"),
+        ({"epochs": 0}, ValueError, "`epochs` must be a positive integer"),
+        ({"classes": 1}, ValueError, "`classes` must be an integer of at least 2"),
+        ({"classes": 2, "test": (X, Y + 5)}, ValueError, r"in `test` must lie in 0\.\.1"),
+        ({"train": (X, Y - 1)}, ValueError, r"in `train` must lie in 0"),
+        ({"train": (X, Y * 0)}, ValueError, "at least two classes"),
+        ({"train": X}, ValueError, "`train` must carry labels"),
+        ({"train": (X, Y * 1.0)}, TypeError, "`train` must be integers"),
+        ({"labels_per_class": 9}, ValueError, "`labels_per_class` must not exceed"),
+    ],
+)
+def test_wrong_arguments(arguments, error, message):
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(error, match=message):
+        evaluate.fine_tune(**{"encoder": encoder, "train": (X, Y), "test": (X, Y), **arguments})

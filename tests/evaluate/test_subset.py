@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from keras_ssl.evaluate.batches import Batches
+from keras_ssl.evaluate.subset import balanced_subset, take_balanced
+
+LABELS = np.random.default_rng(0).integers(5, size=400)
+
+
+def test_every_class_gets_its_number():
+    chosen = balanced_subset(LABELS, 7, seed=0)
+    np.testing.assert_array_equal(np.bincount(LABELS[chosen]), [7] * 5)
+    assert len(np.unique(chosen)) == 35
+
+
+def test_the_seed_decides():
+    first = balanced_subset(LABELS, 7, seed=0)
+    np.testing.assert_array_equal(balanced_subset(LABELS, 7, seed=0), first)
+    assert len(np.intersect1d(balanced_subset(LABELS, 7, seed=1), first)) < 15
+
+
+def test_every_example_is_as_likely_as_any_other():
+    labels = np.array([0] * 10 + [1] * 5)
+    counts = np.zeros(15)
+    for seed in range(2000):
+        counts[balanced_subset(labels, 2, seed)] += 1
+    # binomial: 2000 draws at 1/5 and 2/5; five standard deviations
+    np.testing.assert_allclose(counts[:10], 400, atol=5 * np.sqrt(2000 * 0.2 * 0.8))
+    np.testing.assert_allclose(counts[10:], 800, atol=5 * np.sqrt(2000 * 0.4 * 0.6))
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 400])
+def test_examples_taken_batch_by_batch_are_the_same(batch_size):
+    x = np.arange(400)[:, None]
+    data = Batches(({"x": x}, LABELS), "train", batch_size, labelled=True)
+    taken, labels = take_balanced(data, 7, seed=3)
+    chosen = balanced_subset(LABELS, 7, seed=3)
+    np.testing.assert_array_equal(taken["x"][:, 0], chosen)
+    np.testing.assert_array_equal(labels, LABELS[chosen])
+
+
+def test_a_class_with_too_few():
+    labels = np.array([4, 4, 4, 9])
+    message = "`labels_per_class` must not exceed.*Received: 2, but class 9 has 1"
+    with pytest.raises(ValueError, match=message):
+        balanced_subset(labels, 2, seed=0)
+    with pytest.raises(ValueError, match=message):
+        take_balanced(Batches((np.zeros((4, 1)), labels), "train", labelled=True), 2, seed=0)
+
+
+@pytest.mark.parametrize("labels_per_class", [0, 1.5, True, "all"])
+def test_labels_per_class(labels_per_class):
+    with pytest.raises(ValueError, match="`labels_per_class` must be a positive integer"):
+        balanced_subset(LABELS, labels_per_class, seed=0)
