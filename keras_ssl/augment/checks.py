@@ -85,24 +85,30 @@ def image_size(name: str, value: Any) -> tuple[int, int]:
     return integer(name, pair[0], 1), integer(name, pair[1], 1)
 
 
+def rank(layer: Any, shape: Any) -> None:
+    """Raise when `shape` is not that of a batch of images."""
+    shape = tuple(shape)
+    if len(shape) == 4:
+        return
+    message = (
+        f"Layer '{layer.name}' works on batches of images of shape "
+        "(batch, height, width, channels). "
+    )
+    if len(shape) == 3:
+        message += (
+            "For a single image add a batch axis (`image[None]`); in `tf.data`, call `.batch()` "
+            "before `.map()`. "
+        )
+    raise ValueError(f"{message}Received: shape {shape}")
+
+
 def images(layer: Any, x: Any) -> None:
     """Raise when `x` is no batch of real-valued images."""
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         raise TypeError(
             f"Layer '{layer.name}' expects one tensor of images. Received: {type(x).__name__}"
         )
-    shape = tuple(x.shape)
-    if len(shape) == 3:
-        raise ValueError(
-            f"Layer '{layer.name}' works on batches of shape (batch, height, width, channels). "
-            "For a single image add a batch axis (`image[None]`); in `tf.data`, call `.batch()` "
-            f"before `.map()`. Received: shape {shape}"
-        )
-    if len(shape) != 4:
-        raise ValueError(
-            f"Layer '{layer.name}' expects images of shape (batch, height, width, channels). "
-            f"Received: shape {shape}"
-        )
+    rank(layer, x.shape)
     dtype = getattr(x.dtype, "name", str(x.dtype))
     if not dtype.startswith(("int", "uint", "float", "bfloat")):
         raise TypeError(

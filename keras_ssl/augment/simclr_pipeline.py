@@ -1,5 +1,6 @@
 """The chain of operations that SimCLR, BYOL, SwAV and DINO share, up to its settings."""
 
+from keras_ssl.augment import checks
 from keras_ssl.augment.color_jitter import ColorJitter
 from keras_ssl.augment.fused_pipeline import FusedPipeline
 from keras_ssl.augment.gaussian_blur import GaussianBlur
@@ -45,6 +46,15 @@ def simclr_pipeline(
     ...     ]
     ... )
     """
+    probabilities = {
+        "flip_probability": flip_probability,
+        "jitter_probability": jitter_probability,
+        "grayscale_probability": grayscale_probability,
+        "blur_probability": blur_probability,
+        "solarize_probability": solarize_probability,
+    }
+    for name, value in probabilities.items():
+        checks.probability(name, value)
     layers = [
         RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=antialias),
         RandomHorizontalFlip(flip_probability),

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl.augment import checks
 from keras_ssl.augment.augmentation import Augmentation
 from keras_ssl.augment.fused_pipeline import FusedPipeline
 
@@ -41,6 +42,7 @@ class ViewGenerator(Augmentation):
 
     def build(self, input_shape: tuple) -> None:
         """Build the pipelines."""
+        checks.rank(self, input_shape)
         for pipeline in self.pipelines:
             if not pipeline.built:
                 pipeline.build(input_shape)
