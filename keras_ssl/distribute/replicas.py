@@ -84,6 +84,13 @@ def local_rows(global_batch: Any, batch_size: Any) -> Any:
 
     Returns:
         The `batch_size` rows of this replica; `global_batch` itself on one replica.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_ssl import distribute
+    >>> distribute.local_rows(ops.ones((4, 2)), 4).shape
+    TensorShape([4, 2])
     """
     context = _replica_context()
     if context is None:

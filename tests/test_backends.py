@@ -1,0 +1,37 @@
+"""The portable rooms pass their own tests on the JAX backend too."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "layers",
+        "losses",
+        "optimizers",
+        # JAX compiles every operation of theirs anew
+        pytest.param("augment", marks=pytest.mark.slow),
+        pytest.param("networks", marks=pytest.mark.slow),
+    ],
+)
+def test_room_on_jax(room):
+    if keras.backend.backend() == "jax":
+        pytest.skip("this is that run")
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"tests/{room}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+    assert " passed" in run.stdout

@@ -1,0 +1,113 @@
+"""The package as a whole: what importing it costs, what its public face promises."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+import keras_ssl
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = [name for name in keras_ssl.__all__ if not name.startswith("_")]
+PUBLIC = [
+    (room, name)
+    for room in ROOMS
+    for name in getattr(keras_ssl, room).__all__
+    if inspect.isclass(getattr(getattr(keras_ssl, room), name))
+    or inspect.isfunction(getattr(getattr(keras_ssl, room), name))
+]
+
+# only their subclasses are ever saved
+ABSTRACT = {
+    "SelfSupervisedModel",
+    "Augmentation",
+    "ColorAugmentation",
+    "GeometricAugmentation",
+}
+
+
+def imported_after(statement, backend="tensorflow"):
+    """The modules that a fresh interpreter holds after `statement`."""
+    code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.splitlines())
+
+
+def test_importing_loads_nothing_heavy_that_keras_does_not_load():
+    added = imported_after("import keras, keras_ssl") - imported_after("import keras")
+    heavy = {"sklearn", "scipy", "matplotlib", "tensorflow_datasets", "pandas", "spektral"}
+    assert not heavy & {name.partition(".")[0] for name in added}
+
+
+def test_portable_rooms_work_without_tensorflow():
+    pytest.importorskip("jax")
+    modules = imported_after("import keras_ssl; keras_ssl.losses.NTXent()", backend="jax")
+    assert "tensorflow" not in modules
+
+
+@pytest.mark.parametrize(("room", "name"), PUBLIC, ids=lambda value: value)
+def test_public_objects_are_documented(room, name):
+    documented = getattr(getattr(keras_ssl, room), name)
+    text = inspect.getdoc(documented) or ""
+    if inspect.isclass(documented) and issubclass(documented, tuple):
+        assert "Attributes:" in text
+        return
+    assert "Example" in text and ">>>" in text
+    if inspect.isclass(documented) and documented.__init__ in (dict.__init__, object.__init__):
+        return  # no arguments of its own
+    parameters = inspect.signature(documented).parameters
+    assert "Args:" in text or not parameters
+    assert all(parameter.annotation is not parameter.empty for parameter in parameters.values())
+
+
+@pytest.mark.parametrize(("room", "name"), PUBLIC, ids=lambda value: value)
+def test_public_keras_objects_are_registered(room, name):
+    documented = getattr(getattr(keras_ssl, room), name)
+    kinds = (keras.layers.Layer, keras.losses.Loss, keras.optimizers.Optimizer)
+    if not inspect.isclass(documented) or not issubclass(documented, kinds):
+        return
+    if name in ABSTRACT:
+        return
+    assert keras.saving.get_registered_name(documented) == f"keras_ssl>{name}"
+    assert "get_config" in dir(documented)
+
+
+def test_every_trainer_has_a_page_and_a_case():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("trainers need the TensorFlow backend")
+    from tests.trainers.cases import CASES
+
+    methods = [
+        cls
+        for name in keras_ssl.trainers.__all__
+        if inspect.isclass(cls := getattr(keras_ssl.trainers, name))
+        and issubclass(cls, keras_ssl.trainers.SelfSupervisedModel)
+        and cls is not keras_ssl.trainers.SelfSupervisedModel
+    ]
+    for method in methods:
+        assert (ROOT / "docs" / "methods" / f"{method.__name__.lower()}.md").is_file()
+        assert method.__name__ in CASES
+
+
+def test_version_is_the_newest_of_the_changelog():
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest and newest[1] == keras_ssl.__version__
+
+
+def test_python_code_in_the_readme_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        # the same code on fewer images and epochs
+        small = block.replace('"train")', '"train[:256]")').replace('"test")', '"test[:256]")')
+        small = re.sub(r"epochs=\d+", "epochs=1", small)
+        exec(compile(small, "README.md", "exec"), {})
