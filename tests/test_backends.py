@@ -27,7 +27,17 @@ def test_room_on_jax(room):
         pytest.skip("this is that run")
     pytest.importorskip("jax")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"tests/{room}"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            f"tests/{room}",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

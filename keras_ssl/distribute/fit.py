@@ -42,15 +42,11 @@ def _local_spec(spec: Any) -> keras.KerasTensor | None:
     return keras.KerasTensor(spec.shape, keras.backend.standardize_dtype(spec.dtype))
 
 
-def _is_spec_leaf(x: Any) -> bool:
-    return not isinstance(x, (tuple, list, dict))
-
-
 def _map_specs(structure: Any) -> Any:
     """Map `_local_spec` over tuples, lists and dictionaries; specs are leaves."""
     if isinstance(structure, dict):
         return {key: _map_specs(value) for key, value in structure.items()}
-    if not _is_spec_leaf(structure):
+    if isinstance(structure, (tuple, list)):
         return tuple(_map_specs(value) for value in structure)
     return _local_spec(structure)
 
@@ -94,7 +90,9 @@ class DistributedFit:
         with self.distribute_strategy.scope():
             self.build_step(x, y)
 
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Train, as `keras.Model.fit`; see there for the arguments.
 
         With several replicas every batch must be full, since replicas exchange what they computed
@@ -117,7 +115,9 @@ def _check_not_empty(x: Any) -> None:
         empty = x.cardinality().numpy() == 0
     else:
         leaves = keras.tree.flatten(x)
-        empty = bool(leaves) and all(_is_array(leaf) for leaf in leaves) and 0 in leaves[0].shape[:1]
+        empty = (
+            bool(leaves) and all(_is_array(leaf) for leaf in leaves) and 0 in leaves[0].shape[:1]
+        )
     if empty:
         raise ValueError("`x` holds no data: expected at least one batch. Received an empty set.")
 

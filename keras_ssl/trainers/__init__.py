@@ -1,8 +1,9 @@
 """Methods as `keras.Model`s that train themselves on unlabelled data."""
 
-from keras_ssl.trainers.base import SelfSupervisedModel, serialize_parts
+from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.contrastive import SimCLR
+from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 
 __all__ = [

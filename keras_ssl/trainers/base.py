@@ -11,10 +11,18 @@ from keras_ssl.callbacks import StopOnNaN
 from keras_ssl.distribute.fit import DistributedFit, resolve_jit_compile, run_on_shapes
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import check_batch_size
+from keras_ssl.trainers.named_losses import (
+    check_no_mean_by_hand,
+    pop_representation,
+    replica_share,
+)
+from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
+from keras_ssl.trainers.saved_seeds import SavedSeeds
+from keras_ssl.trainers.training_state import TrainingState
 
 
-class SelfSupervisedModel(DistributedFit, keras.Model):
+class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
     """The base of all trainers: a `keras.Model` whose targets come from its own input.
 
     A method subclasses it and implements `compute_losses(batch, training)`, which returns a
@@ -96,11 +104,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         for name, part in (("encoder", encoder), ("augment", augment)):
             if part is not None and not isinstance(part, keras.layers.Layer):
                 raise TypeError(
-                    f"`{name}` must be a Keras layer or model. Received: {part} of type {type(part)}"
+                    f"`{name}` must be a Keras layer or model. "
+                    f"Received: {part} of type {type(part)}"
                 )
         self.encoder = encoder
         self.augment = augment
-        self._training_state = _TrainingState()
+        self._training_state = TrainingState()
 
     # What a method fills in
 
@@ -154,7 +163,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             ValueError: if one of several optimizers keeps an average of the weights.
         """
         if probe is not None and not isinstance(probe, OnlineProbe):
-            raise TypeError(f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}")
+            raise TypeError(
+                f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
+            )
         jit_compile = resolve_jit_compile(jit_compile, self._distribute_strategy)
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
         scaled = {}
@@ -229,10 +240,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
         def trace(x: Any) -> tuple[list[dict], Any]:
             batch = self._make_batch((x,))
-            self.check_views(batch.views)
             losses = [update.compute_losses(batch, training=True) for update in self.updates()]
-            _check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
-            representation = _pop_representation(losses)
+            check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
+            representation = pop_representation(losses)
             if representation is None:
                 representation = self(batch.x, training=False)
             return losses, representation
@@ -276,29 +286,6 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         else:
             super().build_from_config(config)
 
-    # Saving
-
-    def _seed_states(self) -> list[keras.Variable]:
-        """The states of all seed generators: Keras counts them as variables, not as weights."""
-        weights = {id(v) for v in self.weights}
-        return [
-            v for v in self.variables if v.name == "seed_generator_state" and id(v) not in weights
-        ]
-
-    def save_own_variables(self, store: Any) -> None:
-        """Save the states of the seed generators, which Keras leaves out, with the weights."""
-        super().save_own_variables(store)
-        for number, state in enumerate(self._seed_states()):
-            store[f"seed_generator_state_{number}"] = state.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load what `save_own_variables` saved: a resumed run draws what the run would have."""
-        names = [f"seed_generator_state_{number}" for number in range(len(self._seed_states()))]
-        super().load_own_variables({key: store[key] for key in store.keys() if key not in names})
-        for name, state in zip(names, self._seed_states(), strict=True):
-            if name in store.keys():  # not in what plain Keras wrote
-                state.assign(store[name])
-
     # Steps
 
     def _make_batch(self, data: Any) -> Batch:
@@ -307,16 +294,17 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         views = x if self.augment is None else self.augment(x, training=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
         check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
+        self.check_views(views)
         return Batch(x, views, y, sample_weight)
 
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
         """Return the named losses and their total, as this replica's share, and the features."""
         losses = update.compute_losses(batch, training=training)
         representation = losses.pop("representation", None)
-        losses = {name: _share(loss) for name, loss in losses.items()}
+        losses = {name: replica_share(loss) for name, loss in losses.items()}
         weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
         # the parts are called one by one, so that their own losses are those of this call
-        additional = [_share(ops.reshape(loss, (1,))) for loss in self.losses]
+        additional = [replica_share(ops.reshape(loss, (1,))) for loss in self.losses]
         return losses, ops.sum(ops.stack(weighted + additional)), representation
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -361,7 +349,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             tracker.update_state(loss * replicas, sample_weight=size)
         return self.get_metrics_result()
 
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Train, as `keras.Model.fit`, with `callbacks.StopOnNaN` among the callbacks.
 
         Args:
@@ -411,71 +401,3 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:
         """Make the trainer that `config` describes."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
-
-
-def serialize_parts(**parts: Any) -> dict[str, Any]:
-    """Serialise Keras objects by name, as `get_config` of a trainer returns them.
-
-    Args:
-        **parts: Keras objects or `None`, by the names of the constructor's arguments.
-
-    Returns:
-        A dictionary of their configurations.
-
-    Example:
-
-    >>> import keras
-    >>> from keras_ssl import trainers
-    >>> trainers.serialize_parts(encoder=keras.layers.ReLU(), augment=None)["augment"] is None
-    True
-    """
-    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-
-
-def _share(loss: Any) -> Any:
-    """This replica's share of a loss, so that the sum over replicas is the global mean."""
-    loss = ops.cast(loss, "float32")
-    return ops.mean(loss) / distribute.replica_count() if len(loss.shape) else loss
-
-
-def _check_no_mean_by_hand(losses: list[dict[str, Any]], replicas: int) -> None:
-    """Raise where a scalar is plainly a mean of this replica's values, not its share of one."""
-    for name, loss in (item for these in losses for item in these.items()):
-        if replicas > 1 and name != "representation" and not len(loss.shape):
-            if loss.op.type == "Mean":
-                raise ValueError(
-                    f"The loss '{name}' is a mean that `compute_losses` took by hand; over "
-                    f"{replicas} replicas such means add up. Return the values by example, or what "
-                    "a `keras.losses.Loss` returns."
-                )
-
-
-def _pop_representation(losses: list[dict[str, Any]]) -> Any:
-    """Take the representation out of the losses; the last that is given counts."""
-    representations = [these.pop("representation", None) for these in losses]
-    return next((r for r in reversed(representations) if r is not None), None)
-
-
-class _TrainingState:
-    """What belongs to training and not to the model.
-
-    Keras forbids new parts in a model once it is built. What is known only at `compile` or at the
-    first batch waits here, where Keras does not track it: the probe's weights are no weights of
-    the model, and the optimizer does not see them. The properties `probe` and `optimizers` show
-    them to Keras' saving.
-    """
-
-    def __init__(self):
-        self.probe = None
-        self.optimizers = _NoOptimizers()
-        self.compile_arguments = {}
-        self.loss_trackers = {}
-        self.representation_spec = None
-        self.step_specs = None
-
-
-class _NoOptimizers(dict):
-    """The optimizers before `compile`: a loaded trainer traces its losses without any."""
-
-    def __missing__(self, name: str) -> None:
-        return None

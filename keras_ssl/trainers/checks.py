@@ -29,7 +29,8 @@ def check_image_views(views: Any, count: int) -> None:
         )
     if len(views) != count:
         raise ValueError(
-            f"Expected {count} views of every image. Received: {len(views)} views, {_describe(views)}"
+            f"Expected {count} views of every image. "
+            f"Received: {len(views)} views, {_describe(views)}"
         )
     for view in views:
         if len(view.shape) != 4:

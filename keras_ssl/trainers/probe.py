@@ -109,9 +109,7 @@ class OnlineProbe(keras.layers.Layer):
         self._record(y, logits, self._cross_entropy(y, logits))
 
     def _cross_entropy(self, y: Any, logits: Any) -> Any:
-        return ops.mean(
-            keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
-        )
+        return ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
 
     def _record(self, y: Any, logits: Any, loss: Any) -> None:
         self.loss_tracker.update_state(loss, sample_weight=ops.shape(y)[0])

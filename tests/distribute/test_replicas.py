@@ -34,7 +34,9 @@ def test_gradients_of_gathered_rows_return_to_their_replica(two_replicas, rng):
     import tensorflow as tf
 
     batch = rng.normal(size=(4, 3)).astype("float32")
-    weights = rng.normal(size=(2, 4, 3)).astype("float32")  # what each replica's loss weighs rows by
+    weights = rng.normal(size=(2, 4, 3)).astype(
+        "float32"
+    )  # what each replica's loss weighs rows by
 
     def step(x):
         with tf.GradientTape() as tape:

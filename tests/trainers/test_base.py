@@ -89,7 +89,7 @@ def test_nan_stops_the_run_and_names_loss_and_step():
     trainer.compile(keras.optimizers.SGD(0.0))
     x = np.ones((6, 1), "float32")
     x[4] = np.nan
-    with pytest.raises(FloatingPointError, match="error.* at step 3 "):
+    with pytest.raises(FloatingPointError, match=r"error.* at step 3 "):
         trainer.fit(x, batch_size=2, shuffle=False, verbose=0)
 
 

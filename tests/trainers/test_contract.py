@@ -108,11 +108,12 @@ def test_xla_step_equals_the_plain_step(name, monkeypatch):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_stays_finite(name, policy):
+def test_mixed_precision_stays_finite(name, policy, two_replicas):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        trainer = make(name, CASES[name].optimizer())
+        with two_replicas.scope():
+            trainer = make(name, CASES[name].optimizer())
         history = trainer.fit(batches(name), epochs=2, verbose=0).history
     finally:
         keras.config.set_dtype_policy(before)

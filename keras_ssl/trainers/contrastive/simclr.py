@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
-from keras_ssl.trainers.base import SelfSupervisedModel, serialize_parts
+from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_image_views
+from keras_ssl.trainers.parts import serialize_parts
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -38,7 +38,9 @@ class GAN(SelfSupervisedModel):
         features = self.encoder(batch.x, training=training)
         real = self.decision(features)
         fake = self.decision(self.encoder(self.generate(batch, training), training=training))
-        loss = _cross_entropy(ops.ones_like(real), real) + _cross_entropy(ops.zeros_like(fake), fake)
+        loss = _cross_entropy(ops.ones_like(real), real) + _cross_entropy(
+            ops.zeros_like(fake), fake
+        )
         return {"discriminator": loss, "representation": features}
 
     def generator_losses(self, batch, training):
