@@ -1,0 +1,260 @@
+"""Train an encoder with SimCLR on any TFDS image set, and measure what its features are worth.
+
+    python examples/simclr.py --dataset cifar10 --size 32 --epochs 100
+
+The settings of the paper for CIFAR-10 (appendix B.9), on the GPUs of one machine:
+
+    python examples/simclr.py --dataset cifar10 --encoder resnet50 --stem cifar --size 32 \
+        --batch-size 1024 --epochs 1000 --optimizer lars --learning-rate 1.0 --scaling linear \
+        --weight-decay 1e-6 --temperature 0.5 --strength 0.5 --blur-probability 0 \
+        --strategy mirrored --precision mixed_bfloat16
+
+and for ImageNet (section 2 and appendix A):
+
+    python examples/simclr.py --dataset imagenet2012 --test-split validation \
+        --encoder resnet50 --stem imagenet --resize 256 --size 224 --batch-size 4096 \
+        --epochs 100 --optimizer lars --learning-rate 0.3 --scaling linear --weight-decay 1e-6 \
+        --temperature 0.1 --shuffle-buffer 50000 --knn-images 20000 --strategy mirrored \
+        --precision mixed_bfloat16
+
+A run that was killed goes on with `--resume --output <its folder>`: settings, weights, optimizer,
+random state and epoch are those of its last full epoch.
+"""
+
+import argparse
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from keras.optimizers import SGD, AdamW
+from keras.optimizers.schedules import CosineDecay
+
+from keras_ssl import (
+    augment,
+    callbacks,
+    data,
+    evaluate,
+    layers,
+    losses,
+    networks,
+    optimizers,
+    trainers,
+    visualize,
+)
+
+ENCODERS = {
+    "resnet18": networks.resnet18,
+    "resnet34": networks.resnet34,
+    "resnet50": networks.resnet50,
+    "small": networks.small_resnet,
+}
+STEMS = {
+    "cifar": networks.cifar_stem,
+    "strided": networks.strided_stem,
+    "imagenet": networks.imagenet_stem,
+}
+OPTIMIZERS = {
+    "adamw": lambda rate, decay: AdamW(rate, weight_decay=decay),
+    "lars": lambda rate, decay: optimizers.LARS(rate, weight_decay=decay),
+    "sgd": lambda rate, decay: SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+}
+SCALING_RULES = {
+    "none": lambda rate, batch_size: rate,
+    "linear": optimizers.linear_scaling,
+    "sqrt": optimizers.square_root_scaling,
+}
+STRATEGIES = {
+    "one_device": lambda: tf.distribute.get_strategy(),
+    "mirrored": lambda: tf.distribute.MirroredStrategy(
+        [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")]
+        or [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("CPU")]
+    ),
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The settings, from the command line or, with `--resume`, from the run's folder."""
+    parser = argparse.ArgumentParser(
+        description="SimCLR on any TFDS image set.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--dataset", default="fashion_mnist_mini", help="embedded or TFDS name")
+    add("--data-dir", help="folder of prepared TFDS sets")
+    add("--train-split", default="train")
+    add("--test-split", default="test", help='"validation" for ImageNet')
+    add("--resize", type=int, help="size that images are brought to first; needed if they differ")
+    add("--size", type=int, default=28, help="height and width of a view")
+    add("--shuffle-buffer", type=int, default=10_000, help="images")
+
+    add("--encoder", choices=ENCODERS, default="resnet18")
+    add("--stem", choices=STEMS, default="cifar")
+    add("--width", type=int, default=64, help="channels of the first stage")
+    add("--projector", type=int, nargs="+", default=[2048, 128], help="widths of its layers")
+
+    add("--crop-scale", type=float, nargs=2, default=[0.08, 1.0], help="least and greatest area")
+    add("--strength", type=float, default=1.0, help="of the colour jitter")
+    add("--blur-probability", type=float, default=0.5)
+    add("--solarize-probability", type=float, default=0.0)
+
+    add("--temperature", type=float, default=0.1)
+    add("--epochs", type=int, default=100)
+    add("--batch-size", type=int, default=256, help="over all replicas")
+    add("--optimizer", choices=OPTIMIZERS, default="adamw")
+    add("--learning-rate", type=float, default=2e-3, help="before the scaling rule")
+    add("--scaling", choices=SCALING_RULES, default="none", help="of the rate with the batch")
+    add("--warmup-epochs", type=float, default=10.0)
+    add("--weight-decay", type=float, default=1e-4)
+
+    add("--strategy", choices=STRATEGIES, default="one_device")
+    add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
+    add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
+    add("--jit-compile", action="store_true", help="compile the training step with XLA")
+    add("--steps-per-execution", type=int, default=1)
+
+    add("--knn-every", type=int, default=5, help="epochs between k-NN measurements")
+    add("--knn-images", type=int, default=10_000, help="of each split, for k-NN during training")
+    add("--tensorboard", action="store_true")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, default=Path("runs/simclr"), help="folder for all that is written")
+    add("--resume", action="store_true", help="go on with the killed run in --output")
+
+    arguments = parser.parse_args()
+    if arguments.tensorboard and find_spec("tensorboard") is None:
+        parser.error("--tensorboard: install it first, with `pip install tensorboard`")
+    settings = arguments.output / "settings.json"
+    if arguments.resume:
+        if not settings.exists():
+            parser.error(f"--resume: there is no run in {arguments.output} ({settings} is missing)")
+        if (arguments.output / "report.json").exists():
+            parser.error(f"--resume: the run in {arguments.output} has finished")
+        # what the run was started with; arguments given now win over it
+        parser.set_defaults(**json.loads(settings.read_text()))
+        return parser.parse_args()
+    if (arguments.output / "backup").exists():
+        parser.error(
+            f"{arguments.output} holds a run that was killed: add --resume to go on with it, or "
+            "name another folder with --output"
+        )
+    return arguments
+
+
+def load_split(arguments: argparse.Namespace, split: str) -> tf.data.Dataset:
+    """The images of a split and their labels, all of one size."""
+    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
+    if arguments.resize is None:
+        return dataset
+    resize = keras.layers.Resizing(arguments.resize, arguments.resize, crop_to_aspect_ratio=True)
+    return dataset.map(lambda x, y: (resize(x), y), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> trainers.SimCLR:
+    """The compiled trainer."""
+    trainer = trainers.SimCLR(
+        encoder=ENCODERS[arguments.encoder](
+            (None, None, channels), width=arguments.width, stem=STEMS[arguments.stem]
+        ),
+        projector=layers.ProjectionHead(arguments.projector),
+        augment=augment.SimCLRViews(
+            arguments.size,
+            scale=arguments.crop_scale,
+            strength=arguments.strength,
+            blur_probability=arguments.blur_probability,
+            solarize_probability=arguments.solarize_probability,
+        ),
+        loss=losses.NTXent(arguments.temperature),
+    )
+    peak = SCALING_RULES[arguments.scaling](arguments.learning_rate, arguments.batch_size)
+    warmup = min(round(arguments.warmup_epochs * steps), arguments.epochs * steps // 2)
+    schedule = CosineDecay(
+        0.0, arguments.epochs * steps - warmup, warmup_target=peak, warmup_steps=warmup
+    )
+    trainer.compile(
+        optimizer=OPTIMIZERS[arguments.optimizer](schedule, arguments.weight_decay),
+        jit_compile=True if arguments.jit_compile else "auto",
+        steps_per_execution=arguments.steps_per_execution,
+    )
+    return trainer
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Read the curves of all parts of a run that was resumed."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # an epoch that was logged just before a kill comes twice: the later one counts
+    rows = list({row.pop("epoch"): row for row in rows}.values())
+    return {key: [row[key] for row in rows if key in row] for key in rows[0]}
+
+
+def main() -> None:
+    """Train, save, picture and measure."""
+    arguments = parse_arguments()
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    settings = {key: value for key, value in vars(arguments).items() if key != "resume"}
+    (output / "settings.json").write_text(json.dumps(settings, default=str, indent=2))
+
+    keras.utils.set_random_seed(arguments.seed)
+    keras.config.set_dtype_policy(arguments.precision)
+    if arguments.replicas:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * arguments.replicas,
+        )
+    strategy = STRATEGIES[arguments.strategy]()
+
+    train = load_split(arguments, arguments.train_split)
+    test = load_split(arguments, arguments.test_split)
+    batches = (
+        train.map(lambda x, y: x)
+        .shuffle(arguments.shuffle_buffer)
+        .batch(arguments.batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    if len(batches) == 0:
+        raise ValueError(
+            f"--batch-size {arguments.batch_size} is larger than the training set: "
+            f"{len(train)} images"
+        )
+    some = [split.take(arguments.knn_images).batch(256).cache() for split in (train, test)]
+    channels = train.element_spec[0].shape[-1]
+    with strategy.scope():
+        trainer = make_trainer(arguments, channels, steps=len(batches))
+    trainer.encoder.summary()
+
+    # one line an epoch, on disk at once; a resumed run appends
+    log = (output / "log.jsonl").open("a" if arguments.resume else "w", buffering=1)
+    watchers = [
+        callbacks.CollapseMonitor(some[1]),
+        callbacks.KNNCallback(*some, every=arguments.knn_every),
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: log.write(json.dumps({"epoch": epoch, **logs}) + "\n")
+        ),
+    ]
+    if arguments.tensorboard:
+        watchers.append(keras.callbacks.TensorBoard(output / "tensorboard"))
+    # last, so that what is restored has been logged; deleted when all is done
+    backup = output / "backup"
+    watchers.append(keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False))
+    trainer.fit(batches, epochs=arguments.epochs, callbacks=watchers)
+
+    trainer.encoder.save(output / "encoder.keras")
+    images = next(iter(batches))[:8]
+    views = trainer.augment(images, training=True)
+    features, labels = evaluate.extract_features(trainer.encoder, some[1])
+    names = data.class_names(arguments.dataset, arguments.data_dir)
+    visualize.plot_views(images, views, path=output / "views.png")
+    visualize.plot_embedding(features, labels, names, path=output / "embedding.png")
+    visualize.plot_history(read_log(output / "log.jsonl"), path=output / "curves.png")
+
+    report = evaluate.representation_report(trainer.encoder, train.batch(256), test.batch(256))
+    (output / "report.json").write_text(json.dumps(report, indent=2))
+    shutil.rmtree(backup)
+    print(report)
+    print(f"Encoder, pictures, report and log are in {output.resolve()}")
+
+
+if __name__ == "__main__":
+    main()
