@@ -101,8 +101,24 @@ class DistributedFit:
         replicas = self.distribute_strategy.num_replicas_in_sync
         _check_not_empty(x)
         if replicas > 1:
-            x, y, batch_size = _in_full_batches(x, y, batch_size, replicas, kwargs)
+            shuffle = kwargs.pop("shuffle", True)
+            size = kwargs.get("validation_batch_size") or batch_size
+            x, y, batch_size = _in_full_batches(x, y, batch_size, replicas, shuffle)
+            validation = kwargs.get("validation_data")
+            if validation is not None and not isinstance(validation, tf.data.Dataset):
+                val_x, val_y, _ = keras.utils.unpack_x_y_sample_weight(validation)
+                kwargs["validation_data"] = _in_full_batches(val_x, val_y, size, replicas)[0]
         return super().fit(x, y, batch_size, **kwargs)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Evaluate, as `keras.Model.evaluate`; with several replicas arrays in full batches."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        in_fit = kwargs.get("_use_cached_eval_dataset", False)
+        if replicas > 1 and not in_fit and not isinstance(x, tf.data.Dataset):
+            x, y, batch_size = _in_full_batches(x, y, batch_size, replicas)
+        return super().evaluate(x, y, batch_size, **kwargs)
 
 
 def _is_array(x: Any) -> bool:
@@ -123,7 +139,7 @@ def _check_not_empty(x: Any) -> None:
 
 
 def _in_full_batches(
-    x: Any, y: Any, batch_size: int | None, replicas: int, kwargs: dict
+    x: Any, y: Any, batch_size: int | None, replicas: int, shuffle: bool = False
 ) -> tuple[Any, Any, int | None]:
     """Check a dataset for whole batches that divide by the replicas; make one of arrays."""
     if isinstance(x, tf.data.Dataset):
@@ -152,7 +168,7 @@ def _in_full_batches(
     if isinstance(x, (tuple, list)) and y is None:
         data = (tuple(x),)
     dataset = tf.data.Dataset.from_tensor_slices(data)
-    if kwargs.pop("shuffle", True):
+    if shuffle:
         dataset = dataset.shuffle(examples)
     return dataset.batch(batch_size, drop_remainder=True), None, None
 

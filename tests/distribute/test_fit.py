@@ -76,6 +76,14 @@ def test_arrays_are_cut_to_full_batches_on_replicas(two_replicas):
     assert int(model.optimizer.iterations.numpy()) == 2
 
 
+def test_evaluation_on_replicas_leaves_no_replica_without_examples(two_replicas):
+    model = recorder(two_replicas)
+    x, y = np.ones((9, 3), "float32"), np.ones((9, 1), "float32")
+    history = model.fit(x, y, batch_size=4, verbose=0, validation_data=(x, y)).history
+    assert np.isfinite(history["val_loss"][0])
+    assert np.isfinite(model.evaluate(x, y, batch_size=4, verbose=0))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
