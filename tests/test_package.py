@@ -103,7 +103,8 @@ def test_version_is_the_newest_of_the_changelog():
     assert newest and newest[1] == keras_ssl.__version__
 
 
-def test_python_code_in_the_readme_runs():
+def test_python_code_in_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
