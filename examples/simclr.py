@@ -28,6 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.optimizers import SGD, AdamW
 from keras.optimizers.schedules import CosineDecay
@@ -184,8 +185,15 @@ def read_log(path: Path) -> dict[str, list[float]]:
     """Read the curves of all parts of a run that was resumed."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     # an epoch that was logged just before a kill comes twice: the later one counts
-    rows = list({row.pop("epoch"): row for row in rows}.values())
-    return {key: [row[key] for row in rows if key in row] for key in rows[0]}
+    rows = list({row["epoch"]: row for row in rows}.values())
+    curves = {}
+    for key in rows[0]:
+        measured = [row for row in rows if key in row]
+        # what is not measured at every epoch runs straight from one measurement to the next
+        epochs, values = zip(*((row["epoch"], row[key]) for row in measured), strict=True)
+        curves[key] = np.interp([row["epoch"] for row in rows], epochs, values).tolist()
+    del curves["epoch"]
+    return curves
 
 
 def main() -> None:
