@@ -6,7 +6,7 @@ from keras_ssl.augment.color import ColorAugmentation, ColorMap
 from keras_ssl.augment.color_jitter import ColorJitter
 from keras_ssl.augment.fused_pipeline import FusedPipeline
 from keras_ssl.augment.gaussian_blur import GaussianBlur
-from keras_ssl.augment.geometry import AxisMaps, GeometricAugmentation
+from keras_ssl.augment.geometry import GeometricAugmentation
 from keras_ssl.augment.grayscale import Grayscale
 from keras_ssl.augment.multi_crop_views import MultiCropViews
 from keras_ssl.augment.random_horizontal_flip import RandomHorizontalFlip
@@ -19,7 +19,6 @@ from keras_ssl.augment.views import Views
 __all__ = [
     "AsymmetricViews",
     "Augmentation",
-    "AxisMaps",
     "ColorAugmentation",
     "ColorJitter",
     "ColorMap",

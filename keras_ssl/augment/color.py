@@ -12,7 +12,6 @@ affine map an image, exactly, the mean in contrast included.
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -48,19 +47,44 @@ class ColorMap(NamedTuple):
         mixed = ops.matmul(self.mean - self.deviation, mean[:, :, None])[:, :, 0]
         return mixed + self.offset
 
-    def matrix(self, mean: Any) -> Any:
-        """The map of a pixel with a 1 behind it: `[P | shift]`, `(batch, channels, channels + 1)`.
+    def apply_to_planes(self, planes: Any) -> Any:
+        """Mix planes `(batch, channels, height, width)` to images, channels last.
 
-        Args:
-            mean: mean pixel of each image, `(batch, channels)`.
+        A sum over the channels, in place of a matrix product, is one pass with the transposition.
         """
-        return ops.concatenate([self.deviation, self.shift(mean)[:, :, None]], axis=2)
+        shift = self.shift(ops.mean(planes, axis=(2, 3)))
+        return shift[:, None, None] + sum(
+            planes[:, channel, :, :, None] * self.deviation[:, None, None, :, channel]
+            for channel in range(planes.shape[1])
+        )
 
 
 class ColorAugmentation(Augmentation):
     """An operation on the colours of images, as affine maps that can be folded.
 
     Subclasses implement `color_map`; `apply` follows from it.
+
+    Args:
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_ssl import augment
+    >>> class Dim(augment.ColorAugmentation):
+    ...     uniforms_per_image = 1
+    ...
+    ...     def parameters(self, uniforms, image_shape):
+    ...         return 0.5 + 0.5 * uniforms[:, 0]
+    ...
+    ...     def color_map(self, parameters, channels):
+    ...         matrix = parameters[:, None, None] * ops.eye(channels)
+    ...         return augment.ColorMap(matrix, matrix, ops.zeros((1, channels)))
+    >>> pipeline = augment.FusedPipeline([Dim(), augment.Grayscale()])
+    >>> pipeline(np.zeros((8, 32, 32, 3), "uint8")).shape
+    TensorShape([8, 32, 32, 3])
     """
 
     def color_map(self, parameters: Any, channels: int) -> ColorMap:
@@ -115,12 +139,3 @@ def chroma_quarter_turn() -> np.ndarray:
     )
     turn = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
     return np.linalg.inv(yiq) @ turn @ yiq
-
-
-def clip(x: Any, low: float, high: float) -> Any:
-    """`keras.ops.clip` in one pass: on TensorFlow that takes two, a minimum and a maximum."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.clip(x, low, high)
-    import tensorflow as tf
-
-    return tf.raw_ops.ClipByValue(t=x, clip_value_min=low, clip_value_max=high)

@@ -12,7 +12,6 @@ from keras_ssl.augment.color import (
     ColorMap,
     chroma_projection,
     chroma_quarter_turn,
-    clip,
     identity,
     luma_projection,
 )
@@ -136,7 +135,7 @@ class ColorJitter(ColorAugmentation):
 
     def finish(self, images: Any) -> Any:
         """Clip to the value range."""
-        return clip(images, *self.value_range)
+        return ops.clip(images, *self.value_range)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

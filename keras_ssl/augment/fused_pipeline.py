@@ -9,12 +9,13 @@ from keras import ops
 from keras_ssl.augment import checks
 from keras_ssl.augment.augmentation import Augmentation
 from keras_ssl.augment.color import ColorAugmentation, ColorMap
+from keras_ssl.augment.compiled import call_compiled
 from keras_ssl.augment.geometry import (
     AxisMaps,
     GeometricAugmentation,
-    apply_maps,
-    apply_maps_to_planes,
-    mean_of_mapped_planes,
+    images_of,
+    multiply_planes,
+    planes_of,
 )
 
 
@@ -176,36 +177,29 @@ def _shape_after(layer: Any, image_shape: tuple) -> tuple:
 
 
 def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
-    """Fold a run of geometric and then colour operations, apply it, and finish it."""
-    image_shape = tuple(ops.shape(images)[1:])
-    maps, color = AxisMaps(), None
-    for layer, drawn in zip(layers, parameters, strict=True):
-        if isinstance(layer, GeometricAugmentation):
-            maps = layer.fold(maps, drawn, image_shape)
-            image_shape = _shape_after(layer, image_shape)
-        else:
-            after = layer.color_map(drawn, image_shape[-1])
-            color = after if color is None else color.then(after)
-    images = _apply_maps_and_color(images, maps, color)
-    for layer in layers:
-        images = layer.finish(images)
-    return images
+    """Apply a run of geometric and then colour operations, and finish it.
 
-
-def _apply_maps_and_color(images: Any, maps: AxisMaps, color: ColorMap | None) -> Any:
-    """Apply both: `view = P (rows image columns^T) + shift`, shift from the view's own mean.
-
-    The colours are changed first: as the rows of `rows` and `columns` sum to one, mixing channels
-    and interpolating commute. The shift rides on the mixing as a column for a plane of ones.
+    The colours are changed last, in the pass that puts the planes together to channels-last images.
     """
-    if color is None:
-        return apply_maps(images, maps)
-    maps = maps.matrices()
-    batch, height, width, channels = ops.shape(images)
-    planes = ops.transpose(images, (0, 3, 1, 2))
-    planes = ops.concatenate([planes, ops.ones_like(planes[:, :1])], axis=1)
-    planes = ops.cast(planes, "float32")
-    mixing = color.matrix(mean_of_mapped_planes(planes, maps)[:, :channels])
-    planes = ops.matmul(mixing, ops.reshape(planes, (batch, channels + 1, height * width)))
-    planes = ops.reshape(planes, (batch, channels, height, width))
-    return ops.transpose(apply_maps_to_planes(planes, maps), (0, 2, 3, 1))
+
+    def fold(parameters: list) -> tuple:
+        maps, color = AxisMaps(), None
+        shape = tuple(ops.shape(images)[1:])
+        for layer, drawn in zip(layers, parameters, strict=True):
+            if isinstance(layer, GeometricAugmentation):
+                maps = layer.fold(maps, drawn, shape)
+                shape = _shape_after(layer, shape)
+            else:
+                after = layer.color_map(drawn, shape[-1])
+                color = after if color is None else color.then(after)
+        return *maps.sides(), color
+
+    def finish(planes: Any, color: ColorMap | None) -> Any:
+        views = images_of(planes) if color is None else color.apply_to_planes(planes)
+        for layer in layers:
+            views = layer.finish(views)
+        return views
+
+    left, right, color = call_compiled(fold, parameters)
+    planes = multiply_planes(left, planes_of(images), right)
+    return call_compiled(finish, planes, color)

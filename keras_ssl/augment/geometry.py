@@ -57,9 +57,10 @@ class AxisMaps(NamedTuple):
         """These maps followed by others."""
         return AxisMaps(_product(rows, self.rows), _product(columns, self.columns))
 
-    def matrices(self) -> "AxisMaps":
-        """The same maps, with a matrix in place of each `Resampling`."""
-        return AxisMaps(_matrix(self.rows), _matrix(self.columns))
+    def sides(self) -> tuple:
+        """The matrices `R` and `C^T` to put on the left and right of each image."""
+        rows, columns = _matrix(self.rows), _matrix(self.columns)
+        return rows, None if columns is None else ops.transpose(columns, (0, 2, 1))
 
 
 def _matrix(axis_map: Any) -> Any:
@@ -78,6 +79,25 @@ class GeometricAugmentation(Augmentation):
     """An operation on the rows and columns of images, as linear maps that can be folded.
 
     Subclasses implement `fold`; `apply` follows from it.
+
+    Args:
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_ssl import augment
+    >>> class UpsideDown(augment.GeometricAugmentation):
+    ...     def parameters(self, uniforms, image_shape):
+    ...         return None
+    ...
+    ...     def fold(self, maps, parameters, image_shape):
+    ...         return maps.then(rows=ops.flip(ops.eye(image_shape[0]), axis=0)[None])
+    >>> pipeline = augment.FusedPipeline([UpsideDown(), augment.RandomResizedCrop(24)])
+    >>> pipeline(np.zeros((8, 32, 32, 3), "uint8")).shape
+    TensorShape([8, 24, 24, 3])
     """
 
     def fold(self, maps: AxisMaps, parameters: Any, image_shape: tuple) -> AxisMaps:
@@ -109,23 +129,33 @@ def apply_maps(images: Any, maps: AxisMaps) -> Any:
     Returns:
         float32 tensor `(batch, out_height, out_width, channels)`.
     """
-    planes = ops.cast(ops.transpose(images, (0, 3, 1, 2)), "float32")
-    return ops.transpose(apply_maps_to_planes(planes, maps.matrices()), (0, 2, 3, 1))
+    left, right = maps.sides()
+    return images_of(multiply_planes(left, planes_of(images), right))
 
 
-def apply_maps_to_planes(planes: Any, maps: AxisMaps) -> Any:
-    """Map the rows and columns of float32 planes `(batch, channels, height, width)`."""
-    if maps.rows is not None:
-        planes = ops.matmul(maps.rows[:, None], planes)
-    if maps.columns is not None:
-        planes = ops.matmul(planes, ops.transpose(maps.columns, (0, 2, 1))[:, None])
+def planes_of(images: Any) -> Any:
+    """Images `(batch, height, width, channels)` as float32 `(batch, channels, height, width)`."""
+    return ops.cast(ops.transpose(images, (0, 3, 1, 2)), "float32")
+
+
+def images_of(planes: Any) -> Any:
+    """Planes `(batch, channels, height, width)` as `(batch, height, width, channels)`."""
+    return ops.transpose(planes, (0, 2, 3, 1))
+
+
+def multiply_planes(left: Any, planes: Any, right: Any) -> Any:
+    """`left @ plane @ right` for float32 planes `(batch, channels, height, width)`.
+
+    Args:
+        left: tensor `(batch, out_height, height)`, or `None` for nothing.
+        planes: the planes.
+        right: tensor `(batch, width, out_width)`, or `None`.
+    """
+    if left is not None:
+        planes = ops.matmul(left[:, None], planes)
+    if right is not None:
+        planes = ops.matmul(planes, right[:, None])
     return planes
-
-
-def mean_of_mapped_planes(planes: Any, maps: AxisMaps) -> Any:
-    """The mean `(batch, channels)` of the mapped planes, without mapping them."""
-    averages = AxisMaps(*(m if m is None else ops.mean(m, axis=1, keepdims=True) for m in maps))
-    return ops.mean(apply_maps_to_planes(planes, averages), axis=(2, 3))
 
 
 def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: bool = True) -> Any:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.augment import checks
 from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.compiled import call_compiled
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -76,9 +77,12 @@ class RandomSolarize(Augmentation):
 
     def apply(self, images: Any, parameters: dict) -> Any:
         """Invert with given parameters; returns float32 images."""
-        x = ops.cast(images, "float32")
-        threshold = parameters["threshold"][:, None, None, None]
-        return ops.where(x < threshold, x, sum(self.value_range) - x)
+
+        def invert(images: Any, threshold: Any) -> Any:
+            x = ops.cast(images, "float32")
+            return ops.where(x < threshold, x, sum(self.value_range) - x)
+
+        return call_compiled(invert, images, parameters["threshold"][:, None, None, None])
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

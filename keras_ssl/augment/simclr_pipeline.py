@@ -30,8 +30,27 @@ def simclr_pipeline(
 ) -> FusedPipeline:
     """Crop, flip, blur, jitter, grayscale, solarise: one view of SimCLR's kind.
 
-    The arguments are those of `SimCLRViews`; operations of probability zero are left out. Images
-    of other than 3 channels go without what needs colour.
+    Operations of probability zero are left out. Images of other than 3 channels go without what
+    needs colour.
+
+    Args:
+        size: height and width of the view; an integer, or a pair.
+        scale: least and greatest area of a crop, as a part of the image's.
+        ratio: least and greatest aspect ratio (width / height) of a crop.
+        antialias: whether to smooth where a crop is larger than `size`.
+        flip_probability: of a left-right flip.
+        brightness: how far the factor of brightness may lie from 1.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
+        hue: largest turn of hue, in whole turns.
+        jitter_probability: of these four together.
+        grayscale_probability: of losing the colour.
+        blur_sigma: least and greatest standard deviation of the blur, in pixels of the view.
+        blur_probability: of the blur.
+        solarize_threshold: least value that solarisation inverts, or `None` for the middle of
+            `value_range`.
+        solarize_probability: of solarisation.
+        value_range: `(low, high)` of the images; the view has the same.
 
     Returns:
         The pipeline, for `Views` and `AsymmetricViews`.

@@ -4,11 +4,10 @@ import math
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from scipy import stats
 
 from keras_ssl import augment
-from keras_ssl.augment.color import LUMA, clip
+from keras_ssl.augment.color import LUMA
 
 to_numpy = keras.ops.convert_to_numpy
 only_tensorflow = pytest.mark.skipif(
@@ -143,11 +142,6 @@ def test_values_are_clipped(rng):
     result = to_numpy(augment.ColorJitter(1.0, 1.0, 1.0, 0.5, seed=1)(image))
     assert result.min() == 0.0
     assert result.max() == 255.0
-
-
-def test_clip_is_keras_clip(rng):
-    x = rng.normal(0, 2, (3, 4)).astype("float32")
-    np.testing.assert_array_equal(to_numpy(clip(ops.convert_to_tensor(x), -1, 1)), x.clip(-1, 1))
 
 
 def test_factors_are_uniform_in_their_ranges():

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from PIL import Image
 from scipy import ndimage
 
@@ -10,7 +9,6 @@ from keras_ssl.augment.geometry import (
     Resampling,
     apply_maps,
     gaussian_matrix,
-    mean_of_mapped_planes,
     resize_matrix,
 )
 
@@ -91,13 +89,13 @@ def test_maps_compose_as_matrices(rng):
     assert maps.columns is None
 
 
-def test_mean_of_mapped_planes_is_the_mean_of_the_mapped_planes(rng):
-    planes = rng.uniform(size=(4, 3, 10, 12)).astype("float32")
-    rows = rng.uniform(size=(4, 5, 10)).astype("float32")
-    columns = rng.uniform(size=(4, 7, 12)).astype("float32")
-    for maps in (AxisMaps(rows, columns), AxisMaps(rows), AxisMaps(columns=columns), AxisMaps()):
-        r = np.broadcast_to(np.eye(10), (4, 10, 10)) if maps.rows is None else rows
-        c = np.broadcast_to(np.eye(12), (4, 12, 12)) if maps.columns is None else columns
-        expected = np.einsum("nth,nkhw,nsw->nkts", r, planes, c).mean(axis=(2, 3))
-        mean = to_numpy(mean_of_mapped_planes(ops.convert_to_tensor(planes), maps))
-        np.testing.assert_allclose(mean, expected, rtol=1e-4)
+@pytest.mark.parametrize("known", ["rows and columns", "rows", "columns", "nothing"])
+def test_maps_act_on_every_channel_alike(rng, known):
+    images = rng.uniform(size=(4, 10, 12, 3)).astype("float32")
+    rows = rng.uniform(size=(4, 5, 10)).astype("float32") if "rows" in known else None
+    columns = rng.uniform(size=(4, 7, 12)).astype("float32") if "columns" in known else None
+    r = np.broadcast_to(np.eye(10), (4, 10, 10)) if rows is None else rows
+    c = np.broadcast_to(np.eye(12), (4, 12, 12)) if columns is None else columns
+    expected = np.einsum("nth,nhwk,nsw->ntsk", r, images, c)
+    result = to_numpy(apply_maps(images, AxisMaps(rows, columns)))
+    np.testing.assert_allclose(result, expected, rtol=1e-4)
