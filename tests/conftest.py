@@ -7,10 +7,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-if "KERAS_SSL_DATA_DIR" not in os.environ and SHARED_DATA.is_dir():
-    os.environ["KERAS_SSL_DATA_DIR"] = str(SHARED_DATA)
-
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

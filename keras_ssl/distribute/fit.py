@@ -8,6 +8,8 @@ The only file of the package that touches private names of Keras:
   taking one from the user's pipeline.
 - `keras.src.backend.compute_output_spec`, which runs a function on shapes alone. Its public face,
   `Operation.compute_output_spec`, puts a text of its own before every error.
+- `Layer._clear_losses`: Keras forgets what a layer added to the losses when that layer is called
+  again. A step that calls only some parts of a model would find what the others left behind.
 
 `tests/distribute/test_fit.py` fails when one of them goes away.
 """
@@ -31,6 +33,15 @@ def run_on_shapes(function: Any, *specs: Any) -> Any:
         What the function returns, with `keras.KerasTensor` for every tensor.
     """
     return compute_output_spec(function, *specs)
+
+
+def forget_losses(model: keras.Model) -> None:
+    """Forget what earlier calls of the model's layers added to its losses.
+
+    Args:
+        model: the model whose `losses` are to be those of the calls that follow.
+    """
+    model._clear_losses()
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -100,7 +111,15 @@ class DistributedFit:
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         _check_not_empty(x)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras warns of its own default
         if replicas > 1:
+            if kwargs.get("validation_split"):
+                raise ValueError(
+                    f"`validation_split` is not possible with {replicas} replicas. Split the data "
+                    "and pass `validation_data`. "
+                    f"Received: validation_split={kwargs['validation_split']}"
+                )
             shuffle = kwargs.pop("shuffle", True)
             size = kwargs.get("validation_batch_size") or batch_size
             x, y, batch_size = _in_full_batches(x, y, batch_size, replicas, shuffle)
@@ -164,9 +183,8 @@ def _in_full_batches(
             f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
             f"examples and batch_size={batch_size}"
         )
-    data = x if y is None else (x, y)
-    if isinstance(x, (tuple, list)) and y is None:
-        data = (tuple(x),)
+    x = tuple(x) if isinstance(x, list) else x  # tf.data would stack a list
+    data = (x,) if y is None else (x, y)
     dataset = tf.data.Dataset.from_tensor_slices(data)
     if shuffle:
         dataset = dataset.shuffle(examples)

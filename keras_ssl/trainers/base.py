@@ -8,9 +8,19 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.callbacks import StopOnNaN
-from keras_ssl.distribute.fit import DistributedFit, resolve_jit_compile, run_on_shapes
+from keras_ssl.distribute.fit import (
+    DistributedFit,
+    forget_losses,
+    resolve_jit_compile,
+    run_on_shapes,
+)
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.checks import check_batch_size
+from keras_ssl.trainers.checks import (
+    check_batch_size,
+    check_remainder,
+    check_type,
+    warn_of_scale,
+)
 from keras_ssl.trainers.named_losses import (
     check_no_mean_by_hand,
     pop_representation,
@@ -43,7 +53,11 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
       shapes and is called before the first step.
     - `after_update()`: what follows an optimizer step, such as moving a teacher.
     - `updates()`: the gradient steps of a training step. The default is one, over all trainable
-      variables. An adversarial method returns two.
+      variables. An adversarial method returns two, and names their optimizers in
+      `optimizer_names`, in which order `compile` takes them; `trainer.optimizer`, which callbacks
+      see, is the first.
+    - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
+      are refused.
     - `call(x)`: the representation. The default is `encoder(x)`.
     - the key `"representation"` among the losses: the features of the batch as the step computed
       them, in the order of `x`, for the online probe to learn from. Without it, the probe encodes
@@ -93,6 +107,8 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
     """
 
     minimum_batch = 1
+    optimizer_names = ("main",)
+    uses_sample_weight = False
 
     def __init__(
         self,
@@ -102,11 +118,8 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
     ):
         super().__init__(**kwargs)
         for name, part in (("encoder", encoder), ("augment", augment)):
-            if part is not None and not isinstance(part, keras.layers.Layer):
-                raise TypeError(
-                    f"`{name}` must be a Keras layer or model. "
-                    f"Received: {part} of type {type(part)}"
-                )
+            if part is not None:
+                check_type(name, part, keras.layers.Layer)
         self.encoder = encoder
         self.augment = augment
         self._training_state = TrainingState()
@@ -129,7 +142,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
-        return self.encoder(x, training=training)
+        return self.encoder(_as_input(x), training=training)
 
     # Compiling
 
@@ -142,6 +155,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        **unknown: Any,
     ) -> None:
         """Configure the trainer; the loss belongs to the method and is not named here.
 
@@ -157,19 +171,38 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             jit_compile: as in `keras.Model.compile`. Falls back to `False` with a warning where
                 the strategy makes XLA impossible.
             auto_scale_loss: as in `keras.Model.compile`.
+            **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
 
         Raises:
-            TypeError: if `probe` is not an `OnlineProbe`.
-            ValueError: if one of several optimizers keeps an average of the weights.
+            TypeError: if `probe` is not an `OnlineProbe`, or an argument is unknown.
+            ValueError: if the optimizers are not those that the method names, or one of several
+                keeps an average of the weights.
         """
+        if unknown:
+            raise TypeError(
+                "The loss belongs to the method, and a `probe` measures what labels say; `compile` "
+                "takes `optimizer`, `probe`, `loss_weights` and how to run. "
+                f"Received: {sorted(unknown)}"
+            )
         if probe is not None and not isinstance(probe, OnlineProbe):
             raise TypeError(
                 f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
             )
         jit_compile = resolve_jit_compile(jit_compile, self._distribute_strategy)
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
+        if sorted(optimizers) != sorted(self.optimizer_names):
+            expected = "one" if self.optimizer_names == ("main",) else list(self.optimizer_names)
+            raise ValueError(
+                f"`optimizer` of {type(self).__name__}: expected {expected}. Received: {optimizer}"
+            )
+        if len({id(one) for one in optimizers.values()}) < len(optimizers):
+            raise ValueError(
+                "Each update needs an optimizer of its own: it keeps state for its variables. "
+                f"Received: {optimizer}"
+            )
         scaled = {}
-        for name, one in optimizers.items():
+        for name in self.optimizer_names:
+            one = optimizers[name]
             # Keras makes the optimizer of a name and wraps it for mixed precision
             super().compile(
                 optimizer=one,
@@ -215,7 +248,10 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def build(self, input_shape: Any) -> None:
         """Build the encoder; `build_step` builds what training needs besides."""
-        if self.encoder is not None and not self.encoder.built:
+        is_one_shape = isinstance(input_shape, (tuple, list)) and not any(
+            isinstance(size, (tuple, list, dict)) for size in input_shape
+        )
+        if self.encoder is not None and not self.encoder.built and is_one_shape:
             self.encoder.build(input_shape)
 
     def build_step(self, x: Any, y: Any) -> None:
@@ -242,10 +278,10 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             batch = self._make_batch((x,))
             losses = [update.compute_losses(batch, training=True) for update in self.updates()]
             check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
-            representation = pop_representation(losses)
-            if representation is None:
-                representation = self(batch.x, training=False)
-            return losses, representation
+            # called even where the step gives features, so that Keras knows the model's input
+            features = self._representation_of(batch)
+            given = pop_representation(losses)
+            return losses, features if given is None else given
 
         losses, representation = run_on_shapes(trace, x)
         names = [name for update in losses for name in update]
@@ -290,22 +326,39 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def _make_batch(self, data: Any) -> Batch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None and not self.uses_sample_weight:
+            raise ValueError(
+                f"{type(self).__name__} does not weigh examples. Expected data of `x` or `(x, y)`. "
+                "Received: `sample_weight` or `class_weight`"
+            )
         # validation sees views as well: without them a view-based loss means nothing
-        views = x if self.augment is None else self.augment(x, training=True)
+        views = _as_input(x) if self.augment is None else self.augment(x, training=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
         check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
         self.check_views(views)
         return Batch(x, views, y, sample_weight)
 
+    def _representation_of(self, batch: Batch) -> Any:
+        """The representation of a batch, for the probe: of the first of its ready views."""
+        are_views = self.augment is None and isinstance(batch.x, (tuple, list))
+        return self(batch.x[0] if are_views else batch.x, training=False)
+
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
         """Return the named losses and their total, as this replica's share, and the features."""
+        forget_losses(self)
         losses = update.compute_losses(batch, training=training)
         representation = losses.pop("representation", None)
         losses = {name: replica_share(loss) for name, loss in losses.items()}
         weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
-        # the parts are called one by one, so that their own losses are those of this call
-        additional = [replica_share(ops.reshape(loss, (1,))) for loss in self.losses]
+        additional = [replica_share(ops.reshape(loss, (1,))) for loss in self._additional(update)]
         return losses, ops.sum(ops.stack(weighted + additional)), representation
+
+    def _additional(self, update: Update) -> list[Any]:
+        """What layers added to the losses in this update, and its variables' regularisation."""
+        # Keras lists the regularisation of all weights last
+        regularized = sum(v.regularizer is not None for v in self.trainable_weights)
+        added = self.losses[: len(self.losses) - regularized]
+        return added + [v.regularizer(v) for v in update.variables if v.regularizer is not None]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step on a batch and return the running means of all metrics."""
@@ -323,7 +376,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
         self.after_update()
         if self.probe is not None:
             if representation is None:
-                representation = self(batch.x, training=False)
+                representation = self._representation_of(batch)
             self.probe.learn(representation, batch.y)
         return self._record(losses, total, batch)
 
@@ -336,8 +389,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             losses |= these
             total += loss
         if self.probe is not None:
-            x = batch.x if self.augment is not None else keras.tree.flatten(batch.x)[0]
-            self.probe.evaluate(self(x, training=False), batch.y)
+            self.probe.evaluate(self._representation_of(batch), batch.y)
         return self._record(losses, total, batch)
 
     def _record(self, losses: dict[str, Any], total: Any, batch: Batch) -> dict[str, Any]:
@@ -350,7 +402,14 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
         return self.get_metrics_result()
 
     def fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Train, as `keras.Model.fit`, with `callbacks.StopOnNaN` among the callbacks.
 
@@ -360,6 +419,9 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             y: labels for the probe, if `x` is an array.
             batch_size: examples a batch, if `x` is an array. With several replicas, the examples
                 of all of them.
+            epochs: how often to go through the data.
+            verbose: as in `keras.Model.fit`.
+            callbacks: list of Keras callbacks.
             **kwargs: as in `keras.Model.fit`.
 
         Returns:
@@ -369,10 +431,15 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             ValueError: if the data is empty or cannot be trained on, before the first step.
             FloatingPointError: if a loss becomes NaN; names the loss and the step.
         """
-        callbacks = kwargs.pop("callbacks", None)
+        check_remainder(x, batch_size, self.minimum_batch)
+        warn_of_scale(x, self.augment)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [StopOnNaN(), *keras.tree.flatten([] if callbacks is None else callbacks)]
-        return super().fit(x, y, batch_size, callbacks=callbacks, **kwargs)
+        kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
+        history = super().fit(x, y, batch_size, **kwargs)
+        if epochs > kwargs.get("initial_epoch", 0) and history.epoch and not history.history:
+            raise ValueError("`x` gave no batch. Expected at least one in every epoch.")
+        return history
 
     # Keras' views of the model
 
@@ -401,3 +468,13 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:
         """Make the trainer that `config` describes."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+
+def _as_input(x: Any) -> Any:
+    """Images of bytes as numbers that every layer takes, in the same scale."""
+
+    def cast(one: Any) -> Any:
+        is_bytes = keras.backend.standardize_dtype(one.dtype) == "uint8"
+        return ops.cast(one, "float32") if is_bytes else one
+
+    return keras.tree.map_structure(cast, x)

@@ -1,13 +1,50 @@
 """Checks of what the data holds, shared by the trainers and run before the first step."""
 
+import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from keras_ssl import distribute
 
 
 def _describe(x: Any) -> str:
     return str(keras.tree.map_structure(lambda v: f"{v.dtype}{tuple(v.shape)}", x))
+
+
+def check_type(name: str, part: Any, kind: type) -> None:
+    """Raise unless a part of a trainer is of its kind.
+
+    Args:
+        name: the constructor's argument.
+        part: what it got.
+        kind: the Keras class that it must be an instance of.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not isinstance(part, kind):
+        raise TypeError(
+            f"`{name}` must be a Keras {kind.__name__}. Received: {part} of type {type(part)}"
+        )
+
+
+def check_features(features: Any) -> None:
+    """Raise unless an encoder gives one vector an example.
+
+    Args:
+        features: what the encoder gave.
+
+    Raises:
+        ValueError: if it is not of rank 2.
+    """
+    if len(features.shape) != 2:
+        raise ValueError(
+            "`encoder` must give features of shape (batch, features); end it with pooling or "
+            f"flattening. Received: features of shape {tuple(features.shape)}"
+        )
 
 
 def check_image_views(views: Any, count: int) -> None:
@@ -67,5 +104,55 @@ def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
     size = x.shape[0]
     if size is not None and size * replicas < minimum:
         raise ValueError(f"{message} Received: a batch of {size * replicas}")
-    if size is None and minimum > 1 and tf.is_tensor(x):
-        tf.debugging.assert_greater_equal(tf.shape(x)[0] * replicas, minimum, message)
+    if size is None and tf.is_tensor(x):
+        shares = distribute.all_gather(tf.shape(x)[:1])
+        if minimum > 1:
+            tf.debugging.assert_greater_equal(tf.reduce_sum(shares), minimum, message)
+        if distribute.replica_count() > 1:
+            tf.debugging.assert_equal(
+                tf.reduce_min(shares),
+                tf.reduce_max(shares),
+                "Replicas got batches of different sizes. Use `drop_remainder=True`, and a batch "
+                "size that is divisible by the number of replicas.",
+            )
+
+
+def check_remainder(x: Any, batch_size: int | None, minimum: int) -> None:
+    """Raise if the last batch of arrays would be too small to learn from.
+
+    Args:
+        x: what `fit` got; anything but arrays is passed over.
+        batch_size: examples a batch; `None` is Keras' 32.
+        minimum: the smallest batch that the method can learn from.
+
+    Raises:
+        ValueError: if the last batch has fewer examples.
+    """
+    leaves = keras.tree.flatten(x)
+    if not leaves or not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
+        return
+    remainder = leaves[0].shape[0] % (batch_size or 32)
+    if 0 < remainder < minimum:
+        raise ValueError(
+            f"The last batch would hold fewer than {minimum} examples, and the method compares "
+            "each with the others. Leave some out or choose another batch size. "
+            f"Received: {leaves[0].shape[0]} examples and batch_size={batch_size or 32}"
+        )
+
+
+def warn_of_scale(x: Any, augment: Any) -> None:
+    """Warn if arrays are images in [0, 1] and the augmentation expects a wider range.
+
+    Args:
+        x: what `fit` got; anything but one NumPy array of floats is passed over.
+        augment: the trainer's augmentation.
+    """
+    value_range = getattr(augment, "settings", {}).get("value_range")
+    is_images = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype.kind == "f" and x.size
+    if is_images and value_range is not None and value_range[1] > 2 and x[:256].max() <= 1:
+        warnings.warn(
+            f"`x` holds values of at most 1, and `augment` expects them in {tuple(value_range)}. "
+            "Pass images as they are, 0 to 255, or `value_range=(0, 1)` to the augmentation and "
+            "an encoder that takes that scale (`include_rescaling=False` in `networks`).",
+            stacklevel=3,
+        )

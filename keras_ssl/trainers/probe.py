@@ -21,7 +21,7 @@ class OnlineProbe(keras.layers.Layer):
 
     Args:
         classes: how many classes the labels have. Labels are integers from 0 to `classes - 1`.
-        optimizer: the probe's own Keras optimizer. `None` means `Adam(1e-3)`.
+        optimizer: the probe's own Keras optimizer, or its name. `None` means `Adam(1e-3)`.
         **kwargs: `name`, `dtype` of the layer.
 
     Call arguments:
@@ -46,13 +46,13 @@ class OnlineProbe(keras.layers.Layer):
     """
 
     def __init__(
-        self, classes: int, optimizer: keras.optimizers.Optimizer | None = None, **kwargs: Any
+        self, classes: int, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs: Any
     ):
         super().__init__(**kwargs)
         if not isinstance(classes, int) or classes < 2:
             raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
         self.classes = classes
-        self.optimizer = keras.optimizers.Adam(1e-3) if optimizer is None else optimizer
+        self.optimizer = keras.optimizers.get("adam" if optimizer is None else optimizer)
         self.flatten = keras.layers.Flatten()
         self.standardize = SyncBatchNormalization(center=False, scale=False)
         self.logits = keras.layers.Dense(classes, dtype="float32")

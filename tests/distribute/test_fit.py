@@ -101,6 +101,20 @@ def test_batches_that_cannot_be_shared_are_refused(two_replicas, make, message):
         recorder(two_replicas).fit(make(), verbose=0)
 
 
+def test_a_split_for_validation_is_refused_on_replicas(two_replicas):
+    x = np.zeros((8, 3), "float32")
+    with pytest.raises(ValueError, match="validation_split"):
+        recorder(two_replicas).fit(x, x[:, :1], batch_size=4, validation_split=0.5, verbose=0)
+
+
+def test_a_list_of_arrays_is_a_list_of_inputs_on_replicas(two_replicas):
+    model = recorder(two_replicas)
+    model.call = lambda x: model.dense(x[0] + x[1])
+    x = np.zeros((8, 3), "float32")
+    model.fit([x, x], x[:, :1], batch_size=4, verbose=0)
+    assert len(model.seen[0][0]) == 2
+
+
 def test_a_set_smaller_than_its_batch_is_refused_on_replicas(two_replicas):
     with pytest.raises(ValueError, match="3 examples and batch_size=4"):
         recorder(two_replicas).fit(np.zeros((3, 3)), np.zeros((3, 1)), batch_size=4, verbose=0)

@@ -93,7 +93,7 @@ def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
 
 BAD_IMAGES = (
     (_zeros(64, 28, 28), "rank 4|batch, height, width, channels"),
-    (_zeros(64, 28, 28, 3), "channels|shape"),
+    (_zeros(64, 28, 28, 3), "axis -1 of input shape to have value 1"),
     (_zeros(0, 28, 28, 1), "no data"),
 )
 

@@ -120,10 +120,22 @@ def test_losses_may_not_take_the_name_of_their_total():
         trainer.fit(np.ones((4, 1), "float32"), verbose=0)
 
 
-def test_a_mean_by_hand_is_refused_on_replicas(two_replicas):
+@pytest.mark.parametrize("how", ["mean", "sum of means", "cast", "scalar loss"])
+def test_a_mean_by_hand_is_refused_on_replicas(two_replicas, how):
+    class ScalarLoss(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(y_true - y_pred))
+
+    wrong = {
+        "mean": lambda y: ops.mean(ops.square(y)),
+        "sum of means": lambda y: ops.mean(y) + 0.5 * ops.mean(ops.square(y)),
+        "cast": lambda y: ops.cast(ops.mean(y), "float16"),
+        "scalar loss": lambda y: ScalarLoss()(y, 2 * y),
+    }
+
     class Wrong(Regressor):
         def compute_losses(self, batch, training):
-            return {"error": ops.mean(ops.square(self.encoder(batch.x)))}
+            return {"error": wrong[how](self.encoder(batch.x))}
 
     with two_replicas.scope():
         trainer = Wrong()
@@ -150,11 +162,114 @@ def test_keras_losses_scale_like_values_on_replicas(two_replicas):
     assert results[0] == pytest.approx(results[1])
 
 
+class TwoUpdates(Regressor):
+    optimizer_names = ("first", "second")
+
+    def updates(self):
+        return [
+            trainers.Update(
+                lambda batch, training, n=name: {n: ops.square(self.encoder(batch.x))},
+                self.trainable_weights,
+                self.optimizers[name],
+            )
+            for name in self.optimizer_names
+        ]
+
+
+def test_optimizers_must_be_those_that_the_method_names():
+    one = keras.optimizers.SGD(0.1)
+    for trainer, wrong in (
+        (TwoUpdates(), "adam"),
+        (TwoUpdates(), {"first": one}),
+        (TwoUpdates(), {"first": one, "third": keras.optimizers.SGD()}),
+        (TwoUpdates(), {"first": one, "second": one}),
+        (Regressor(), {"first": one, "second": keras.optimizers.SGD()}),
+    ):
+        with pytest.raises(ValueError, match="optimizer"):
+            trainer.compile(wrong)
+
+
 def test_average_of_several_optimizers_is_refused():
-    trainer = Regressor()
-    pair = {"a": keras.optimizers.SGD(use_ema=True), "b": keras.optimizers.SGD()}
+    pair = {"first": keras.optimizers.SGD(use_ema=True), "second": keras.optimizers.SGD()}
     with pytest.raises(ValueError, match="use_ema"):
-        trainer.compile(pair)
+        TwoUpdates().compile(pair)
+
+
+def test_each_update_has_the_losses_that_its_own_calls_added():
+    trainer = TwoUpdates()
+    trainer.encoder = keras.layers.Dense(
+        1,
+        use_bias=False,
+        kernel_initializer="ones",
+        kernel_regularizer=keras.regularizers.L2(0.5),
+        activity_regularizer=keras.regularizers.L2(0.25),
+    )
+    trainer.compile({"first": keras.optimizers.SGD(0.0), "second": keras.optimizers.SGD(0.0)})
+    x = np.full((4, 1), 2.0, "float32")
+    for _ in range(2):  # what predict leaves behind is not found by the next fit
+        history = trainer.fit(x, batch_size=4, verbose=0).history
+        # each: square 4, weight 0.5 * 1, activity 0.25 * sum(4) / 4
+        assert history["loss"][0] == pytest.approx(2 * (4 + 0.5 + 1.0))
+        trainer.predict(x, verbose=0)
+
+
+def test_arguments_of_keras_compile_that_mean_nothing_here_are_explained():
+    with pytest.raises(TypeError, match="belongs to the method"):
+        Regressor().compile("sgd", loss="mse")
+
+
+def test_sample_weights_are_refused():
+    trainer = Regressor()
+    trainer.compile("sgd")
+    x = np.ones((4, 1), "float32")
+    with pytest.raises(ValueError, match="sample_weight"):
+        trainer.fit(x, x, sample_weight=np.ones(4), verbose=0)
+
+
+def test_epochs_may_be_positional_and_an_empty_pipeline_is_an_error():
+    trainer = Regressor()
+    trainer.compile("sgd")
+    assert len(trainer.fit(np.ones((4, 1), "float32"), None, 2, 3, 0).epoch) == 3
+    nothing = tf.data.Dataset.from_tensor_slices(np.ones((4, 1), "float32")).batch(2)
+    with pytest.raises(ValueError, match="no batch"):
+        trainer.fit(nothing.filter(lambda x: False), verbose=0)
+
+
+def test_dictionaries_go_through_with_a_probe():
+    class OnDictionaries(Regressor):
+        def call(self, x, training=False):
+            return self.encoder(x["a"] + x["b"])
+
+        def compute_losses(self, batch, training):
+            return {"error": ops.square(self(batch.x))}
+
+    trainer = OnDictionaries()
+    trainer.compile("sgd", probe=trainers.OnlineProbe(2, optimizer="sgd"))
+    x = {"a": np.ones((4, 1), "float32"), "b": np.ones((4, 1), "float32")}
+    y = np.array([0, 1, 0, 1])
+    history = trainer.fit(x, y, validation_data=(x, y), verbose=0).history
+    assert np.isfinite(history["val_probe_loss"][0])
+
+
+@pytest.mark.parametrize("make", ["dataset", "sequence"])
+def test_uneven_shares_of_a_batch_are_refused_on_replicas(two_replicas, make):
+    with two_replicas.scope():
+        trainer = Regressor()
+        trainer.compile("sgd")
+    x = np.ones((5, 1), "float32")
+
+    class Sequence(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return x
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="different sizes"):
+        if make == "dataset":
+            trainer.evaluate(tf.data.Dataset.from_tensor_slices(x).batch(5), verbose=0)
+        else:
+            trainer.fit(Sequence(), verbose=0)
 
 
 def test_fit_after_a_plain_call_and_after_recompiling():
@@ -173,10 +288,6 @@ def test_exported_model_gives_the_representation(tmp_path):
     trainer.compile("sgd")
     x = np.ones((4, 1), "float32")
     trainer.fit(x, verbose=0)
-    trainer.export(
-        tmp_path / "model",
-        input_signature=[tf.TensorSpec((None, 1), "float32")],
-        verbose=False,
-    )
+    trainer.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
     np.testing.assert_allclose(served.serve(x), trainer.predict(x, verbose=0), rtol=1e-6)

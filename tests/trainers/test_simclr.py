@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import layers, trainers
+from keras_ssl import augment, layers, trainers
 from tests.trainers.cases import encoder, images
 
 
@@ -76,6 +76,50 @@ def test_views_that_do_not_fit_are_refused(x, message):
     trainer.compile("sgd")
     with pytest.raises((ValueError, TypeError), match=message):
         trainer.fit(x, verbose=0)
+
+
+@pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
+def test_parts_of_another_kind_are_refused(part):
+    parts = {"encoder": encoder(), part: "nt_xent"}
+    with pytest.raises(TypeError, match=part):
+        trainers.SimCLR(**parts)
+
+
+def test_an_encoder_without_pooling_is_named():
+    trainer = trainers.SimCLR(keras.layers.Conv2D(4, 3), projector())
+    trainer.compile("sgd")
+    with pytest.raises(ValueError, match="`encoder` must give features"):
+        trainer.fit(pairs(), verbose=0)
+
+
+def test_a_last_batch_of_one_is_refused_before_the_first_step():
+    trainer = trainers.SimCLR(encoder(), projector())
+    trainer.compile("sgd")
+    with pytest.raises(ValueError, match="33 examples and batch_size=32"):
+        trainer.fit(pairs(33), batch_size=32, verbose=0)
+
+
+def test_bytes_go_into_an_encoder_that_does_not_cast():
+    class Encoder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.dense(keras.ops.mean(x, axis=(1, 2)))
+
+    x, y = images()[0][:32], images()[1][:32]
+    trainer = trainers.SimCLR(Encoder(), projector())
+    trainer.compile("sgd", probe=trainers.OnlineProbe(10))
+    trainer.fit((x, x[:, :, ::-1]), y, verbose=0)
+    assert trainer.predict(x, verbose=0).shape == (32, 4)
+
+
+def test_images_in_the_unit_range_bring_a_warning():
+    trainer = trainers.SimCLR(encoder(), projector(), augment.SimCLRViews(28))
+    trainer.compile("sgd")
+    with pytest.warns(UserWarning, match="value_range"):
+        trainer.fit(pairs()[0] / 255, verbose=0)
 
 
 @pytest.mark.parametrize("static", [True, False])

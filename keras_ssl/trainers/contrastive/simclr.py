@@ -9,7 +9,7 @@ from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_image_views
+from keras_ssl.trainers.checks import check_features, check_image_views, check_type
 from keras_ssl.trainers.parts import serialize_parts
 
 
@@ -78,6 +78,8 @@ class SimCLR(SelfSupervisedModel):
         super().__init__(encoder, augment, **kwargs)
         self.projector = ProjectionHead((2048, 128)) if projector is None else projector
         self.loss_function = NTXent() if loss is None else loss
+        check_type("projector", self.projector, keras.layers.Layer)
+        check_type("loss", self.loss_function, keras.losses.Loss)
 
     def check_views(self, views: Any) -> None:
         """Raise unless `views` are two batches of images of one shape."""
@@ -87,6 +89,7 @@ class SimCLR(SelfSupervisedModel):
         """Return the contrastive loss of the two views."""
         # one pass over both views: batch norm sees 2N images, as in the paper
         h = self.encoder(ops.concatenate(batch.views), training=training)
+        check_features(h)
         z_i, z_j = ops.split(self.projector(h, training=training), 2)
         return {
             "contrastive": self.loss_function(z_i, z_j),

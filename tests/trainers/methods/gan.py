@@ -13,6 +13,8 @@ _cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
 class GAN(SelfSupervisedModel):
     """The discriminator's features are the representation; its last layer decides."""
 
+    optimizer_names = ("discriminator", "generator")
+
     def __init__(self, encoder, generator, noise=8, seed=0, **kwargs):
         super().__init__(encoder, **kwargs)
         self.generator, self.noise, self.seed = generator, noise, seed
