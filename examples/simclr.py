@@ -9,7 +9,8 @@ The settings of the paper for CIFAR-10 (appendix B.9), on the GPUs of one machin
         --weight-decay 1e-6 --temperature 0.5 --strength 0.5 --blur-probability 0 \
         --strategy mirrored --precision mixed_bfloat16
 
-and for ImageNet (section 2 and appendix A):
+and for ImageNet (section 2 and appendix A; but that images are cut to squares of one size before they
+are cut at random, which the paper does not do):
 
     python examples/simclr.py --dataset imagenet2012 --test-split validation \
         --encoder resnet50 --stem imagenet --resize 256 --size 224 --batch-size 4096 \
@@ -148,8 +149,13 @@ def load_split(arguments: argparse.Namespace, split: str) -> tf.data.Dataset:
     dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
     if arguments.resize is None:
         return dataset
-    resize = keras.layers.Resizing(arguments.resize, arguments.resize, crop_to_aspect_ratio=True)
-    return dataset.map(lambda x, y: (resize(x), y), num_parallel_calls=tf.data.AUTOTUNE)
+    size = arguments.resize
+    resize = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, dtype="float32")
+    return dataset.map(
+        # bytes again, so that the shuffle buffer holds a quarter of the memory
+        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
 
 def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> trainers.SimCLR:
@@ -201,6 +207,8 @@ def main() -> None:
     arguments = parse_arguments()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        (output / "report.json").unlink(missing_ok=True)  # of a run that finished here before
     settings = {key: value for key, value in vars(arguments).items() if key != "resume"}
     (output / "settings.json").write_text(json.dumps(settings, default=str, indent=2))
 
