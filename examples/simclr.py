@@ -9,8 +9,8 @@ The settings of the paper for CIFAR-10 (appendix B.9), on the GPUs of one machin
         --weight-decay 1e-6 --temperature 0.5 --strength 0.5 --blur-probability 0 \
         --strategy mirrored --precision mixed_bfloat16
 
-and for ImageNet (section 2 and appendix A; but that images are cut to squares of one size before they
-are cut at random, which the paper does not do):
+and for ImageNet (section 2 and appendix A, but that images are cut to squares of one size before
+they are cut at random, which the paper does not do):
 
     python examples/simclr.py --dataset imagenet2012 --test-split validation \
         --encoder resnet50 --stem imagenet --resize 256 --size 224 --batch-size 4096 \
