@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_ssl.evaluate.batches import as_batches, class_labels
 from keras_ssl.evaluate.features import check_features, extract_features, forward_function
+from keras_ssl.losses.check_temperature import check_temperature
 
 # similarities held at once: 2^25 float32 are 128 MB
 _SIMILARITIES_AT_ONCE = 2**25
@@ -45,7 +46,7 @@ def knn_accuracy(
         The share of test examples classified right, from 0 to 1.
 
     Raises:
-        TypeError: if labels are not integers.
+        TypeError: if labels are not integers, or `temperature` is not a number.
         ValueError: if data is empty, endless, not batched or without labels, `k` exceeds the number
             of training examples, `temperature` is not positive, the training examples are all of
             one class, or features are not finite.
@@ -101,7 +102,7 @@ def knn_predict(
         Array of shape `(test examples,)` with values of `train_labels`, in their dtype.
 
     Raises:
-        TypeError: if labels are not integers.
+        TypeError: if labels are not integers, or `temperature` is not a number.
         ValueError: if shapes do not fit, `k` exceeds the number of training examples, `temperature`
             is not positive, there is only one class, or features are not finite.
 
@@ -171,8 +172,7 @@ def check_votes(k: int, temperature: float) -> None:
     """Raise unless `k` is a positive integer and `temperature` a positive number."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"`k` must be a positive integer. Received: {k}")
-    if isinstance(temperature, bool) or not np.isscalar(temperature) or not temperature > 0:
-        raise ValueError(f"`temperature` must be a positive number. Received: {temperature}")
+    check_temperature(temperature)
 
 
 def check_neighbours(labels: np.ndarray, k: int) -> None:

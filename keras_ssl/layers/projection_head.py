@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
-from keras_ssl.losses.l2_normalize import l2_normalize
 
 
 class _Pattern:

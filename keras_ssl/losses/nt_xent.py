@@ -7,16 +7,9 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl.layers.l2_normalize import l2_normalize
+from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.losses.check_views import check_views
-from keras_ssl.losses.l2_normalize import l2_normalize
-
-
-def _check_temperature(temperature: float) -> None:
-    # `not >` rather than `<=`: NaN is refused as well
-    if not temperature > 0:
-        raise ValueError(
-            f"`temperature` must be a number above 0. Received: temperature={temperature}"
-        )
 
 
 def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
@@ -41,8 +34,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
 
     Raises:
         ValueError: if the shapes are not two equal `(n, dim)`, if the batch over all replicas
-            holds a single example, or if `temperature` is not above 0.
-        TypeError: if a view is not floating-point.
+            holds a single example, or if `temperature` is not finite and above 0.
+        TypeError: if a view is not floating-point, or `temperature` not a number.
 
     Example:
 
@@ -56,7 +49,7 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
         - [Chen et al., A Simple Framework for Contrastive Learning of Visual
           Representations](https://arxiv.org/abs/2002.05709)
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     check_views(z1, z2)
     z1, z2 = l2_normalize(z1), l2_normalize(z2)
     examples = z1.shape[0]
@@ -70,16 +63,22 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
     candidates = distribute.all_gather(anchors)
     logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature
 
-    count = ops.shape(anchors)[0]
-    columns = ops.arange(ops.shape(candidates)[0], dtype="int32")
-    own = distribute.replica_index() * count + ops.arange(count, dtype="int32")
+    count, total = ops.shape(logits)[0], ops.shape(logits)[1]
+    rows, columns = ops.arange(count, dtype="int32"), ops.arange(total, dtype="int32")
+    first = distribute.replica_index() * count
     # an anchor is no candidate of itself; the lowest finite number is 0 after exp
     lowest = float(np.finfo(keras.backend.standardize_dtype(logits.dtype)).min)
-    logits = ops.where(ops.equal(own[:, None], columns[None, :]), lowest, logits)
+    is_itself = ops.equal((first + rows)[:, None], columns[None, :])
+    logits = ops.where(is_itself, lowest, logits)
 
-    # both views of an example live on one replica, so the positive needs no look-up
-    positive = ops.sum(z1 * z2, axis=-1) / temperature
-    return ops.logsumexp(logits, axis=-1) - ops.concatenate([positive, positive], axis=0)
+    # The positive's value is one of the logits, so that however a device rounds in matmul (TF32,
+    # bfloat16), it is among the candidates and the loss not below 0. Its gradient takes the direct
+    # road: one through the look-up would need another matrix, and a third more time.
+    other_view = first + (rows + count // 2) % count
+    looked_up = ops.take(ops.reshape(ops.stop_gradient(logits), (-1,)), rows * total + other_view)
+    direct = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
+    positive = looked_up + (direct - ops.stop_gradient(direct))
+    return ops.logsumexp(logits, axis=-1) - positive
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -109,9 +108,9 @@ class NTXent(keras.losses.Loss):
         A scalar, or the `(2 * batch,)` values of the anchors with `reduction=None`.
 
     Raises:
-        ValueError: if `temperature` is not above 0, the shapes are not two equal `(batch, dim)`,
-            or the batch over all replicas holds a single example.
-        TypeError: if a view is not floating-point.
+        ValueError: if `temperature` is not finite and above 0, the shapes are not two equal
+            `(batch, dim)`, or the batch over all replicas holds a single example.
+        TypeError: if a view is not floating-point, or `temperature` not a number.
 
     Example:
 
@@ -136,11 +135,11 @@ class NTXent(keras.losses.Loss):
         name: str | None = "nt_xent",
         dtype: str | None = None,
     ):
-        _check_temperature(temperature)
+        check_temperature(temperature)
         if dtype is None:
             dtype = keras.backend.result_type(keras.config.floatx(), "float32")
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = temperature
+        self.temperature = float(temperature)
 
     def __call__(self, z1: Any, z2: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of two views."""

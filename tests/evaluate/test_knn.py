@@ -131,6 +131,11 @@ def test_wrong_arguments(arguments, message):
         evaluate.knn_predict(**{**good, **arguments})
 
 
+def test_temperature_that_is_no_number():
+    with pytest.raises(TypeError, match=r"`temperature` must be a positive number.*str"):
+        evaluate.knn_predict(FEATURES, LABELS, FEATURES, k=2, temperature="0.1")
+
+
 def test_wrong_data_is_found_before_any_encoding():
     def encoder(x):
         raise AssertionError("encoded")

@@ -24,7 +24,7 @@ def l2_normalize(z: Any) -> Any:
 
     Example:
 
-    >>> from keras_ssl.losses.l2_normalize import l2_normalize
+    >>> from keras_ssl.layers.l2_normalize import l2_normalize
     >>> [round(float(x), 3) for x in l2_normalize([3e30, 4e30])]
     [0.6, 0.8]
     >>> [float(x) for x in l2_normalize([0.0, 0.0])]
