@@ -15,8 +15,8 @@ from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 class CollapseMonitor(EpochEndMeasure):
     r"""Log how much the features vary and how many dimensions they fill; warn when they collapse.
 
-    Two entries come into the logs of an epoch, for `model.encoder` or, where the model has no
-    `encoder`, for the model's own output:
+    Two entries come into the logs of an epoch. They are about the output of the model that is
+    trained, `model(x)`, which for every trainer of keras_ssl is the representation:
 
     - `feature_std`: the standard deviation of the normalised features times $\sqrt d$, mean over
       the $d$ dimensions (`keras_ssl.evaluate.feature_std`). About 1 when features spread evenly
@@ -39,8 +39,8 @@ class CollapseMonitor(EpochEndMeasure):
         data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, an array
             `x`, or a tuple of arrays `(x, y)`.
         examples: how many of the first examples to measure on.
-        every: measure after the first epoch, after every epoch whose number is a multiple of this,
-            and after the last.
+        every: measure after the first epoch of `fit`, after every epoch whose number is a multiple
+            of this, and after the last. Between measurements the last value stands.
         min_std: below this `feature_std`, the collapse is called complete.
         min_rank_fraction: the share of the possible directions, see above, below which the collapse
             is called dimensional.
@@ -116,7 +116,7 @@ class CollapseMonitor(EpochEndMeasure):
         return batches
 
     def check(self, forward: Forward) -> None:
-        """Raise unless the encoder takes the examples."""
+        """Raise unless the model takes the examples."""
         forward(self._batches[0])
 
     def measure(self, forward: Forward) -> dict[str, float]:

@@ -12,8 +12,12 @@ class EpochEndMeasure(keras.callbacks.Callback):
 
     A subclass implements `measure(forward)`, which returns named numbers, and may implement
     `check(forward)`, which raises before the first step when the data does not fit the model. The
-    representation is that of `model.encoder` where the model has one (as trainers of keras_ssl
-    have), else that of the model's own call.
+    representation is the output of the model's own call in inference mode: `trainer(x)`, as every
+    trainer of keras_ssl defines it.
+
+    Between measurements the last value stands: the logs of every epoch have an entry, so that the
+    history has one value an epoch. To a callback that counts epochs without improvement, a value
+    that stands is none; the `patience` of `EarlyStopping` must be at least `every`.
 
     Keras hands one dictionary of logs from callback to callback, in the order of the list given to
     `fit`, with the history and the progress bar after them. So both show these numbers; a callback
@@ -21,8 +25,8 @@ class EpochEndMeasure(keras.callbacks.Callback):
     later in the list than the one that writes them.
 
     Args:
-        every: measure after the first epoch, after every epoch whose number (from 1) is a multiple
-            of this, and after the last.
+        every: measure after the first epoch of `fit`, after every epoch whose number (from 1) is a
+            multiple of this, and after the last.
     """
 
     def __init__(self, every: int = 1):
@@ -31,7 +35,8 @@ class EpochEndMeasure(keras.callbacks.Callback):
             raise ValueError(f"`every` must be a positive integer. Received: {every}")
         self.every = every
         self._forward = None
-        self._encoder = None
+        self._measured_model = None
+        self._numbers = None
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """The numbers to log. To be implemented."""
@@ -41,22 +46,23 @@ class EpochEndMeasure(keras.callbacks.Callback):
         """Raise when data and model do not fit. Called before the first step."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Make the encoder ready and find mistakes early."""
-        encoder = getattr(self.model, "encoder", self.model)
+        """Make the model ready and find mistakes early."""
         # kept from one `fit` to the next, so that the graph is traced once
-        if self._encoder is not encoder:
-            self._encoder, self._forward = encoder, forward_function(encoder)
+        if self._measured_model is not self.model:
+            self._measured_model, self._forward = self.model, forward_function(self.model)
+        self._numbers = None
         self.check(self._forward)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure when it is time, and add the numbers to the logs."""
+        """Measure when it is time, and add the newest numbers to the logs."""
         number = epoch + 1
-        # the first is always measured: CSVLogger writes the columns that it finds then
-        if number == 1 or number % self.every == 0 or number == self.params.get("epochs"):
-            numbers = self.measure(self._forward)
-            if logs is not None:
-                logs.update(numbers)
-            self.examine(epoch, numbers)
+        is_time = number % self.every == 0 or number == self.params.get("epochs")
+        # the first epoch, which need not be number 1, has nothing older to show
+        if is_time or self._numbers is None:
+            self._numbers = self.measure(self._forward)
+            self.examine(epoch, self._numbers)
+        if logs is not None:
+            logs.update(self._numbers)
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
         """Act on what was measured. Nothing by default."""

@@ -15,8 +15,9 @@ class KNNCallback(EpochEndMeasure):
 
     The entry is called `knn_accuracy`: it shows in the progress bar and in the history, and
     callbacks later in the list can use it: `EarlyStopping(monitor="knn_accuracy", mode="max")`.
-    It is what `keras_ssl.evaluate.knn_accuracy` returns for `model.encoder`, or for the model
-    itself where it has no `encoder`. Labels are used for measuring only.
+    It is what `keras_ssl.evaluate.knn_accuracy` returns for the model that is trained, whose own
+    output, `model(x)`, is the representation, as it is for every trainer of keras_ssl. Labels are
+    used for measuring only.
 
     Each measurement encodes both sets, so take a part of a large training set. For a score that is
     reported, `test` must not be what choices (stopping, hyper-parameters) were made on.
@@ -27,12 +28,12 @@ class KNNCallback(EpochEndMeasure):
         test: labelled data in the same form. Its examples are classified.
         k: how many neighbours vote.
         temperature: the smaller, the more the nearest neighbours count.
-        every: measure after the first epoch, after every epoch whose number is a multiple of this,
-            and after the last.
+        every: measure after the first epoch of `fit`, after every epoch whose number is a multiple
+            of this, and after the last. Between measurements the last value stands.
         batch_size: examples a batch where the data is arrays.
 
     Raises:
-        TypeError: if labels are not integers.
+        TypeError: if labels are not integers, or `temperature` is not a number.
         ValueError: before the first step, if data is empty, endless, not batched or without labels,
             `train` has fewer than `k` examples or only one class, or an argument is out of range.
 
@@ -68,7 +69,7 @@ class KNNCallback(EpochEndMeasure):
         self.temperature = temperature
 
     def check(self, forward: Forward) -> None:
-        """Raise unless the encoder takes both sets and `train` has enough examples."""
+        """Raise unless the model takes both sets and `train` has enough examples."""
         # reads on only until it has seen enough: one batch as a rule
         labels = np.array([], "int64")
         for x, y in self.train:

@@ -23,9 +23,9 @@ def plot_history(
 ) -> Figure:
     """Plot what `fit` recorded: one panel of losses, one of accuracies.
 
-    A curve and its validation (`val_...`, dashed) have one colour. An entry that was not recorded
-    at every epoch, such as that of a callback that runs every fifth, is spread evenly over the
-    epochs with its last value at the last one.
+    A curve and its validation (`val_...`, dashed) have one colour. `fit` does not record the epochs
+    of an entry that has fewer values than the others, as validation has with `validation_freq=5`:
+    its values are drawn at equal distances, the last at the last epoch.
 
     Args:
         history: the `keras.callbacks.History` that `fit` returns, or a dictionary of lists like

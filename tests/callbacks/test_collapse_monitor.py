@@ -10,27 +10,23 @@ from keras_ssl import augment, evaluate, trainers
 from keras_ssl.callbacks import CollapseMonitor
 from keras_ssl.layers import ProjectionHead
 from tests.evaluate.fashion import convolutional_encoder, fashion
+from tests.trainers.methods.vae import VAE
 
 X = fashion("train[:256]")[0]
 
 
-def autoencoder(encoder, learning_rate=0.0):
-    """A model that trains nothing at rate 0, so that the encoder is what the test made it."""
-    inputs = keras.Input((28, 28, 1))
-    features = encoder(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
-    model.encoder = encoder
-    model.compile(keras.optimizers.SGD(learning_rate), "mse")
-    return model
+def compiled(encoder, learning_rate=0.0):
+    """The encoder as a model to fit; at rate 0 it stays what the test made it."""
+    encoder.compile(keras.optimizers.SGD(learning_rate), "mse")
+    return encoder
 
 
 def measure(encoder, monitor, epochs=1):
     """The history and the warnings of a run."""
+    targets = np.zeros((len(X), encoder.output_shape[-1]))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        history = autoencoder(encoder).fit(
-            X, np.zeros(len(X)), epochs=epochs, verbose=0, callbacks=[monitor]
-        )
+        history = compiled(encoder).fit(X, targets, epochs=epochs, verbose=0, callbacks=[monitor])
     told = [str(w.message) for w in caught if "CollapseMonitor" in str(w.message)]
     return history.history, told
 
@@ -147,6 +143,42 @@ def test_a_loss_without_negatives_collapses_and_is_caught():
     assert healthy["feature_std"][-1] > 4 * collapsed["feature_std"][-1]
 
 
+def test_measures_what_the_trainers_call_returns():
+    """A VAE's representation is the mean alone, not all that its encoder returns."""
+    encoder = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(8)]
+    )
+    decoder = keras.Sequential([keras.layers.Dense(784), keras.layers.Reshape((28, 28, 1))])
+    trainer = VAE(encoder, decoder)
+    trainer.compile(optimizer=keras.optimizers.Adam(1e-3))
+    x = X / np.float32(255)
+    history = trainer.fit(x, verbose=0, callbacks=[CollapseMonitor(x)]).history
+    mean = trainer.predict(x, verbose=0)
+    assert mean.shape == (len(x), 4)
+    assert history["effective_rank"] == [pytest.approx(evaluate.effective_rank(mean), rel=1e-3)]
+    assert history["feature_std"] == [pytest.approx(evaluate.feature_std(mean).mean(), rel=1e-3)]
+
+
+def test_a_trainer_without_an_encoder():
+    class Direct(trainers.SelfSupervisedModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+
+        def call(self, x, training=False):
+            return self.dense(keras.ops.reshape(x, (-1, 784)))
+
+        def compute_losses(self, batch, training):
+            return {"square": ops.square(self(batch.x, training=training))}
+
+    trainer = Direct()
+    trainer.compile(optimizer=keras.optimizers.SGD(0.0))
+    x = X / np.float32(255)
+    history = trainer.fit(x, verbose=0, callbacks=[CollapseMonitor(x)]).history
+    features = trainer.predict(x, verbose=0)
+    assert history["effective_rank"] == [pytest.approx(evaluate.effective_rank(features), rel=1e-3)]
+
+
 def test_same_examples_every_time(rng):
     x = fashion("train[:600]")[0]
     encoder = linear_encoder(rng.normal(size=(784, 32)), np.zeros(32))
@@ -190,9 +222,9 @@ def test_wrong_arguments(arguments, message):
 )
 def test_data_that_does_not_fit_is_found_before_the_first_step(data, message):
     encoder = convolutional_encoder()
-    model = autoencoder(encoder, learning_rate=0.1)
+    model = compiled(encoder, learning_rate=0.1)
     before = encoder.get_weights()
     with pytest.raises(ValueError, match=message):
-        model.fit(X, np.ones(len(X)), verbose=0, callbacks=[CollapseMonitor(data)])
+        model.fit(X, np.ones((len(X), 32)), verbose=0, callbacks=[CollapseMonitor(data)])
     for weight, old in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)

@@ -8,36 +8,36 @@ import tensorflow as tf
 from keras_ssl import augment, evaluate, trainers
 from keras_ssl.callbacks import KNNCallback
 from keras_ssl.layers import ProjectionHead
+from keras_ssl.visualize import plot_history
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
 def classifier(encoder):
     model = keras.Sequential([encoder, keras.layers.Dense(10)])
-    model.encoder = encoder
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
 def test_every_keras_callback_after_it_sees_the_accuracy(tmp_path):
     train, test = fashion("train[:200]"), fashion("test[:100]")
-    encoder = convolutional_encoder()
-    history = classifier(encoder).fit(
+    model = classifier(convolutional_encoder())
+    history = model.fit(
         *train,
         epochs=3,
         verbose=0,
         callbacks=[
             KNNCallback(train, test, k=5),
             keras.callbacks.CSVLogger(tmp_path / "log.csv"),
-            keras.callbacks.EarlyStopping(monitor="knn_accuracy", mode="max", baseline=2.0),
+            keras.callbacks.EarlyStopping(monitor="knn_accuracy", mode="max", min_delta=1.0),
             keras.callbacks.ModelCheckpoint(
                 tmp_path / "{epoch}-{knn_accuracy:.4f}.keras", monitor="knn_accuracy", mode="max"
             ),
         ],
     )
-    # no accuracy reaches the baseline of 2, so the run stops early
+    # no accuracy is better by 1 than the first, so the run stops early
     values = history.history["knn_accuracy"]
     assert len(values) == 2  # Keras never stops after the first epoch
-    assert values[-1] == evaluate.knn_accuracy(encoder, train, test, k=5)
+    assert values[-1] == evaluate.knn_accuracy(model, train, test, k=5)
     with (tmp_path / "log.csv").open() as file:
         assert [float(row["knn_accuracy"]) for row in csv.DictReader(file)] == values
     assert (tmp_path / f"1-{values[0]:.4f}.keras").exists()
@@ -71,22 +71,38 @@ def test_progress_bar_shows_it(capsys):
     ("every", "epochs", "measured"),
     [(1, 3, [1, 2, 3]), (2, 5, [1, 2, 4, 5]), (10, 4, [1, 4]), (3, 3, [1, 3])],
 )
-def test_every(every, epochs, measured):
+def test_every(monkeypatch, tmp_path, every, epochs, measured):
+    """Every epoch has a value: that of its own measurement or of the last one before it."""
     data = fashion("train[:50]")
-    seen = []
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if "knn_accuracy" in logs:
-                seen.append(epoch + 1)
-
-    classifier(convolutional_encoder()).fit(
+    values = iter(np.arange(1, 10) / 10)
+    monkeypatch.setattr(KNNCallback, "measure", lambda *_: {"knn_accuracy": next(values)})
+    history = classifier(convolutional_encoder()).fit(
         *data,
         epochs=epochs,
         verbose=0,
-        callbacks=[KNNCallback(data, data, k=5, every=every), Watch()],
+        callbacks=[
+            KNNCallback(data, data, k=5, every=every),
+            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        ],
     )
-    assert seen == measured
+    expected = [sum(m <= epoch for m in measured) / 10 for epoch in range(1, epochs + 1)]
+    assert history.history["knn_accuracy"] == pytest.approx(expected)
+    with (tmp_path / "log.csv").open() as file:
+        logged = [float(row["knn_accuracy"]) for row in csv.DictReader(file)]
+    assert logged == pytest.approx(expected)
+    curve = plot_history(history, {"k-NN": ["knn_accuracy"]}).axes[0].lines[0]
+    np.testing.assert_array_equal(curve.get_xdata(), range(1, epochs + 1))
+
+
+def test_a_run_that_goes_on_measures_its_first_epoch(monkeypatch):
+    data = fashion("train[:50]")
+    values = iter([0.1, 0.2, 0.3])
+    monkeypatch.setattr(KNNCallback, "measure", lambda *_: {"knn_accuracy": next(values)})
+    callback = KNNCallback(data, data, k=5, every=10)
+    model = classifier(convolutional_encoder())
+    model.fit(*data, epochs=1, verbose=0, callbacks=[callback])
+    history = model.fit(*data, epochs=5, initial_epoch=1, verbose=0, callbacks=[callback])
+    assert history.history["knn_accuracy"] == [0.2, 0.2, 0.2, 0.3]
 
 
 def simclr(seed=0):

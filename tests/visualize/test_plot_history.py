@@ -45,10 +45,16 @@ def test_two_fits_that_both_start_at_the_first_epoch_are_joined():
     np.testing.assert_allclose(lines(axes)["loss"], [[1, 3], [2, 2], [3, 1]])
 
 
-def test_entries_of_every_fifth_epoch():
-    history = {"loss": list(range(10)), "knn_accuracy": [0.5, 0.6]}
-    _, accuracy = plot_history(history).axes
-    np.testing.assert_allclose(lines(accuracy)["knn accuracy"], [[5, 50], [10, 60]])
+def test_validation_at_every_third_epoch():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 3)), np.ones((8, 2))
+    history = model.fit(
+        x, y, epochs=6, validation_data=(x, y), validation_freq=3, batch_size=8, verbose=0
+    )
+    (axes,) = plot_history(history).axes
+    validated = np.stack([[3, 6], history.history["val_loss"]], -1)
+    np.testing.assert_allclose(lines(axes)["val loss"], validated)
 
 
 def test_own_panels():
