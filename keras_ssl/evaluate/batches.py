@@ -146,6 +146,45 @@ def rows_of(x: Any) -> int:
     return int(keras.tree.flatten(x)[0].shape[0])
 
 
+class ShuffledArrays(keras.utils.PyDataset):
+    """Arrays in batches, in another order every epoch, which the seed alone decides.
+
+    `fit` shuffles arrays by TensorFlow's global generator, which belongs to the caller.
+
+    Args:
+        arrays: structure of arrays of one length.
+        batch_size: examples a batch; the last may hold fewer.
+        seed: of the orders.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.evaluate.batches import ShuffledArrays
+    >>> batches = ShuffledArrays((np.arange(5), np.arange(5)), batch_size=2, seed=0)
+    >>> sorted(int(label) for i in range(3) for label in batches[i][1])
+    [0, 1, 2, 3, 4]
+    """
+
+    def __init__(self, arrays: Any, batch_size: int, seed: int):
+        super().__init__()
+        self._arrays = keras.tree.map_structure(np.asarray, arrays)
+        self._batch_size = batch_size
+        self._random = np.random.default_rng(seed)
+        self._order = self._random.permutation(rows_of(self._arrays))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        start = index * self._batch_size
+        rows = self._order[start : start + self._batch_size]
+        return keras.tree.map_structure(lambda array: array[rows], self._arrays)
+
+    def on_epoch_end(self) -> None:
+        """Draw the order of the next epoch."""
+        self._order = self._random.permutation(len(self._order))
+
+
 def _rows(arrays: Any, start: int, stop: int) -> Any:
     return keras.tree.map_structure(lambda array: array[start:stop], arrays)
 

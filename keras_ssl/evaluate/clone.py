@@ -1,8 +1,8 @@
 """Copies of an encoder: with its weights, or with fresh ones."""
 
-import random
-
 import keras
+
+from keras_ssl.evaluate.seeded import seeded
 
 
 def clone_encoder(encoder: keras.layers.Layer) -> keras.layers.Layer:
@@ -48,13 +48,8 @@ def random_encoder(encoder: keras.layers.Layer, seed: int = 0) -> keras.layers.L
     >>> fresh.count_params() == encoder.count_params()
     True
     """
-    # initializers without a seed draw one from Python's generator when they are made
-    state = random.getstate()
-    random.seed(seed)
-    try:
+    with seeded(seed):
         fresh = _rebuild(encoder)
-    finally:
-        random.setstate(state)
     for layer, source in zip(fresh._flatten_layers(), encoder._flatten_layers(), strict=True):
         if isinstance(layer, keras.layers.Normalization):
             layer.set_weights(source.get_weights())

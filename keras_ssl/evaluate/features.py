@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ssl.evaluate.batches import as_batches, rows_of
+from keras_ssl.evaluate.batches import Batches, as_batches, rows_of
 
 
 def extract_features(
@@ -113,16 +113,36 @@ class Forward:
     def _features(self, x: Any) -> tf.Tensor:
         if not self._is_layer:
             return as_vectors(self._encoder(x))
-        return as_vectors(self._encoder(keras.tree.map_structure(_as_input, x), training=False))
+        return as_vectors(self._encoder(as_input(x), training=False))
 
 
 def _any_batch_size(x: tf.Tensor) -> tf.TensorSpec:
     return tf.TensorSpec([None, *x.shape[1:]], x.dtype)
 
 
-def _as_input(x: tf.Tensor) -> tf.Tensor:
-    # a layer that is no functional model does not cast images, and augmentation gives float32
-    return tf.cast(x, tf.float32) if x.dtype == tf.uint8 else x
+def as_input(x: Any) -> Any:
+    """A batch as a layer takes it: images of uint8 become float32, in the same scale.
+
+    A layer that is no functional model does not cast them, and augmentation gives float32.
+
+    Args:
+        x: an array or tensor, or a structure of them.
+
+    Returns:
+        The same structure of tensors.
+    """
+
+    def cast(leaf: Any) -> tf.Tensor:
+        leaf = tf.convert_to_tensor(leaf)
+        return tf.cast(leaf, tf.float32) if leaf.dtype == tf.uint8 else leaf
+
+    return keras.tree.map_structure(cast, x)
+
+
+def ensure_built(encoder: Any, batches: Batches) -> None:
+    """Build an encoder that is a Keras layer, from the first batch, if it has no weights yet."""
+    if isinstance(encoder, keras.layers.Layer) and not encoder.built:
+        encoder(as_input(batches.first()[0]), training=False)
 
 
 def forward_function(encoder: keras.layers.Layer | Callable) -> Forward:

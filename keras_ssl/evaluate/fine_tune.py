@@ -3,11 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_ssl.evaluate.batches import Batches, as_batches
+from keras_ssl.evaluate.batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate.clone import clone_encoder
+from keras_ssl.evaluate.features import as_input, ensure_built
+from keras_ssl.evaluate.seeded import seeded
 from keras_ssl.evaluate.subset import take_balanced
 
 
@@ -28,20 +29,21 @@ def fine_tune(
 
     The classifier starts from zero weights, the encoder from what it has learned; every weight of
     the copy is trained. The encoder passed in is not changed. There is no augmentation but what
-    `train` brings along (`tf.data`'s `map`).
+    `train` brings along (`tf.data`'s `map`). All labels are read and checked before training.
 
     Args:
         encoder: a `keras.Model` or Keras layer with a config it can be rebuilt from.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays. Labels are integers from 0 to `classes - 1`.
         test: labelled data in the same form.
-        classes: how many classes there are. `None` means the largest label plus 1, which takes one
-            more pass over a `train` that is not arrays.
+        classes: how many classes there are. `None` means the largest label of `train` plus 1.
         labels_per_class: train on this many random examples of every class. `None` takes all.
         epochs: passes over the training data.
         optimizer: a Keras optimizer; it is used up by this training. `None` means `Adam(1e-3)`.
         batch_size: examples a batch where the data is arrays, and with `labels_per_class`.
-        seed: of the subset and, through `keras.utils.set_random_seed`, of training.
+        seed: of the subset, of the order of arrays, and of layers such as dropout that have no seed
+            of their own. The caller's random state is neither used nor changed. A `tf.data` set is
+            read as it comes: its `shuffle` has its own seed.
         callbacks: Keras callbacks for `fit`.
         verbose: as in `keras.Model.fit`.
 
@@ -72,19 +74,34 @@ def fine_tune(
         raise ValueError(f"`epochs` must be a positive integer. Received: {epochs}")
     batches = as_batches(train, "train", batch_size, labelled=True)
     test_batches = as_batches(test, "test", batch_size, labelled=True)
-    keras.utils.set_random_seed(seed)
     if labels_per_class is not None:
         train = take_balanced(batches, labels_per_class, seed)
         batches = as_batches(train, "train", batch_size, labelled=True)
     classes = _check_classes(batches, test_batches, classes)
+    ensure_built(encoder, batches)
+    with seeded(seed):
+        model = _classifier(clone_encoder(encoder), classes)
+        model(as_input(batches.first()[0]))
+        model.compile(
+            optimizer=keras.optimizers.Adam(1e-3) if optimizer is None else optimizer,
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        )
+        if not _is_dataset(train):
+            train = ShuffledArrays(train[:2], batch_size, seed)
+        model.fit(train, epochs=epochs, callbacks=callbacks, verbose=verbose)
+    if not _is_dataset(test):
+        test = ShuffledArrays(test[:2], batch_size, seed)
+    results = model.evaluate(test, verbose=0, return_dict=True)
+    return model, float(results["accuracy"])
 
-    if isinstance(encoder, keras.layers.Layer) and not encoder.built:
-        encoder(batches.first()[0])
-    backbone = clone_encoder(encoder)
+
+def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
+    """The encoder and a linear layer on it, to be trained together."""
     # one by one: a Sequential does not hand `trainable` on to layers that were frozen singly
     for layer in backbone._flatten_layers():
         layer.trainable = True
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             backbone,
             keras.layers.Flatten(),
@@ -93,38 +110,29 @@ def fine_tune(
         ],
         name="fine_tuned",
     )
-    model(batches.first()[0])
-    model.compile(
-        optimizer=keras.optimizers.Adam(1e-3) if optimizer is None else optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-    model.fit(
-        **_fit_arguments(train, batch_size), epochs=epochs, callbacks=callbacks, verbose=verbose
-    )
-    results = model.evaluate(**_fit_arguments(test, batch_size), verbose=0, return_dict=True)
-    return model, float(results["accuracy"])
 
 
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
-    if classes is None:
-        # a negative label is told of below
-        classes = 1 + max(int(np.abs(labels).max()) for _, labels in train)
-        if classes < 2:
-            raise ValueError("`train` must hold at least two classes. Received: only class 0")
-    elif isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+    if classes is not None and (
+        isinstance(classes, bool) or not isinstance(classes, int) or classes < 2
+    ):
         raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
     for batches in (train, test):
-        labels = batches.first()[1]
-        if labels.min() < 0 or labels.max() >= classes:
+        extremes = [(int(labels.min()), int(labels.max())) for _, labels in batches]
+        smallest, largest = min(low for low, _ in extremes), max(high for _, high in extremes)
+        if classes is None:
+            if smallest == largest:
+                raise ValueError(
+                    f"`train` must hold at least two classes. Received: only class {largest}"
+                )
+            classes = max(largest, 1) + 1
+        if smallest < 0 or largest >= classes:
             raise ValueError(
                 f"The labels in `{batches.name}` must lie in 0..{classes - 1}. "
-                f"Received: labels from {labels.min()} to {labels.max()}"
+                f"Received: labels from {smallest} to {largest}"
             )
     return classes
 
 
-def _fit_arguments(data: Any, batch_size: int) -> dict[str, Any]:
-    if isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
-        return {"x": data}
-    return {"x": data[0], "y": data[1], "batch_size": batch_size}
+def _is_dataset(data: Any) -> bool:
+    return isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))

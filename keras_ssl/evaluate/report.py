@@ -8,7 +8,12 @@ import numpy as np
 
 from keras_ssl.evaluate.batches import as_batches
 from keras_ssl.evaluate.clone import random_encoder
-from keras_ssl.evaluate.features import extract_features, forward_function, raw_pixels
+from keras_ssl.evaluate.features import (
+    ensure_built,
+    extract_features,
+    forward_function,
+    raw_pixels,
+)
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
 from keras_ssl.evaluate.linear_probe import check_probe, linear_probe
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
@@ -94,7 +99,7 @@ def representation_report(
         `print` shows it as a table.
 
     Raises:
-        TypeError: if labels are not integers.
+        TypeError: if labels are not integers, or `temperature` is not a number.
         ValueError: as the functions that measure do; bad arguments and data are found before the
             first measure.
 
@@ -122,10 +127,9 @@ def representation_report(
     if labels_per_class is not None:
         balanced_subset(labels, labels_per_class, seed)
 
+    ensure_built(encoder, train)
     candidates = {"encoder": encoder}
     if isinstance(encoder, keras.layers.Layer):
-        if not encoder.built:
-            encoder(train.first()[0])
         candidates["random encoder"] = random_encoder(encoder, seed)
     candidates["raw pixels"] = raw_pixels
 

@@ -1,9 +1,12 @@
+import random
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate
+from keras_ssl.evaluate.batches import ShuffledArrays
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
@@ -77,6 +80,71 @@ def test_feature_maps_and_layers_that_are_not_built():
     train = train.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y))
     model, _ = evaluate.fine_tune(keras.layers.Conv2D(2, 5, strides=5), train, train, epochs=1)
     assert model.layers[-1].kernel.shape == (2 * 5 * 5, 10)
+
+
+def test_uint8_images_and_an_encoder_that_is_not_built():
+    train, test = fashion("train[:100]"), fashion("test[:50]")
+    model, accuracy = evaluate.fine_tune(keras.layers.Conv2D(2, 5, strides=5), train, test)
+    predicted = np.argmax(model.predict(test[0], verbose=0), axis=1)
+    assert accuracy == pytest.approx(np.mean(predicted == test[1]))
+
+
+def draws():
+    """A number from every generator that `keras.utils.set_random_seed` seeds."""
+    return [
+        float(draw(()))
+        for draw in (
+            lambda shape: random.random(),
+            np.random.random,
+            tf.random.uniform,
+            keras.random.uniform,
+        )
+    ]
+
+
+@pytest.mark.parametrize("labels_per_class", [None, 5])
+def test_the_seed_decides_and_the_callers_random_state_does_not_change(labels_per_class):
+    train, test = fashion("train[:200]"), fashion("test[:100]")
+    encoder = convolutional_encoder()  # with dropout
+    weights = []
+    for state in (7, 8):
+        keras.utils.set_random_seed(state)
+        expected = draws()
+        keras.utils.set_random_seed(state)
+        model, _ = evaluate.fine_tune(
+            encoder, train, test, labels_per_class=labels_per_class, epochs=2, batch_size=25, seed=3
+        )
+        assert draws() == expected
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_epoch_sees_every_example_once_in_another_order():
+    batches = ShuffledArrays({"x": np.arange(10), "y": np.arange(10)}, batch_size=4, seed=0)
+    epochs = []
+    for _ in range(2):
+        read = [batches[i] for i in range(len(batches))]
+        assert [len(batch["x"]) for batch in read] == [4, 4, 2]
+        epochs.append(np.concatenate([batch["x"] for batch in read]))
+        np.testing.assert_array_equal(epochs[-1], np.concatenate([batch["y"] for batch in read]))
+        np.testing.assert_array_equal(np.sort(epochs[-1]), np.arange(10))
+        batches.on_epoch_end()
+    assert not np.array_equal(*epochs)
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_out_of_range_in_a_later_batch(name, label):
+    class Trained(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise AssertionError("training began")
+
+    bad = tf.data.Dataset.from_tensor_slices((X, np.append(Y[:-1], label))).batch(2)
+    data = {"train": (X, Y), "test": (X, Y), name: bad}
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=rf"in `{name}` must lie in 0\.\.1. Received: labels from"):
+        evaluate.fine_tune(encoder, classes=2, callbacks=[Trained()], **data)
 
 
 def test_mixed_precision_has_float32_logits():

@@ -78,6 +78,14 @@ def test_a_plain_function_has_no_random_twin():
     assert "few-label" not in str(report)
 
 
+def test_uint8_images_and_an_encoder_that_is_not_built():
+    train, test = fashion("train[:60]"), fashion("test[:60]")
+    report = small_report(
+        encoder=keras.layers.Conv2D(2, 7, strides=7), train=train, test=test, labels_per_class=None
+    )
+    assert [row["dimensions"] for row in report.values()] == [32, 32, 784]
+
+
 def test_tells_what_it_measures(capsys):
     small_report(labels_per_class=None, verbose=1)
     printed = capsys.readouterr().out
