@@ -111,8 +111,6 @@ class DistributedFit:
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         _check_not_empty(x)
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # Keras warns of its own default
         if replicas > 1:
             if kwargs.get("validation_split"):
                 raise ValueError(
@@ -120,13 +118,15 @@ class DistributedFit:
                     "and pass `validation_data`. "
                     f"Received: validation_split={kwargs['validation_split']}"
                 )
-            shuffle = kwargs.pop("shuffle", True)
+            shuffle = kwargs.get("shuffle", True)
             size = kwargs.get("validation_batch_size") or batch_size
             x, y, batch_size = _in_full_batches(x, y, batch_size, replicas, shuffle)
             validation = kwargs.get("validation_data")
             if validation is not None and not isinstance(validation, tf.data.Dataset):
                 val_x, val_y, _ = keras.utils.unpack_x_y_sample_weight(validation)
                 kwargs["validation_data"] = _in_full_batches(val_x, val_y, size, replicas)[0]
+        if isinstance(x, tf.data.Dataset):
+            kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
         return super().fit(x, y, batch_size, **kwargs)
 
     def evaluate(
