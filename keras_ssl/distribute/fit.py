@@ -14,12 +14,16 @@ The only file of the package that touches private names of Keras:
 `tests/distribute/test_fit.py` fails when one of them goes away.
 """
 
+import random
 import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.backend import compute_output_spec
+
+from keras_ssl.distribute.array_batches import array_batches
 
 
 def run_on_shapes(function: Any, *specs: Any) -> Any:
@@ -118,16 +122,29 @@ class DistributedFit:
                     "and pass `validation_data`. "
                     f"Received: validation_split={kwargs['validation_split']}"
                 )
-            shuffle = kwargs.get("shuffle", True)
             size = kwargs.get("validation_batch_size") or batch_size
-            x, y, batch_size = _in_full_batches(x, y, batch_size, replicas, shuffle)
             validation = kwargs.get("validation_data")
             if validation is not None and not isinstance(validation, tf.data.Dataset):
-                val_x, val_y, _ = keras.utils.unpack_x_y_sample_weight(validation)
-                kwargs["validation_data"] = _in_full_batches(val_x, val_y, size, replicas)[0]
+                kwargs["validation_data"] = _in_full_batches(validation, size, replicas)
+            if isinstance(x, tf.data.Dataset):
+                _check_full_batches(x, replicas)
+        data = _pack(x, y, kwargs.get("sample_weight"))
+        if _are_arrays(data) and (replicas > 1 or _is_plain(data, y, batch_size, kwargs)):
+            shuffle = kwargs.get("shuffle", True)
+            seed = self.draw_shuffle_seed() if shuffle else None
+            x = _in_full_batches(data, batch_size, replicas, shuffle, seed)
+            y = batch_size = None
+            kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
         return super().fit(x, y, batch_size, **kwargs)
+
+    def draw_shuffle_seed(self) -> int:
+        """Draw the seed of the order in which `fit` goes through arrays.
+
+        From Python's generator, so that `keras.utils.set_random_seed` fixes it.
+        """
+        return random.randrange(2**31 - 1)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -135,8 +152,13 @@ class DistributedFit:
         """Evaluate, as `keras.Model.evaluate`; with several replicas arrays in full batches."""
         replicas = self.distribute_strategy.num_replicas_in_sync
         in_fit = kwargs.get("_use_cached_eval_dataset", False)
-        if replicas > 1 and not in_fit and not isinstance(x, tf.data.Dataset):
-            x, y, batch_size = _in_full_batches(x, y, batch_size, replicas)
+        if replicas > 1 and not in_fit:
+            data = _pack(x, y, kwargs.get("sample_weight"))
+            if isinstance(x, tf.data.Dataset):
+                _check_full_batches(x, replicas)
+            elif _are_arrays(data):
+                x, y, batch_size = _in_full_batches(data, batch_size, replicas), None, None
+                kwargs.pop("sample_weight", None)
         return super().evaluate(x, y, batch_size, **kwargs)
 
 
@@ -144,51 +166,81 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype")
 
 
+def _are_arrays(data: Any) -> bool:
+    leaves = keras.tree.flatten(data)
+    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+
+
+def _pack(x: Any, y: Any, sample_weight: Any) -> tuple:
+    """The elements of a dataset, from what `fit` got; a list of inputs stays one input."""
+    if sample_weight is not None:
+        return (x, y, sample_weight)
+    return (x,) if y is None else (x, y)
+
+
+def _is_plain(data: tuple, y: Any, batch_size: int | None, arguments: dict[str, Any]) -> bool:
+    """Whether arrays need nothing that only Keras' own way of making batches of them has."""
+    leaves = keras.tree.flatten(data)
+    dense = all(
+        isinstance(leaf, tf.Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufU")
+        for leaf in leaves
+    )
+    return (
+        dense
+        # Keras names arrays that do not match, and spreads one weight over several targets
+        and len({tuple(leaf.shape[:1]) for leaf in leaves}) == 1
+        and all(len(leaf.shape) for leaf in leaves)
+        and (len(data) < 3 or not keras.tree.is_nested(y))
+        and not (len(data) == 3 and arguments.get("class_weight") is not None)
+        and not arguments.get("validation_split")
+        and arguments.get("shuffle") != "batch"
+        and (batch_size is not None or arguments.get("steps_per_epoch") is None)
+    )
+
+
 def _check_not_empty(x: Any) -> None:
     """Raise if the data is known to hold nothing."""
     if isinstance(x, tf.data.Dataset):
         empty = x.cardinality().numpy() == 0
     else:
-        leaves = keras.tree.flatten(x)
-        empty = (
-            bool(leaves) and all(_is_array(leaf) for leaf in leaves) and 0 in leaves[0].shape[:1]
-        )
+        empty = _are_arrays(x) and 0 in keras.tree.flatten(x)[0].shape[:1]
     if empty:
         raise ValueError("`x` holds no data: expected at least one batch. Received an empty set.")
 
 
+def _check_full_batches(dataset: tf.data.Dataset, replicas: int) -> None:
+    """Raise unless every batch of a dataset is full and divides by the replicas."""
+    sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec) if spec.shape.rank}
+    for size in sizes:
+        if size is None:
+            raise ValueError(
+                f"With {replicas} replicas every batch of `x` must be full. Expected a dataset "
+                "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
+                f"Received: element_spec={dataset.element_spec}"
+            )
+        _check_divisible(size, replicas)
+
+
 def _in_full_batches(
-    x: Any, y: Any, batch_size: int | None, replicas: int, shuffle: bool = False
-) -> tuple[Any, Any, int | None]:
-    """Check a dataset for whole batches that divide by the replicas; make one of arrays."""
-    if isinstance(x, tf.data.Dataset):
-        sizes = {spec.shape[0] for spec in tf.nest.flatten(x.element_spec) if spec.shape.rank}
-        for size in sizes:
-            if size is None:
-                raise ValueError(
-                    f"With {replicas} replicas every batch of `x` must be full. Expected a dataset "
-                    "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
-                    f"Received: element_spec={x.element_spec}"
-                )
-            _check_divisible(size, replicas)
-        return x, y, batch_size
-    leaves = keras.tree.flatten(x)
-    if not leaves or not all(_is_array(leaf) for leaf in leaves):
-        return x, y, batch_size  # PyDataset, generator: their batches are known when they come
+    data: Any,
+    batch_size: int | None,
+    replicas: int,
+    shuffle: bool = False,
+    seed: int | None = None,
+) -> Any:
+    """Make batches of arrays that divide by the replicas; other data comes back as it is."""
+    if not _are_arrays(data):
+        return data  # PyDataset, generator: their batches are known when they come
     batch_size = batch_size or 32
-    _check_divisible(batch_size, replicas)
-    examples = leaves[0].shape[0]
-    if examples < batch_size:
-        raise ValueError(
-            f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
-            f"examples and batch_size={batch_size}"
-        )
-    x = tuple(x) if isinstance(x, list) else x  # tf.data would stack a list
-    data = (x,) if y is None else (x, y)
-    dataset = tf.data.Dataset.from_tensor_slices(data)
-    if shuffle:
-        dataset = dataset.shuffle(examples)
-    return dataset.batch(batch_size, drop_remainder=True), None, None
+    if replicas > 1:
+        _check_divisible(batch_size, replicas)
+        examples = keras.tree.flatten(data)[0].shape[0]
+        if examples < batch_size:
+            raise ValueError(
+                f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
+                f"examples and batch_size={batch_size}"
+            )
+    return array_batches(data, batch_size, shuffle, seed, drop_remainder=replicas > 1)
 
 
 def _check_divisible(size: int, replicas: int) -> None:

@@ -131,3 +131,85 @@ def test_run_on_shapes_creates_variables_and_computes_nothing():
     layer = keras.layers.Dense(2)
     out = run_on_shapes(lambda x: layer(x), keras.KerasTensor((None, 3)))
     assert tuple(out.shape) == (None, 2) and layer.built
+
+
+class Orders(Recorder):
+    """Notes which examples, by their first number, came in which order."""
+
+    def train_step(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.batches.append(np.asarray(x)[:, 0].astype(int).tolist())
+        return super().train_step(data)
+
+
+def orders_of(x, **arguments):
+    keras.utils.set_random_seed(5)
+    model = Orders()
+    model.batches = []
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(x, np.zeros((len(x), 1)), verbose=0, **arguments)
+    return model.batches
+
+
+def test_one_device_sees_every_example_of_arrays_once_an_epoch():
+    x = np.arange(10.0)[:, None] * np.ones((1, 3))
+    batches = orders_of(x, batch_size=4, epochs=2)
+    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
+    first, second = np.concatenate(batches[:3]).tolist(), np.concatenate(batches[3:]).tolist()
+    assert sorted(first) == sorted(second) == list(range(10)) and first != second
+    assert batches == orders_of(x, batch_size=4, epochs=2)
+    in_order = orders_of(x, batch_size=4, shuffle=False)
+    assert np.concatenate(in_order).tolist() == list(range(10))
+
+
+def test_the_seed_of_the_order_can_be_given_back(monkeypatch):
+    x = np.arange(16.0)[:, None] * np.ones((1, 3))
+    monkeypatch.setattr(DistributedFit, "draw_shuffle_seed", lambda self: 11)
+    one = orders_of(x)
+    monkeypatch.setattr(DistributedFit, "draw_shuffle_seed", lambda self: 12)
+    assert orders_of(x) != one
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"sample_weight": np.linspace(0, 2, 10)},
+        {"class_weight": {0: 0.5, 1: 3.0}},
+        {"validation_split": 0.3},
+        {"steps_per_epoch": 2, "epochs": 3},
+        {"steps_per_epoch": 2, "batch_size": None},
+    ],
+    ids=lambda arguments: "-".join(arguments) or "plain",
+)
+def test_arrays_train_as_in_keras(arguments, rng):
+    x = rng.normal(size=(10, 3)).astype("float32")
+    y = rng.integers(2, size=(10, 1))
+    losses = []
+    for base in (keras.Model, Recorder):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+        if base is Recorder:
+            model, dense = Recorder(), model.layers[-1]
+            model.dense = dense
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        history = model.fit(x, y, **{"batch_size": 4, **arguments}, shuffle=False, verbose=0)
+        losses.append(history.history)
+    assert losses[0].keys() == losses[1].keys()
+    for key, values in losses[0].items():
+        np.testing.assert_allclose(losses[1][key], values, rtol=1e-5)
+
+
+def test_arrays_of_different_lengths_are_named():
+    with pytest.raises(ValueError, match="cardinality"):
+        recorder().fit(np.zeros((4, 3)), np.zeros((5, 1)), verbose=0)
+
+
+def test_weights_of_examples_reach_the_replicas(two_replicas):
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    model = recorder(two_replicas)
+    loss = model.evaluate(x, y, batch_size=4, sample_weight=np.zeros(8), verbose=0)
+    assert loss == 0
+    history = model.fit(x, y, 4, sample_weight=np.zeros(8), verbose=0)
+    assert history.history["loss"] == [0]
