@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from keras_ssl.distribute import launch
-from keras_ssl.distribute.launch import Lines, find_ports, share_cores, share_gpus
+from keras_ssl.distribute.launch.arguments import parse_arguments
+from keras_ssl.distribute.launch.output import Lines
+from keras_ssl.distribute.launch.shares import HOST, find_ports, share_cores, share_gpus
 
 if sys.platform == "win32":
     pytest.skip("the launcher needs process groups", allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCHER = [sys.executable, "-P", str(ROOT / "keras_ssl" / "distribute" / "launch.py")]
+LAUNCHER = [sys.executable, "-P", str(ROOT / "keras_ssl" / "distribute" / "launch")]
 INDEX = "import json, os; index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
 
@@ -100,12 +101,12 @@ def test_ports_are_free_and_differ():
     assert len(set(ports)) == 5
     for port in ports:
         with socket.socket() as one:
-            one.bind((launch.HOST, port))
+            one.bind((HOST, port))
 
 
 def test_ports_from_a_base_follow_each_other_and_a_taken_one_is_named():
     with socket.socket() as taken:
-        taken.bind((launch.HOST, 0))
+        taken.bind((HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port} of 127.0.0.1"):
@@ -374,7 +375,7 @@ def test_mistakes_are_named(capsys, monkeypatch, options, message):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     options = [__file__ if option == "SCRIPT" else option for option in options]
     with pytest.raises(SystemExit) as stopped:
-        launch.parse_arguments(options)
+        parse_arguments(options)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -382,13 +383,13 @@ def test_mistakes_are_named(capsys, monkeypatch, options, message):
 def test_a_worker_of_a_cluster_starts_no_workers(capsys, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(SystemExit):
-        launch.parse_arguments(["--workers", "2", __file__])
+        parse_arguments(["--workers", "2", __file__])
     assert "TF_CONFIG is set already" in capsys.readouterr().err
 
 
 def test_a_taken_port_and_an_unwritable_folder_are_named(tmp_path):
     with socket.socket() as taken:
-        taken.bind((launch.HOST, 0))
+        taken.bind((HOST, 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         exit_code, _, errors = run(tmp_path, "", "--workers", "1", "--port", port)
