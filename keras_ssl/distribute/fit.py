@@ -132,12 +132,17 @@ class DistributedFit:
         if _are_arrays(data) and (replicas > 1 or _is_plain(data, y, batch_size, kwargs)):
             shuffle = kwargs.get("shuffle", True)
             seed = self.draw_shuffle_seed() if shuffle else None
-            x = _in_full_batches(data, batch_size, replicas, shuffle, seed)
+            x = _in_full_batches(data, batch_size, replicas, shuffle, seed, self.needs_full_batches)
             y = batch_size = None
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
         return super().fit(x, y, batch_size, **kwargs)
+
+    @property
+    def needs_full_batches(self) -> bool:
+        """Whether `fit` leaves out what remains of arrays after the last full batch."""
+        return self.distribute_strategy.num_replicas_in_sync > 1
 
     def draw_shuffle_seed(self) -> int:
         """Draw the seed of the order in which `fit` goes through arrays.
@@ -227,6 +232,7 @@ def _in_full_batches(
     replicas: int,
     shuffle: bool = False,
     seed: int | None = None,
+    drop_remainder: bool = True,
 ) -> Any:
     """Make batches of arrays that divide by the replicas; other data comes back as it is."""
     if not _are_arrays(data):
@@ -240,7 +246,7 @@ def _in_full_batches(
                 f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
                 f"examples and batch_size={batch_size}"
             )
-    return array_batches(data, batch_size, shuffle, seed, drop_remainder=replicas > 1)
+    return array_batches(data, batch_size, shuffle, seed, drop_remainder)
 
 
 def _check_divisible(size: int, replicas: int) -> None:

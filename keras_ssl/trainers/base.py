@@ -21,6 +21,8 @@ from keras_ssl.trainers.checks import (
     check_type,
     warn_of_scale,
 )
+from keras_ssl.trainers.gradient_caching import GradientCaching
+from keras_ssl.trainers.micro_batches import check_divides, check_micro_batch_size
 from keras_ssl.trainers.named_losses import (
     check_no_mean_by_hand,
     pop_representation,
@@ -32,15 +34,18 @@ from keras_ssl.trainers.saved_seeds import SavedSeeds
 from keras_ssl.trainers.training_state import TrainingState
 
 
-class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
+class SelfSupervisedModel(GradientCaching, SavedSeeds, DistributedFit, keras.Model):
     """The base of all trainers: a `keras.Model` whose targets come from its own input.
 
     A method subclasses it and implements `compute_losses(batch, training)`, which returns a
-    dictionary of named losses. The base does the rest: views, gradients, loss weights and
-    regularisation, mixed precision, replicas, one metric a named loss, the online probe,
-    validation and saving. In order, a training step is
+    dictionary of named losses, or its two halves: `embed(batch, training)`, which returns a
+    dictionary of tensors with one row an example, and `losses_of(embeddings, training)`, which
+    compares them. With the halves, `compile(micro_batch_size=...)` works. The base does the rest:
+    views, gradients, loss weights and regularisation, mixed precision, replicas, one metric a
+    named loss, the online probe, validation and saving. In order, a training step is
 
-        batch -> augment -> compute_losses -> gradients -> optimizer -> after_update
+        batch -> augment -> embed -> losses_of -> gradients -> optimizer -> after_update
+                            (compute_losses   )
 
     A named loss is either a tensor of values, one or more an example, of which the base takes the
     mean over the batches of all replicas, or the scalar that a `keras.losses.Loss` returns, which
@@ -59,9 +64,9 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
     - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
       are refused.
     - `call(x)`: the representation. The default is `encoder(x)`.
-    - the key `"representation"` among the losses: the features of the batch as the step computed
-      them, in the order of `x`, for the online probe to learn from. Without it, the probe encodes
-      `x` once more.
+    - the key `"representation"` among the losses or embeddings: the features of the batch as the
+      step computed them, in the order of `x`, for the online probe to learn from. Without it, the
+      probe encodes `x` once more.
 
     Args:
         encoder: `keras.Model` or layer that maps input to features; the product of training. A
@@ -128,7 +133,20 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the named losses of a batch: values by example, or scalars of Keras losses."""
-        raise NotImplementedError(f"{type(self).__name__} must implement `compute_losses`.")
+        embeddings = dict(self.embed(batch, training))
+        features = embeddings.pop("representation", None)
+        losses = self.losses_of(embeddings, training)
+        return losses if features is None else {**losses, "representation": features}
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return what the losses need of a batch, as tensors with one row an example."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `compute_losses`, or `embed` and `losses_of`."
+        )
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the named losses of embeddings. The default: they are losses by example."""
+        return embeddings
 
     def check_views(self, views: Any) -> None:
         """Raise a `ValueError` if the method cannot train on views of these shapes."""
@@ -138,7 +156,10 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def updates(self) -> list[Update]:
         """Return the gradient steps of one training step."""
-        return [Update(self.compute_losses, self.trainable_weights, self.optimizers["main"])]
+        variables, optimizer = self.trainable_weights, self.optimizers["main"]
+        if type(self).compute_losses is not SelfSupervisedModel.compute_losses:
+            return [Update(self.compute_losses, variables, optimizer)]
+        return [Update(self.compute_losses, variables, optimizer, self.embed, self.losses_of)]
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
@@ -155,6 +176,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        micro_batch_size: int | None = None,
         **unknown: Any,
     ) -> None:
         """Configure the trainer; the loss belongs to the method and is not named here.
@@ -171,12 +193,20 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             jit_compile: as in `keras.Model.compile`. Falls back to `False` with a warning where
                 the strategy makes XLA impossible.
             auto_scale_loss: as in `keras.Model.compile`.
+            micro_batch_size: how many examples a replica embeds at a time. The step then takes the
+                gradient of the whole batch with the activations of so few, at the price of a
+                second forward pass ([GradCache](https://arxiv.org/abs/2101.06983)). The gradient
+                is that of the plain step, except that batch normalisation sees a micro-batch and
+                that layers draw random numbers, such as dropout's, a micro-batch at a time. `None`
+                embeds the batch at once.
             **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
 
         Raises:
-            TypeError: if `probe` is not an `OnlineProbe`, or an argument is unknown.
-            ValueError: if the optimizers are not those that the method names, or one of several
-                keeps an average of the weights.
+            TypeError: if `probe` is not an `OnlineProbe`, `micro_batch_size` not an integer, or an
+                argument is unknown.
+            ValueError: if the optimizers are not those that the method names, one of several
+                keeps an average of the weights, or `micro_batch_size` is below 1 or the method
+                does not tell what it embeds.
         """
         if unknown:
             raise TypeError(
@@ -188,6 +218,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             raise TypeError(
                 f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
             )
+        check_micro_batch_size(micro_batch_size)
         jit_compile = resolve_jit_compile(jit_compile, self._distribute_strategy)
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
         if sorted(optimizers) != sorted(self.optimizer_names):
@@ -221,6 +252,13 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
         self._training_state.optimizers = scaled
         self.optimizer = next(iter(scaled.values()))
         self._training_state.probe = probe
+        self._training_state.micro_batch_size = micro_batch_size
+        if micro_batch_size and any(update.embed is None for update in self.updates()):
+            raise ValueError(
+                f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
+                f"{type(self).__name__} has `compute_losses` alone. "
+                f"Received: micro_batch_size={micro_batch_size}"
+            )
         self.loss_weights = dict(loss_weights or {})
         self._training_state.compile_arguments = {
             "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
@@ -230,6 +268,7 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
             "auto_scale_loss": auto_scale_loss,
+            "micro_batch_size": micro_batch_size,
         }
         if self._training_state.step_specs is not None:
             self._build_training_state()
@@ -345,31 +384,42 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
 
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
         """Return the named losses and their total, as this replica's share, and the features."""
+        if self._takes_parts(batch, training):
+            return self._compute_in_parts(update, batch, training)
         forget_losses(self)
-        losses = update.compute_losses(batch, training=training)
+        return self._total(update, update.compute_losses(batch, training=training))
+
+    def _total(self, update: Update, losses: dict[str, Any]) -> tuple[dict, Any, Any]:
         representation = losses.pop("representation", None)
         losses = {name: replica_share(loss) for name, loss in losses.items()}
         weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
-        additional = [replica_share(ops.reshape(loss, (1,))) for loss in self._additional(update)]
+        penalties = [v.regularizer(v) for v in update.variables if v.regularizer is not None]
+        additional = [replica_share(one[None]) for one in [*penalties, *self._added()]]
         return losses, ops.sum(ops.stack(weighted + additional)), representation
 
-    def _additional(self, update: Update) -> list[Any]:
-        """What layers added to the losses in this update, and its variables' regularisation."""
+    def _added(self) -> list[Any]:
+        """What layers added to the losses since they were last forgotten."""
         # Keras lists the regularisation of all weights last
         regularized = sum(v.regularizer is not None for v in self.trainable_weights)
-        added = self.losses[: len(self.losses) - regularized]
-        return added + [v.regularizer(v) for v in update.variables if v.regularizer is not None]
+        return self.losses[: len(self.losses) - regularized]
+
+    def _differentiate(self, update: Update, batch: Batch) -> tuple[dict, Any, Any, list[Any]]:
+        """Return what `_compute` does, and the gradients of the update's variables, scaled."""
+        if self._takes_parts(batch, training=True):
+            return self._differentiate_in_parts(update, batch)
+        with tf.GradientTape() as tape:
+            losses, total, features = self._compute(update, batch, training=True)
+            scaled = update.optimizer.scale_loss(total)
+        return losses, total, features, tape.gradient(scaled, update.variables)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step on a batch and return the running means of all metrics."""
         batch = self._make_batch(data)
         losses, total, representation = {}, 0.0, None
         for update in self.updates():
-            with tf.GradientTape() as tape:
-                these, loss, features = self._compute(update, batch, training=True)
-                scaled = update.optimizer.scale_loss(loss)
+            these, loss, features, gradients = self._differentiate(update, batch)
             # Keras' optimizers sum the gradients of all replicas
-            update.optimizer.apply(tape.gradient(scaled, update.variables), update.variables)
+            update.optimizer.apply(gradients, update.variables)
             losses |= these
             total += loss
             representation = representation if features is None else features
@@ -432,6 +482,8 @@ class SelfSupervisedModel(SavedSeeds, DistributedFit, keras.Model):
             FloatingPointError: if a loss becomes NaN; names the loss and the step.
         """
         check_remainder(x, batch_size, self.minimum_batch)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        check_divides(self._training_state.micro_batch_size, x, batch_size, replicas)
         warn_of_scale(x, self.augment)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [StopOnNaN(), *keras.tree.flatten([] if callbacks is None else callbacks)]

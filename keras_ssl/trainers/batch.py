@@ -30,8 +30,15 @@ class Update(NamedTuple):
         compute_losses: function of `(batch, training)` that returns a dictionary of named scalars.
         variables: the variables that the gradient is taken for.
         optimizer: the Keras optimizer that applies it.
+        embed: function of `(batch, training)` that returns a dictionary of tensors with one row an
+            example, and `losses_of` one of `(embeddings, training)` that returns the named losses.
+            `compute_losses` must be the one after the other. With both, the update can go through a
+            batch in micro-batches.
+        losses_of: see `embed`.
     """
 
     compute_losses: Callable[[Batch, bool], dict[str, Any]]
     variables: list[keras.Variable]
     optimizer: keras.optimizers.Optimizer
+    embed: Callable[[Batch, bool], dict[str, Any]] | None = None
+    losses_of: Callable[[dict[str, Any], bool], dict[str, Any]] | None = None

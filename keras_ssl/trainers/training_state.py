@@ -19,6 +19,7 @@ class TrainingState:
 
     def __init__(self):
         self.probe = None
+        self.micro_batch_size = None
         self.optimizers = NoOptimizers()
         self.compile_arguments = {}
         self.loss_trackers = {}

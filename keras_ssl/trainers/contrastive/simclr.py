@@ -85,16 +85,17 @@ class SimCLR(SelfSupervisedModel):
         """Raise unless `views` are two batches of images of one shape."""
         check_image_views(views, count=2)
 
-    def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the contrastive loss of the two views."""
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the projections of both views, and the representation of the first."""
         # one pass over both views: batch norm sees 2N images, as in the paper
         h = self.encoder(ops.concatenate(batch.views), training=training)
         check_features(h)
         z_i, z_j = ops.split(self.projector(h, training=training), 2)
-        return {
-            "contrastive": self.loss_function(z_i, z_j),
-            "representation": ops.split(h, 2)[0],
-        }
+        return {"z_i": z_i, "z_j": z_j, "representation": ops.split(h, 2)[0]}
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the contrastive loss of the two views."""
+        return {"contrastive": self.loss_function(embeddings["z_i"], embeddings["z_j"])}
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

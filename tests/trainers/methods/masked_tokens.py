@@ -27,7 +27,7 @@ class MaskedTokenModel(SelfSupervisedModel):
     def call(self, x, training=False):
         return ops.mean(self.encoder(x, training=training), axis=1)
 
-    def compute_losses(self, batch, training):
+    def embed(self, batch, training):
         length = batch.x.shape[1]
         draw = distribute.draw_per_example(
             lambda n: keras.random.uniform((n, length), seed=self.seed_generator),

@@ -20,7 +20,7 @@ class MomentumTeacherModel(SelfSupervisedModel):
     def check_views(self, views):
         check_image_views(views, count=2)
 
-    def compute_losses(self, batch, training):
+    def embed(self, batch, training):
         first, second = batch.views
         h = [self.encoder(view, training=training) for view in (first, second)]
         targets = [ops.stop_gradient(self.teacher(view)) for view in (second, first)]
@@ -28,7 +28,7 @@ class MomentumTeacherModel(SelfSupervisedModel):
             1 - ops.sum(ops.normalize(self.predictor(s)) * ops.normalize(t), axis=-1)
             for s, t in zip(h, targets, strict=True)
         ]
-        return {"regression": ops.stack(distance), "representation": h[0]}
+        return {"regression": ops.stack(distance, axis=1), "representation": h[0]}
 
     def after_update(self):
         pairs = zip(self.teacher.weights, self.encoder.weights, strict=True)

@@ -18,7 +18,7 @@ class VAE(SelfSupervisedModel):
     def call(self, x, training=False):
         return ops.split(self.encoder(x, training=training), 2, axis=-1)[0]
 
-    def compute_losses(self, batch, training):
+    def embed(self, batch, training):
         mean, log_variance = ops.split(self.encoder(batch.x, training=training), 2, axis=-1)
         noise = distribute.draw_per_example(
             lambda n: keras.random.normal((n, mean.shape[-1]), seed=self.seed_generator),
