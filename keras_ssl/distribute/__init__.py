@@ -7,5 +7,19 @@ from keras_ssl.distribute.replicas import (
     replica_count,
     replica_index,
 )
+from keras_ssl.distribute.tpu_obstacles import (
+    TPUObstacle,
+    function_tpu_obstacles,
+    tpu_obstacles,
+)
 
-__all__ = ["all_gather", "draw_per_example", "local_rows", "replica_count", "replica_index"]
+__all__ = [
+    "TPUObstacle",
+    "all_gather",
+    "draw_per_example",
+    "function_tpu_obstacles",
+    "local_rows",
+    "replica_count",
+    "replica_index",
+    "tpu_obstacles",
+]
