@@ -1,15 +1,11 @@
 """Make `fit` of a Keras model build itself before its first step, on any strategy.
 
-The only file of the package that touches private names of Keras:
+Private names of Keras that this file touches (`epochs.py` and `random_states.py` list theirs):
 
 - `_maybe_symbolic_build`, the hook that Keras calls in `fit`, `evaluate` and `train_on_batch`
   before any callback or step. Keras' own version skips building without a strategy.
 - `TFEpochIterator._distributed_dataset`, whose `element_spec` tells the shapes of a batch without
   taking one from the user's pipeline.
-- `keras.src.backend.compute_output_spec`, which runs a function on shapes alone. Its public face,
-  `Operation.compute_output_spec`, puts a text of its own before every error.
-- `Layer._clear_losses`: Keras forgets what a layer added to the losses when that layer is called
-  again. A step that calls only some parts of a model would find what the others left behind.
 
 `tests/distribute/test_fit.py` fails when one of them goes away.
 """
@@ -21,31 +17,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend import compute_output_spec
 
 from keras_ssl.distribute.array_batches import array_batches
-
-
-def run_on_shapes(function: Any, *specs: Any) -> Any:
-    """Run a function on symbolic tensors: variables are created, nothing is computed.
-
-    Args:
-        function: function of as many arguments as there are `specs`.
-        *specs: nested structures of `keras.KerasTensor` and `None`.
-
-    Returns:
-        What the function returns, with `keras.KerasTensor` for every tensor.
-    """
-    return compute_output_spec(function, *specs)
-
-
-def forget_losses(model: keras.Model) -> None:
-    """Forget what earlier calls of the model's layers added to its losses.
-
-    Args:
-        model: the model whose `losses` are to be those of the calls that follow.
-    """
-    model._clear_losses()
+from keras_ssl.distribute.epochs import ResumableFit
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -90,7 +64,7 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
     return jit_compile
 
 
-class DistributedFit:
+class DistributedFit(ResumableFit):
     """Mix-in for a `keras.Model`: `build_step` is called before the first step, on any strategy.
 
     The model that mixes it in defines `build_step(x, y)`, which gets the shapes of a batch as
@@ -104,6 +78,8 @@ class DistributedFit:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(_map_specs(data_batch))
         with self.distribute_strategy.scope():
             self.build_step(x, y)
+        if iterator is not None:
+            self.attach_keeper(iterator, (x, y))
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -115,6 +91,7 @@ class DistributedFit:
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         _check_not_empty(x)
+        keeper = self.find_keeper(kwargs)
         if replicas > 1:
             if kwargs.get("validation_split"):
                 raise ValueError(
@@ -132,12 +109,14 @@ class DistributedFit:
         if _are_arrays(data) and (replicas > 1 or _is_plain(data, y, batch_size, kwargs)):
             shuffle = kwargs.get("shuffle", True)
             seed = self.draw_shuffle_seed() if shuffle else None
+            if seed is not None and keeper is not None:
+                seed = keeper.shuffle_seed(seed)  # an interrupted run goes on in its own order
             x = _in_full_batches(data, batch_size, replicas, shuffle, seed, self.needs_full_batches)
             y = batch_size = None
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
-        return super().fit(x, y, batch_size, **kwargs)
+        return super().fit(x, y, batch_size, keeper=keeper, **kwargs)
 
     @property
     def needs_full_batches(self) -> bool:

@@ -8,12 +8,8 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.callbacks import StopOnNaN
-from keras_ssl.distribute.fit import (
-    DistributedFit,
-    forget_losses,
-    resolve_jit_compile,
-    run_on_shapes,
-)
+from keras_ssl.distribute.fit import DistributedFit, resolve_jit_compile
+from keras_ssl.distribute.keras_internals import forget_losses, run_on_shapes
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import (
     check_batch_size,
@@ -504,6 +500,16 @@ class SelfSupervisedModel(GradientCaching, SavedSeeds, DistributedFit, keras.Mod
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
         """The optimizers that `compile` got, by name; a single one is called "main"."""
         return self._training_state.optimizers
+
+    def training_variables(self) -> dict[str, list[keras.Variable]]:
+        """All that training changes: model, metrics, optimizers, probe and the probe's optimizer."""
+        found = {"model": list(self.variables), "metrics": list(self.metrics_variables)}
+        for name, one in self.optimizers.items():
+            found[f"optimizer {name}"] = list(one.variables)
+        if self.probe is not None:
+            found["probe"] = list(self.probe.variables)
+            found["probe's optimizer"] = list(self.probe.optimizer.variables)
+        return found
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

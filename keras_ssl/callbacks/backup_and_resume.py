@@ -1,0 +1,340 @@
+"""Make interruptions harmless: back up all that training changes, and go on at the same step."""
+
+import os
+import signal
+import threading
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.callbacks.backup_checks import check_same_run, describe_run
+from keras_ssl.callbacks.backup_file import (
+    check_folder,
+    check_space,
+    read_backup,
+    remove_unfinished,
+    write_backup,
+)
+from keras_ssl.callbacks.callback_states import read_callbacks, write_callbacks
+from keras_ssl.distribute.agreement import agree, gather_numbers
+from keras_ssl.distribute.epochs import EpochKeeper, Epochs, Position
+from keras_ssl.distribute.pipelines import shuffles_without_seed
+from keras_ssl.distribute.random_states import read_random_states, write_random_states
+from keras_ssl.distribute.replica_values import ReplicaValues
+
+
+class BackupAndResume(EpochKeeper):
+    """Back up the whole state of training; start again at the step where a run was interrupted.
+
+    A run that was interrupted, in whatever way, is started again with the same command. It finds
+    the backup in `folder` and ends with the weights that it would have had without the
+    interruption, to the bit where the device computes deterministically
+    (`tf.config.experimental.enable_op_determinism`).
+
+    One file, `folder/backup.npz`, holds the weights and all other variables of the model, the
+    optimizers, the running means of the metrics, the states of all seed generators, the history,
+    what `EarlyStopping`, `ReduceLROnPlateau` and others count, and the position: epoch and step.
+    The data is not in it. It is read again up to the position, so the pipeline must give the same
+    batches to the same command: seed what shuffles, by `keras.utils.set_random_seed` at the start
+    of the script or by `seed=`. Arrays are shuffled by `fit`, which needs no seed.
+
+    The file is replaced in one step, once the new one is on the disk: a kill during a backup leaves
+    the one before. The file stays when training has ended, so that the same command does not train
+    anew but goes on behind `fit`; to start over, delete it.
+
+    `keras.callbacks.BackupAndRestore` brings weights and optimizer back, at the start of an epoch.
+
+    Works with the trainers of keras_ssl and every model that mixes in `DistributedFit`, on one
+    device and under strategies. With several workers, the chief alone writes, and all must see the
+    same `folder`.
+
+    Args:
+        folder: where the backup lies, a folder of this run alone. It is made if its parent exists.
+        every_epochs: back up before the first step, whenever so many epochs have ended, and when
+            training ends.
+        every_steps: back up within epochs as well, whenever so many steps have been done since the
+            last backup. With `steps_per_execution`, at the end of an execution. `None` does not.
+        delete_at_end: delete the backup when training has ended.
+
+    Raises:
+        OSError: before the first step, if `folder` cannot be written to or has too little room;
+            later, if a backup cannot be written.
+        ValueError: before the first step, if the backup in `folder` is damaged, of another run
+            (another model, optimizer or data) or of a newer keras_ssl.
+        TypeError: if the model cannot start in the middle of an epoch.
+
+    Example:
+
+    >>> import keras, keras_ssl, numpy as np, tempfile
+    >>> class Autoencoder(keras_ssl.trainers.SelfSupervisedModel):
+    ...     def compute_losses(self, batch, training):
+    ...         error = keras.ops.square(self.encoder(batch.x) - batch.x)
+    ...         return {"reconstruction": error}
+    >>> def run(folder, epochs):
+    ...     trainer = Autoencoder(keras.layers.Dense(8))
+    ...     trainer.compile(optimizer="adam")
+    ...     backup = keras_ssl.callbacks.BackupAndResume(folder)
+    ...     x = np.ones((16, 8), "float32")
+    ...     return trainer.fit(x, epochs=epochs, verbose=0, callbacks=[backup])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first, second = run(folder, 2), run(folder, 3)
+    >>> second.epoch
+    [0, 1, 2]
+    >>> first.history["loss"] == second.history["loss"][:2]
+    True
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        every_epochs: int = 1,
+        every_steps: int | None = None,
+        delete_at_end: bool = False,
+    ):
+        super().__init__()
+        if not isinstance(folder, (str, os.PathLike)) or not str(folder):
+            raise ValueError(f"`folder` must be the path of a folder. Received: {folder!r}")
+        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
+            if name == "every_steps" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {value}")
+        self.folder = Path(folder)
+        self.path = self.folder / "backup.npz"
+        self.every_epochs = every_epochs
+        self.every_steps = every_steps
+        self.delete_at_end = delete_at_end
+        self._forget()
+
+    def _forget(self) -> None:
+        """Hold nothing of a call of `fit`."""
+        self._model = self._others = self._strategy = self._epochs = None
+        self._manifest = self._arrays = None
+        self._values = None
+        self._epoch = self._steps_since = 0
+        self._entered = self._asked_to_stop = False
+        self._handler = None
+
+    # What `fit` calls, in this order
+
+    def begin(
+        self,
+        model: keras.Model,
+        others: list[keras.callbacks.Callback],
+        initial_epoch: int,
+        epochs: int,
+    ) -> int:
+        """Read the backup, if there is one; return the epoch to start in."""
+        self._forget()
+        self._model, self._others = model, others
+        self._strategy = model.distribute_strategy
+        self._initial_epoch, self._last_epoch = initial_epoch, epochs
+        self._run, self._shuffle_seed, self._position = uuid.uuid4().hex, None, None
+        found = agree(self._strategy, self._open)
+        self._check_that_all_found_the_same(found)
+        if found is None:
+            return initial_epoch
+        self._manifest, self._arrays, _ = found
+        self._run, self._shuffle_seed = self._manifest["run"], self._manifest["shuffle_seed"]
+        self._position = Position(**self._manifest["position"])
+        if self._manifest["has_ended"] and epochs <= self._manifest["epochs"]:
+            if is_chief(self._strategy):
+                warnings.warn(
+                    f"The run in {self.folder} has ended, after {self._position.epoch} epochs: its "
+                    "final state is restored and nothing is trained. To train anew, delete the "
+                    "folder; to train on, raise `epochs`.",
+                    stacklevel=5,
+                )
+            return max(self._position.epoch, epochs)
+        return self._position.epoch
+
+    def _open(self) -> Any:
+        if is_chief(self._strategy):
+            check_folder(self.folder)
+            remove_unfinished(self.path)
+        found = read_backup(self.path)
+        if found is not None and found[0]["initial_epoch"] != self._initial_epoch:
+            raise ValueError(
+                f"The backup in {self.folder} is of a call of `fit` with initial_epoch="
+                f"{found[0]['initial_epoch']}. Give each call a folder of its own. Received: "
+                f"initial_epoch={self._initial_epoch}"
+            )
+        return found
+
+    def _check_that_all_found_the_same(self, found: Any) -> None:
+        number = -1 if found is None else found[2] >> 1
+        numbers = gather_numbers(self._strategy, [number])[:, 0]
+        if len(set(numbers.tolist())) > 1:
+            raise ValueError(
+                "Workers found different backups. `folder` must be one that all of them share. "
+                f"Received: folder={str(self.folder)!r}; replicas without a backup: "
+                f"{np.flatnonzero(numbers == -1).tolist()} of {len(numbers)}"
+            )
+
+    def shuffle_seed(self, drawn: int) -> int:
+        """Return the seed that the interrupted run shuffled arrays with, else the one drawn."""
+        if self._shuffle_seed is None:
+            self._shuffle_seed = drawn
+        return self._shuffle_seed
+
+    def attach(self, epochs: Epochs) -> None:
+        """Compare the backup with this run and restore it, before any callback is called."""
+        self._epochs = epochs
+        agree(self._strategy, self._prepare)
+        if self._manifest is not None:
+            epochs.start_at(self._position)
+            self._restore_variables()
+        if threading.current_thread() is threading.main_thread() and not self._is_one_of_several():
+            self._handler = signal.signal(signal.SIGTERM, self._ask_to_stop)
+
+    def _prepare(self) -> None:
+        self._about = describe_run(self._model, self._epochs)
+        if self._manifest is not None:
+            check_same_run(self._manifest["about"], self._about, self.path)
+            if self._position.step % self._epochs.together:
+                raise ValueError(
+                    f"The backup in {self.folder} was made after {self._position.step} steps of an "
+                    "epoch. `steps_per_execution` must divide them. Received: "
+                    f"steps_per_execution={self._epochs.together}"
+                )
+        if is_chief(self._strategy):
+            groups = self._model.training_variables().values()
+            check_space(self.folder, sum(_size(one) for group in groups for one in group))
+            if shuffles_without_seed(self._epochs.dataset):
+                warnings.warn(
+                    "`x` is shuffled without a seed: after an interruption its batches come in "
+                    "another order, and the run will not end with the same weights. Call "
+                    "`keras.utils.set_random_seed` at the start of the script, or pass `seed` to "
+                    "`shuffle`.",
+                    stacklevel=6,
+                )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Say where training goes on."""
+        if self._epochs is None:
+            raise TypeError(
+                "BackupAndResume needs a model that can start in the middle of an epoch: a trainer "
+                "of keras_ssl, or a model that mixes in `keras_ssl.distribute.DistributedFit`. For "
+                "others there is `keras.callbacks.BackupAndRestore`. Received: a model of type "
+                f"{type(self.model).__name__}"
+            )
+        if self._position is not None and self.params.get("verbose") and is_chief(self._strategy):
+            print(
+                f"Resuming from {self.path}: epoch {self._position.epoch + 1}, "
+                f"{self._position.step} steps done"
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note which epoch it is."""
+        self._epoch = epoch
+
+    def enter_epoch(self) -> None:
+        """Restore the rest, or back up if it is time."""
+        # After every `on_epoch_begin`: Keras sets metrics to zero just before, and a schedule that
+        # multiplies the learning rate has just done so, as it had when the backup was made.
+        is_first, self._entered = not self._entered, True
+        if is_first and self._manifest is not None:
+            self._restore_variables()
+            self._restore_the_rest()
+        elif is_first or (self._epoch - self._initial_epoch) % self.every_epochs == 0:
+            self._back_up(self._epoch, self._epochs.counts)
+
+    def after_step(self) -> None:
+        """Back up if it is time; stop if the process was asked to end."""
+        self._steps_since += self._epochs.together
+        is_due = self.every_steps is not None and self._steps_since >= self.every_steps
+        if (is_due or self._asked_to_stop) and self._is_sane():
+            self._back_up(self._epoch, self._epochs.counts)
+        if self._asked_to_stop:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def finish(self, history: keras.callbacks.History) -> None:
+        """Back up the final state, or delete the backup."""
+        if not self._entered and self._manifest is not None:
+            self._restore_the_rest()  # the history of a run that had ended
+        elif self._entered and not self.delete_at_end:
+            self._back_up(self._epoch + 1, [*self._epochs.counts, 0], has_ended=True)
+        if self.delete_at_end and is_chief(self._strategy):
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the signal back and let go of the model."""
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+        self._forget()
+
+    # The state
+
+    def _all_callbacks(self) -> list[keras.callbacks.Callback]:
+        history = self._model.history
+        return self._others + ([] if history in self._others else [history])
+
+    def _replica_values(self) -> tuple[dict[str, list[keras.Variable]], ReplicaValues]:
+        variables = self._model.training_variables()
+        flat = [one for group in variables.values() for one in group]
+        if self._values is None or [id(v) for v in self._values.variables] != list(map(id, flat)):
+            self._values = ReplicaValues(self._strategy, flat)
+        return variables, self._values
+
+    def _back_up(self, epoch: int, counts: list[int], has_ended: bool = False) -> None:
+        self._steps_since = 0
+        values = self._replica_values()[1].read()  # on every worker
+        if not is_chief(self._strategy):
+            return
+        arrays = {f"variable/{i}": value for i, (value, _) in enumerate(values)}
+        manifest = {
+            "run": self._run,
+            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+            "initial_epoch": self._initial_epoch,
+            "epochs": self._last_epoch,
+            "has_ended": has_ended,
+            "position": {"epoch": epoch, "step": counts[-1], "counts": counts[:-1]},
+            "shuffle_seed": self._shuffle_seed,
+            "about": self._about,
+            "by_replica": [is_by_replica for _, is_by_replica in values],
+            "random": read_random_states(),
+            "callbacks": read_callbacks(self._all_callbacks(), arrays),
+        }
+        write_backup(self.path, manifest, arrays)
+
+    def _restore_variables(self) -> None:
+        by_replica = self._manifest["by_replica"]
+        values = [(self._arrays[f"variable/{i}"], is_so) for i, is_so in enumerate(by_replica)]
+        self._replica_values()[1].write(values)
+
+    def _restore_the_rest(self) -> None:
+        write_callbacks(self._all_callbacks(), self._manifest["callbacks"], self._arrays)
+        write_random_states(self._manifest["random"])
+        self._arrays = None
+
+    def _is_sane(self) -> bool:
+        """Whether the loss is still a number: a backup of anything else would be of no use."""
+        losses = [one for one in self._model.metrics if one.name == "loss"]
+        return all(np.all(np.isfinite(one.result())) for one in losses)
+
+    def _is_one_of_several(self) -> bool:
+        local = self._strategy.experimental_local_results(
+            self._strategy.run(lambda: tf.constant(0))
+        )
+        return len(local) < self._strategy.num_replicas_in_sync
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        self._asked_to_stop = True
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes what one process alone must write."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
+
+
+def _size(variable: keras.Variable) -> int:
+    return int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size

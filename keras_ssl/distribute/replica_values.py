@@ -1,0 +1,94 @@
+"""Read and write variables so that no replica loses what it holds for itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class ReplicaValues:
+    """Reads and writes variables of a strategy, the copies of all replicas included.
+
+    Most variables are equal on all replicas, and one value stands for them. A metric adds up on
+    each replica what that replica saw, and a layer without synchronisation may keep something of
+    its own; then there is one value a replica. With several processes, each reads what the others'
+    metrics hold, so all must read at the same step; of other variables each process reads its own.
+
+    Args:
+        strategy: the strategy that the variables were made under.
+        variables: the `keras.Variable`s.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]):
+        self.strategy = strategy
+        self.variables = list(variables)
+        self._tensors = [variable.value for variable in self.variables]
+        replicas = strategy.num_replicas_in_sync
+        self._added = [
+            replicas > 1 and one.synchronization == tf.VariableSynchronization.ON_READ
+            for one in self._tensors
+        ]
+        self._gather = tf.function(self._gather_added)
+
+    def _local(self, value: Any) -> tuple:
+        """What the replicas of this process hold."""
+        return self.strategy.experimental_local_results(value)
+
+    def _gather_added(self) -> Any:
+        added = [t for t, is_added in zip(self._tensors, self._added, strict=True) if is_added]
+
+        def gather() -> list[tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            return [context.all_gather(tensor[tf.newaxis], axis=0) for tensor in added]
+
+        return self.strategy.run(gather)
+
+    def read(self) -> list[tuple[np.ndarray, bool]]:
+        """Return the value of each variable, and whether its first axis is the replicas."""
+        gathered = iter(self._gather() if any(self._added) else [])
+        found = []
+        for tensor, is_added in zip(self._tensors, self._added, strict=True):
+            if is_added:
+                found.append((self._local(next(gathered))[0].numpy(), True))
+                continue
+            values = [one.numpy() for one in self._local(tensor)]
+            if all(np.array_equal(_bits(one), _bits(values[0])) for one in values[1:]):
+                found.append((np.asarray(values[0]), False))
+            else:
+                found.append((np.stack(values), True))
+        return found
+
+    def write(self, values: Sequence[tuple[np.ndarray, bool]]) -> None:
+        """Give each variable the value that `read` returned, on this many replicas or others."""
+        replicas = self.strategy.num_replicas_in_sync
+        numbers = self._local(self.strategy.run(_replica_number))
+        for tensor, is_added, (value, is_by_replica) in zip(
+            self._tensors, self._added, values, strict=True
+        ):
+            if is_by_replica and len(value) != replicas:
+                value = _for_others(value, tensor.aggregation, replicas)
+            elif not is_by_replica and is_added:
+                value = _for_others(value[np.newaxis], tensor.aggregation, replicas)
+                is_by_replica = True
+            for number, one in zip(numbers, self._local(tensor), strict=True):
+                one.assign(value[int(number)] if is_by_replica else value)
+
+
+def _replica_number() -> Any:
+    return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def _bits(value: np.ndarray) -> bytes:
+    """So that a value which is not a number equals itself."""
+    return np.asarray(value).tobytes()
+
+
+def _for_others(value: np.ndarray, aggregation: tf.VariableAggregation, replicas: int) -> Any:
+    """Values of some replicas as values of another number of them."""
+    if aggregation == tf.VariableAggregation.SUM:
+        rows = np.zeros((replicas, *value.shape[1:]), value.dtype)
+        rows[0] = value.sum(axis=0)
+        return rows
+    return np.stack([value[0]] * replicas)
