@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_ssl.distribute.keras_internals import all_layers
 from keras_ssl.evaluate.seeded import seeded
 
 
@@ -14,7 +15,7 @@ def clone_encoder(encoder: keras.layers.Layer) -> keras.layers.Layer:
     """
     clone = _rebuild(encoder)
     clone.set_weights(encoder.get_weights())
-    for layer in clone._flatten_layers():
+    for layer in all_layers(clone):
         # holds tensors made from its weights
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
@@ -50,7 +51,7 @@ def random_encoder(encoder: keras.layers.Layer, seed: int = 0) -> keras.layers.L
     """
     with seeded(seed):
         fresh = _rebuild(encoder)
-    for layer, source in zip(fresh._flatten_layers(), encoder._flatten_layers(), strict=True):
+    for layer, source in zip(all_layers(fresh), all_layers(encoder), strict=True):
         if isinstance(layer, keras.layers.Normalization):
             layer.set_weights(source.get_weights())
             layer.finalize_state()

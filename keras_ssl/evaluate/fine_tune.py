@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ssl.distribute.keras_internals import all_layers
 from keras_ssl.evaluate.batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate.clone import clone_encoder
 from keras_ssl.evaluate.features import as_input, ensure_built
@@ -99,7 +100,7 @@ def fine_tune(
 def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
     """The encoder and a linear layer on it, to be trained together."""
     # one by one: a Sequential does not hand `trainable` on to layers that were frozen singly
-    for layer in backbone._flatten_layers():
+    for layer in all_layers(backbone):
         layer.trainable = True
     return keras.Sequential(
         [

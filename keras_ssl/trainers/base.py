@@ -502,7 +502,7 @@ class SelfSupervisedModel(GradientCaching, SavedSeeds, DistributedFit, keras.Mod
         return self._training_state.optimizers
 
     def training_variables(self) -> dict[str, list[keras.Variable]]:
-        """All that training changes: model, metrics, optimizers, probe and the probe's optimizer."""
+        """All that training changes: model, metrics, optimizers, the probe and its optimizer."""
         found = {"model": list(self.variables), "metrics": list(self.metrics_variables)}
         for name, one in self.optimizers.items():
             found[f"optimizer {name}"] = list(one.variables)

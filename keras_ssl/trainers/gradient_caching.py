@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.distribute.fit import forget_losses
+from keras_ssl.distribute.keras_internals import all_layers, forget_losses
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.micro_batches import MicroBatches, batch_size_of, check_batch
 from keras_ssl.trainers.named_losses import replica_share
@@ -97,5 +97,5 @@ def _exchanges_within(model: keras.Model) -> bool:
     """Whether layers of the model exchange tensors with other replicas when they are called."""
     return distribute.replica_count() > 1 and any(
         isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
     )
