@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_ssl import distribute
+from keras_ssl.distribute import replicas
 from tests.trainers.cases import CASES, images
 
 pytestmark = pytest.mark.parametrize("name", CASES)
@@ -101,10 +103,72 @@ def test_xla_step_equals_the_plain_step(name, monkeypatch):
     for draw in ("uniform", "normal"):
         monkeypatch.setattr(keras.random, draw, _as_constant(getattr(keras.random, draw)))
     plain, compiled = make(name, jit_compile=False), make(name, jit_compile=True)
-    for trainer in (plain, compiled):
-        trainer.fit(batches(name, count=2), verbose=0)
-    assert compiled.jit_compile
+    is_compiled = {one: _watch_compilation(one) for one in (plain, compiled)}
+    logs = [
+        trainer.fit(batches(name), verbose=0, validation_data=batches(name, count=1)).history
+        for trainer in (plain, compiled)
+    ]
+    assert is_compiled[plain]() == {"train_step": False, "test_step": False}
+    assert is_compiled[compiled]() == {"train_step": True, "test_step": True}
     assert_equal_weights(plain, compiled, tolerance=1e-4)
+    assert set(logs[0]) == set(logs[1]) > {"loss", "val_loss"}
+    for key in logs[0]:
+        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-4, err_msg=key)
+
+
+def _watch_compilation(trainer):
+    """Return a function that tells, after a run, which steps XLA had to compile."""
+    graphs = {}
+
+    def watched(step):
+        def call(data):
+            graphs[step.__name__] = tf.compat.v1.get_default_graph()
+            return step(data)
+
+        return call
+
+    trainer.train_step, trainer.test_step = map(watched, (trainer.train_step, trainer.test_step))
+
+    def is_compiled(graph):
+        # around Keras' function of one step stands the one that takes a batch and calls it
+        operations = graph.outer_graph.get_operations()
+        (call,) = [op for op in operations if op.type == "StatefulPartitionedCall"]
+        return call.get_attr("_XlaMustCompile")
+
+    return lambda: {name: is_compiled(graph) for name, graph in graphs.items()}
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 8])
+def test_a_tpu_can_run_the_steps(name, micro_batch_size):
+    if micro_batch_size and CASES[name].make().updates()[0].embed is None:
+        pytest.skip("the method takes no micro-batches")
+    trainer = make(name, CASES[name].optimizer(), micro_batch_size=micro_batch_size)
+    assert distribute.tpu_obstacles(trainer, batches(name)) == []
+    # nothing that the compiler's walk left behind is in the way of a run
+    assert np.isfinite(trainer.fit(batches(name, count=1), verbose=0).history["loss"][0])
+
+
+def test_a_tpu_can_run_what_replicas_do_besides(name, monkeypatch):
+    monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
+    trainer = make(name, CASES[name].optimizer())
+    assert distribute.tpu_obstacles(trainer, batches(name, size=16)) == []
+
+
+class _TwoEqualReplicas:
+    """What the package asks of TensorFlow's replica context, without TensorFlow's collectives.
+
+    Those of a CPU are not those of a TPU; here the other replica holds what this one holds.
+    """
+
+    num_replicas_in_sync = 2
+
+    @property
+    def replica_id_in_sync_group(self):
+        # a value, as on a TPU, and no constant
+        return tf.cast(tf.random.uniform(()) < 0.5, "int32")
+
+    def all_gather(self, x, axis):
+        return tf.concat([x, x], axis)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
