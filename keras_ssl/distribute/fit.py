@@ -41,27 +41,36 @@ def _map_specs(structure: Any) -> Any:
 
 
 def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strategy | None) -> Any:
-    """Decide whether XLA can compile the step under a strategy.
+    """Decide whether Keras should have XLA compile the step under a strategy.
 
     Args:
         jit_compile: what the user passed to `compile`.
         strategy: the strategy that the model was created under, or `None`.
 
     Returns:
-        `jit_compile`, or `False` (with a warning that says why) where XLA cannot work: several
-        replicas in one process, each of which holds its own copy of every variable.
+        `jit_compile`, but `False` for `True` in two cases. With several replicas XLA cannot work,
+        which a warning says: in one process each holds its own copy of every variable, on a
+        device of its own; between processes TensorFlow cannot trace `all_gather` for XLA, and on
+        CPUs XLA has no exchange at all. On a TPU, `strategy.run` compiles the step by itself, and
+        Keras' request would be for the host's part, which starts it.
     """
-    replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-    is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    if jit_compile is True and replicas > 1 and not is_tpu:
-        warnings.warn(
-            f"`jit_compile=True` is not possible under {type(strategy).__name__} with {replicas} "
-            "replicas: XLA cannot compile a step whose variables lie on several devices. The step "
-            "runs without XLA; pass `jit_compile=False` to silence this.",
-            stacklevel=3,
-        )
+    if jit_compile is not True or strategy is None:
+        return jit_compile
+    if isinstance(strategy, tf.distribute.TPUStrategy):
         return False
-    return jit_compile
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return True
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        reason = "TensorFlow cannot exchange tensors between workers in a step that XLA compiles"
+    else:
+        reason = "XLA cannot compile a step whose variables lie on several devices"
+    warnings.warn(
+        f"`jit_compile=True` is not possible under {type(strategy).__name__} with {replicas} "
+        f"replicas: {reason}. The step runs without XLA; pass `jit_compile=False` to silence this.",
+        stacklevel=3,
+    )
+    return False
 
 
 class DistributedFit(ResumableFit):

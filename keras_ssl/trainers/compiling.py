@@ -64,7 +64,7 @@ class Compiling:
                 f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
             )
         check_micro_batch_size(micro_batch_size)
-        jit_compile = resolve_jit_compile(jit_compile, self._distribute_strategy)
+        compiled_by_xla = resolve_jit_compile(jit_compile, self._distribute_strategy)
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
         if sorted(optimizers) != sorted(self.optimizer_names):
             expected = "one" if self.optimizer_names == ("main",) else list(self.optimizer_names)
@@ -84,7 +84,7 @@ class Compiling:
                 optimizer=one,
                 run_eagerly=run_eagerly,
                 steps_per_execution=steps_per_execution,
-                jit_compile=jit_compile,
+                jit_compile=compiled_by_xla,
                 auto_scale_loss=auto_scale_loss,
             )
             scaled[name] = self.optimizer

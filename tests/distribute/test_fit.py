@@ -1,5 +1,7 @@
 """Building before the first step, full batches, XLA under replicas, and Keras' private names."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -119,10 +121,35 @@ def test_a_set_smaller_than_its_batch_is_refused_on_replicas(two_replicas):
 
 
 def test_jit_compile_is_refused_with_a_reason_where_xla_cannot_work(two_replicas):
-    with pytest.warns(UserWarning, match="2 replicas"):
+    with pytest.warns(UserWarning, match=r"MirroredStrategy with 2 replicas: .* several devices"):
         assert resolve_jit_compile(True, two_replicas) is False
-    assert resolve_jit_compile(True, None) is True
-    assert resolve_jit_compile("auto", two_replicas) == "auto"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_jit_compile(True, None) is True
+        assert resolve_jit_compile(True, tf.distribute.OneDeviceStrategy("CPU:0")) is True
+        assert resolve_jit_compile("auto", two_replicas) == "auto"
+        assert resolve_jit_compile(False, two_replicas) is False
+
+
+def test_jit_compile_on_strategies_that_this_machine_cannot_make():
+    class Workers(tf.distribute.MultiWorkerMirroredStrategy):
+        def __init__(self):
+            pass
+
+        num_replicas_in_sync = 2
+
+    class TPU(tf.distribute.TPUStrategy):
+        def __init__(self):
+            pass
+
+        num_replicas_in_sync = 8
+
+    with pytest.warns(UserWarning, match=r"with 2 replicas: .* between workers"):
+        assert resolve_jit_compile(True, Workers()) is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # nothing is lost: a TPU's step is always compiled
+        assert resolve_jit_compile(True, TPU()) is False
 
 
 class Orders(Recorder):
