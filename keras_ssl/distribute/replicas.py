@@ -1,6 +1,8 @@
 """What a replica needs to know of the others: how many, which one, and what they hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -9,13 +11,48 @@ from keras import ops
 _TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
+class _ReplicaOnShapes:
+    """What one of several replicas sees, as far as shapes go: the others hold what it holds."""
+
+    replica_id_in_sync_group = 0
+
+    def __init__(self, count: int):
+        self.num_replicas_in_sync = count
+
+    def all_gather(self, x: Any, axis: int) -> Any:
+        return ops.concatenate([x] * self.num_replicas_in_sync, axis=axis)
+
+    def all_reduce(self, reduce_op: str, x: Any) -> Any:
+        return x * self.num_replicas_in_sync
+
+
+_on_shapes: ContextVar[_ReplicaOnShapes | None] = ContextVar("on_shapes", default=None)
+
+
+@contextmanager
+def shapes_of_replica(count: int) -> Iterator[None]:
+    """Trace, on shapes alone, what a step does on one of several replicas.
+
+    A step is traced for its shapes before it runs, outside `strategy.run`. Inside this scope the
+    functions of this file give the shapes that they give in the run.
+
+    Args:
+        count: the replicas in sync.
+    """
+    token = _on_shapes.set(_ReplicaOnShapes(count))
+    try:
+        yield
+    finally:
+        _on_shapes.reset(token)
+
+
 def _replica_context() -> Any:
     """The `tf.distribute` replica context, or `None` where there are no other replicas."""
-    if not _TENSORFLOW:
-        return None
-    import tensorflow as tf
+    context = _on_shapes.get()
+    if context is None and _TENSORFLOW:
+        import tensorflow as tf
 
-    context = tf.distribute.get_replica_context()
+        context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
@@ -23,8 +60,9 @@ def replica_count() -> int:
     """How many replicas run the current step together.
 
     Returns:
-        The replicas in sync inside `strategy.run`; 1 anywhere else: outside a strategy, in a
-        `tf.data` pipeline, on backends other than TensorFlow.
+        The replicas in sync inside `strategy.run`, and where a trainer's step is traced for its
+        shapes; 1 anywhere else: outside a strategy, in a `tf.data` pipeline, on backends other
+        than TensorFlow.
 
     Example:
 
@@ -73,6 +111,28 @@ def all_gather(x: Any) -> Any:
     """
     context = _replica_context()
     return x if context is None else context.all_gather(x, axis=0)
+
+
+def all_reduce_sum(x: Any) -> Any:
+    """Sum the tensors of all replicas; every replica gets the sum.
+
+    The gradient is the sum of all replicas' gradients, as each of them used the sum.
+
+    Args:
+        x: tensor. All replicas must pass the same shape.
+
+    Returns:
+        Tensor of the shape of `x`; `x` itself on one replica.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_ssl import distribute
+    >>> distribute.all_reduce_sum(ops.ones((4, 2))).shape
+    TensorShape([4, 2])
+    """
+    context = _replica_context()
+    return x if context is None else context.all_reduce("SUM", x)
 
 
 def local_rows(global_batch: Any, batch_size: Any) -> Any:

@@ -10,6 +10,7 @@ from keras_ssl import distribute
 from keras_ssl.callbacks import StopOnNaN
 from keras_ssl.distribute.fit import DistributedFit
 from keras_ssl.distribute.keras_internals import forget_losses, run_on_shapes
+from keras_ssl.distribute.replicas import shapes_of_replica
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import (
     check_batch_size,
@@ -200,7 +201,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             given = pop_representation(losses)
             return losses, features if given is None else given
 
-        losses, representation = run_on_shapes(trace, x)
+        with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
+            losses, representation = run_on_shapes(trace, x)
         names = [name for update in losses for name in update]
         if "loss" in names or len(set(names)) < len(names):
             raise ValueError(
@@ -230,6 +232,10 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         specs = self._training_state.step_specs
         if specs is None:
             return super().get_build_config()
+        # of any batch size: a share of one example is too few where there is one replica
+        specs = keras.tree.map_structure(
+            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype), specs
+        )
         return {"step": keras.saving.serialize_keras_object(specs)}
 
     def build_from_config(self, config: dict) -> None:

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from keras_ssl import distribute
+from keras_ssl.distribute.keras_internals import run_on_shapes
+from keras_ssl.distribute.replicas import shapes_of_replica
 
 
 def test_one_replica_is_the_identity(rng):
@@ -77,3 +79,20 @@ def test_draws_of_two_replicas_are_those_of_one(two_replicas, shape):
     got = np.concatenate(run_on_replicas(two_replicas, draw_with(seed), batch))
     np.testing.assert_array_equal(got, expected)
     assert len(np.unique(got.reshape(6, -1)[:, 0])) == 6
+
+
+@pytest.mark.parametrize("rows", [1, 3, None])
+def test_shapes_are_those_of_a_replica_where_a_step_is_traced_for_them(rows):
+    spec = keras.KerasTensor((rows, 3))
+
+    def step(x):
+        seed = keras.random.SeedGenerator(0)
+        size = keras.ops.shape(x)[0]
+        drawn = distribute.draw_per_example(lambda n: keras.random.uniform((n, 2), seed=seed), size)
+        return distribute.all_gather(x), drawn
+
+    with shapes_of_replica(4):
+        assert distribute.replica_count() == 4 and distribute.replica_index() == 0
+        gathered, drawn = run_on_shapes(step, spec)
+    assert tuple(gathered.shape) == (rows and 4 * rows, 3) and tuple(drawn.shape) == (rows, 2)
+    assert distribute.replica_count() == 1

@@ -139,3 +139,25 @@ def test_encoder_of_a_saved_trainer_is_a_keras_model_of_its_own(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     x = pairs()[0]
     np.testing.assert_allclose(loaded.predict(x, verbose=0), trainer.predict(x, verbose=0))
+
+
+def test_one_example_a_replica_has_the_others_for_negatives(two_replicas, tmp_path):
+    def trained():
+        keras.utils.set_random_seed(3)
+        head = layers.ProjectionHead((16, 8))
+        trainer = trainers.SimCLR(encoder(normalize=True), head, augment.SimCLRViews(28, seed=0))
+        trainer.compile(keras.optimizers.SGD(0.05))
+        dataset = tf.data.Dataset.from_tensor_slices(images()[0][:6])
+        trainer.fit(dataset.batch(2, drop_remainder=True), verbose=0)
+        return trainer
+
+    one = trained()
+    with two_replicas.scope():
+        two = trained()
+    for a, b in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-4, atol=1e-4)
+
+    # a trainer of one example a replica can be loaded where there is one replica
+    two.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    np.testing.assert_allclose(loaded(images()[0][:4]), two(images()[0][:4]), rtol=1e-5)
