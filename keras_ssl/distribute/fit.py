@@ -154,6 +154,24 @@ class DistributedFit(ResumableFit):
                 kwargs.pop("sample_weight", None)
         return super().evaluate(x, y, batch_size, **kwargs)
 
+    def predict_step(self, data: Any) -> Any:
+        """Compute the output for a batch, as `keras.Model.predict_step`.
+
+        A last batch may hold fewer examples than there are replicas. Then some get none, which
+        layers such as convolutions do not take: each replica computes one row more and drops it.
+        """
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        examples = keras.tree.flatten(x)[0].shape[0]  # `None` where it changes
+        if examples or self.distribute_strategy.num_replicas_in_sync == 1:
+            return super().predict_step(data)
+        outputs = super().predict_step((keras.tree.map_structure(_with_a_row_more, x),))
+        return keras.tree.map_structure(lambda output: output[:-1], outputs)
+
+
+def _with_a_row_more(x: tf.Tensor) -> tf.Tensor:
+    row = tf.zeros(tf.concat([[1], tf.shape(x)[1:]], axis=0), x.dtype)
+    return tf.concat([x, row], axis=0)
+
 
 def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype")

@@ -232,3 +232,39 @@ def test_weights_of_examples_reach_the_replicas(two_replicas):
     assert loss == 0
     history = model.fit(x, y, 4, sample_weight=np.zeros(8), verbose=0)
     assert history.history["loss"] == [0]
+
+
+class Convolution(DistributedFit, keras.Model):
+    """A model of a layer that does not take an empty batch, with a structure of outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = keras.layers.Conv2D(3, 2, kernel_initializer="ones")
+
+    def call(self, x):
+        return {"sum": self.layer(x), "first": x[:, 0, 0]}
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), [(1, 32), (9, 4), (5, 4), (8, 4)])
+@pytest.mark.parametrize("form", ["array", "dataset", "pydataset"])
+def test_predicts_batches_of_fewer_examples_than_replicas(two_replicas, examples, batch_size, form):
+    x = np.random.default_rng(0).normal(size=(examples, 4, 4, 2)).astype("float32")
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return -(-examples // batch_size)
+
+        def __getitem__(self, index):
+            return (x[index * batch_size : (index + 1) * batch_size],)
+
+    make = {
+        "array": lambda: (x, batch_size),
+        "dataset": lambda: (tf.data.Dataset.from_tensor_slices(x).batch(batch_size),),
+        "pydataset": lambda: (Batches(),),
+    }[form]
+    with two_replicas.scope():
+        two = Convolution()
+    found = two.predict(*make(), verbose=0)
+    windows = sum(x[:, i : i + 3, j : j + 3].sum(-1) for i in (0, 1) for j in (0, 1))
+    np.testing.assert_allclose(found["sum"][..., 0], windows, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found["first"], x[:, 0, 0])
