@@ -2,6 +2,7 @@
 
 from keras_ssl.distribute.replicas import (
     all_gather,
+    all_reduce_sum,
     draw_per_example,
     local_rows,
     replica_count,
@@ -16,6 +17,7 @@ from keras_ssl.distribute.tpu_obstacles import (
 __all__ = [
     "TPUObstacle",
     "all_gather",
+    "all_reduce_sum",
     "draw_per_example",
     "function_tpu_obstacles",
     "local_rows",

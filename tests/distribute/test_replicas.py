@@ -11,6 +11,7 @@ def test_one_replica_is_the_identity(rng):
     x = keras.ops.convert_to_tensor(rng.normal(size=(6, 3)))
     assert distribute.replica_count() == 1 and distribute.replica_index() == 0
     np.testing.assert_array_equal(distribute.all_gather(x), x)
+    np.testing.assert_array_equal(distribute.all_reduce_sum(x), x)
     np.testing.assert_array_equal(distribute.local_rows(x, 6), x)
 
 
@@ -49,6 +50,30 @@ def test_gradients_of_gathered_rows_return_to_their_replica(two_replicas, rng):
 
     gradients = np.concatenate(run_on_replicas(two_replicas, step, batch))
     np.testing.assert_allclose(gradients, 2 * weights.sum(axis=0) * batch, rtol=1e-6)
+
+
+def test_all_reduce_adds_up_and_so_does_its_gradient(two_replicas, rng):
+    import tensorflow as tf
+
+    batch = rng.normal(size=(4, 3)).astype("float32")
+    weights = rng.normal(size=(2, 2, 3)).astype("float32")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = distribute.all_reduce_sum(x)
+            loss = tf.reduce_sum(tf.gather(weights, distribute.replica_index()) * total)
+        return total, tape.gradient(loss, x)
+
+    halves = two_replicas.experimental_distribute_values_from_function(
+        lambda c: batch[2 * c.replica_id_in_sync_group :][:2]
+    )
+    outputs = tf.function(lambda x: two_replicas.run(step, args=(x,)))(halves)
+    for total, gradient in zip(
+        *[two_replicas.experimental_local_results(o) for o in outputs], strict=True
+    ):
+        np.testing.assert_allclose(total, batch[:2] + batch[2:], rtol=1e-6)
+        np.testing.assert_allclose(gradient, weights.sum(axis=0), rtol=1e-6)
 
 
 def test_replicas_know_their_number(two_replicas):

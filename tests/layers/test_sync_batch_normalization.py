@@ -251,6 +251,141 @@ def test_two_replicas_equal_one_on_the_global_batch(two_replicas, shape, rng):
     assert not np.allclose(np.mean(separate, axis=0), mean_and_variance(x[-1])[1], rtol=1e-2)
 
 
+def on_two_replicas(strategy, shape, step, *arrays):
+    """What both replicas' `step` gives for their halves of `arrays`, stacked in order."""
+    import tensorflow as tf
+
+    def part(whole):
+        halves = np.split(np.asarray(whole, "float32"), 2)
+        return strategy.experimental_distribute_values_from_function(
+            lambda c: tf.constant(halves[c.replica_id_in_sync_group])
+        )
+
+    parts = [part(array) for array in arrays]
+    outputs = tf.function(lambda *xs: strategy.run(step, args=xs))(*parts)
+    return [
+        np.stack(
+            [np.asarray(ops.cast(v, "float32")) for v in strategy.experimental_local_results(o)]
+        )
+        for o in outputs
+    ]
+
+
+@only_tensorflow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("mixed_bfloat16", 3e-2)])
+@pytest.mark.parametrize("shape", [(8, 4, 3, 5), (8, 5), (8, 3, 5)], ids=str)
+def test_gradients_on_two_replicas_equal_the_closed_form(
+    two_replicas, shape, dtype, tolerance, rng
+):
+    import tensorflow as tf
+
+    with two_replicas.scope():
+        layer = filled(SyncBatchNormalization(dtype=dtype), shape, rng)
+    gamma, beta = (np.asarray(w, "float64") for w in layer.get_weights()[:2])
+    x, dy = rng.normal(3, 2, shape), rng.normal(size=shape)
+
+    def step(x, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(tf.cast(x, layer.compute_dtype), training=True)
+            total = tf.reduce_sum(tf.cast(y, "float32") * dy)
+        return y, *tape.gradient(total, [x, *layer.trainable_variables])
+
+    y, dx, dgamma, dbeta = on_two_replicas(two_replicas, shape, step, x, dy)
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = mean_and_variance(x)
+    x_hat = (x - mean) / np.sqrt(variance + EPSILON)
+    expected = dy - dy.mean(axes) - x_hat * (dy * x_hat).mean(axes)
+    close = {"rtol": tolerance, "atol": tolerance}
+    np.testing.assert_allclose(np.concatenate(y), gamma * x_hat + beta, **close)
+    expected = gamma / np.sqrt(variance + EPSILON) * expected
+    np.testing.assert_allclose(np.concatenate(dx), expected, **close)
+    # each replica's share, which the optimizer adds up
+    np.testing.assert_allclose(
+        dgamma.sum(axis=0), (dy * x_hat).sum(axes), **(close | {"atol": 0.1})
+    )
+    np.testing.assert_allclose(dbeta.sum(axis=0), dy.sum(axes), **(close | {"atol": 0.1}))
+
+
+@only_tensorflow
+@pytest.mark.parametrize("shape", [(8, 4, 3, 5), (8, 5)], ids=str)
+def test_replicas_exchange_two_tensors_in_a_step(two_replicas, shape, monkeypatch):
+    import tensorflow as tf
+
+    from keras_ssl import distribute
+
+    with two_replicas.scope():
+        layer = SyncBatchNormalization()
+        layer.build(shape)
+    exchanged, all_reduce_sum = [], distribute.all_reduce_sum
+
+    def note(x):
+        exchanged.append(tuple(x.shape))
+        return all_reduce_sum(x)
+
+    monkeypatch.setattr(distribute, "all_reduce_sum", note)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            y = layer(x, training=True)
+        return tape.gradient(y, [layer.gamma.value])
+
+    on_two_replicas(two_replicas, shape, step, np.ones(shape))
+    channels, replicas = shape[-1], two_replicas.num_replicas_in_sync
+    assert sorted(exchanged) == [(2 * channels,)] * replicas + [(1 + 2 * channels,)] * replicas
+
+
+@only_tensorflow
+def test_second_derivative_on_two_replicas_is_that_of_one(two_replicas, rng):
+    import tensorflow as tf
+
+    shape = (4, 2, 2, 3)
+    x_value = rng.normal(size=shape)
+    weight = rng.normal(size=shape)
+
+    def make(strategy):
+        with strategy.scope():
+            layer = SyncBatchNormalization(epsilon=1e-2)
+            layer.build(shape)
+            layer.gamma.assign([0.5, 1.0, 2.0])
+        return layer
+
+    def step_of(layer):
+        def step(x, weight):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    y = tf.reduce_sum(weight * layer(x, training=True) ** 2)
+                penalty = tf.reduce_sum(weight * inner.gradient(y, x) ** 2)
+            return (*outer.gradient(penalty, [x, layer.gamma.value]),)
+
+        return step
+
+    one = make(tf.distribute.get_strategy())
+    x, w = (tf.constant(value, "float32") for value in (x_value, weight))
+    expected_x, expected_gamma = step_of(one)(x, w)
+    two = make(two_replicas)
+    got_x, got_gamma = on_two_replicas(two_replicas, shape, step_of(two), x_value, weight)
+    np.testing.assert_allclose(np.concatenate(got_x), expected_x, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got_gamma.sum(axis=0), expected_gamma, rtol=1e-3, atol=1e-3)
+
+
+@only_tensorflow
+def test_a_large_mean_loses_no_digits_once_the_moving_mean_is_near(two_replicas, rng):
+    shape = (8, 4, 4, 2)
+    x = rng.normal(1000, 1, shape)
+    with two_replicas.scope():
+        layer = SyncBatchNormalization()
+        layer.build(shape)
+        layer.moving_mean.assign([1000.0, 1000.0])
+    (y,) = on_two_replicas(two_replicas, shape, lambda x: (layer(x, training=True),), x)
+    x = x.astype("float32").astype("float64")
+    mean, variance = mean_and_variance(x)
+    expected = (x - mean) / np.sqrt(variance + EPSILON)
+    np.testing.assert_allclose(np.concatenate(y), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_configuration_goes_round_without_synchronized():
     layer = SyncBatchNormalization(momentum=0.8, epsilon=1e-4, scale=False)
     assert "synchronized" not in layer.get_config()

@@ -170,6 +170,9 @@ class _TwoEqualReplicas:
     def all_gather(self, x, axis):
         return tf.concat([x, x], axis)
 
+    def all_reduce(self, reduce_op, x):
+        return x + x
+
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_starts_like_float32_and_stays_finite(name, policy, two_replicas):
