@@ -121,10 +121,10 @@ class ColorJitter(ColorAugmentation):
         )
         if channels == 3:
             angle = 2.0 * math.pi * parameters["hue"][:, None, None]
-            luma = ops.cast(luma_projection(), "float32")
+            luma = ops.convert_to_tensor(luma_projection(), "float32")
             chroma = s * (
-                ops.cos(angle) * ops.cast(chroma_projection(), "float32")
-                + ops.sin(angle) * ops.cast(chroma_quarter_turn(), "float32")
+                ops.cos(angle) * ops.convert_to_tensor(chroma_projection(), "float32")
+                + ops.sin(angle) * ops.convert_to_tensor(chroma_quarter_turn(), "float32")
             )
             deviation, mean = b * c * (luma + chroma), b * (luma + c * chroma)
         else:

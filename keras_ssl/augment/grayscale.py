@@ -69,8 +69,8 @@ class Grayscale(ColorAugmentation):
         self._check_channels(channels)
         chroma = parameters["chroma"][:, None, None]
         if channels == 3:
-            matrix = ops.cast(luma_projection(), "float32")
-            matrix = matrix + chroma * ops.cast(chroma_projection(), "float32")
+            matrix = ops.convert_to_tensor(luma_projection(), "float32")
+            matrix = matrix + chroma * ops.convert_to_tensor(chroma_projection(), "float32")
         else:
             matrix = ops.ones_like(chroma) * ops.eye(channels, dtype="float32")
         return ColorMap(matrix, matrix, ops.zeros_like(matrix[:, 0]))
