@@ -22,8 +22,8 @@ def memory(
         images: examples a device.
         micro_batch: examples whose activations are held at a time (gradient caching); `None`
             means all. What is held of the others is their embeddings and the gradients of these.
-        chunk_size: columns of the matrix of similarities that are held at a time; `None` means
-            all, kept for the backward pass.
+        chunk_size: rows and columns of the matrix of similarities that are held at a time; `None`
+            means all, kept for the backward pass.
     """
     weights = workload.parameters * FLOAT32
     embeddings = images * workload.gathered_per_image * FLOAT32
@@ -51,5 +51,5 @@ def similarities(
     rows, columns = 2 * images, 2 * images * devices
     if chunk_size is None:
         return rows * columns * workload.kept_by_similarity
-    # nothing is kept; a part of the logits, their exponentials and a mask while it is computed
-    return rows * min(chunk_size, columns) * (2 * FLOAT32 + 1)
+    # nothing is kept; of one tile, while it is computed, the logits, their exponentials and a mask
+    return min(chunk_size, rows) * min(chunk_size, columns) * (2 * FLOAT32 + 1)

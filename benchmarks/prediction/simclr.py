@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import nt_xent
 from keras_ssl.networks import imagenet_stem, resnet50
+from keras_ssl.trainers import SimCLR
 
 from .kept import kept_bytes, kept_bytes_by_example
 from .workloads import Workload
@@ -45,6 +46,23 @@ def simclr_resnet50(size: int = 224, embedding: int = 128) -> Workload:
         normalizations=len(norms),
         utilization=0.2,
         kept_by_similarity=similarity_bytes(),
+    )
+
+
+def exchange(trainer: SimCLR) -> Workload:
+    """What a built trainer exchanges in a step; what it computes and holds is left out."""
+    norms = [layer for layer in _layers(trainer) if is_batch_norm(layer)]
+    return Workload(
+        name="SimCLR",
+        parameters=sum(int(tf.size(weight.value)) for weight in trainer.trainable_weights),
+        teacher_parameters=0,
+        optimizer_slots=0,
+        operations=0,
+        forward_operations=0,
+        kept_bytes=0,
+        gathered_per_image=VIEWS * trainer.projector.widths[-1],
+        normalized_channels=sum(layer.moving_mean.shape[0] for layer in norms),
+        normalizations=len(norms),
     )
 
 

@@ -59,9 +59,9 @@ class Traffic:
         return self.gradient + self.gathered + self.normalization + self.other
 
 
-# `keras.layers.BatchNormalization(synchronized=True)` sums x, x^2 and a count forward, and the
-# gradients of the first two backward, each in a collective of its own
-NORMALIZATION_SUMS = 5
+# `layers.SyncBatchNormalization` sums two numbers a channel forward (and a count), and two backward
+NORMALIZATION_SUMS = 4
+NORMALIZATION_COLLECTIVES = 2
 
 
 def traffic(workload: Workload, devices: int, images: int) -> Traffic:
@@ -78,13 +78,14 @@ def traffic(workload: Workload, devices: int, images: int) -> Traffic:
         gradient=all_reduce(workload.parameters * FLOAT32, devices),
         gathered=all_gather(share, devices) + gather_gradient(share, devices),
         normalization=all_reduce(
-            NORMALIZATION_SUMS * workload.normalized_channels * FLOAT32, devices
+            (NORMALIZATION_SUMS * workload.normalized_channels + workload.normalizations) * FLOAT32,
+            devices,
         ),
         other=all_reduce(workload.summed_per_step * FLOAT32, devices),
         # one for all gradients; a gather sends its shape first, and the gradient's way back
         collectives=1
         + 3 * gathers
-        + NORMALIZATION_SUMS * workload.normalizations
+        + NORMALIZATION_COLLECTIVES * workload.normalizations
         + (workload.summed_per_step > 0),
     )
 
