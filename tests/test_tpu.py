@@ -125,6 +125,27 @@ def test_augmentation_of_ones_own_is_looked_into():
     assert [one.op for one in found] == ["PyFunc"] and "np.round" in found[0].line
 
 
+class RoundedColor(augment.ColorAugmentation):
+    """Has Python on the host in the part that XLA compiles wherever a pipeline is in a graph."""
+
+    def parameters(self, uniforms, image_shape):
+        return uniforms
+
+    def color_map(self, parameters, channels):
+        identity = tf.numpy_function(np.round, [tf.eye(channels)], tf.float32)
+        identity = tf.ensure_shape(identity, (channels, channels))[None]
+        return augment.ColorMap(identity, identity, tf.zeros((1, channels)))
+
+
+def test_what_pipelines_compile_is_looked_into_and_refused_by_xla_on_a_cpu():
+    pipeline = augment.FusedPipeline([augment.Grayscale(), RoundedColor()])
+    spec = tf.TensorSpec((4, 8, 8, 3))
+    found = distribute.function_tpu_obstacles(pipeline, spec)
+    assert [one.op for one in found] == ["PyFunc"] and "np.round" in found[0].line
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
+        tf.function(pipeline)(tf.zeros(spec.shape))
+
+
 def test_layers_of_keras_that_documentation_says_a_tpu_cannot_run():
     found = distribute.function_tpu_obstacles(
         augment.FusedPipeline([keras.layers.RandAugment()]), tf.TensorSpec((4, 8, 8, 3), "uint8")

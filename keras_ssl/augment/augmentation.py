@@ -24,6 +24,12 @@ class Augmentation(keras.layers.Layer):
     `uniforms_per_image` and implement `parameters` and `apply`; and `rest`, if what they do
     outside training is more than a cast.
 
+    What operations on geometry and colour (`GeometricAugmentation`, `ColorAugmentation`) do in
+    `fold`, `color_map` and `finish` is compiled by XLA where a pipeline runs inside a TensorFlow
+    graph, on CPU as well. It must be made of what XLA takes: `keras.ops` on tensors of static
+    shapes, no `py_function`. On a TPU that holds for all methods; see
+    `keras_ssl.distribute.function_tpu_obstacles`.
+
     Args:
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and the like, as in `keras.layers.Layer`.

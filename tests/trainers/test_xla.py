@@ -3,11 +3,22 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("trainers need the TensorFlow backend", allow_module_level=True)
 
 from keras_ssl import trainers
+
+
+def test_one_device_strategy_leaves_xla_alone():
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        trainer = trainers.SimCLR(keras.layers.Flatten(), augment=None)
+        trainer.compile("sgd", jit_compile=True)
+    assert trainer.jit_compile
+    views = np.random.default_rng(0).normal(size=(2, 8, 2, 2, 1)).astype("float32")
+    history = trainer.fit(tuple(views), batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"][0])
 
 
 def test_a_trainer_goes_without_xla_under_replicas_and_with_it_outside(two_replicas, tmp_path):
