@@ -1,5 +1,7 @@
 """Training on many devices: the only folder that knows `tf.distribute`."""
 
+import keras
+
 from keras_ssl.distribute.replicas import (
     all_gather,
     all_reduce_sum,
@@ -8,11 +10,13 @@ from keras_ssl.distribute.replicas import (
     replica_count,
     replica_index,
 )
+from keras_ssl.distribute.strategies import strategy
 from keras_ssl.distribute.tpu_obstacles import (
     TPUObstacle,
     function_tpu_obstacles,
     tpu_obstacles,
 )
+from keras_ssl.distribute.workers import is_chief, on_chief
 
 __all__ = [
     "TPUObstacle",
@@ -20,8 +24,17 @@ __all__ = [
     "all_reduce_sum",
     "draw_per_example",
     "function_tpu_obstacles",
+    "is_chief",
     "local_rows",
+    "on_chief",
     "replica_count",
     "replica_index",
+    "strategy",
     "tpu_obstacles",
 ]
+
+if keras.backend.backend() == "tensorflow":
+    from keras_ssl.distribute.fit import DistributedFit
+    from keras_ssl.distribute.worker_batches import shard_batches
+
+    __all__ += ["DistributedFit", "shard_batches"]

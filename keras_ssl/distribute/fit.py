@@ -1,11 +1,14 @@
 """Make `fit` of a Keras model build itself before its first step, on any strategy.
 
-Private names of Keras that this file touches (`epochs.py` and `random_states.py` list theirs):
+Private names of Keras that this file touches (`epochs.py`, `random_states.py` and `worker_steps.py`
+list theirs):
 
 - `_maybe_symbolic_build`, the hook that Keras calls in `fit`, `evaluate` and `train_on_batch`
   before any callback or step. Keras' own version skips building without a strategy.
 - `TFEpochIterator._distributed_dataset`, whose `element_spec` tells the shapes of a batch without
   taking one from the user's pipeline.
+- `Model._symbolic_build`, which builds a model, its loss and its metrics from shapes.
+- `Model._distribute_strategy`, the strategy that the model was made under, or `None`.
 
 `tests/distribute/test_fit.py` fails when one of them goes away.
 """
@@ -18,8 +21,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl.distribute.agreement import agree
 from keras_ssl.distribute.array_batches import array_batches
 from keras_ssl.distribute.epochs import ResumableFit
+from keras_ssl.distribute.worker_batches import (
+    check_divisible,
+    distribute_batches,
+    static_batch_size,
+)
+from keras_ssl.distribute.worker_callbacks import callbacks_of_worker
+from keras_ssl.distribute.worker_steps import WorkerSteps
+from keras_ssl.distribute.workers import from_chief, is_chief, is_multi_worker
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -73,22 +85,77 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
     return False
 
 
-class DistributedFit(ResumableFit):
-    """Mix-in for a `keras.Model`: `build_step` is called before the first step, on any strategy.
+class DistributedFit(WorkerSteps, ResumableFit):
+    """Mix-in that lets a `keras.Model` train on any strategy, several workers included.
 
-    The model that mixes it in defines `build_step(x, y)`, which gets the shapes of a batch as
-    `keras.KerasTensor`s, creates all variables that a training step needs, and raises on input
+    Keras 3 cannot train under `tf.distribute.MultiWorkerMirroredStrategy`
+    ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). A model that mixes this
+    in can, with the `compile`, `fit` and `evaluate` of Keras. It must stand before the class of
+    Keras; a functional model mixes it in as well, with `keras.Model` as the other base.
+
+    - Batches are global: all workers pass the same data, `fit` gives each its own rows, and each
+      example is seen once an epoch. Data comes as arrays, as a `tf.data.Dataset` of full batches,
+      or from `keras_ssl.distribute.shard_batches`.
+    - The model, its parts and its optimizer are made under the scope of the strategy; `fit` is
+      called outside of it, by all workers.
+    - What writes or shows runs in the chief alone: the progress bar, `ModelCheckpoint`,
+      `TensorBoard`, `CSVLogger`, `BackupAndRestore`, and callbacks whose attribute `chief_only`
+      is true. Other callbacks run in every worker, on equal logs.
+    - `predict` works in each worker by itself.
+
+    A model may define `build_step(x, y)`, which gets the shapes of a batch as `keras.KerasTensor`s
+    before the first step, creates all variables that a training step needs, and raises on input
     that it cannot train on.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ssl import distribute
+    >>> class MyModel(distribute.DistributedFit, keras.Model):
+    ...     pass
+    >>> strategy = distribute.strategy("auto")
+    >>> with strategy.scope():
+    ...     inputs = keras.Input((2,))
+    ...     model = MyModel(inputs, keras.layers.Dense(1)(inputs))
+    ...     model.compile(optimizer="sgd", loss="mse", metrics=["mae"])
+    >>> history = model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=4, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'mae']
     """
+
+    def build_step(self, x: Any, y: Any) -> None:
+        """Create all that a training step needs, for a batch of these shapes, as Keras would.
+
+        Args:
+            x: nested structure of `keras.KerasTensor`, the input.
+            y: the same for the targets, or `None`.
+        """
+        if self._distribute_strategy is not None:  # without one, Keras builds in the first step
+            self._symbolic_build(data_batch=(x, y, None))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
         x, y, _ = keras.utils.unpack_x_y_sample_weight(_map_specs(data_batch))
+        self._check_scope()
         with self.distribute_strategy.scope():
             self.build_step(x, y)
         if iterator is not None:
             self.attach_keeper(iterator, (x, y))
+
+    def _check_scope(self) -> None:
+        """Raise if a variable is not the strategy's: replicas would not keep it equal."""
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1 and not is_multi_worker(strategy):
+            return
+        for variable in (one for group in self.training_variables().values() for one in group):
+            if not strategy.extended.variable_created_in_scope(variable.value):
+                raise ValueError(
+                    "The model, its parts, its optimizer and its metrics must be made under "
+                    "`with strategy.scope():`, where `strategy` comes first. Received: a model "
+                    f"that trains under {type(strategy).__name__} and whose variable "
+                    f"`{variable.path}` was made outside of its scope"
+                )
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -98,10 +165,17 @@ class DistributedFit(ResumableFit):
         With several replicas every batch must be full, since replicas exchange what they computed
         of it: arrays are cut to whole batches, a `tf.data.Dataset` must come in whole batches.
         """
-        replicas = self.distribute_strategy.num_replicas_in_sync
+        if self._distribute_strategy is None and tf.distribute.has_strategy():
+            raise ValueError(
+                "The model must be made under `with strategy.scope():`. Received: a model that was "
+                f"made outside, and `fit` under {type(tf.distribute.get_strategy()).__name__}"
+            )
+        strategy = self.distribute_strategy
+        replicas = strategy.num_replicas_in_sync
+        workers = is_multi_worker(strategy)
         _check_not_empty(x)
         keeper = self.find_keeper(kwargs)
-        if replicas > 1:
+        if replicas > 1 or workers:
             if kwargs.get("validation_split"):
                 raise ValueError(
                     f"`validation_split` is not possible with {replicas} replicas. Split the data "
@@ -115,9 +189,11 @@ class DistributedFit(ResumableFit):
             if isinstance(x, tf.data.Dataset):
                 _check_full_batches(x, replicas)
         data = _pack(x, y, kwargs.get("sample_weight"))
-        if _are_arrays(data) and (replicas > 1 or _is_plain(data, y, batch_size, kwargs)):
+        if _are_arrays(data) and (
+            replicas > 1 or workers or _is_plain(data, y, batch_size, kwargs)
+        ):
             shuffle = kwargs.get("shuffle", True)
-            seed = self.draw_shuffle_seed() if shuffle else None
+            seed = from_chief(self.draw_shuffle_seed(), strategy) if shuffle else None
             if seed is not None and keeper is not None:
                 seed = keeper.shuffle_seed(seed)  # an interrupted run goes on in its own order
             x = _in_full_batches(data, batch_size, replicas, shuffle, seed, self.needs_full_batches)
@@ -125,12 +201,40 @@ class DistributedFit(ResumableFit):
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
+        if workers:
+            x = self._prepare_workers(x, kwargs)
         return super().fit(x, y, batch_size, keeper=keeper, **kwargs)
+
+    def _prepare_workers(self, x: Any, arguments: dict[str, Any]) -> Any:
+        """Share out the data of `fit` and leave to the chief what the chief does alone."""
+        strategy = self.distribute_strategy
+        validation = arguments.get("validation_data")
+        x = _for_workers(x, "x", strategy)
+        if validation is not None:
+            arguments["validation_data"] = _for_workers(validation, "validation_data", strategy)
+        if arguments.get("class_weight") is not None:
+            raise ValueError(
+                "`class_weight` is not possible with several workers. Pass the weight of each "
+                f"example as `sample_weight`. Received: class_weight={arguments['class_weight']}"
+            )
+        names = ("epochs", "initial_epoch", "steps_per_epoch", "validation_steps")
+        plan = {name: arguments.get(name) for name in names}
+        for name, dataset in (("x", x), ("validation_data", arguments.get("validation_data"))):
+            if dataset is not None:
+                plan[f"batches of {name}"] = int(dataset.cardinality)
+                plan[f"shares of {name}"] = str(dataset.element_spec)
+        of_chief = from_chief(plan, strategy)
+        agree(strategy, lambda: _check_plan(plan, of_chief))
+        arguments["callbacks"] = callbacks_of_worker(arguments.get("callbacks"), strategy)
+        if not is_chief(strategy):
+            arguments["verbose"] = 0
+        return x
 
     @property
     def needs_full_batches(self) -> bool:
         """Whether `fit` leaves out what remains of arrays after the last full batch."""
-        return self.distribute_strategy.num_replicas_in_sync > 1
+        strategy = self.distribute_strategy
+        return strategy.num_replicas_in_sync > 1 or is_multi_worker(strategy)
 
     def draw_shuffle_seed(self) -> int:
         """Draw the seed of the order in which `fit` goes through arrays.
@@ -142,16 +246,26 @@ class DistributedFit(ResumableFit):
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
-        """Evaluate, as `keras.Model.evaluate`; with several replicas arrays in full batches."""
-        replicas = self.distribute_strategy.num_replicas_in_sync
+        """Evaluate, as `keras.Model.evaluate`; with several replicas in full batches.
+
+        With several workers, all of them must call it, with the same data.
+        """
+        strategy = self.distribute_strategy
+        workers = is_multi_worker(strategy)
+        replicas = strategy.num_replicas_in_sync
         in_fit = kwargs.get("_use_cached_eval_dataset", False)
-        if replicas > 1 and not in_fit:
+        if (replicas > 1 or workers) and not in_fit:
             data = _pack(x, y, kwargs.get("sample_weight"))
             if isinstance(x, tf.data.Dataset):
                 _check_full_batches(x, replicas)
             elif _are_arrays(data):
                 x, y, batch_size = _in_full_batches(data, batch_size, replicas), None, None
                 kwargs.pop("sample_weight", None)
+            if workers:
+                x = _for_workers(x, "x", strategy)
+                kwargs["callbacks"] = callbacks_of_worker(kwargs.get("callbacks"), strategy)
+                if not is_chief(strategy):
+                    kwargs["verbose"] = 0
         return super().evaluate(x, y, batch_size, **kwargs)
 
     def predict_step(self, data: Any) -> Any:
@@ -221,15 +335,38 @@ def _check_not_empty(x: Any) -> None:
 
 def _check_full_batches(dataset: tf.data.Dataset, replicas: int) -> None:
     """Raise unless every batch of a dataset is full and divides by the replicas."""
-    sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec) if spec.shape.rank}
-    for size in sizes:
-        if size is None:
+    size = static_batch_size(dataset)
+    if size is None:
+        raise ValueError(
+            f"With {replicas} replicas every batch of `x` must be full. Expected a dataset "
+            "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
+            f"Received: element_spec={dataset.element_spec}"
+        )
+    check_divisible(size, replicas)
+
+
+def _for_workers(data: Any, name: str, strategy: tf.distribute.Strategy) -> Any:
+    """Give this worker its rows of global batches."""
+    if isinstance(data, tf.data.Dataset):
+        return distribute_batches(data, strategy)
+    if isinstance(data, tf.distribute.DistributedDataset):
+        return data
+    raise ValueError(
+        f"With several workers, `{name}` must be arrays or a `tf.data.Dataset`, of which every "
+        "worker can take its own rows. Make one of a `PyDataset` or generator by "
+        "`tf.data.Dataset.from_generator`, the same in every worker, or use "
+        f"`keras_ssl.distribute.shard_batches`. Received: {type(data).__name__}"
+    )
+
+
+def _check_plan(plan: dict[str, Any], of_chief: dict[str, Any]) -> None:
+    """Raise unless this worker is about to do what the chief does: others would wait for ever."""
+    for name, value in plan.items():
+        if of_chief.get(name) != value:
             raise ValueError(
-                f"With {replicas} replicas every batch of `x` must be full. Expected a dataset "
-                "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
-                f"Received: element_spec={dataset.element_spec}"
+                "All workers must call `fit` alike, with the same data. Received: "
+                f"{name} of {value} in this worker, and of {of_chief.get(name)} in the chief"
             )
-        _check_divisible(size, replicas)
 
 
 def _in_full_batches(
@@ -245,7 +382,7 @@ def _in_full_batches(
         return data  # PyDataset, generator: their batches are known when they come
     batch_size = batch_size or 32
     if replicas > 1:
-        _check_divisible(batch_size, replicas)
+        check_divisible(batch_size, replicas)
         examples = keras.tree.flatten(data)[0].shape[0]
         if examples < batch_size:
             raise ValueError(
@@ -253,11 +390,3 @@ def _in_full_batches(
                 f"examples and batch_size={batch_size}"
             )
     return array_batches(data, batch_size, shuffle, seed, drop_remainder)
-
-
-def _check_divisible(size: int, replicas: int) -> None:
-    if size % replicas:
-        raise ValueError(
-            f"The batch size must be divisible by the number of replicas, {replicas}. "
-            f"Received: batch_size={size}"
-        )

@@ -1,0 +1,230 @@
+"""One name for each way to spread training over devices."""
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_ssl.distribute.cluster import Cluster, parse_address, read_cluster
+from keras_ssl.distribute.rendezvous import answers, meet, silent_workers
+from keras_ssl.distribute.workers import from_chief
+
+
+def strategy(
+    name: str = "auto",
+    replicas: int | None = None,
+    timeout: float = 300.0,
+    seed: int | None = None,
+    tpu: str | None = None,
+) -> Any:
+    """Make a `tf.distribute.Strategy` by name.
+
+    | name | trains on |
+    |---|---|
+    | `"one_device"` | one GPU if there is one, else the CPU |
+    | `"mirrored"` | all GPUs of this machine; without any, the CPU, as `replicas` devices |
+    | `"multi_worker"` | the workers in the environment variable `TF_CONFIG`, each with its GPUs |
+    | `"tpu"` | a Cloud TPU |
+    | `"auto"` | the last of these that is there: several GPUs, a TPU, several workers |
+
+    Make it before anything else of TensorFlow runs, once in a process, and make and compile the
+    model under `with strategy.scope():`. Under `"multi_worker"` the workers first wait for each
+    other and then start from equal seeds, since all must shuffle alike for each example to be seen
+    once an epoch.
+
+    Args:
+        name: see the table.
+        replicas: how many devices `"mirrored"` uses: of the GPUs the first ones, else the CPU is
+            split into as many logical devices, to try a run that is meant for several GPUs.
+        timeout: seconds that a worker waits for the others.
+        seed: passed to `keras.utils.set_random_seed`. `None` leaves the seeds alone, except under
+            `"multi_worker"`, where all workers get one that the chief draws from Python's
+            generator.
+        tpu: name or address of the TPU, or `"local"`; `None` looks into `TPU_NAME`.
+
+    Returns:
+        The `tf.distribute.Strategy`; for `"one_device"` TensorFlow's default one.
+
+    Raises:
+        ValueError: if `name` is unknown, `TF_CONFIG` is missing or malformed, there is no TPU, or
+            there are fewer devices than `replicas`.
+        RuntimeError: if TensorFlow has run before and cannot be set up any more, or this worker
+            cannot listen on its address.
+        TimeoutError: names the workers that did not answer within `timeout`.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl import distribute
+    >>> strategy = distribute.strategy("auto")
+    >>> strategy.num_replicas_in_sync
+    1
+    >>> with strategy.scope():
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Strategies are TensorFlow's: set KERAS_BACKEND=tensorflow. Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}"
+        )
+    makers = {
+        "one_device": lambda: _one_device(),
+        "mirrored": lambda: _mirrored(replicas),
+        "multi_worker": lambda: _multi_worker(timeout, seed),
+        "tpu": lambda: _tpu(tpu),
+    }
+    if name not in ("auto", *makers):
+        raise ValueError(f"`name` must be one of {['auto', *makers]}. Received: {name!r}")
+    if isinstance(replicas, bool) or not isinstance(replicas, int | None) or replicas == 0:
+        raise ValueError(f"`replicas` must be a positive integer or None. Received: {replicas!r}")
+    if not timeout > 0:
+        raise ValueError(f"`timeout` must be positive, in seconds. Received: {timeout}")
+    if name == "auto":
+        name = _best(replicas, tpu)
+    if replicas is not None and name != "mirrored":
+        raise ValueError(
+            f'`replicas` splits the devices of "mirrored"; "{name}" finds out by itself how many '
+            f"there are. Received: replicas={replicas}"
+        )
+    made = makers[name]()
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    return made
+
+
+def _best(replicas: int | None, tpu: str | None) -> str:
+    import tensorflow as tf
+
+    cluster = read_cluster()
+    if cluster is not None and len(cluster.names) > 1:
+        return "multi_worker"
+    if tpu or os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU"):
+        return "tpu"
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    return "mirrored" if several or (replicas or 1) > 1 else "one_device"
+
+
+def _one_device() -> Any:
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
+
+
+def _mirrored(replicas: int | None) -> Any:
+    import tensorflow as tf
+
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if gpus:
+        count = gpus if replicas is None else replicas
+        if count > gpus:
+            raise ValueError(f"`replicas`: there are {gpus} GPUs. Received: replicas={replicas}")
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(count)])
+    if replicas is not None:
+        _split_cpu(replicas)
+    count = len(tf.config.list_logical_devices("CPU"))
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas or count)])
+
+
+def _split_cpu(count: int) -> None:
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    devices = tf.config.get_logical_device_configuration(cpu) or [None]
+    if len(devices) >= count:
+        return
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * count
+        )
+    except RuntimeError as error:
+        raise _too_late("mirrored", f"to split the CPU into {count} devices") from error
+
+
+def _multi_worker(timeout: float, seed: int | None) -> Any:
+    cluster = read_cluster()
+    if cluster is None:
+        raise ValueError(
+            'The strategy "multi_worker" needs the environment variable TF_CONFIG, which tells '
+            "the workers and which of them this is. On one machine, start the script with `python "
+            "-m keras_ssl.distribute.launch --workers 2 script.py`; on a cluster, set it from what "
+            f"the scheduler says. Received: TF_CONFIG={os.environ.get('TF_CONFIG')}"
+        )
+    meet(cluster, timeout)
+    made = _start_tensorflow(cluster, timeout)
+    # Equal seeds: equal shuffles, of which each worker takes its own rows. The chief's comes out of
+    # Python's generator, so that a script which seeds that one is still repeatable.
+    keras.utils.set_random_seed(from_chief(random.randrange(2**31) if seed is None else seed, made))
+    return made
+
+
+def _start_tensorflow(cluster: Cluster, timeout: float) -> Any:
+    """Make the strategy in a thread: TensorFlow waits without end for a worker that has gone."""
+    import tensorflow as tf
+
+    made = _call_within(timeout, tf.distribute.MultiWorkerMirroredStrategy)
+    if made is None:
+        silent = silent_workers(cluster, 1.0)
+        who = f"do not answer any more: {', '.join(silent)}" if silent else "answer, but not all"
+        raise TimeoutError(
+            f"{cluster.names[cluster.index]} met the other workers, but TensorFlow did not start "
+            f"within {timeout:g} s. Workers {who}. Check that each address in TF_CONFIG is that "
+            "of a worker of this run, which has got as far as this call"
+        )
+    if isinstance(made, RuntimeError) and "program startup" in str(made):
+        raise _too_late("multi_worker", "to connect to the other workers") from made
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+def _call_within(seconds: float, function: Callable[[], Any]) -> Any:
+    """Call a function in a thread of its own.
+
+    Returns:
+        What it returned, or the exception that it raised, or `None` if it did not end in time.
+    """
+    results = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else None
+
+
+def _tpu(tpu: str | None) -> Any:
+    import tensorflow as tf
+
+    name = tpu or os.environ.get("TPU_NAME") or ""
+    what_to_do = (
+        "On a Cloud TPU VM pass `tpu='local'`; elsewhere pass the name or address of the TPU as "
+        "`tpu`, or set the environment variable TPU_NAME. Without a TPU, choose another strategy. "
+        f"Received: tpu={tpu!r}, TPU_NAME={os.environ.get('TPU_NAME')!r}"
+    )
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or None)
+        master = resolver.master()
+        if master and not answers(parse_address(master.rpartition("/")[2])):
+            raise ValueError(f"nobody answers at {master}")
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"No TPU can be reached ({reason}). {what_to_do}") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _too_late(name: str, purpose: str) -> RuntimeError:
+    return RuntimeError(
+        f"It is too late {purpose}: TensorFlow has already run something. Call `distribute.strategy"
+        f'("{name}")` first of all, before models, tensors, datasets and lists of devices'
+    )

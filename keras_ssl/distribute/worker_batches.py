@@ -1,0 +1,155 @@
+"""Give every worker its own rows of the same global batches.
+
+All workers go through equal batches in equal order, and each takes the rows of its replicas, in the
+order of replicas: worker 0 has the first rows. So each example is seen once an epoch, whatever the
+number of workers, and a step on many workers is the step of one device on the same batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_ssl.distribute.workers import is_multi_worker, worker_count, worker_index
+
+
+def shard_batches(
+    dataset: tf.data.Dataset,
+    batch_size: int,
+    map: Callable[..., Any] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Any:
+    """Make batches of examples, of which each worker decodes its own rows alone.
+
+    A dataset of ready batches is read whole by every worker, which then keeps its rows: with many
+    workers, each decodes all images to train on few. Here the examples are shared out first and
+    `map`, the costly part, runs on a worker's own. What `fit` sees is the same: equal global
+    batches, each example once an epoch, the last examples that fill no whole batch left out.
+
+    Args:
+        dataset: a `tf.data.Dataset` of single examples, cheap to read: names of files, encoded
+            bytes, rows of a table. Shuffled already, if it is to be; all workers must see the same
+            order.
+        batch_size: examples a batch, over all replicas.
+        map: function of one example, as in `tf.data.Dataset.map`; it may draw random numbers if
+            workers need not equal one device. `None` leaves examples as they are.
+        strategy: the strategy to train under; by default the one whose scope this is called in.
+
+    Returns:
+        What `fit` and `evaluate` of models that mix in `DistributedFit` take as `x`: a
+        `tf.data.Dataset` of batches, or with several workers a `tf.distribute.DistributedDataset`.
+
+    Raises:
+        ValueError: if `batch_size` is not divisible by the number of replicas.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_ssl import distribute
+    >>> examples = tf.data.Dataset.range(10)
+    >>> batches = distribute.shard_batches(examples, 4, map=lambda x: 2 * x)
+    >>> [batch.numpy().tolist() for batch in batches]
+    [[0, 2, 4, 6], [8, 10, 12, 14]]
+    """
+    strategy = tf.distribute.get_strategy() if strategy is None else strategy
+    replicas = strategy.num_replicas_in_sync
+    check_divisible(batch_size, replicas)
+    workers = worker_count(strategy) if is_multi_worker(strategy) else 1
+    if workers > 1:
+        dataset = _own_examples(dataset, batch_size, workers, worker_index(strategy))
+    if map is not None:
+        dataset = dataset.map(map, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = dataset.batch(batch_size // workers, drop_remainder=True)
+    if workers > 1:
+        return _distribute(batches, strategy, replicas // workers)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
+    """Let each worker take its own rows of a dataset of global batches.
+
+    Args:
+        dataset: batches of a static size that the number of replicas divides.
+        strategy: a strategy of several workers.
+
+    Returns:
+        A `tf.distribute.DistributedDataset`.
+    """
+    return share_batches(dataset, strategy, worker_index(strategy), worker_count(strategy))
+
+
+def share_batches(
+    dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, index: int, workers: int
+) -> Any:
+    """Do what `distribute_batches` does, as one worker of so many."""
+    size = static_batch_size(dataset)
+    rows = size // workers
+
+    def own_rows(*batch: Any) -> Any:
+        # a dataset of tuples hands over their parts
+        batch = batch if isinstance(dataset.element_spec, tuple) else batch[0]
+        return tf.nest.map_structure(lambda x: x[index * rows : (index + 1) * rows], batch)
+
+    share = dataset.map(own_rows, num_parallel_calls=tf.data.AUTOTUNE)
+    return _distribute(share, strategy, strategy.num_replicas_in_sync // workers)
+
+
+def static_batch_size(dataset: tf.data.Dataset) -> int | None:
+    """The size of every batch of a dataset, or `None` where it is not known."""
+    sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec) if spec.shape.rank}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def check_divisible(size: int, replicas: int) -> None:
+    """Raise unless a batch can be shared evenly.
+
+    Raises:
+        ValueError: if the number of replicas does not divide the batch size.
+    """
+    if size % replicas:
+        raise ValueError(
+            f"The batch size must be divisible by the number of replicas, {replicas}. "
+            f"Received: batch_size={size}"
+        )
+
+
+def _own_examples(
+    dataset: tf.data.Dataset, batch_size: int, workers: int, index: int
+) -> tf.data.Dataset:
+    """The examples that are a worker's own rows of global batches."""
+    rows = batch_size // workers
+
+    # whole batches only, so that all workers have equally many; elements may differ in shape
+    def own(*parts: Any) -> tf.data.Dataset:
+        parts = parts if isinstance(dataset.element_spec, tuple) else parts[0]
+        return tf.data.Dataset.zip(parts).skip(index * rows).take(rows)
+
+    shares = dataset.window(batch_size, drop_remainder=True).flat_map(own)
+    batches = int(dataset.cardinality())
+    known = batches >= 0
+    count = batches // batch_size * rows if known else batches
+    return shares.apply(tf.data.experimental.assert_cardinality(count)) if known else shares
+
+
+def _distribute(share: tf.data.Dataset, strategy: tf.distribute.Strategy, local: int) -> Any:
+    """Hand this worker's batches to its local replicas, without a look at what others have."""
+    options = tf.data.Options()
+    options.deterministic = True  # workers must agree on the order
+    share = share.with_options(options)
+    count = share.cardinality().numpy()
+    if local > 1:
+        size = static_batch_size(share)
+        share = share.rebatch(size // local, drop_remainder=True)
+    share = share.prefetch(tf.data.AUTOTUNE)
+    # All have equally many batches of one shape. Otherwise TensorFlow would ask all workers before
+    # each step whether one of them has run out, and forget the size of the batch.
+    extended = strategy.extended
+    asks = extended.experimental_enable_get_next_as_optional
+    extended.experimental_enable_get_next_as_optional = False
+    try:
+        distributed = strategy.distribute_datasets_from_function(lambda context: share)
+    finally:
+        extended.experimental_enable_get_next_as_optional = asks
+    if local > 1:
+        distributed._cardinality = count  # in steps: TensorFlow counts the replicas' batches
+    return distributed

@@ -1,0 +1,66 @@
+"""Steps of `fit`, `evaluate` and `predict` where several workers take them.
+
+Keras 3 cannot reduce logs between workers: it takes their mean over an axis that scalars do not
+have ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). Logs of shape `(1,)`
+come out of it as scalars.
+
+Private names of Keras that this file touches:
+
+- `Model._make_function`, which makes a step on all replicas of a step on one.
+- `Model._distribute_strategy`, the strategy that the model was made under.
+
+`tests/distribute/test_two_workers.py` fails when one of them goes away, and when Keras trains on
+several workers by itself.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ssl.distribute.workers import is_multi_worker
+
+
+class WorkerSteps:
+    """Mix-in for a `keras.Model`: steps that work with several workers."""
+
+    def _make_function(self, step_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        if not is_multi_worker(self.distribute_strategy):
+            return super()._make_function(step_function)
+
+        @functools.wraps(step_function)
+        def step(data: Any) -> Any:
+            logs = step_function(data)
+            return keras.tree.map_structure(lambda value: tf.reshape(value, (1,)), logs)
+
+        return super()._make_function(step)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict, as `keras.Model.predict`.
+
+        With several workers, each computes all of `x` by itself, on one device: it needs none of
+        the others, so that the chief may predict alone.
+        """
+        with self._alone():
+            return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predict, as `keras.Model.predict_on_batch`; with several workers each by itself."""
+        with self._alone():
+            return super().predict_on_batch(x)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Act as a model on one device, if the strategy has several workers."""
+        strategy = self._distribute_strategy
+        if not is_multi_worker(strategy):
+            yield
+            return
+        self._distribute_strategy = None
+        try:
+            yield
+        finally:
+            self._distribute_strategy = strategy
