@@ -34,6 +34,16 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def deterministic():
+    """Operations give the same bits every time."""
+    from tensorflow.python.framework.config import disable_op_determinism
+
+    tf.config.experimental.enable_op_determinism()
+    yield
+    disable_op_determinism()
+
+
 # One strategy a process: a second one reuses the first one's collective keys, and TensorFlow then
 # stops its `all_gather` with "Shape mismatch in the collective instance".
 @pytest.fixture(scope="session")

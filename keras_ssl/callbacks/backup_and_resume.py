@@ -26,6 +26,7 @@ from keras_ssl.distribute.epochs import EpochKeeper, Epochs, Position
 from keras_ssl.distribute.pipelines import shuffles_without_seed
 from keras_ssl.distribute.random_states import read_random_states, write_random_states
 from keras_ssl.distribute.replica_values import ReplicaValues
+from keras_ssl.distribute.workers import is_chief, is_multi_worker
 
 
 class BackupAndResume(EpochKeeper):
@@ -189,7 +190,8 @@ class BackupAndResume(EpochKeeper):
         if self._manifest is not None:
             epochs.start_at(self._position)
             self._restore_variables()
-        if threading.current_thread() is threading.main_thread() and not self._is_one_of_several():
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and not is_multi_worker(self._strategy):
             self._handler = signal.signal(signal.SIGTERM, self._ask_to_stop)
 
     def _prepare(self) -> None:
@@ -233,15 +235,24 @@ class BackupAndResume(EpochKeeper):
         """Note which epoch it is."""
         self._epoch = epoch
 
+    def before_reading(self) -> None:
+        """Let what shuffles by Python's or NumPy's generator draw the order that it drew."""
+        write_random_states(self._manifest["random_at_entry"])
+
     def enter_epoch(self) -> None:
         """Restore the rest, or back up if it is time."""
         # After every `on_epoch_begin`: Keras sets metrics to zero just before, and a schedule that
         # multiplies the learning rate has just done so, as it had when the backup was made.
         is_first, self._entered = not self._entered, True
         if is_first and self._manifest is not None:
+            self._random_at_entry = self._manifest["random_at_entry"]
             self._restore_variables()
+            if self._position.step == 0:
+                self._model.reset_metrics()  # those of a run that had ended are full
             self._restore_the_rest()
-        elif is_first or (self._epoch - self._initial_epoch) % self.every_epochs == 0:
+            return
+        self._random_at_entry = read_random_states()
+        if is_first or (self._epoch - self._initial_epoch) % self.every_epochs == 0:
             self._back_up(self._epoch, self._epochs.counts)
 
     def after_step(self) -> None:
@@ -298,6 +309,7 @@ class BackupAndResume(EpochKeeper):
             "about": self._about,
             "by_replica": [is_by_replica for _, is_by_replica in values],
             "random": read_random_states(),
+            "random_at_entry": self._random_at_entry,
             "callbacks": read_callbacks(self._all_callbacks(), arrays),
         }
         write_backup(self.path, manifest, arrays)
@@ -317,23 +329,8 @@ class BackupAndResume(EpochKeeper):
         losses = [one for one in self._model.metrics if one.name == "loss"]
         return all(np.all(np.isfinite(one.result())) for one in losses)
 
-    def _is_one_of_several(self) -> bool:
-        local = self._strategy.experimental_local_results(
-            self._strategy.run(lambda: tf.constant(0))
-        )
-        return len(local) < self._strategy.num_replicas_in_sync
-
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked_to_stop = True
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes what one process alone must write."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    has_chief = "chief" in resolver.cluster_spec().jobs
-    return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
 
 
 def _size(variable: keras.Variable) -> int:

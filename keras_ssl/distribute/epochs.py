@@ -7,6 +7,8 @@ Private names of Keras that this file touches:
 - `TFEpochIterator._steps_seen` and `_num_batches`, by which Keras learns the length of a dataset
   that does not tell it, and `TFEpochIterator.data_adapter`.
 - `Model._get_metrics_result_or_logs`, which `fit` asks for the logs of an epoch when it ends.
+- `Model._compile_metrics`, `_compile_loss` and `_symbolic_build`, which makes their variables;
+  without a strategy Keras would make them in the first step, too late to restore them.
 
 `tests/distribute/test_epochs.py` fails when one of them goes away.
 """
@@ -40,8 +42,8 @@ class EpochKeeper(keras.callbacks.Callback):
     """A callback that decides where `fit` starts and is called between steps.
 
     `ResumableFit` finds it among the callbacks and calls, in this order, `begin`, `shuffle_seed` if
-    the data is arrays, `attach`, then `enter_epoch` and `after_step` for every epoch and step, and
-    `finish` if all went well; `close` in any case.
+    the data is arrays, `attach`, `before_reading` if it starts in the middle, then `enter_epoch`
+    and `after_step` for every epoch and step, and `finish` if all went well; `close` in any case.
     """
 
     def begin(
@@ -67,6 +69,10 @@ class EpochKeeper(keras.callbacks.Callback):
 
     def attach(self, epochs: "Epochs") -> None:
         """Get ready: all variables exist, no other callback has been called."""
+        raise NotImplementedError
+
+    def before_reading(self) -> None:
+        """Act before batches of the epoch to start in are read again."""
         raise NotImplementedError
 
     def enter_epoch(self) -> None:
@@ -147,6 +153,7 @@ class Epochs:
         if self._start is not None:
             position, self._start = self._start, None
             self._skip_epochs(position)
+            self.keeper.before_reading()
             done = position.step
         steps = self._keras_steps()
         for _ in range(0, done, self.together):
@@ -241,6 +248,11 @@ class ResumableFit:
         """
         # later calls during `fit` are about validation
         if self._keeper is not None and self._epochs is None:
+            parts = (self._compile_metrics, self._compile_loss, self.optimizer)
+            if any(part is not None and not part.built for part in parts):
+                x, y = specs
+                with self.distribute_strategy.scope():
+                    self._symbolic_build(data_batch=(x, y, None))
             self._epochs = Epochs(iterator, specs, self._keeper)
             self._keeper.attach(self._epochs)
 

@@ -29,10 +29,10 @@ def read_random_states() -> dict[str, Any]:
 
 def write_random_states(states: dict[str, Any]) -> None:
     """Put the generators where `read_random_states` found them."""
+    if "keras" in states:
+        generator = global_seed_generator()  # a new one draws from Python's generator: first this
+        generator.state.assign(np.array(states["keras"], generator.state.dtype))
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, np.array(keys, "uint32"), *rest))
-    if "keras" in states:
-        generator = global_seed_generator()
-        generator.state.assign(np.array(states["keras"], generator.state.dtype))
