@@ -2,6 +2,10 @@
 
 import math
 import numbers
+from typing import Any
+
+import keras
+from keras import ops
 
 
 def check_temperature(temperature: float) -> None:
@@ -29,3 +33,42 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(
             f"`temperature` must be a positive number. Received: temperature={temperature}"
         )
+
+
+def number_or_tensor(temperature: Any) -> Any:
+    """Check a temperature that may also be learned.
+
+    Args:
+        temperature: a number, or a scalar floating-point tensor or variable.
+
+    Returns:
+        `temperature`; a tensor or variable as a tensor of at least float32.
+
+    Raises:
+        TypeError: if `temperature` is neither a number nor a floating-point tensor.
+        ValueError: if it is a number not finite and above 0, or a tensor that is no scalar.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_ssl.losses.check_temperature import number_or_tensor
+    >>> number_or_tensor(0.1)
+    0.1
+    >>> float(number_or_tensor(ops.convert_to_tensor(0.5)))
+    0.5
+    """
+    if not (isinstance(temperature, keras.Variable) or ops.is_tensor(temperature)):
+        check_temperature(temperature)
+        return temperature
+    dtype = keras.backend.standardize_dtype(temperature.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise TypeError(
+            f"`temperature` must be floating-point. Received: temperature.dtype={dtype}"
+        )
+    if len(temperature.shape) != 0:
+        raise ValueError(
+            "`temperature` must be a scalar. "
+            f"Received: temperature.shape={tuple(temperature.shape)}"
+        )
+    temperature = ops.convert_to_tensor(temperature)
+    return ops.cast(temperature, keras.backend.result_type(dtype, "float32"))

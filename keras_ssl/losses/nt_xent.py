@@ -3,16 +3,18 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.layers.l2_normalize import l2_normalize
+from keras_ssl.losses.check_chunk_size import check_chunk_size
 from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import check_views
+from keras_ssl.losses.check_views import check_has_negatives, check_views
+from keras_ssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ssl.losses.log_sum_exp import log_sum_exp_of_similarities
 
 
-def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
+def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = None) -> Any:
     """Normalised temperature-scaled cross entropy, one value an anchor.
 
     Of N examples there are 2N embeddings, and each is an anchor once. With s the cosine
@@ -21,12 +23,17 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
         l(i) = -log( exp(s(i, j) / τ) / Σ_{k ≠ i} exp(s(i, k) / τ) )
 
     where k runs over all 2N - 1 other embeddings, of both views and of all replicas. Anchors are
-    this replica's own 2n; its step holds a `(2n, 2N)` matrix of similarities.
+    this replica's own 2n. The step holds a `(2n, 2N)` matrix of similarities, or with
+    `chunk_size` no more than a tile of it at a time, see
+    `keras_ssl.losses.log_sum_exp.log_sum_exp_of_similarities`.
 
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point. Need not be normalised.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
         temperature: τ, above 0.
+        chunk_size: `None` stores the matrix. An integer computes it in tiles of at most
+            `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good size. There
+            are no second derivatives then.
 
     Returns:
         Tensor of shape `(2 * n,)`: the losses with the rows of `z1` as anchors, then those with
@@ -34,8 +41,10 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
 
     Raises:
         ValueError: if the shapes are not two equal `(n, dim)`, if the batch over all replicas
-            holds a single example, or if `temperature` is not finite and above 0.
-        TypeError: if a view is not floating-point, or `temperature` not a number.
+            holds a single example, if `temperature` is not finite and above 0, or `chunk_size`
+            below 1.
+        TypeError: if a view is not floating-point, `temperature` not a number, or `chunk_size`
+            not an integer.
 
     Example:
 
@@ -50,39 +59,28 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1) -> Any:
           Representations](https://arxiv.org/abs/2002.05709)
     """
     check_temperature(temperature)
+    check_chunk_size(chunk_size)
     check_views(z1, z2)
     z1, z2 = l2_normalize(z1), l2_normalize(z2)
-    examples = z1.shape[0]
-    if examples is not None and examples * distribute.replica_count() < 2:
-        raise ValueError(
-            "A contrastive loss needs negatives: `z1` and `z2` must hold at least 2 examples over "
-            f"all replicas. Received: z1.shape={tuple(z1.shape)}"
-        )
+    check_has_negatives(z1)
     anchors = ops.concatenate([z1, z2], axis=0)
     # replica after replica, each with its first views and then its second ones
     candidates = distribute.all_gather(anchors)
-    logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature
 
-    count, total = ops.shape(logits)[0], ops.shape(logits)[1]
-    rows, columns = ops.arange(count, dtype="int32"), ops.arange(total, dtype="int32")
-    first = distribute.replica_index() * count
-    # an anchor is no candidate of itself; the lowest finite number is 0 after exp
-    lowest = float(np.finfo(keras.backend.standardize_dtype(logits.dtype)).min)
-    is_itself = ops.equal((first + rows)[:, None], columns[None, :])
-    logits = ops.where(is_itself, lowest, logits)
-
-    # The positive's value is one of the logits, so that however a device rounds in matmul (TF32,
-    # bfloat16), it is among the candidates and the loss not below 0. Its gradient takes the direct
-    # road: one through the look-up would need another matrix, and a third more time.
-    other_view = first + (rows + count // 2) % count
-    looked_up = ops.take(ops.reshape(ops.stop_gradient(logits), (-1,)), rows * total + other_view)
-    direct = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
-    positive = looked_up + (direct - ops.stop_gradient(direct))
-    return ops.logsumexp(logits, axis=-1) - positive
+    count = ops.shape(anchors)[0]
+    rows, first = ops.arange(count, dtype="int32"), distribute.replica_index() * count
+    itself, other_view = first + rows, first + (rows + count // 2) % count
+    negatives = log_sum_exp_of_similarities(
+        anchors / temperature, candidates, ops.stack([itself, other_view], axis=1), chunk_size
+    )
+    positive = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
+    # log(exp(positive) + exp(negatives)) - positive, which no rounding of matmul (TF32, bfloat16)
+    # can bring below 0
+    return ops.softplus(negatives - positive)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class NTXent(keras.losses.Loss):
+class NTXent(ContrastiveLoss):
     """Normalised temperature-scaled cross entropy of two views, the loss of SimCLR.
 
     Pulls the two embeddings of an example together and pushes them from the other 2N - 2
@@ -95,6 +93,10 @@ class NTXent(keras.losses.Loss):
 
     Args:
         temperature: float above 0. Low values weigh the nearest negatives most.
+        chunk_size: `None` stores the matrix of all similarities, which grows with the square of
+            the batch. An integer computes it in tiles of at most `(chunk_size, chunk_size)`,
+            which the backward pass makes again: the same value and gradient in memory that
+            grows with the batch. 2048 is a good size.
         reduction: as in `keras.losses.Loss`; the default is the mean over the anchors.
         name: optional name of the loss.
         dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
@@ -108,9 +110,11 @@ class NTXent(keras.losses.Loss):
         A scalar, or the `(2 * batch,)` values of the anchors with `reduction=None`.
 
     Raises:
-        ValueError: if `temperature` is not finite and above 0, the shapes are not two equal
-            `(batch, dim)`, or the batch over all replicas holds a single example.
-        TypeError: if a view is not floating-point, or `temperature` not a number.
+        ValueError: if `temperature` is not finite and above 0, `chunk_size` below 1, the shapes
+            are not two equal `(batch, dim)`, or the batch over all replicas holds a single
+            example.
+        TypeError: if a view is not floating-point, `temperature` not a number, or `chunk_size`
+            not an integer.
 
     Example:
 
@@ -122,24 +126,13 @@ class NTXent(keras.losses.Loss):
     0.5944
     >>> round(float(loss(z, z[::-1])), 4)  # the embedding like the anchor's is now a negative
     2.5944
+    >>> round(float(losses.NTXent(temperature=0.5, chunk_size=3)(z, z)), 4)
+    0.5944
 
     Reference:
         - [Chen et al., A Simple Framework for Contrastive Learning of Visual
           Representations](https://arxiv.org/abs/2002.05709)
     """
-
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "nt_xent",
-        dtype: str | None = None,
-    ):
-        check_temperature(temperature)
-        if dtype is None:
-            dtype = keras.backend.result_type(keras.config.floatx(), "float32")
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = float(temperature)
 
     def __call__(self, z1: Any, z2: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of two views."""
@@ -149,8 +142,4 @@ class NTXent(keras.losses.Loss):
 
     def call(self, z1: Any, z2: Any) -> Any:
         """Return the values of the anchors, before the reduction."""
-        return nt_xent(z1, z2, self.temperature)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "temperature": self.temperature, "dtype": self.dtype}
+        return nt_xent(z1, z2, self.temperature, self.chunk_size)

@@ -1,0 +1,226 @@
+"""The log-sum-exp of a contrastive softmax, also where its matrix does not fit in memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def log_sum_exp_of_similarities(
+    anchors: Any, candidates: Any, excluded: Any = None, chunk_size: int | None = None
+) -> Any:
+    """Log of the sum over candidates of exp(similarity), one value an anchor.
+
+    With a_i an anchor, c_j a candidate and E(i) the candidates that anchor i leaves out:
+
+        L(i) = log Σ_{j ∉ E(i)} exp(a_i · c_j)
+
+    A temperature is divided out of `anchors` beforehand, so that it may be a tensor and gets its
+    gradient.
+
+    Without `chunk_size` the matrix of all similarities is stored. With it, the matrix is made in
+    tiles of at most `(chunk_size, chunk_size)`, and none is kept: the forward pass carries the
+    largest similarity and the sum of each anchor from tile to tile, and the backward pass makes
+    the tiles again, with P(i, j) = exp(a_i · c_j - L(i)), which is one more matrix product. What
+    is held beside a tile is of the size of the anchors and candidates. Value and gradient are
+    the same to rounding. Second derivatives are only there without `chunk_size`.
+
+    Args:
+        anchors: `(n, dim)`, floating-point, at least float32.
+        candidates: `(m, dim)`, of the same dtype.
+        excluded: optional integer tensor `(n, e)`: for each anchor the indices of candidates left
+            out, no index twice in a row.
+        chunk_size: rows and columns of a tile, or `None` to store the whole matrix.
+
+    Returns:
+        Tensor of shape `(n,)`. For an anchor whose candidates are all left out, a number so low
+        that its `exp` is 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.losses.log_sum_exp import log_sum_exp_of_similarities
+    >>> z = np.eye(4, dtype="float32")
+    >>> values = log_sum_exp_of_similarities(z, z, excluded=[[0], [1], [2], [3]], chunk_size=3)
+    >>> [round(float(np.exp(value)), 4) for value in values]  # three times exp(0)
+    [3.0, 3.0, 3.0, 3.0]
+
+    Reference:
+        - [Milakov & Gimelshein, Online normalizer calculation for
+          softmax](https://arxiv.org/abs/1805.02867)
+        - [Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
+          Setup](https://arxiv.org/abs/2101.06983)
+    """
+    anchors, candidates = ops.convert_to_tensor(anchors), ops.convert_to_tensor(candidates)
+    if excluded is not None:
+        excluded = ops.cast(ops.convert_to_tensor(excluded), "int32")
+    if chunk_size is not None:
+        return _tiled(anchors, candidates, excluded, chunk_size)
+    logits = ops.matmul(anchors, ops.transpose(candidates))
+    if excluded is not None:
+        columns = ops.arange(ops.shape(candidates)[0], dtype="int32")
+        left_out = ops.any(ops.equal(excluded[:, :, None], columns), axis=1)
+        logits = ops.where(left_out, _very_low(logits.dtype), logits)
+    return ops.logsumexp(logits, axis=-1)
+
+
+def _tiled(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any:
+    """`log_sum_exp_of_similarities` tile by tile."""
+    count, total = ops.shape(anchors)[0], ops.shape(candidates)[0]
+    rows, row_tiles = _split(count, chunk_size)
+    columns, column_tiles = _split(total, chunk_size)
+    very_low = _very_low(anchors.dtype)
+    if excluded is not None:
+        excluded = _pad(excluded, rows * row_tiles)
+
+    @ops.custom_gradient
+    def log_sum_exp(anchors: Any, candidates: Any) -> Any:
+        # without stop_gradient, TensorFlow's tape keeps every tile when it runs eagerly
+        a, c = _pad_both(
+            ops.stop_gradient(anchors),
+            ops.stop_gradient(candidates),
+            rows * row_tiles,
+            columns * column_tiles,
+        )
+
+        def tile(step: Any) -> Any:
+            """Where the tile begins, its anchors and candidates."""
+            row, column = step % row_tiles * rows, step // row_tiles * columns
+            return row, column, _rows(a, row, rows), _rows(c, column, columns)
+
+        def without_excluded(tile: Any, row: Any, column: Any, value: float) -> Any:
+            if excluded is None:
+                return tile
+            return _replace(tile, _rows(excluded, row, rows) - column, value)
+
+        def add_to_sums(step: Any, carry: Any) -> Any:
+            maxima, sums = carry
+            row, column, a_tile, c_tile = tile(step)
+            logits = ops.matmul(a_tile, ops.transpose(c_tile))
+            logits = without_excluded(logits, row, column, very_low)
+            before = _rows(maxima, row, rows)
+            largest = ops.maximum(before, ops.max(logits, axis=-1))
+            total = _rows(sums, row, rows) * ops.exp(before - largest)
+            total = total + ops.sum(ops.exp(logits - largest[:, None]), axis=-1)
+            return ops.slice_update(maxima, [row], largest), ops.slice_update(sums, [row], total)
+
+        zeros = ops.zeros_like(a[:, 0])
+        maxima, sums = _loop(row_tiles * column_tiles, add_to_sums, (zeros + very_low, zeros))
+        values = maxima + ops.log(sums)
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            (upstream,) = arguments if upstream is None else (upstream,)
+            return gradients(upstream, anchors, candidates)
+
+        # a function of all that it depends on, so that no derivative of it is silently 0
+        @ops.custom_gradient
+        def gradients(upstream: Any, *_: Any) -> Any:
+            g = _pad(ops.stop_gradient(upstream), rows * row_tiles)
+
+            def add_to_gradients(step: Any, carry: Any) -> Any:
+                grad_a, grad_c = carry
+                row, column, a_tile, c_tile = tile(step)
+                logits = ops.matmul(a_tile, ops.transpose(c_tile))
+                p = ops.exp(logits - _rows(values, row, rows)[:, None])
+                p = without_excluded(p, row, column, 0.0)
+                g_tile = _rows(g, row, rows)[:, None]
+                step_a = _rows(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
+                # transposed are the small matrices, not the tile
+                step_c = ops.transpose(ops.matmul(ops.transpose(g_tile * a_tile), p))
+                step_c = _rows(grad_c, column, columns) + step_c
+                return (
+                    ops.slice_update(grad_a, [row, 0], step_a),
+                    ops.slice_update(grad_c, [column, 0], step_c),
+                )
+
+            start = (ops.zeros_like(a), ops.zeros_like(c))
+            grad_a, grad_c = _loop(row_tiles * column_tiles, add_to_gradients, start)
+            dim = ops.shape(anchors)[1]
+            return (grad_a[:count, :dim], grad_c[:total, :dim]), _no_second_derivative
+
+        return values[:count], gradient
+
+    return log_sum_exp(anchors, candidates)
+
+
+def _no_second_derivative(*_: Any, **__: Any) -> Any:
+    raise NotImplementedError(
+        "A contrastive loss with `chunk_size` has first derivatives only. "
+        "Use `chunk_size=None` where a gradient is itself differentiated."
+    )
+
+
+def _very_low(dtype: Any) -> float:
+    """A logit whose `exp` is 0 beside any other, far enough from the edge to be added to."""
+    return float(np.finfo(keras.backend.standardize_dtype(dtype)).min) / 4
+
+
+def _split(size: Any, chunk_size: int) -> tuple[Any, Any]:
+    """The length of a tile's side, and how many there are: as even as can be."""
+    if isinstance(size, int):
+        tiles = max(1, -(-size // chunk_size))
+        return max(1, -(-size // tiles)), tiles
+    tiles = ops.maximum(1, (size + chunk_size - 1) // chunk_size)
+    return ops.maximum(1, (size + tiles - 1) // tiles), tiles
+
+
+def _pad(x: Any, size: Any) -> Any:
+    """`x` with rows of zeros up to `size` rows."""
+    missing = size - ops.shape(x)[0]
+    if isinstance(missing, int) and missing == 0:
+        return x
+    return ops.concatenate([x, ops.zeros((missing, *ops.shape(x)[1:]), x.dtype)], axis=0)
+
+
+def _pad_both(a: Any, c: Any, a_size: Any, c_size: Any) -> tuple[Any, Any]:
+    """Both with rows up to these sizes, where candidates that were added have very low logits."""
+    total = ops.shape(c)[0]
+    if isinstance(total, int) and total == c_size:
+        return _pad(a, a_size), c
+    # One more column says so within the matrix product. Masking would be another pass over
+    # each tile.
+    is_added = ops.cast(ops.arange(c_size, dtype="int32") >= total, c.dtype)[:, None]
+    c = ops.concatenate([_pad(c, c_size), _very_low(c.dtype) * is_added], axis=1)
+    return _pad(ops.concatenate([a, ops.ones_like(a[:, :1])], axis=1), a_size), c
+
+
+def _rows(x: Any, start: Any, size: Any) -> Any:
+    """`size` rows of `x` from `start` on."""
+    return ops.slice(x, [start, *[0] * (len(x.shape) - 1)], [size, *ops.shape(x)[1:]])
+
+
+def _replace(tile: Any, columns: Any, value: float) -> Any:
+    """`tile` with `value` at these columns `(rows, e)`, of which most lie outside of it."""
+    rows, width = ops.shape(tile)[0], ops.shape(tile)[1]
+    row = ops.arange(rows, dtype="int32")
+    inside = ops.logical_and(columns >= 0, columns < width)
+    columns = ops.clip(columns, 0, width - 1)
+
+    def replaced() -> Any:
+        result = tile
+        # one after the other: several outside the tile are all clipped to one place
+        for k in range(columns.shape[1]):
+            present = ops.take_along_axis(result, columns[:, k : k + 1], axis=1)[:, 0]
+            new = ops.where(inside[:, k], ops.convert_to_tensor(value, tile.dtype), present)
+            result = ops.scatter_update(result, ops.stack([row, columns[:, k]], axis=1), new)
+        return result
+
+    # few tiles hold any, and this copies the tile
+    return ops.cond(ops.any(inside), replaced, lambda: tile)
+
+
+def _loop(steps: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
+    """`ops.fori_loop` from 0 that never works on two steps at a time."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.fori_loop(0, steps, body, carry)
+    import tensorflow as tf
+
+    # TensorFlow runs up to ten iterations side by side, and would hold the tiles of ten
+    return tf.while_loop(
+        lambda step, _: step < steps,
+        lambda step, carry: (step + 1, body(step, carry)),
+        (0, carry),
+        parallel_iterations=1,
+    )[1]
