@@ -110,7 +110,27 @@ def all_gather(x: Any) -> Any:
     TensorShape([4, 2])
     """
     context = _replica_context()
-    return x if context is None else context.all_gather(x, axis=0)
+    if context is None:
+        return x
+    gathered = context.all_gather(_on_its_device(x), axis=0)
+    # all replicas pass the same shape; TensorFlow leaves every size unknown
+    rows = x.shape[0]
+    total = None if rows is None else rows * context.num_replicas_in_sync
+    gathered.set_shape([total, *x.shape[1:]])
+    return gathered
+
+
+def _on_its_device(x: Any) -> Any:
+    """The same tensor, on a device that TensorFlow can name.
+
+    The argument of a step has none yet. With one replica in each of several processes, TensorFlow
+    would then not know where to gather.
+    """
+    if isinstance(x, keras.KerasTensor):
+        return x
+    import tensorflow as tf
+
+    return tf.identity(x)
 
 
 def all_reduce_sum(x: Any) -> Any:
@@ -132,7 +152,7 @@ def all_reduce_sum(x: Any) -> Any:
     TensorShape([4, 2])
     """
     context = _replica_context()
-    return x if context is None else context.all_reduce("SUM", x)
+    return x if context is None else context.all_reduce("SUM", _on_its_device(x))
 
 
 def local_rows(global_batch: Any, batch_size: Any) -> Any:
