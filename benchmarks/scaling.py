@@ -95,14 +95,17 @@ def print_memory(workloads: list[Workload], images: int, micro_batch: int, chunk
                 "chunk_size": chunk,
                 "micro_batch": micro_batch,
             }
+        # without gathered embeddings nothing depends on how many devices there are
+        numbers = DEVICES if one.gathered_per_image else DEVICES[:1]
         for way, settings in ways.items():
-            for devices in DEVICES:
+            for devices in numbers:
                 held = memory(one, devices, images, **settings)
                 fixed = sum(held[key] for key in ("weights", "teacher", "gradients", "optimizer"))
                 parts = (fixed, held["activations"], held["embeddings"], held["similarities"])
                 total = sum(held.values())
                 cells = (f"{part / GB:.2f}" for part in (*parts, total))
-                rows.append((one.name + way, f"{devices:,}", *cells))
+                label = f"{devices:,}" if len(numbers) > 1 else "any"
+                rows.append((one.name + way, label, *cells))
     head = ["", "devices", "weights, gradients, optimizer", "activations", "embeddings"]
     table([*head, "similarities", "all"], rows)
 
