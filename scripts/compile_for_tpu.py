@@ -49,7 +49,7 @@ def make_trainers():
             yield f"{name}, micro-batches", trainer, case.x()[:32]
     keras.config.set_dtype_policy("mixed_bfloat16")
     trainer = keras_ssl.trainers.SimCLR(
-        keras_ssl.networks.resnet50(input_shape=(224, 224, 3)),
+        keras_ssl.networks.resnet50((224, 224, 3), stem=keras_ssl.networks.imagenet_stem),
         augment=keras_ssl.augment.SimCLRViews(224),
     )
     trainer.compile(keras_ssl.optimizers.LARS(0.3, weight_decay=1e-6))
