@@ -62,3 +62,16 @@ def tfds_dir():
     if folder is None or not folder.is_dir():
         pytest.skip("no prepared data sets: KERAS_SSL_DATA_DIR names no folder with tfds/ in it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory):
+    """What two worker processes left behind: a function from a check's name to both results."""
+    if not IS_TENSORFLOW:
+        pytest.skip("tf.distribute needs the TensorFlow backend")
+    from tests.distribute.run_pair import results_of_pair
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # all processes of this run share one pair
+    return results_of_pair(folder / "two_workers")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
+from keras_ssl.distribute import on_chief
 from keras_ssl.evaluate.batches import as_batches, rows_of
 from keras_ssl.evaluate.features import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
@@ -95,10 +96,13 @@ class CollapseMonitor(EpochEndMeasure):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Read the examples, once, and find mistakes early."""
-        if self._batches is None:
-            self._batches = self._read()
+        on_chief(self._keep_examples, self.model.distribute_strategy)
         self._warned = set()
         super().on_train_begin(logs)
+
+    def _keep_examples(self) -> None:
+        if self._batches is None:
+            self._batches = self._read()
 
     def _read(self) -> list[Any]:
         batches, missing = [], self.examples

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl.distribute import is_chief, on_chief
 from keras_ssl.evaluate.features import Forward, forward_function
 
 
@@ -23,6 +24,9 @@ class EpochEndMeasure(keras.callbacks.Callback):
     `fit`, with the history and the progress bar after them. So both show these numbers; a callback
     that reads them (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`, `TensorBoard`) must stand
     later in the list than the one that writes them.
+
+    With several workers the chief measures, and all get its numbers, so that a callback which stops
+    training by them stops it everywhere.
 
     Args:
         every: measure after the first epoch of `fit`, after every epoch whose number (from 1) is a
@@ -51,7 +55,7 @@ class EpochEndMeasure(keras.callbacks.Callback):
         if self._measured_model is not self.model:
             self._measured_model, self._forward = self.model, forward_function(self.model)
         self._numbers = None
-        self.check(self._forward)
+        on_chief(lambda: self.check(self._forward), self.model.distribute_strategy)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure when it is time, and add the newest numbers to the logs."""
@@ -59,8 +63,10 @@ class EpochEndMeasure(keras.callbacks.Callback):
         is_time = number % self.every == 0 or number == self.params.get("epochs")
         # the first epoch, which need not be number 1, has nothing older to show
         if is_time or self._numbers is None:
-            self._numbers = self.measure(self._forward)
-            self.examine(epoch, self._numbers)
+            strategy = self.model.distribute_strategy
+            self._numbers = on_chief(lambda: self.measure(self._forward), strategy)
+            if is_chief(strategy):
+                self.examine(epoch, self._numbers)
         if logs is not None:
             logs.update(self._numbers)
 

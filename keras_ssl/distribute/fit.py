@@ -31,7 +31,7 @@ from keras_ssl.distribute.worker_batches import (
 )
 from keras_ssl.distribute.worker_callbacks import callbacks_of_worker
 from keras_ssl.distribute.worker_steps import WorkerSteps
-from keras_ssl.distribute.workers import from_chief, is_chief, is_multi_worker
+from keras_ssl.distribute.workers import from_chief, is_chief, is_multi_worker, strategy_name
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -78,7 +78,7 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
     else:
         reason = "XLA cannot compile a step whose variables lie on several devices"
     warnings.warn(
-        f"`jit_compile=True` is not possible under {type(strategy).__name__} with {replicas} "
+        f"`jit_compile=True` is not possible under {strategy_name(strategy)} with {replicas} "
         f"replicas: {reason}. The step runs without XLA; pass `jit_compile=False` to silence this.",
         stacklevel=3,
     )
@@ -153,7 +153,7 @@ class DistributedFit(WorkerSteps, ResumableFit):
                 raise ValueError(
                     "The model, its parts, its optimizer and its metrics must be made under "
                     "`with strategy.scope():`, where `strategy` comes first. Received: a model "
-                    f"that trains under {type(strategy).__name__} and whose variable "
+                    f"that trains under {strategy_name(strategy)} and whose variable "
                     f"`{variable.path}` was made outside of its scope"
                 )
 
@@ -168,7 +168,7 @@ class DistributedFit(WorkerSteps, ResumableFit):
         if self._distribute_strategy is None and tf.distribute.has_strategy():
             raise ValueError(
                 "The model must be made under `with strategy.scope():`. Received: a model that was "
-                f"made outside, and `fit` under {type(tf.distribute.get_strategy()).__name__}"
+                f"made outside, and `fit` under {strategy_name(tf.distribute.get_strategy())}"
             )
         strategy = self.distribute_strategy
         replicas = strategy.num_replicas_in_sync

@@ -36,7 +36,31 @@ class WorkerSteps:
             logs = step_function(data)
             return keras.tree.map_structure(lambda value: tf.reshape(value, (1,)), logs)
 
-        return super()._make_function(step)
+        return self._one_after_the_other(super()._make_function(step))
+
+    def _one_after_the_other(self, one_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Execute the steps of `steps_per_execution` singly.
+
+        TensorFlow cannot exchange tensors between workers inside the loop that Keras makes of them.
+        """
+
+        def steps(iterator: Any) -> Any:
+            count = self.steps_per_execution
+            if not isinstance(iterator, tf.distribute.DistributedIterator):
+                return one_step(iterator)  # `train_on_batch`: there is one batch
+            self.steps_per_execution = 1
+            logs = None
+            try:
+                for _ in range(count):
+                    logs = one_step(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                if logs is None:
+                    raise
+            finally:
+                self.steps_per_execution = count
+            return logs
+
+        return steps
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict, as `keras.Model.predict`.

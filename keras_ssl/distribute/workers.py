@@ -55,6 +55,13 @@ def is_chief(strategy: Any = None) -> bool:
     return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
 
 
+def strategy_name(strategy: Any) -> str:
+    """The name by which users know the class of a strategy."""
+    if is_multi_worker(strategy):
+        return "MultiWorkerMirroredStrategy"  # the class itself goes by an older name
+    return type(strategy).__name__
+
+
 def worker_index(strategy: Any) -> int:
     """Which worker of a multi-worker strategy this process is: 0 is the chief."""
     resolver = strategy.cluster_resolver

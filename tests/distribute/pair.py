@@ -1,31 +1,38 @@
-"""What two worker processes do for the tests, in one run: `python pair.py <folder>` in each.
+"""What two worker processes do for the tests, in one run: `pair.py <folder>` in each.
 
-Each check returns named arrays; they land in `<folder>/<worker>/<check>.npz`. A check that raises
-leaves its traceback in `<check>.txt`, and the run goes on if the other worker raised as well.
+A check is a function of the strategy and of a folder that both share. It returns named arrays,
+which land in `<folder>/<worker>/<check>.npz` for a test to look at. A check that raises leaves its
+traceback in `<check>.txt` and ends the run: the other worker would wait for what never comes.
 """
 
+import functools
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_ssl import distribute
-from keras_ssl.distribute.workers import is_chief
+from keras_ssl import callbacks, distribute, evaluate, layers, trainers
+from keras_ssl.distribute.worker_batches import distribute_batches
+from tests.distribute import plain
+from tests.distribute.primitives import run_primitives
 from tests.trainers import cases
 from tests.trainers.test_contract import batches, make
 
 CHECKS = {}
+HAS_TENSORBOARD = find_spec("tensorboard") is not None
 
 
 def check(function):
-    """Add a function of the strategy to the run."""
+    """Add a function to the run."""
     CHECKS[function.__name__] = function
     return function
 
 
-def flat_logs(history):
+def logs_of(history):
     return {f"log {name}": np.asarray(values) for name, values in history.history.items()}
 
 
@@ -33,12 +40,21 @@ def weights_of(model):
     return {f"weight {i}": np.asarray(weight) for i, weight in enumerate(model.weights)}
 
 
+def message_of(function):
+    """What a call that must fail says."""
+    try:
+        function()
+    except Exception as error:
+        return np.array(f"{type(error).__name__}: {error}")
+    return np.array("nothing was raised")
+
+
 def exactness_of(name):
-    def run(strategy):
+    def run(strategy, folder):
         with strategy.scope():
             trainer = make(name)
         history = trainer.fit(batches(name), verbose=0)
-        return weights_of(trainer) | flat_logs(history)
+        return weights_of(trainer) | logs_of(history)
 
     return run
 
@@ -46,18 +62,275 @@ def exactness_of(name):
 CHECKS |= {f"exactness {name}": exactness_of(name) for name in cases.CASES}
 
 
+@check
+def arrays(strategy, folder):
+    with strategy.scope():
+        trainer = make("masked tokens", steps_per_execution=2)
+    x = cases.tokens()
+    history = trainer.fit(x, batch_size=32, epochs=2, validation_data=x[:70], verbose=0)
+    return weights_of(trainer) | logs_of(history)
+
+
+@check
+def primitives(strategy, folder):
+    return run_primitives(strategy)
+
+
+@check
+def mixed_in(strategy, folder):
+    results = {}
+    for name, make_model in plain.MODELS.items():
+        model = plain.compiled(lambda make=make_model: make(distribute.DistributedFit), strategy)
+        results |= {f"{name} {key}": value for key, value in plain.results(model).items()}
+    return results
+
+
+@check
+def keras_alone(strategy, folder):
+    model = plain.compiled(lambda: plain.functional(), strategy)
+    return {"message": message_of(lambda: plain.results(model))}
+
+
+@check
+def seen_rows(strategy, folder):
+    def rows_of(batches):
+        local = strategy.experimental_local_results
+        return np.array([np.concatenate(local(batch)) for batch in batches])
+
+    x = np.arange(20)
+    ready = tf.data.Dataset.from_tensor_slices(x).batch(6, drop_remainder=True)
+    examples = tf.data.Dataset.from_tensor_slices(x)
+    ragged = examples.map(lambda i: (i, tf.range(i)))  # single examples may differ in shape
+    shared = distribute.shard_batches(examples, 6, lambda i: 10 * i, strategy)
+    summed = distribute.shard_batches(ragged, 6, lambda i, r: i + 0 * tf.reduce_sum(r), strategy)
+    return {
+        "ready": rows_of(distribute_batches(ready, strategy)),
+        "shared": rows_of(shared),
+        "shared again": rows_of(shared),
+        "summed": rows_of(summed),
+        "cardinality": np.array(int(shared.cardinality)),
+    }
+
+
+class Seen(keras.callbacks.Callback):
+    """Notes which epochs it saw end."""
+
+    def __init__(self, chief_only=None):
+        super().__init__()
+        self.epochs = []
+        if chief_only is not None:
+            self.chief_only = chief_only
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(epoch)
+
+
+@functools.cache
+def watched_trainer(strategy):
+    with strategy.scope():
+        trainer = make("SimCLR with batch norm", probe=trainers.OnlineProbe(10, optimizer="sgd"))
+    x, y = cases.images()
+    dataset = tf.data.Dataset.from_tensor_slices((x[:64], y[:64])).batch(32, drop_remainder=True)
+    return trainer, dataset
+
+
+@check
+def what_callbacks_write(strategy, folder):
+    trainer, dataset = watched_trainer(strategy)
+    x, y = cases.images()
+    home = folder / "written" / ("chief" if distribute.is_chief() else "other")
+    seen, chiefs = Seen(), Seen(chief_only=True)
+    history = trainer.fit(
+        dataset,
+        epochs=2,
+        validation_data=dataset,
+        verbose=2,
+        callbacks=[
+            callbacks.CollapseMonitor(x[:64]),
+            callbacks.KNNCallback((x[:128], y[:128]), (x[128:], y[128:]), k=5),
+            keras.callbacks.ModelCheckpoint(
+                home / "{epoch}.keras", monitor="knn_accuracy", mode="max"
+            ),
+            keras.callbacks.CSVLogger(home / "log.csv"),
+            *([keras.callbacks.TensorBoard(home / "tensorboard")] if HAS_TENSORBOARD else []),
+            seen,
+            chiefs,
+        ],
+    )
+    found = {"seen": np.array(seen.epochs), "chiefs": np.array(chiefs.epochs)}
+    names = sorted(path.name for path in home.iterdir()) if home.exists() else []
+    return logs_of(history) | found | {"written": np.array(names, str)}
+
+
+class Falling(callbacks.KNNCallback):
+    """An accuracy that the chief alone knows, and that falls from the start."""
+
+    def measure(self, forward):
+        self.last = getattr(self, "last", 1.0) - 0.1
+        return {"knn_accuracy": self.last if distribute.is_chief() else 1 / 0}
+
+
+@check
+def all_stop_together(strategy, folder):
+    trainer, dataset = watched_trainer(strategy)
+    x, y = cases.images()
+    stop = keras.callbacks.EarlyStopping(
+        "knn_accuracy", mode="max", patience=1, restore_best_weights=True
+    )
+    watchers = [Falling((x[:64], y[:64]), (x[64:128], y[64:128]), k=5), stop]
+    history = trainer.fit(dataset, epochs=9, verbose=0, callbacks=watchers)
+    return logs_of(history) | weights_of(trainer)
+
+
+@check
+def keras_backup(strategy, folder):
+    starts = []
+    for epochs in (1, 3):
+        with strategy.scope():
+            trainer = make("VAE")
+        seen = Seen()
+        backup = keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False)
+        trainer.fit(batches("VAE", count=1), epochs=epochs, verbose=0, callbacks=[seen, backup])
+        starts.append(seen.epochs[0])
+    return {"starts": np.array(starts)} | weights_of(trainer)
+
+
+@check
+def backup_that_one_worker_has(strategy, folder):
+    with strategy.scope():
+        trainer = make("VAE")
+        trainer.build_step(keras.KerasTensor((16, 784)), None)
+    home = folder / ("has" if distribute.is_chief() else "has not")
+    if distribute.is_chief():
+        home.mkdir()
+        trainer.save_weights(home / "latest.weights.h5")
+        (home / "training_metadata.json").write_text('{"epoch": 1, "batch": 0}')
+    watchers = [keras.callbacks.BackupAndRestore(home)]
+    data = batches("VAE", count=1)
+    return {"message": message_of(lambda: trainer.fit(data, verbose=0, callbacks=watchers))}
+
+
+@check
+def alone(strategy, folder):
+    """The chief needs nobody to predict, to save, to measure and to load."""
+    trainer, _ = watched_trainer(strategy)
+    if not distribute.is_chief(strategy):
+        return weights_of(trainer)
+    x, _ = cases.images()
+    trainer.save(folder / "trainer.keras")
+    loaded = keras.saving.load_model(folder / "trainer.keras")
+    features = trainer.predict(x[:7], batch_size=4, verbose=0)
+    extracted, _ = evaluate.extract_features(trainer.encoder, x[:7])
+    return weights_of(trainer) | {
+        "features": features,
+        "extracted": extracted,
+        "loaded": loaded.predict(x[:7], verbose=0),
+        "one batch": np.asarray(trainer.predict_on_batch(x[:7])),
+    }
+
+
+@check
+def refusals(strategy, folder):
+    def sequence():
+        yield np.zeros((4, 3)), np.zeros((4, 1))
+
+    def fit(*arguments, **more):
+        model = plain.compiled(lambda: plain.functional(distribute.DistributedFit), strategy)
+        return lambda: model.fit(*arguments, verbose=0, **more)
+
+    x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, y))
+    size = 4 if distribute.is_chief() else 8
+    outside = plain.functional(distribute.DistributedFit)
+    outside.compile("sgd", "mse")
+
+    def made_outside():
+        with strategy.scope():
+            outside.fit(x, y, verbose=0)
+
+    def part_made_outside():
+        part = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        with strategy.scope():
+            inputs = keras.Input((3,))
+            model = plain.with_base(distribute.DistributedFit)(inputs, part(inputs))
+            model.compile("sgd", "mse")
+        model.fit(x, y, batch_size=4, verbose=0)
+
+    def optimizer_made_outside():
+        with strategy.scope():
+            model = plain.functional(distribute.DistributedFit)
+        model.compile(keras.optimizers.SGD(), "mse")
+        model.fit(x, y, batch_size=4, verbose=0)
+
+    calls = {
+        "generator": fit(sequence()),
+        "odd": fit(x[:6], y[:6], batch_size=3),
+        "partial": fit(dataset.batch(3)),
+        "class weight": fit(x, y, class_weight={0: 1.0}, batch_size=4),
+        "split": fit(x, y, batch_size=4, validation_split=0.5),
+        "unlike": fit(dataset.batch(size, drop_remainder=True)),
+        "made outside": made_outside,
+        "part made outside": part_made_outside,
+        "optimizer made outside": optimizer_made_outside,
+    }
+    results = {name: message_of(call) for name, call in calls.items()}
+
+    def fail():
+        raise OSError("no space")
+
+    return results | {"chief failed": message_of(lambda: distribute.on_chief(fail, strategy))}
+
+
+@check
+def on_chief(strategy, folder):
+    value = {"a": [0.1, float("inf")], "ä": "ö", "who": distribute.is_chief()}
+    return {"value": np.array(repr(distribute.on_chief(lambda: value, strategy)))}
+
+
+@check
+def synchronised_normalisation(strategy, folder):
+    """Outputs, moving statistics and gradients of batch normalisation over both workers."""
+    with strategy.scope():
+        layer = layers.SyncBatchNormalization()
+        layer.build((None, 3))
+    x, weight = plain.normalisation_data()
+    rows = len(x) // 2
+    start = 0 if distribute.is_chief() else rows
+
+    @tf.function
+    def run(x, weight):
+        def step(x, weight):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=True)
+                loss = tf.reduce_sum(weight * y)
+            return y, tape.gradient(loss, x)
+
+        return strategy.run(step, args=(x, weight))
+
+    own = slice(start, start + rows)
+    y, gradient = run(tf.constant(x[own]), tf.constant(weight[own]))
+    mean, variance = (np.asarray(v) for v in layer.non_trainable_weights)
+    return {
+        "y": np.asarray(y),
+        "gradient": np.asarray(gradient),
+        "mean": mean,
+        "variance": variance,
+    }
+
+
 def main():
     folder = Path(sys.argv[1])
-    strategy = distribute.strategy("multi_worker", timeout=60)
-    mine = folder / ("chief" if is_chief(strategy) else "other")
+    strategy = distribute.strategy("multi_worker", timeout=120)
+    mine = folder / ("chief" if distribute.is_chief() else "other")
     mine.mkdir(parents=True)
     for name, run in CHECKS.items():
         keras.utils.set_random_seed(0)
         try:
-            np.savez(mine / f"{name}.npz", **run(strategy))
+            np.savez(mine / f"{name}.npz", **run(strategy, folder))
         except Exception:
             (mine / f"{name}.txt").write_text(traceback.format_exc())
-    (mine / "done").touch()
+            raise
 
 
 if __name__ == "__main__":

@@ -98,6 +98,22 @@ def test_two_replicas_end_with_the_weights_of_one(name, two_replicas):
         np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-4)
 
 
+def test_two_workers_end_with_the_weights_of_one_device(name, two_workers):
+    keras.utils.set_random_seed(0)
+    one = make(name)
+    logs = one.fit(batches(name), verbose=0).history
+    # Relative to the largest weight. Some have no scale of their own: the gradient of a bias before
+    # batch normalisation is 0, and what is there are rounding errors.
+    largest = max(np.abs(weight).max() for weight in one.get_weights())
+    for found in two_workers(f"exactness {name}"):
+        assert {key.removeprefix("log ") for key in found if key.startswith("log ")} == set(logs)
+        for number, weight in enumerate(one.get_weights()):
+            difference = np.abs(found[f"weight {number}"] - weight).max()
+            assert difference <= 1e-5 * largest, one.weights[number].path
+        for key, values in logs.items():
+            np.testing.assert_allclose(found[f"log {key}"], values, rtol=1e-5)
+
+
 def test_xla_step_equals_the_plain_step(name, monkeypatch):
     # XLA draws other numbers from a seed than TensorFlow's kernels do, so draws are held constant
     for draw in ("uniform", "normal"):

@@ -1,0 +1,161 @@
+"""Two worker processes on loopback, against one device; what they do is in `pair.py`."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("several workers need the TensorFlow backend", allow_module_level=True)
+
+from keras_ssl import layers  # noqa: E402
+from tests.distribute import plain  # noqa: E402
+from tests.distribute.primitives import data, run_primitives  # noqa: E402
+from tests.trainers.cases import tokens  # noqa: E402
+from tests.trainers.test_contract import make  # noqa: E402
+
+
+def assert_close(found, expected, tolerance=1e-5):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=tolerance)
+
+
+def test_primitives_tell_workers_what_replicas_tell_each_other(two_workers, two_replicas):
+    x, weights = data()
+    workers = [two_workers("primitives")[i] for i in range(2)]
+    for index, found in enumerate(workers):
+        np.testing.assert_array_equal(found["gathered"][0], x)
+        assert found["index"] == index and found["count"] == 2
+    together = {name: np.concatenate([w[name] for w in workers]) for name in workers[0]}
+    # every worker's loss uses every row, and all of it comes back to the row
+    np.testing.assert_allclose(together["gradient"], 2 * weights.sum(axis=0) * x, rtol=1e-6)
+    np.testing.assert_array_equal(together["own rows"], x)
+    replicas = run_primitives(two_replicas)
+    np.testing.assert_array_equal(together["drawn"], replicas["drawn"])
+
+
+def test_batch_normalisation_is_that_of_the_whole_batch(two_workers):
+    x, weight = plain.normalisation_data()
+    layer = layers.SyncBatchNormalization()
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        y = layer(inputs, training=True)
+        loss = tf.reduce_sum(weight * y)
+    chief, other = two_workers("synchronised_normalisation")
+    for name, value in (("y", y), ("gradient", tape.gradient(loss, inputs))):
+        together = np.concatenate([chief[name], other[name]])
+        np.testing.assert_allclose(together, value, rtol=1e-4, atol=1e-5)
+    for found in (chief, other):
+        np.testing.assert_allclose(found["mean"], layer.moving_mean, rtol=1e-5)
+        np.testing.assert_allclose(found["variance"], layer.moving_variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", plain.MODELS)
+def test_a_plain_keras_model_trains_as_on_one_device(two_workers, name):
+    expected = plain.results(plain.compiled(plain.MODELS[name]))  # Keras alone
+    for found in two_workers("mixed_in"):
+        prefix = f"{name} "
+        found = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+        assert_close(found, expected)
+
+
+def test_keras_alone_still_cannot_train_on_several_workers(two_workers):
+    """When this fails, Keras has mended issue 20585: see what of `worker_steps.py` can go."""
+    for found in two_workers("keras_alone"):
+        assert "PerReplica" in str(found["message"])
+
+
+def test_arrays_are_shuffled_alike_and_steps_can_be_executed_together(two_workers):
+    trainer = make("masked tokens", steps_per_execution=2)
+    x = tokens()
+    history = trainer.fit(x, batch_size=32, epochs=2, validation_data=x[:64], verbose=0)
+    logs = {f"log {name}": values for name, values in history.history.items()}
+    weights = {f"weight {i}": np.asarray(w) for i, w in enumerate(trainer.weights)}
+    for found in two_workers("arrays"):
+        assert_close(found, logs | weights)
+
+
+def test_each_example_is_seen_once_an_epoch_in_the_order_of_workers(two_workers):
+    chief, other = two_workers("seen_rows")
+    # the last two of 20 examples fill no batch of 6
+    for name, scale in (("ready", 1), ("shared", 10), ("shared again", 10), ("summed", 1)):
+        together = np.concatenate([chief[name], other[name]], axis=1)
+        np.testing.assert_array_equal(together.ravel(), scale * np.arange(18))
+    assert chief["cardinality"] == other["cardinality"] == 3
+
+
+def test_the_chief_alone_writes(two_workers):
+    chief, other = two_workers("what_callbacks_write")
+    assert chief["seen"].tolist() == other["seen"].tolist() == [0, 1]
+    assert chief["chiefs"].tolist() == [0, 1] and other["chiefs"].tolist() == []
+    written = [name for name in chief["written"].tolist() if name != "tensorboard"]
+    assert written == ["1.keras", "2.keras", "log.csv"]
+    assert other["written"].tolist() == []
+    # what the chief measured and the validation of both are in everybody's history
+    logs = {name for name in chief if name.startswith("log ")}
+    assert {"log knn_accuracy", "log effective_rank", "log val_probe_accuracy"} <= logs
+    for name in logs:
+        assert chief[name].shape == (2,)
+        np.testing.assert_array_equal(chief[name], other[name])
+
+
+def test_all_stop_when_what_the_chief_measures_says_so(two_workers):
+    chief, other = two_workers("all_stop_together")
+    np.testing.assert_allclose(chief["log knn_accuracy"], [0.9, 0.8])
+    for name, value in chief.items():
+        np.testing.assert_array_equal(other[name], value)
+
+
+def test_backup_of_keras_is_restored_everywhere(two_workers):
+    chief, other = two_workers("keras_backup")
+    assert chief["starts"].tolist() == other["starts"].tolist() == [0, 1]
+    for name, value in chief.items():
+        np.testing.assert_array_equal(other[name], value)
+    for found in two_workers("backup_that_one_worker_has"):
+        assert "by replica: [1, 0]" in str(found["message"])
+
+
+def test_the_chief_needs_nobody_to_predict_save_and_measure(two_workers):
+    chief, other = two_workers("alone")
+    assert "features" not in other
+    assert chief["features"].shape == (7, 16)
+    for name in ("extracted", "loaded", "one batch"):
+        np.testing.assert_allclose(chief[name], chief["features"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("generator", r"from_generator.*Received: generator"),
+        ("odd", r"divisible by the number of replicas, 2. Received: batch_size=3"),
+        ("partial", "drop_remainder=True"),
+        ("class weight", "sample_weight"),
+        ("split", "validation_data"),
+        ("made outside", r"made outside, and `fit` under MultiWorkerMirroredStrategy"),
+        ("part made outside", r"dense_\d+/kernel` was made outside"),
+        ("optimizer made outside", r"sgd_\d+/iteration` was made outside"),
+    ],
+)
+def test_all_workers_refuse_what_cannot_be_trained(two_workers, name, message):
+    for found in two_workers("refusals"):
+        assert str(found[name]).startswith("ValueError")
+        assert re.search(message, str(found[name]))
+
+
+def test_workers_that_disagree_stop_instead_of_waiting(two_workers):
+    chief, other = two_workers("refusals")
+    assert str(chief["unlike"]).startswith("RuntimeError: Another worker stopped")
+    expected = "batches of x of 1 in this worker, and of 2 in the chief"
+    assert expected in str(other["unlike"])
+    assert str(chief["chief failed"]) == "OSError: no space"
+    assert str(other["chief failed"]) == "RuntimeError: The chief failed: OSError: no space"
+
+
+def test_a_value_of_the_chief_reaches_all(two_workers):
+    chief, other = two_workers("on_chief")
+    assert str(chief["value"]) == str(other["value"])
+    assert "'who': True" in str(other["value"]) and "inf" in str(other["value"])
