@@ -47,6 +47,14 @@ class StopOnNaN(keras.callbacks.Callback):
         self._steps_before, self._last_batch = 0, -1
         self._error = self._error_batch = None
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what `BackupAndResume` keeps: how many steps came before."""
+        return {"steps_before": self._steps_before, "last_batch": self._last_batch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Count on from what `get_state` returned."""
+        self._steps_before, self._last_batch = state["steps_before"], state["last_batch"]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remember which epoch it is."""
         self._epoch = epoch

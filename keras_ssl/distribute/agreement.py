@@ -1,5 +1,6 @@
 """Let the processes of a strategy act as one: all go on, or all stop with a reason."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,15 +21,22 @@ def gather_numbers(strategy: tf.distribute.Strategy, numbers: list[int]) -> np.n
     if strategy.num_replicas_in_sync == 1:
         return np.array([numbers])
 
-    @tf.function
-    def gather() -> Any:
-        def row() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            return context.all_gather(tf.constant([numbers], "int32"), axis=0)
+    gathered = _gather_function(strategy)(tf.constant(numbers, "int32"))
+    return strategy.experimental_local_results(gathered)[0].numpy()
 
-        return strategy.run(row)
 
-    return strategy.experimental_local_results(gather())[0].numpy()
+@functools.cache
+def _gather_function(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], Any]:
+    """A function that is traced once, for numbers of any count."""
+
+    def gather_rows(row: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_gather(row[tf.newaxis], axis=0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], "int32")])
+    def gather(row: tf.Tensor) -> Any:
+        return strategy.run(gather_rows, args=(row,))
+
+    return gather
 
 
 def agree(strategy: tf.distribute.Strategy, check: Callable[[], Any]) -> Any:

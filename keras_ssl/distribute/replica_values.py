@@ -45,6 +45,13 @@ class ReplicaValues:
 
         return self.strategy.run(gather)
 
+    def _replica_numbers(self) -> Any:
+        def number() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            return tf.convert_to_tensor(context.replica_id_in_sync_group)
+
+        return self.strategy.run(number)
+
     def read(self) -> list[tuple[np.ndarray, bool]]:
         """Return the value of each variable, and whether its first axis is the replicas."""
         gathered = iter(self._gather() if any(self._added) else [])
@@ -63,7 +70,7 @@ class ReplicaValues:
     def write(self, values: Sequence[tuple[np.ndarray, bool]]) -> None:
         """Give each variable the value that `read` returned, on this many replicas or others."""
         replicas = self.strategy.num_replicas_in_sync
-        numbers = self._local(self.strategy.run(_replica_number))
+        numbers = self._local(tf.function(self._replica_numbers)())
         for tensor, is_added, (value, is_by_replica) in zip(
             self._tensors, self._added, values, strict=True
         ):
@@ -74,10 +81,6 @@ class ReplicaValues:
                 is_by_replica = True
             for number, one in zip(numbers, self._local(tensor), strict=True):
                 one.assign(value[int(number)] if is_by_replica else value)
-
-
-def _replica_number() -> Any:
-    return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def _bits(value: np.ndarray) -> bytes:
