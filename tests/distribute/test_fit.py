@@ -1,6 +1,7 @@
 """Building before the first step, full batches, XLA under replicas, and Keras' private names."""
 
 import warnings
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -133,6 +134,8 @@ def test_jit_compile_is_refused_with_a_reason_where_xla_cannot_work(two_replicas
 
 def test_jit_compile_on_strategies_that_this_machine_cannot_make():
     class Workers(tf.distribute.MultiWorkerMirroredStrategy):
+        extended = SimpleNamespace(_cluster_resolver=None)
+
         def __init__(self):
             pass
 
