@@ -106,6 +106,9 @@ def test_draws_of_two_replicas_are_those_of_one(two_replicas, shape):
     assert len(np.unique(got.reshape(6, -1)[:, 0])) == 6
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas are those of tf.distribute"
+)
 @pytest.mark.parametrize("rows", [1, 3, None])
 def test_shapes_are_those_of_a_replica_where_a_step_is_traced_for_them(rows):
     spec = keras.KerasTensor((rows, 3))
