@@ -2,14 +2,13 @@
 
 import os
 import random
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_ssl.distribute.cluster import Cluster, parse_address, read_cluster
-from keras_ssl.distribute.rendezvous import answers, meet, silent_workers
+from keras_ssl.distribute.cluster import parse_address, read_cluster
+from keras_ssl.distribute.rendezvous import answers, meet
+from keras_ssl.distribute.watchdog import watched
 from keras_ssl.distribute.workers import from_chief
 
 
@@ -78,7 +77,11 @@ def strategy(
     }
     if name not in ("auto", *makers):
         raise ValueError(f"`name` must be one of {['auto', *makers]}. Received: {name!r}")
-    if isinstance(replicas, bool) or not isinstance(replicas, int | None) or replicas == 0:
+    if (
+        isinstance(replicas, bool)
+        or not isinstance(replicas, int | None)
+        or (replicas is not None and replicas < 1)
+    ):
         raise ValueError(f"`replicas` must be a positive integer or None. Received: {replicas!r}")
     if not timeout > 0:
         raise ValueError(f"`timeout` must be positive, in seconds. Received: {timeout}")
@@ -144,6 +147,8 @@ def _split_cpu(count: int) -> None:
 
 
 def _multi_worker(timeout: float, seed: int | None) -> Any:
+    import tensorflow as tf
+
     cluster = read_cluster()
     if cluster is None:
         raise ValueError(
@@ -153,51 +158,17 @@ def _multi_worker(timeout: float, seed: int | None) -> Any:
             f"the scheduler says. Received: TF_CONFIG={os.environ.get('TF_CONFIG')}"
         )
     meet(cluster, timeout)
-    made = _start_tensorflow(cluster, timeout)
+    try:
+        with watched(cluster, timeout):
+            made = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        if "program startup" not in str(error):
+            raise
+        raise _too_late("multi_worker", "to connect to the other workers") from error
     # Equal seeds: equal shuffles, of which each worker takes its own rows. The chief's comes out of
     # Python's generator, so that a script which seeds that one is still repeatable.
     keras.utils.set_random_seed(from_chief(random.randrange(2**31) if seed is None else seed, made))
     return made
-
-
-def _start_tensorflow(cluster: Cluster, timeout: float) -> Any:
-    """Make the strategy in a thread: TensorFlow waits without end for a worker that has gone."""
-    import tensorflow as tf
-
-    made = _call_within(timeout, tf.distribute.MultiWorkerMirroredStrategy)
-    if made is None:
-        silent = silent_workers(cluster, 1.0)
-        who = f"do not answer any more: {', '.join(silent)}" if silent else "answer, but not all"
-        raise TimeoutError(
-            f"{cluster.names[cluster.index]} met the other workers, but TensorFlow did not start "
-            f"within {timeout:g} s. Workers {who}. Check that each address in TF_CONFIG is that "
-            "of a worker of this run, which has got as far as this call"
-        )
-    if isinstance(made, RuntimeError) and "program startup" in str(made):
-        raise _too_late("multi_worker", "to connect to the other workers") from made
-    if isinstance(made, Exception):
-        raise made
-    return made
-
-
-def _call_within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Call a function in a thread of its own.
-
-    Returns:
-        What it returned, or the exception that it raised, or `None` if it did not end in time.
-    """
-    results = []
-
-    def call() -> None:
-        try:
-            results.append(function())
-        except Exception as error:
-            results.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return results[0] if results else None
 
 
 def _tpu(tpu: str | None) -> Any:

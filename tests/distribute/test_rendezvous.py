@@ -1,0 +1,67 @@
+"""Workers look for each other; here they are threads and sockets of this process, on loopback."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keras_ssl.distribute.cluster import Cluster
+from keras_ssl.distribute.launch.shares import HOST, find_ports
+from keras_ssl.distribute.rendezvous import answers, meet
+
+
+def clusters(count):
+    addresses = tuple(f"{HOST}:{port}" for port in find_ports(count))
+    names = tuple(f"worker {i}" for i in range(count))
+    return [Cluster(names, addresses, index) for index in range(count)]
+
+
+def test_workers_that_come_one_after_the_other_meet():
+    def come(cluster):
+        time.sleep(0.3 * cluster.index)
+        # stays for a while, as TensorFlow does on the same address
+        meet(cluster, 20)
+        host, port = cluster.addresses[cluster.index].split(":")
+        with socket.create_server((host, int(port))):
+            time.sleep(1.5)
+        return cluster.index
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(come, clusters(4))) == [0, 1, 2, 3]
+
+
+def test_those_that_do_not_come_are_named_in_time():
+    all_three = clusters(3)
+    chief = all_three[0]
+    host, port = chief.addresses[2].split(":")
+    start = time.monotonic()
+    with (
+        socket.create_server((host, int(port))),
+        pytest.raises(TimeoutError, match=r"1 of 2 do not answer: worker 1 \(127") as caught,
+    ):
+        meet(chief, 1.0)
+    assert time.monotonic() - start < 4
+    assert chief.addresses[1] in str(caught.value)
+    assert chief.addresses[2] not in str(caught.value)
+
+
+def test_one_worker_has_nobody_to_wait_for():
+    meet(clusters(1)[0], 0.1)
+
+
+def test_an_address_that_is_taken_is_named():
+    cluster = clusters(2)[1]
+    host, port = cluster.addresses[1].split(":")
+    with (
+        socket.create_server((host, int(port))),
+        pytest.raises(RuntimeError, match=rf"worker 1 cannot listen .*{port}.*in use"),
+    ):
+        meet(cluster, 1.0)
+
+
+def test_nobody_answers_where_nobody_listens():
+    (port,) = find_ports(1)
+    assert not answers((HOST, port))
+    with socket.create_server((HOST, port)):
+        assert answers((HOST, port))
