@@ -104,6 +104,15 @@ class CollapseMonitor(EpochEndMeasure):
         if self._batches is None:
             self._batches = self._read()
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what `BackupAndResume` keeps: the numbers, and what was warned about."""
+        return {**super().get_state(), "warned": sorted(self._warned)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        super().set_state(state)
+        self._warned = set(state["warned"])
+
     def _read(self) -> list[Any]:
         batches, missing = [], self.examples
         for x, _ in self.data:

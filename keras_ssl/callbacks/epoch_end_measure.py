@@ -57,6 +57,14 @@ class EpochEndMeasure(keras.callbacks.Callback):
         self._numbers = None
         on_chief(lambda: self.check(self._forward), self.model.distribute_strategy)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what `BackupAndResume` keeps: the numbers that stand."""
+        return {"numbers": self._numbers}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        self._numbers = state["numbers"]
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure when it is time, and add the newest numbers to the logs."""
         number = epoch + 1

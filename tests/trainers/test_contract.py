@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import distribute
+from keras_ssl import distribute, trainers
+from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
+from tests.callbacks.interrupted import InterruptAt, assert_same_bits
 from tests.trainers.cases import CASES, images
 
 pytestmark = pytest.mark.parametrize("name", CASES)
@@ -71,6 +73,26 @@ def test_saved_and_loaded_trainer_goes_on_as_if_never_stopped(name, tmp_path):
     for one in (trainer, loaded):
         one.fit(batches(name), verbose=0)
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
+
+
+def test_interrupted_trainer_ends_with_the_bits_of_one_that_never_was(
+    name, tmp_path, deterministic
+):
+    """In the middle of the second epoch; with the probe, its optimizer and all metrics."""
+    x, y = CASES[name].x()[:96], images()[1][:96]
+
+    def train(*callbacks):
+        keras.utils.set_random_seed(1)  # for the probe
+        trainer = make(name, CASES[name].optimizer(), probe=trainers.OnlineProbe(10))
+        history = trainer.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=callbacks)
+        return trainer, history.history
+
+    whole, logs = train()
+    with pytest.raises(KeyboardInterrupt):
+        train(BackupAndResume(tmp_path, every_steps=1), InterruptAt(1, 1))
+    resumed, logs_again = train(BackupAndResume(tmp_path))
+    assert_same_bits(whole, resumed)
+    assert logs_again == logs
 
 
 def test_saved_weights_load_into_a_new_trainer(name, tmp_path):
