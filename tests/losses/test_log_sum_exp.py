@@ -32,7 +32,7 @@ def embeddings(rng, anchors=7, candidates=10, dim=4):
 
 
 @pytest.mark.parametrize("with_excluded", [True, False])
-@pytest.mark.parametrize("chunk_size", [None, 1, 3, 5, 7, 10, 100])
+@pytest.mark.parametrize("chunk_size", [None, 1, 3, 5, 100])
 def test_equals_the_formula(rng, chunk_size, with_excluded):
     a, c, excluded = embeddings(rng)
     excluded = excluded if with_excluded else None

@@ -35,7 +35,7 @@ def views(rng, examples=8, dim=5, dtype="float32"):
     return z1.astype(dtype), (0.5 * z1 + rng.normal(size=(examples, dim))).astype(dtype)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 50, 1000])
+@pytest.mark.parametrize("chunk_size", [None, 50])
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5, 2.0])
 @pytest.mark.parametrize("examples", [2, 3, 64])
 def test_equals_the_formula(rng, temperature, examples, chunk_size):
