@@ -9,6 +9,7 @@ and with 10 labels a class.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from keras_ssl import (
     augment,
     callbacks,
     data,
+    distribute,
     evaluate,
     layers,
     losses,
@@ -35,8 +37,9 @@ parser.add_argument("--batch-size", type=int, default=128)
 parser.add_argument("--images", type=int, default=10_000, help="how many to train on")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder")
+parser.add_argument("--strategy", choices=distribute.STRATEGIES, default="auto", help="devices")
 arguments = parser.parse_args()
-keras.utils.set_random_seed(arguments.seed)
+strategy = distribute.strategy(arguments.strategy, seed=arguments.seed)  # first of all
 
 # Data: images without labels to learn from; labels only to measure
 train = data.load_images(DATASET, f"train[:{arguments.images}]")
@@ -46,24 +49,27 @@ batches = images.batch(arguments.batch_size, drop_remainder=True).prefetch(2)
 
 # Encoder: any Keras model from images to features. Pooling keeps a grid of 2x2, for where things
 # are says much about clothes.
-backbone = networks.small_resnet((None, None, 1), width=32)
-feature_map = backbone.get_layer("stage3_block1_output").output
-x = keras.layers.AdaptiveAveragePooling2D((2, 2))(feature_map)
-x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Flatten()(x))
-encoder = keras.Model(backbone.input, x, name="encoder")
+with strategy.scope():
+    backbone = networks.small_resnet((None, None, 1), width=32)
+    feature_map = backbone.get_layer("stage3_block1_output").output
+    x = keras.layers.AdaptiveAveragePooling2D((2, 2))(feature_map)
+    x = keras.layers.Flatten()(x)
+    x = layers.SyncBatchNormalization(momentum=0.9, epsilon=1e-3)(x)
+    encoder = keras.Model(backbone.input, x, name="encoder")
 
 # Method: two views of each image shall have features alike, and unlike those of other images
-trainer = trainers.SimCLR(
-    encoder,
-    projector=layers.ProjectionHead((256, 64)),
-    augment=augment.SimCLRViews(20, scale=(0.3, 1.0), blur_probability=0.0),
-    loss=losses.NTXent(temperature=0.1),
-)
 steps = len(batches) * arguments.epochs
 schedule = keras.optimizers.schedules.CosineDecay(
     0.0, steps - steps // 10, warmup_target=2e-3, warmup_steps=steps // 10
 )
-trainer.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4))
+with strategy.scope():
+    trainer = trainers.SimCLR(
+        encoder,
+        projector=layers.ProjectionHead((256, 64)),
+        augment=augment.SimCLRViews(20, scale=(0.3, 1.0), blur_probability=0.0),
+        loss=losses.NTXent(temperature=0.1),
+    )
+    trainer.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4))
 history = trainer.fit(
     batches,
     epochs=arguments.epochs,
@@ -73,6 +79,9 @@ history = trainer.fit(
         callbacks.KNNCallback(train.take(2000).batch(256), test.take(1000).batch(256)),
     ],
 )
+
+if not distribute.is_chief(strategy):
+    sys.exit()  # with several workers, the first does the rest
 
 # Product: the encoder, pictures, and what the features are worth
 output = arguments.output

@@ -20,6 +20,11 @@ they are cut at random, which the paper does not do):
 
 A run that was killed goes on with `--resume --output <its folder>`: settings, weights, optimizer,
 random state and epoch are those of its last full epoch.
+
+On two workers of this machine, started again when one dies:
+
+    python -m keras_ssl.distribute.launch --workers 2 --restarts 3 examples/simclr.py \
+        --strategy multi_worker --resume if_any
 """
 
 import argparse
@@ -38,6 +43,7 @@ from keras_ssl import (
     augment,
     callbacks,
     data,
+    distribute,
     evaluate,
     layers,
     losses,
@@ -67,13 +73,6 @@ SCALING_RULES = {
     "none": lambda rate, batch_size: rate,
     "linear": optimizers.linear_scaling,
     "sqrt": optimizers.square_root_scaling,
-}
-STRATEGIES = {
-    "one_device": lambda: tf.distribute.get_strategy(),
-    "mirrored": lambda: tf.distribute.MirroredStrategy(
-        [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")]
-        or [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("CPU")]
-    ),
 }
 
 
@@ -111,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--warmup-epochs", type=float, default=10.0)
     add("--weight-decay", type=float, default=1e-4)
 
-    add("--strategy", choices=STRATEGIES, default="one_device")
+    add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
     add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
     add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
     add("--jit-compile", action="store_true", help="compile the training step with XLA")
@@ -122,12 +121,20 @@ def parse_arguments() -> argparse.Namespace:
     add("--tensorboard", action="store_true")
     add("--seed", type=int, default=0)
     add("--output", type=Path, default=Path("runs/simclr"), help="folder for all that is written")
-    add("--resume", action="store_true", help="go on with the killed run in --output")
+    add(
+        "--resume",
+        nargs="?",
+        const="must",
+        choices=["must", "if_any"],
+        help="go on with the killed run in --output; if_any: or start, if there is none",
+    )
 
     arguments = parser.parse_args()
     if arguments.tensorboard and find_spec("tensorboard") is None:
         parser.error("--tensorboard: install it first, with `pip install tensorboard`")
     settings = arguments.output / "settings.json"
+    if arguments.resume == "if_any" and not settings.exists():
+        arguments.resume = None
     if arguments.resume:
         if not settings.exists():
             parser.error(f"--resume: there is no run in {arguments.output} ({settings} is missing)")
@@ -202,24 +209,40 @@ def read_log(path: Path) -> dict[str, list[float]]:
     return curves
 
 
+def prepare_folder(arguments: argparse.Namespace) -> None:
+    """Make the run's folder and note its settings."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        (arguments.output / "report.json").unlink(missing_ok=True)  # of a run that finished here
+    settings = {key: value for key, value in vars(arguments).items() if key != "resume"}
+    (arguments.output / "settings.json").write_text(json.dumps(settings, default=str, indent=2))
+
+
+class Log(keras.callbacks.Callback):
+    """One line an epoch, on disk at once; a resumed run appends."""
+
+    chief_only = True
+
+    def __init__(self, path: Path, append: bool):
+        super().__init__()
+        self.path, self.mode = path, "a" if append else "w"
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Write what the epoch gave."""
+        with self.path.open(self.mode) as file:
+            file.write(json.dumps({"epoch": epoch, **logs}) + "\n")
+        self.mode = "a"
+
+
 def main() -> None:
     """Train, save, picture and measure."""
     arguments = parse_arguments()
-    output = arguments.output
-    output.mkdir(parents=True, exist_ok=True)
-    if not arguments.resume:
-        (output / "report.json").unlink(missing_ok=True)  # of a run that finished here before
-    settings = {key: value for key, value in vars(arguments).items() if key != "resume"}
-    (output / "settings.json").write_text(json.dumps(settings, default=str, indent=2))
-
-    keras.utils.set_random_seed(arguments.seed)
+    # first of all: workers wait for each other here, and TensorFlow is set up for them
+    strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
     keras.config.set_dtype_policy(arguments.precision)
-    if arguments.replicas:
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * arguments.replicas,
-        )
-    strategy = STRATEGIES[arguments.strategy]()
+    output = arguments.output
+    if distribute.is_chief(strategy):
+        prepare_folder(arguments)
 
     train = load_split(arguments, arguments.train_split)
     test = load_split(arguments, arguments.test_split)
@@ -238,16 +261,13 @@ def main() -> None:
     channels = train.element_spec[0].shape[-1]
     with strategy.scope():
         trainer = make_trainer(arguments, channels, steps=len(batches))
-    trainer.encoder.summary()
+    if distribute.is_chief(strategy):
+        trainer.encoder.summary()
 
-    # one line an epoch, on disk at once; a resumed run appends
-    log = (output / "log.jsonl").open("a" if arguments.resume else "w", buffering=1)
     watchers = [
         callbacks.CollapseMonitor(some[1]),
         callbacks.KNNCallback(*some, every=arguments.knn_every),
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: log.write(json.dumps({"epoch": epoch, **logs}) + "\n")
-        ),
+        Log(output / "log.jsonl", append=bool(arguments.resume)),
     ]
     if arguments.tensorboard:
         watchers.append(keras.callbacks.TensorBoard(output / "tensorboard"))
@@ -255,6 +275,8 @@ def main() -> None:
     backup = output / "backup"
     watchers.append(keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False))
     trainer.fit(batches, epochs=arguments.epochs, callbacks=watchers)
+    if not distribute.is_chief(strategy):
+        return  # what is left, the chief does alone
 
     trainer.encoder.save(output / "encoder.keras")
     images = next(iter(batches))[:8]

@@ -10,7 +10,7 @@ from keras_ssl.distribute.replicas import (
     replica_count,
     replica_index,
 )
-from keras_ssl.distribute.strategies import strategy
+from keras_ssl.distribute.strategies import STRATEGIES, strategy
 from keras_ssl.distribute.tpu_obstacles import (
     TPUObstacle,
     function_tpu_obstacles,
@@ -19,6 +19,7 @@ from keras_ssl.distribute.tpu_obstacles import (
 from keras_ssl.distribute.workers import is_chief, on_chief
 
 __all__ = [
+    "STRATEGIES",
     "TPUObstacle",
     "all_gather",
     "all_reduce_sum",

@@ -2,7 +2,7 @@
 
 Private names of TensorFlow that this file touches, guarded by `tests/distribute/test_pipelines.py`:
 `Dataset._inputs`, the names of the classes of datasets, `_ShuffleDataset._seed` and `_seed2`, and
-`DistributedDataset._original_dataset`. Where one is missing, nothing is found.
+`_original_dataset` and `_datasets` of distributed datasets. Where one is missing, nothing is found.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,9 @@ def _inputs(dataset: Any) -> list[Any]:
     original = getattr(dataset, "_original_dataset", None)
     if original is not None:
         return [original]
+    made = getattr(dataset, "_datasets", None)  # by `distribute_datasets_from_function`
+    if made is not None:
+        return list(made)
     return dataset._inputs() if hasattr(dataset, "_inputs") else []
 
 

@@ -11,6 +11,8 @@ from keras_ssl.distribute.rendezvous import answers, meet
 from keras_ssl.distribute.watchdog import watched
 from keras_ssl.distribute.workers import from_chief
 
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+
 
 def strategy(
     name: str = "auto",
@@ -69,14 +71,8 @@ def strategy(
             "Strategies are TensorFlow's: set KERAS_BACKEND=tensorflow. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}"
         )
-    makers = {
-        "one_device": lambda: _one_device(),
-        "mirrored": lambda: _mirrored(replicas),
-        "multi_worker": lambda: _multi_worker(timeout, seed),
-        "tpu": lambda: _tpu(tpu),
-    }
-    if name not in ("auto", *makers):
-        raise ValueError(f"`name` must be one of {['auto', *makers]}. Received: {name!r}")
+    if name not in STRATEGIES:
+        raise ValueError(f"`name` must be one of {STRATEGIES}. Received: {name!r}")
     if (
         isinstance(replicas, bool)
         or not isinstance(replicas, int | None)
@@ -92,6 +88,12 @@ def strategy(
             f'`replicas` splits the devices of "mirrored"; "{name}" finds out by itself how many '
             f"there are. Received: replicas={replicas}"
         )
+    makers = {
+        "one_device": lambda: _one_device(),
+        "mirrored": lambda: _mirrored(replicas),
+        "multi_worker": lambda: _multi_worker(timeout, seed),
+        "tpu": lambda: _tpu(tpu),
+    }
     made = makers[name]()
     if seed is not None:
         keras.utils.set_random_seed(seed)

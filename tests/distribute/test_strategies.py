@@ -62,7 +62,7 @@ def test_seed_is_set():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "many"}, r"one of \['auto', 'one_device'.*Received: 'many'"),
+        ({"name": "many"}, r"one of \('auto', 'one_device'.*Received: 'many'"),
         ({"name": "mirrored", "replicas": 0}, "positive integer"),
         ({"name": "mirrored", "replicas": -2}, "positive integer"),
         ({"name": "mirrored", "replicas": 2.0}, "positive integer"),

@@ -8,8 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(example: str, *arguments: str, cwd: Path) -> subprocess.Popen:
-    """Start `examples/<example>`; its output and errors come in one stream of text."""
+def start(example: str, *arguments: str, cwd: Path, workers: int = 0) -> subprocess.Popen:
+    """Start `examples/<example>`; its output and errors come in one stream of text.
+
+    With `workers`, the launcher starts it so many times, as one cluster.
+    """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
@@ -18,8 +21,9 @@ def start(example: str, *arguments: str, cwd: Path) -> subprocess.Popen:
         # the tests share the processors with one another
         "OMP_NUM_THREADS": "1",
     }
+    launcher = ["-m", "keras_ssl.distribute.launch", "--workers", str(workers)] if workers else []
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "examples" / example), *arguments],
+        [sys.executable, *launcher, str(ROOT / "examples" / example), *arguments],
         cwd=cwd,
         env=environment,
         stdout=subprocess.PIPE,
@@ -28,9 +32,9 @@ def start(example: str, *arguments: str, cwd: Path) -> subprocess.Popen:
     )
 
 
-def run(example: str, *arguments: str, cwd: Path) -> str:
+def run(example: str, *arguments: str, cwd: Path, workers: int = 0) -> str:
     """Run an example to its end and return what it printed; fail if it failed."""
-    process = start(example, *arguments, cwd=cwd)
+    process = start(example, *arguments, cwd=cwd, workers=workers)
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed[-5000:]
     return printed

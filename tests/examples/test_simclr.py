@@ -42,6 +42,19 @@ def test_trains_on_two_replicas_and_measures(tmp_path):
     assert not (folder / "backup").exists()
 
 
+def test_two_workers_train_and_the_chief_measures(tmp_path):
+    arguments = ("--strategy", "multi_worker", "--resume", "if_any", "--output", "out")
+    printed = run("simclr.py", *TINY, *arguments, "--epochs", "2", cwd=tmp_path, workers=2)
+    folder = tmp_path / "out"
+    report = json.loads((folder / "report.json").read_text())
+    assert list(report) == ["encoder", "random encoder", "raw pixels"]
+    assert logged_epochs(folder) == [0, 1]
+    for file in ("encoder.keras", "views.png", "embedding.png", "curves.png"):
+        assert (folder / file).exists()
+    assert "[worker 0] Epoch 2/2" in printed
+    assert "[worker 1] Epoch" not in printed and "[worker 1] | encoder" not in printed
+
+
 def test_killed_run_resumes_where_it_was(tmp_path):
     epochs = 40
     folder = tmp_path / "out"
