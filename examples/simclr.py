@@ -104,6 +104,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--temperature", type=float, default=0.1)
     add("--epochs", type=int, default=100)
     add("--batch-size", type=int, default=256, help="over all replicas")
+    add("--micro-batch-size", type=int, help="images a replica embeds at a time; saves memory")
+    add("--chunk-size", type=int, help="side of the loss's tiles, as 2048; saves memory")
     add("--optimizer", choices=OPTIMIZERS, default="adamw")
     add("--learning-rate", type=float, default=2e-3, help="before the scaling rule")
     add("--scaling", choices=SCALING_RULES, default="none", help="of the rate with the batch")
@@ -179,7 +181,7 @@ def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> tr
             blur_probability=arguments.blur_probability,
             solarize_probability=arguments.solarize_probability,
         ),
-        loss=losses.NTXent(arguments.temperature),
+        loss=losses.NTXent(arguments.temperature, arguments.chunk_size),
     )
     peak = SCALING_RULES[arguments.scaling](arguments.learning_rate, arguments.batch_size)
     warmup = min(round(arguments.warmup_epochs * steps), arguments.epochs * steps // 2)
@@ -190,6 +192,7 @@ def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> tr
         optimizer=OPTIMIZERS[arguments.optimizer](schedule, arguments.weight_decay),
         jit_compile=True if arguments.jit_compile else "auto",
         steps_per_execution=arguments.steps_per_execution,
+        micro_batch_size=arguments.micro_batch_size,
     )
     return trainer
 

@@ -28,6 +28,7 @@ def test_trains_on_two_replicas_and_measures(tmp_path):
         *("simclr.py", *TINY, "--epochs", "2", "--output", "out", *tensorboard),
         *("--strategy", "mirrored", "--replicas", "2", "--optimizer", "lars", "--scaling", "sqrt"),
         *("--learning-rate", "0.075", "--precision", "mixed_bfloat16"),
+        *("--micro-batch-size", "32", "--chunk-size", "64"),
         cwd=tmp_path,
     )
     folder = tmp_path / "out"
