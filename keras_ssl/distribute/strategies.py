@@ -44,7 +44,7 @@ def strategy(
         seed: passed to `keras.utils.set_random_seed`. `None` leaves the seeds alone, except under
             `"multi_worker"`, where all workers get one that the chief draws from Python's
             generator.
-        tpu: name or address of the TPU, or `"local"`; `None` looks into `TPU_NAME`.
+        tpu: name or address of the TPU, or `"local"`; `None` looks into `TPU_NAME`, then here.
 
     Returns:
         The `tf.distribute.Strategy`; for `"one_device"` TensorFlow's default one.
@@ -176,7 +176,9 @@ def _multi_worker(timeout: float, seed: int | None) -> Any:
 def _tpu(tpu: str | None) -> Any:
     import tensorflow as tf
 
-    name = tpu or os.environ.get("TPU_NAME") or ""
+    # on a TPU VM the TPU is a device of this machine
+    here = "local" if tf.config.list_physical_devices("TPU") else ""
+    name = tpu or os.environ.get("TPU_NAME") or here
     what_to_do = (
         "On a Cloud TPU VM pass `tpu='local'`; elsewhere pass the name or address of the TPU as "
         "`tpu`, or set the environment variable TPU_NAME. Without a TPU, choose another strategy. "
