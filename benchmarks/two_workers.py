@@ -31,9 +31,15 @@ def serve(arguments: argparse.Namespace) -> None:
     import tensorflow as tf
 
     from keras_ssl import augment, distribute, layers, losses, networks, trainers
+    from keras_ssl.networks import residual
 
-    strategy = distribute.strategy("multi_worker" if "TF_CONFIG" in os.environ else "one_device")
+    is_worker = "TF_CONFIG" in os.environ
+    strategy = distribute.strategy("multi_worker" if is_worker else "one_device")
     size, width = arguments.size, arguments.width
+    if is_worker and arguments.keras_normalization:
+        residual.SyncBatchNormalization = lambda **settings: keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=True, **settings
+        )
     with strategy.scope():
         keras.utils.set_random_seed(0)
         trainer = trainers.SimCLR(
@@ -84,6 +90,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32, help="height and width of an image")
     parser.add_argument("--steps", type=int, default=6, help="steps an epoch")
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each that count")
+    parser.add_argument(
+        "--keras-normalization",
+        action="store_true",
+        help="Keras' synchronised batch norm in the workers' encoder",
+    )
     parser.add_argument("--answer-to", type=int, help=argparse.SUPPRESS)  # of the processes
     arguments = parser.parse_args()
     if arguments.answer_to is not None:
