@@ -18,8 +18,8 @@ they are cut at random, which the paper does not do):
         --temperature 0.1 --shuffle-buffer 50000 --knn-images 20000 --strategy mirrored \
         --precision mixed_bfloat16
 
-A run that was killed goes on with `--resume --output <its folder>`: settings, weights, optimizer,
-random state and epoch are those of its last full epoch.
+A run that was killed goes on with `--resume --output <its folder>`, at the step of its last backup,
+with its settings, and ends as if it had not been killed.
 
 On two workers of this machine, started again when one dies:
 
@@ -34,7 +34,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.optimizers import SGD, AdamW
 from keras.optimizers.schedules import CosineDecay
@@ -120,6 +119,7 @@ def parse_arguments() -> argparse.Namespace:
 
     add("--knn-every", type=int, default=5, help="epochs between k-NN measurements")
     add("--knn-images", type=int, default=10_000, help="of each split, for k-NN during training")
+    add("--backup-steps", type=int, help="steps between backups, beside those of every epoch")
     add("--tensorboard", action="store_true")
     add("--seed", type=int, default=0)
     add("--output", type=Path, default=Path("runs/simclr"), help="folder for all that is written")
@@ -197,21 +197,6 @@ def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> tr
     return trainer
 
 
-def read_log(path: Path) -> dict[str, list[float]]:
-    """Read the curves of all parts of a run that was resumed."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    # an epoch that was logged just before a kill comes twice: the later one counts
-    rows = list({row["epoch"]: row for row in rows}.values())
-    curves = {}
-    for key in rows[0]:
-        measured = [row for row in rows if key in row]
-        # what is not measured at every epoch runs straight from one measurement to the next
-        epochs, values = zip(*((row["epoch"], row[key]) for row in measured), strict=True)
-        curves[key] = np.interp([row["epoch"] for row in rows], epochs, values).tolist()
-    del curves["epoch"]
-    return curves
-
-
 def prepare_folder(arguments: argparse.Namespace) -> None:
     """Make the run's folder and note its settings."""
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -274,10 +259,10 @@ def main() -> None:
     ]
     if arguments.tensorboard:
         watchers.append(keras.callbacks.TensorBoard(output / "tensorboard"))
-    # last, so that what is restored has been logged; deleted when all is done
+    # kept when training has ended, for a kill in what follows; deleted when all is done
     backup = output / "backup"
-    watchers.append(keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False))
-    trainer.fit(batches, epochs=arguments.epochs, callbacks=watchers)
+    watchers.append(callbacks.BackupAndResume(backup, every_steps=arguments.backup_steps))
+    history = trainer.fit(batches, epochs=arguments.epochs, callbacks=watchers)
     if not distribute.is_chief(strategy):
         return  # what is left, the chief does alone
 
@@ -288,7 +273,7 @@ def main() -> None:
     names = data.class_names(arguments.dataset, arguments.data_dir)
     visualize.plot_views(images, views, path=output / "views.png")
     visualize.plot_embedding(features, labels, names, path=output / "embedding.png")
-    visualize.plot_history(read_log(output / "log.jsonl"), path=output / "curves.png")
+    visualize.plot_history(history, path=output / "curves.png")
 
     report = evaluate.representation_report(trainer.encoder, train.batch(256), test.batch(256))
     (output / "report.json").write_text(json.dumps(report, indent=2))

@@ -4,6 +4,7 @@ import time
 from importlib.util import find_spec
 
 import keras
+import numpy as np
 import pytest
 
 from tests.examples.run import run, start
@@ -56,19 +57,25 @@ def test_two_workers_train_and_the_chief_measures(tmp_path):
     assert "[worker 1] Epoch" not in printed and "[worker 1] | encoder" not in printed
 
 
+def epochs_done(backup):
+    with np.load(backup) as file:
+        return json.loads(file["manifest"].tobytes())["position"]["epoch"]
+
+
 def test_killed_run_resumes_where_it_was(tmp_path):
     epochs = 40
     folder = tmp_path / "out"
     process = start("simclr.py", *TINY, "--epochs", str(epochs), "--output", "out", cwd=tmp_path)
-    metadata = folder / "backup" / "training_metadata.json"
+    backup = folder / "backup" / "backup.npz"
     deadline = time.monotonic() + 300
-    while not metadata.exists() or not metadata.read_text():
+    # the first backup comes before the first step
+    while not backup.exists() or epochs_done(backup) == 0:
         assert process.poll() is None, process.stdout.read()[-5000:]
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = json.loads(metadata.read_text())["epoch"]
+    done = epochs_done(backup)
     assert 0 < done < epochs
 
     # without --resume the killed run is not overwritten
