@@ -1,8 +1,8 @@
 """Steps of `fit`, `evaluate` and `predict` where several workers take them.
 
 Keras 3 cannot reduce logs between workers: it takes their mean over an axis that scalars do not
-have ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). Logs of shape `(1,)`
-come out of it as scalars.
+have ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). Logs as one tensor of
+shape `(1, logs)` come out of it as `(logs,)`.
 
 Private names of Keras that this file touches:
 
@@ -31,12 +31,23 @@ class WorkerSteps:
         if not is_multi_worker(self.distribute_strategy):
             return super()._make_function(step_function)
 
+        names = None
+
         @functools.wraps(step_function)
         def step(data: Any) -> Any:
+            nonlocal names
             logs = step_function(data)
-            return keras.tree.map_structure(lambda value: tf.reshape(value, (1,)), logs)
+            names = keras.tree.map_structure(lambda value: None, logs)
+            values = [tf.cast(value, "float32") for value in keras.tree.flatten(logs)]
+            return tf.stack(values)[tf.newaxis]  # together: one exchange, and not one a value
 
-        return self._one_after_the_other(super()._make_function(step))
+        reduced = super()._make_function(step)
+
+        def one_step(iterator: Any) -> Any:
+            values = tf.unstack(reduced(iterator))
+            return keras.tree.pack_sequence_as(names, values)
+
+        return self._one_after_the_other(one_step)
 
     def _one_after_the_other(self, one_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Execute the steps of `steps_per_execution` singly.

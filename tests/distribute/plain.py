@@ -55,19 +55,21 @@ def data():
     return x, np.abs(x[:, :1] * x[:, 1:2])
 
 
-def results(model):
+def results(model, only_fit=False):
     """Train on arrays in batches of 8 over all replicas, evaluate and predict."""
     x, y = data()
     weight = np.linspace(0.5, 2, 40).astype("float32")
-    history = model.fit(
-        *(x, y), batch_size=8, epochs=2, shuffle=False, sample_weight=weight,
-        validation_data=(x[:16], y[:16]), verbose=0,
-    )  # fmt: skip
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8, drop_remainder=True)
-    found = {f"log {name}": np.asarray(values) for name, values in history.history.items()}
-    found["evaluated"] = np.asarray(model.evaluate(batches, verbose=0))
-    found["evaluated arrays"] = np.asarray(model.evaluate(x, y, batch_size=8, verbose=0))
-    found["predicted"] = model.predict(x[:5], verbose=0)
+    arguments = {"batch_size": 8, "epochs": 2, "shuffle": False, "sample_weight": weight}
+    found = {}
+    if not only_fit:
+        arguments["validation_data"] = (x[:16], y[:16])
+    history = model.fit(x, y, **arguments, verbose=0)
+    if not only_fit:
+        batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8, drop_remainder=True)
+        found["evaluated"] = np.asarray(model.evaluate(batches, verbose=0))
+        found["evaluated arrays"] = np.asarray(model.evaluate(x, y, batch_size=8, verbose=0))
+        found["predicted"] = model.predict(x[:5], verbose=0)
+    found |= {f"log {name}": np.asarray(values) for name, values in history.history.items()}
     return found | {f"weight {i}": np.asarray(w) for i, w in enumerate(model.weights)}
 
 

@@ -13,8 +13,8 @@ if keras.backend.backend() != "tensorflow":
 from keras_ssl import layers  # noqa: E402
 from tests.distribute import plain  # noqa: E402
 from tests.distribute.primitives import data, run_primitives  # noqa: E402
-from tests.trainers.cases import tokens  # noqa: E402
-from tests.trainers.test_contract import make  # noqa: E402
+from tests.trainers.cases import CASES, tokens  # noqa: E402
+from tests.trainers.test_contract import batches, make  # noqa: E402
 
 
 def assert_close(found, expected, tolerance=1e-5):
@@ -56,7 +56,8 @@ def test_batch_normalisation_is_that_of_the_whole_batch(two_workers):
 
 @pytest.mark.parametrize("name", plain.MODELS)
 def test_a_plain_keras_model_trains_as_on_one_device(two_workers, name):
-    expected = plain.results(plain.compiled(plain.MODELS[name]))  # Keras alone
+    alone = plain.compiled(plain.MODELS[name])  # Keras, without the mix-in
+    expected = plain.results(alone, only_fit=name == "subclassed")
     for found in two_workers("mixed_in"):
         prefix = f"{name} "
         found = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
@@ -77,6 +78,17 @@ def test_arrays_are_shuffled_alike_and_steps_can_be_executed_together(two_worker
     weights = {f"weight {i}": np.asarray(w) for i, w in enumerate(trainer.weights)}
     for found in two_workers("arrays"):
         assert_close(found, logs | weights)
+
+
+def test_batches_and_losses_in_parts_are_those_of_one_device(two_workers):
+    trainer = CASES["SimCLR"].make()
+    trainer.compile(keras.optimizers.SGD(0.05))
+    logs = trainer.fit(batches("SimCLR"), verbose=0).history
+    largest = max(np.abs(weight).max() for weight in trainer.get_weights())
+    for found in two_workers("in_parts"):
+        for number, weight in enumerate(trainer.get_weights()):
+            assert np.abs(found[f"weight {number}"] - weight).max() <= 1e-5 * largest
+        np.testing.assert_allclose(found["log loss"], logs["loss"], rtol=1e-5)
 
 
 def test_each_example_is_seen_once_an_epoch_in_the_order_of_workers(two_workers):
