@@ -168,6 +168,8 @@ def _dtype(name: str) -> np.dtype:
 
 def _sync_folder(folder: Path) -> None:
     """Make the new name itself last through a loss of power."""
+    if os.name == "nt":
+        return  # folders cannot be opened there
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

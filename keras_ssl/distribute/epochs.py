@@ -170,7 +170,7 @@ class Epochs:
             yield first, last, batches
             self.is_idle = False
             # Keras counts a last, shorter execution as a full one
-            self._counts[-1] = last + 1 if self.length is None else min(last + 1, self.length)
+            self._counts[-1] = last + 1 if self.length is None else min(last + 1, int(self.length))
             self.keeper.after_step()
 
     def _skip_epochs(self, position: Position) -> None:
