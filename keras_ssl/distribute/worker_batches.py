@@ -3,6 +3,10 @@
 All workers go through equal batches in equal order, and each takes the rows of its replicas, in the
 order of replicas: worker 0 has the first rows. So each example is seen once an epoch, whatever the
 number of workers, and a step on many workers is the step of one device on the same batch.
+
+Private name of TensorFlow that this file touches: `_cardinality` of a distributed dataset, which
+counts wrong where a process has several replicas. `tests/distribute/test_worker_batches.py` fails
+when it goes away.
 """
 
 from collections.abc import Callable

@@ -42,6 +42,8 @@ def test_keras_still_has_the_private_names_that_the_package_touches():
     from keras.src.backend.tensorflow.trainer import TFEpochIterator
 
     assert callable(keras.Model._maybe_symbolic_build)
+    assert callable(keras.Model._symbolic_build) and callable(keras.Model._make_function)
+    assert recorder()._distribute_strategy is None
     iterator = TFEpochIterator(
         x=np.zeros((4, 3)), batch_size=2, distribute_strategy=tf.distribute.get_strategy()
     )
@@ -271,3 +273,36 @@ def test_predicts_batches_of_fewer_examples_than_replicas(two_replicas, examples
     windows = sum(x[:, i : i + 3, j : j + 3].sum(-1) for i in (0, 1) for j in (0, 1))
     np.testing.assert_allclose(found["sum"][..., 0], windows, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(found["first"], x[:, 0, 0])
+
+
+def test_what_was_made_outside_of_the_scope_is_named(two_replicas):
+    x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
+    optimizer = keras.optimizers.SGD()
+    with two_replicas.scope():
+        model = Recorder()
+        model.compile(optimizer, "mse")
+    with pytest.raises(ValueError, match=r"MirroredStrategy .*sgd.*/iteration` was made outside"):
+        model.fit(x, y, batch_size=4, verbose=0)
+
+    outside = recorder()
+    with two_replicas.scope(), pytest.raises(ValueError, match=r"made outside, and `fit` under"):
+        outside.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("with_strategy", [False, True])
+def test_a_functional_model_mixes_it_in(two_replicas, with_strategy):
+    class Mixed(DistributedFit, keras.Model):
+        pass
+
+    strategy = two_replicas if with_strategy else tf.distribute.get_strategy()
+    x = np.linspace(0, 1, 24, dtype="float32").reshape(8, 3)
+    losses = []
+    for base, scope in ((keras.Model, tf.distribute.get_strategy()), (Mixed, strategy)):
+        with scope.scope():
+            inputs = keras.Input((3,))
+            model = base(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+            model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+        losses.append(model.fit(x, x[:, :1], 4, epochs=2, shuffle=False, verbose=0).history)
+    assert losses[0].keys() == losses[1].keys() == {"loss", "mae"}
+    for key, values in losses[0].items():
+        np.testing.assert_allclose(losses[1][key], values, rtol=1e-5)
