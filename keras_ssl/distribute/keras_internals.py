@@ -4,6 +4,8 @@
   `Operation.compute_output_spec`, puts a text of its own before every error.
 - `Layer._clear_losses`: Keras forgets what a layer added to the losses when that layer is called
   again. A step that calls only some parts of a model would find what the others left behind.
+- `keras.src.random.seed_generator.global_seed_generator`, which `keras.random` draws from where it
+  gets no seed: it belongs to no model.
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
 
 `tests/distribute/test_keras_internals.py` fails when one of them goes away. The hooks of `fit` are
@@ -14,6 +16,7 @@ from typing import Any
 
 import keras
 from keras.src.backend import compute_output_spec
+from keras.src.random.seed_generator import global_seed_generator
 
 
 def run_on_shapes(function: Any, *specs: Any) -> Any:
@@ -48,3 +51,8 @@ def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
         The layers in an order that is the same for two of one architecture.
     """
     return list(layer._flatten_layers())
+
+
+def global_seed_state() -> keras.Variable:
+    """Return the state of the generator that `keras.random` draws from where it gets no seed."""
+    return global_seed_generator().state

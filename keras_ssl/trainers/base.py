@@ -184,6 +184,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         """
         if self.probe is not None:
             self.probe.check_labels(y)
+        self._prepare_parts(x)
         if self._training_state.step_specs is None:
             self._trace_losses(x)
         if self.compiled:

@@ -98,7 +98,10 @@ class Compiling:
         self.optimizer = next(iter(scaled.values()))
         self._training_state.probe = probe
         self._training_state.micro_batch_size = micro_batch_size
-        if micro_batch_size and any(update.embed is None for update in self.updates()):
+        self._training_state.train_functions = {}
+        if micro_batch_size and any(
+            update.embed is None or update.losses_of is None for update in self.updates()
+        ):
             raise ValueError(
                 f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
                 f"{type(self).__name__} has `compute_losses` alone. "

@@ -7,9 +7,14 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.distribute.keras_internals import all_layers, forget_losses
+from keras_ssl.distribute.keras_internals import all_layers, forget_losses, global_seed_state
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.micro_batches import MicroBatches, batch_size_of, check_batch
+from keras_ssl.trainers.micro_batches import (
+    MicroBatches,
+    batch_size_of,
+    check_batch,
+    check_rows_of_batch,
+)
 from keras_ssl.trainers.named_losses import replica_share
 
 
@@ -24,6 +29,28 @@ class GradientCaching:
     def needs_full_batches(self) -> bool:
         """Whether `fit` leaves out what remains of arrays after the last full batch."""
         return super().needs_full_batches or self._training_state.micro_batch_size is not None
+
+    def _prepare_parts(self, x: Any) -> None:
+        """Note, for a batch of these shapes, what cannot be found within a step."""
+        state = self._training_state
+        if state.micro_batch_size is not None:
+            state.examples = keras.tree.flatten(x)[0].shape[0]
+            state.unseeded = global_seed_state()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make the function of a step, as `keras.Model` does; one for each size of batches.
+
+        Keras' own goes on with batches of any size once it has seen two. Where it is cut, the size
+        must be known.
+        """
+        functions = self._training_state.train_functions
+        if self._training_state.micro_batch_size is None:
+            return super().make_train_function(force)
+        size = self._training_state.examples
+        self.train_function = functions.get(size)
+        super().make_train_function(force)
+        functions[size] = self.train_function
+        return self.train_function
 
     def _takes_parts(self, batch: Batch, training: bool) -> bool:
         """Whether the batch goes through the step in more than one micro-batch."""
@@ -70,11 +97,26 @@ class GradientCaching:
         def embed(part: Batch) -> tuple[dict[str, Any], Any]:
             forget_losses(self)
             embeddings = update.embed(part, training=training)
-            return embeddings, ops.reshape(sum(self._added(), ops.zeros(())), (1,))
+            added = [ops.mean(ops.cast(one, "float32")) for one in self._added()]
+            return embeddings, ops.reshape(sum(added, ops.zeros(())), (1,))
 
+        check_rows_of_batch(batch)
         size = self._training_state.micro_batch_size
         unroll = tf.executing_eagerly() or _exchanges_within(self)
-        return MicroBatches(batch, size, embed, self.non_trainable_variables, unroll)
+        return MicroBatches(batch, size, embed, self._changeable_variables(), unroll)
+
+    def _changeable_variables(self) -> list[keras.Variable]:
+        """All that `embed` may change; layers such as `SpectralNormalization` change weights."""
+        found = [*self.variables, *self.metrics_variables]
+        unseeded = self._training_state.unseeded
+        strategy = self.distribute_strategy
+        # one that all replicas share cannot be set back while another replica draws
+        if unseeded is not None and (
+            strategy.num_replicas_in_sync == 1
+            or strategy.extended.variable_created_in_scope(unseeded.value)
+        ):
+            found.append(unseeded)
+        return found
 
     def _total_of_parts(
         self, update: Update, embeddings: dict, added: Any, training: bool

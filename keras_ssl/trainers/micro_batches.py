@@ -20,8 +20,9 @@ class MicroBatches:
     embeds the batch part by part and forgets the activations, takes `dL/dz` of all embeddings, and
     embeds each part once more for its `dz_i/dθ`. This is exact; it costs one more forward pass.
 
-    Both passes start from the same state of all variables that are not trained (seed generators,
-    moving statistics), so that the second draws what the first drew, and statistics move once.
+    Both passes start from the same state of all variables (seed generators, moving statistics,
+    metrics, weights that a layer normalises), so that the second draws what the first drew, and
+    statistics move once.
 
     Args:
         batch: the whole batch; every tensor in it has the examples first.
@@ -59,7 +60,7 @@ class MicroBatches:
             What `embed` gives: the embeddings with the rows of all parts in order, and the losses
             that layers added, one value a part.
         """
-        structure = self._embed_part(0)
+        structure = self._embed_part(0, after=[self.count] if tf.is_tensor(self.count) else ())
         first = keras.tree.flatten(structure)
         stores = [
             tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape).write(0, leaf)
@@ -71,10 +72,7 @@ class MicroBatches:
             return [one.write(part, leaf) for one, leaf in zip(stores, leaves, strict=True)]
 
         stores = self._for_each_further_part(write, stores)
-        rows = [
-            tf.reshape(store.stack(), (-1, *leaf.shape[1:]))
-            for store, leaf in zip(stores, first, strict=True)
-        ]
+        rows = [_join_parts(store.stack(), leaf) for store, leaf in zip(stores, first, strict=True)]
         return keras.tree.pack_sequence_as(structure, rows)
 
     def gradients(self, variables: list[keras.Variable], arriving: list[Any]) -> list[Any]:
@@ -101,7 +99,8 @@ class MicroBatches:
             targets, output_gradients = zip(*shares, strict=True) if shares else ((), ())
             return tape.gradient(targets, values, output_gradients=output_gradients)
 
-        first = of_part(0)
+        # the first pass has ended by then, of whose last part `arriving` was made
+        first = of_part(0, after=[one for one in arriving if one is not None])
         connected = [number for number, gradient in enumerate(first) if gradient is not None]
 
         def add(part: Any, sums: list[Any]) -> list[Any]:
@@ -127,22 +126,30 @@ class MicroBatches:
         with tf.control_dependencies(keras.tree.flatten(after)):
             taken = Batch(*(_rows_of_all(one, part, self.size) for one in self.batch))
         embeddings, added = self.embed(taken)
-        for name, value in embeddings.items():
-            for leaf in keras.tree.flatten(value):
-                if not len(leaf.shape) or leaf.shape[0] != self.size:
-                    raise ValueError(
-                        f"`embed` must give tensors with one row an example. Expected '{name}' to "
-                        f"have {self.size} rows. Received: shape {tuple(leaf.shape)}"
-                    )
-        return embeddings, added
+        checked = {
+            name: keras.tree.map_structure(lambda leaf, n=name: self._check_rows(n, leaf), value)
+            for name, value in embeddings.items()
+        }
+        return checked, added
+
+    def _check_rows(self, name: str, leaf: Any) -> Any:
+        is_tensor = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        if not is_tensor or not len(leaf.shape) or leaf.shape[0] not in (None, self.size):
+            received = f"shape {tuple(leaf.shape)}" if is_tensor else leaf
+            raise ValueError(
+                f"`embed` must give tensors with one row an example. Expected '{name}' to "
+                f"have {self.size} rows. Received: {received}"
+            )
+        return tf.ensure_shape(leaf, (self.size, *leaf.shape[1:]))
 
     def _for_each_further_part(self, body: Callable[[Any, list], list], carry: list) -> list:
         """Fold the parts after the first into `carry`, one after the other."""
         if self.unroll:
             if tf.is_tensor(self.count):
                 raise ValueError(
-                    "`micro_batch_size` with batch normalisation over replicas needs batches of "
-                    "one size. Received: batches of several sizes; compile the trainer anew"
+                    "`micro_batch_size` with layers that exchange tensors between replicas needs "
+                    "batches of one size: arrays, or `dataset.batch(n, drop_remainder=True)`. "
+                    "Received: batches of a size that is not known before they come"
                 )
             for part in range(1, self.count):
                 carry = body(part, carry)
@@ -157,13 +164,26 @@ class MicroBatches:
 
 
 def _rows(x: Any, part: Any, size: int) -> Any:
-    return tf.slice(x, [part * size] + [0] * (len(x.shape) - 1), [size, *x.shape[1:]])
+    # of a length that changes, such as that of sentences, the step learns when they come
+    others = [tf.shape(x)[axis] if n is None else n for axis, n in enumerate(x.shape[1:], start=1)]
+    return tf.slice(x, [part * size] + [0] * len(others), [size, *others])
+
+
+def _join_parts(stacked: Any, leaf: Any) -> Any:
+    """The rows of all parts, `(parts, size, ...)`, one after the other."""
+    others = leaf.shape[1:]
+    if others.is_fully_defined():
+        return tf.reshape(stacked, (-1, *others))
+    rows = tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], axis=0))
+    count, size = stacked.shape[:2]
+    rows.set_shape([None if count is None else count * size, *others])
+    return rows
 
 
 def _rows_of_all(structure: Any, part: Any, size: int) -> Any:
-    if structure is None:
-        return None
-    return keras.tree.map_structure(lambda x: _rows(x, part, size), structure)
+    return keras.tree.map_structure(
+        lambda x: None if x is None else _rows(x, part, size), structure
+    )
 
 
 def _parts_of(batch: Batch, size: int) -> Any:
@@ -175,13 +195,43 @@ def _parts_of(batch: Batch, size: int) -> Any:
     if examples is not None:
         return examples // size
     examples = tf.shape(keras.tree.flatten(batch.x)[0])[0]
-    tf.debugging.assert_equal(examples % size, 0, "`micro_batch_size` must divide the batch")
-    return examples // size
+    whole = tf.debugging.assert_equal(
+        examples % size,
+        0,
+        f"`micro_batch_size` must divide the batch of one replica. Expected a multiple of {size}",
+    )
+    # the assertion of an eager step has already been made
+    with tf.control_dependencies([] if whole is None else [whole]):
+        return examples // size
 
 
 def batch_size_of(batch: Batch) -> int | None:
     """How many examples a replica's batch holds, `None` where it is not known before the step."""
     return keras.tree.flatten(batch.x)[0].shape[0]
+
+
+def check_rows_of_batch(batch: Batch) -> None:
+    """Raise unless everything in a batch has one row an example, so that it can be cut.
+
+    Args:
+        batch: the whole batch.
+
+    Raises:
+        ValueError: if views, labels or weights have another number of rows than the input.
+    """
+    examples = batch_size_of(batch)
+    for field, structure in zip(Batch._fields, batch, strict=True):
+        for leaf in keras.tree.flatten(structure):
+            if leaf is None:
+                continue
+            rows = leaf.shape[0] if len(leaf.shape) else 0
+            if None not in (rows, examples) and rows != examples:
+                raise ValueError(
+                    "`micro_batch_size` needs one row an example in all tensors of a batch; "
+                    "several views of an example are several tensors. "
+                    f"Expected {examples} rows. "
+                    f"Received: shape {tuple(leaf.shape)} in `{field}`"
+                )
 
 
 def check_micro_batch_size(size: Any) -> None:
@@ -212,7 +262,8 @@ def check_divides(size: int | None, x: Any, batch_size: int | None, replicas: in
         replicas: how many replicas share a batch.
 
     Raises:
-        ValueError: if a batch has another number of examples, or an unknown one.
+        ValueError: if a batch has another number of examples, or an unknown one, or arrays do not
+            make one full batch.
     """
     if size is None:
         return
@@ -223,7 +274,15 @@ def check_divides(size: int | None, x: Any, batch_size: int | None, replicas: in
                 "`micro_batch_size` needs batches of one size: use `dataset.batch(n, "
                 f"drop_remainder=True)`. Received: batches of unknown size, {x.element_spec}"
             )
-    check_batch(size, (batch_size or 32) // replicas)
+    batch_size = batch_size or 32
+    check_batch(size, batch_size // replicas)
+    leaves = [] if isinstance(x, tf.data.Dataset) else keras.tree.flatten(x)
+    examples = getattr(leaves[0], "shape", None) if leaves else None
+    if examples and 0 < examples[0] < batch_size:
+        raise ValueError(
+            "`micro_batch_size` needs full batches. "
+            f"Received: {examples[0]} examples and batch_size={batch_size}"
+        )
 
 
 def check_batch(size: int | None, examples: int | None) -> None:

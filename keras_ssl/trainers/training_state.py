@@ -20,6 +20,9 @@ class TrainingState:
     def __init__(self):
         self.probe = None
         self.micro_batch_size = None
+        self.examples = None
+        self.unseeded = None
+        self.train_functions = {}
         self.optimizers = NoOptimizers()
         self.compile_arguments = {}
         self.loss_trackers = {}

@@ -10,6 +10,7 @@ if keras.backend.backend() != "tensorflow":
 from keras_ssl.distribute.keras_internals import (
     all_layers,
     forget_losses,
+    global_seed_state,
     run_on_shapes,
 )
 
@@ -32,3 +33,12 @@ def test_all_layers_come_at_any_depth():
     inner = keras.layers.Dense(2)
     model = keras.Sequential([keras.Sequential([inner])])
     assert inner in all_layers(model) and model in all_layers(model)
+
+
+def test_global_seed_state_is_what_unseeded_draws_start_from():
+    state = global_seed_state()
+    start = state.numpy()
+    first = keras.random.normal((4,))
+    assert (state.numpy() != start).any()
+    state.assign(start)
+    np.testing.assert_array_equal(keras.random.normal((4,)), first)

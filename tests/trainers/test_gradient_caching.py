@@ -271,6 +271,276 @@ def test_size_is_saved_with_the_trainer(tmp_path):
     assert loaded.get_compile_config()["micro_batch_size"] == 8
 
 
+class AddedByExample(keras.layers.Layer):
+    """Adds a loss with a value an example."""
+
+    def call(self, x):
+        self.add_loss(ops.mean(ops.square(x), axis=-1))
+        return x
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_added_losses_may_be_of_low_precision_and_one_an_example(policy):
+    def make():
+        first = keras.layers.Dense(32, "relu", activity_regularizer=keras.regularizers.L2(0.1))
+        return flat_simclr(keras.Sequential([first, keras.layers.Dense(16), AddedByExample()]))
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        plain, plain_logs = trained(make, None)
+        cached, cached_logs = trained(make, 8)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert_equal(plain, cached, tolerance=1e-6 if policy == "float32" else 2e-3)
+    assert cached_logs["loss"] == pytest.approx(plain_logs["loss"], rel=1e-3)
+    assert plain_logs["loss"][0] > 1.01 * plain_logs["contrastive"][0]
+
+
+def test_metrics_of_layers_count_every_example_once():
+    class Watched(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.size = keras.metrics.Mean(name="size")
+
+        def call(self, x):
+            self.size.update_state(ops.abs(x))
+            return x
+
+    def make():
+        return flat_simclr(keras.Sequential([dense(16, inputs=392), Watched()]))
+
+    for micro_batch_size in (None, 8):
+        trainer, _ = trained(make, micro_batch_size, steps=1)
+        (size,) = (metric for metric in trainer.metrics if metric.name == "size")
+        assert float(size.count) == 2 * 32  # two views
+
+
+class UnseededNoise(Pairs):
+    """Multiplies embeddings by noise of Keras' own generator, and loses by its sign."""
+
+    def embed(self, batch, training):
+        z = super().embed(batch, training)["z_i"]
+        noise = keras.random.normal(ops.shape(z))
+        return {"z": z * noise, "noise": noise}
+
+    def losses_of(self, embeddings, training):
+        return {"size": embeddings["z"] * ops.sign(embeddings["noise"])}
+
+
+def test_draws_without_a_seed_are_drawn_alike_in_both_passes():
+    projector = keras.layers.Dense(512)
+    trainer = UnseededNoise(dense(16, inputs=392), projector=projector)
+    trainer.compile(keras.optimizers.SGD(512.0), micro_batch_size=8)
+    trainer.train_on_batch(pairs())
+    # the bias went by the mean of |noise|, sqrt(2 / pi); by other noise it would go nowhere
+    assert float(ops.mean(projector.bias)) == pytest.approx(-np.sqrt(2 / np.pi), rel=0.1)
+
+
+class Sentences(trainers.SelfSupervisedModel):
+    """Compares sentences, and keeps a row a word besides."""
+
+    def call(self, x, training=False):
+        return ops.mean(self.encoder(x), axis=1)
+
+    def embed(self, batch, training):
+        words = self.encoder(batch.x, training=training)
+        return {"words": words, "sentences": ops.mean(words, axis=1)}
+
+    def losses_of(self, embeddings, training):
+        z = embeddings["sentences"]
+        return {
+            "alike": ops.square(ops.matmul(z, ops.transpose(z)) - 1),
+            "size": ops.square(embeddings["words"]),
+        }
+
+
+def test_batches_may_have_axes_of_changing_length(rng):
+    sentences = [rng.integers(0, 50, (32, length)).astype("int32") for length in (5, 7, 5)]
+    results = []
+    for size in (None, 8):
+        keras.utils.set_random_seed(3)
+        layers_ = [keras.layers.Embedding(50, 8), keras.layers.Dense(8)]
+        trainer = Sentences(keras.Sequential([keras.Input((None,), dtype="int32"), *layers_]))
+        trainer.compile(keras.optimizers.SGD(RATE), micro_batch_size=size)
+        spec = tf.TensorSpec((32, None), "int32")
+        data = tf.data.Dataset.from_generator(lambda: iter(sentences), output_signature=spec)
+        trainer.fit(data, verbose=0)
+        results.append(trainer)
+    assert_equal(*results)
+
+
+def test_batch_size_may_change_between_fits():
+    """To batches that are cut, that are one micro-batch, and that are smaller than one."""
+    results = []
+    for size in (None, 8):
+        keras.utils.set_random_seed(3)
+        trainer = flat_simclr()
+        trainer.compile(keras.optimizers.SGD(RATE), micro_batch_size=size)
+        for batch_size in (16, 32, 8, 4, 16):
+            trainer.fit(pairs(), batch_size=batch_size, shuffle=False, verbose=0)
+        trainer.train_on_batch(pairs(4))
+        results.append(trainer)
+    assert_equal(*results, tolerance=1e-5)
+
+
+def test_batches_whose_size_comes_with_them():
+    class Sequence(keras.utils.PyDataset):
+        def __init__(self, *sizes):
+            super().__init__()
+            self.sizes = sizes
+
+        def __len__(self):
+            return len(self.sizes)
+
+        def __getitem__(self, index):
+            return (pairs(self.sizes[index]),)
+
+    plain, cached = (flat_simclr() for _ in range(2))
+    cached.compile(keras.optimizers.SGD(RATE), micro_batch_size=8)
+    plain.compile(keras.optimizers.SGD(RATE))
+    cached.fit(Sequence(32, 16), shuffle=False, verbose=0)
+    plain.fit(Sequence(32, 16), shuffle=False, verbose=0)
+    assert int(cached.optimizer.iterations) == 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected a multiple of 8"):
+        cached.fit(Sequence(32, 12), shuffle=False, verbose=0)
+
+
+class Adversaries(Pairs):
+    """Two updates, which both embed by the encoder and decide by one layer."""
+
+    optimizer_names = ("encoder", "generator")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.generator = keras.layers.Dense(392, activity_regularizer="l2")
+        self.decision = keras.layers.Dense(4, kernel_regularizer="l2")
+
+    def updates(self):
+        def update(embed, losses_of, layers_, name):
+            def compute_losses(batch, training):
+                return losses_of(embed(batch, training), training)
+
+            weights = [weight for layer in layers_ for weight in layer.trainable_weights]
+            return trainers.Update(compute_losses, weights, self.optimizers[name], embed, losses_of)
+
+        return [
+            update(self.embed, self.losses_of, (self.encoder, self.decision), "encoder"),
+            update(self.embed_made, self.losses_of_made, (self.generator,), "generator"),
+        ]
+
+    def embed_made(self, batch, training):
+        made = self.generator(batch.views[1], training=training)
+        return {"made": self.encoder(made, training=training)}
+
+    def embed(self, batch, training):
+        real = self.encoder(batch.views[0], training=training)
+        return {"real": real, **self.embed_made(batch, training)}
+
+    def losses_of(self, embeddings, training):
+        real, made = (self.decision(embeddings[name]) for name in ("real", "made"))
+        return {"apart": ops.square(ops.matmul(real, ops.transpose(made)) + 1)}
+
+    def losses_of_made(self, embeddings, training):
+        made = self.decision(embeddings["made"])
+        return {"alike": ops.square(ops.matmul(made, ops.transpose(made)) - 1)}
+
+
+def test_every_update_takes_micro_batches():
+    def make():
+        return Adversaries(dense(32, 16, inputs=392))
+
+    def optimizers():
+        return {name: keras.optimizers.SGD(0.01) for name in Adversaries.optimizer_names}
+
+    plain, plain_logs = trained(make, None, optimizer=optimizers)
+    cached, cached_logs = trained(make, 8, optimizer=optimizers)
+    assert_equal(plain, cached)
+    assert cached_logs["loss"] == pytest.approx(plain_logs["loss"], rel=1e-5)
+
+
+class Queue(Pairs):
+    """Compares with what earlier steps left, and counts its steps."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.queue = self.add_weight(name="queue", shape=(64, 8), trainable=False)
+        self.steps = self.add_weight(name="steps", initializer="zeros", trainable=False)
+
+    def losses_of(self, embeddings, training):
+        similarities = ops.matmul(embeddings["z_i"], ops.transpose(self.queue.value))
+        if training:
+            self.queue.assign(ops.concatenate([embeddings["z_j"], self.queue[:32]]))
+            self.steps.assign_add(1.0)
+        return {"away": 0.01 * ops.square(similarities)}
+
+
+def test_losses_that_change_state_do_so_once_a_step():
+    def make():
+        return Queue(dense(32, 16, inputs=392), projector=dense(16, 8, inputs=16))
+
+    plain, _ = trained(make, None, steps=3)
+    cached, _ = trained(make, 8, steps=3)
+    assert_equal(plain, cached)
+    assert float(cached.steps) == 3
+
+
+def test_rows_that_are_known_in_the_step_alone_and_several_ranks_and_dtypes():
+    class Mixed(Pairs):
+        def embed(self, batch, training):
+            z = super().embed(batch, training)["z_i"]
+            kept = tf.boolean_mask(z, tf.ones(tf.shape(z)[0], "bool"))  # unknown number of rows
+            return {
+                "z": (kept, {"first": z[:, 0], "maps": ops.reshape(z, (-1, 4, 2))}),
+                "label": ops.cast(batch.x[0][:, 0] > 0, "int32"),
+                "mask": batch.x[0][:, 1] > 0,
+            }
+
+        def losses_of(self, embeddings, training):
+            z, others = embeddings["z"]
+            label = embeddings["label"]
+            same = ops.cast(label[:, None] == label[None], "float32")
+            weight = ops.cast(embeddings["mask"], "float32") + 0.5
+            return {
+                "match": weight[:, None] * ops.square(ops.matmul(z, ops.transpose(z)) - same),
+                "first": ops.square(others["first"]),
+                "maps": 0.1 * ops.square(others["maps"] - 1),
+            }
+
+    def make():
+        return Mixed(dense(32, 16, inputs=392), projector=dense(16, 8, inputs=16))
+
+    slow = {"optimizer": lambda: keras.optimizers.SGD(0.001)}
+    plain, _ = trained(make, None, **slow)
+    cached, _ = trained(make, 8, **slow)
+    assert_equal(plain, cached)
+
+
+def test_views_stacked_in_one_tensor_are_refused():
+    class Stacked(keras.layers.Layer):
+        def call(self, x, training=None):
+            return ops.concatenate([x, -x])
+
+    class Halves(Sentences):
+        def call(self, x, training=False):
+            return self.encoder(x)
+
+        def embed(self, batch, training):
+            return {"sentences": self.encoder(batch.views), "words": batch.x}
+
+    trainer = Halves(dense(16, inputs=392), augment=Stacked())
+    trainer.compile("sgd", micro_batch_size=8)
+    with pytest.raises(ValueError, match=r"several tensors.*\(64, 392\) in `views`"):
+        trainer.train_on_batch(pairs()[0])
+
+
+def test_fewer_arrays_than_a_batch_are_refused():
+    trainer = flat_simclr()
+    trainer.compile("sgd", micro_batch_size=8)
+    with pytest.raises(ValueError, match=r"full batches.*32 examples and batch_size=64"):
+        trainer.fit(pairs(), batch_size=64, verbose=0)
+
+
 @pytest.mark.parametrize("size, error", [(0, ValueError), (-4, ValueError), (True, TypeError),
                                          (2.0, TypeError), ("8", TypeError)])  # fmt: skip
 def test_bad_size_is_refused(size, error):
@@ -306,15 +576,17 @@ def test_method_that_does_not_tell_what_it_embeds_is_refused():
         case.make().compile(case.sgd(), micro_batch_size=8)
 
 
-def test_embeddings_without_a_row_an_example_are_refused():
-    class Means(Pairs):
+@pytest.mark.parametrize("wrong", ["mean", "number", "nothing"])
+def test_embeddings_without_a_row_an_example_are_refused(wrong):
+    class Wrong(Pairs):
         def embed(self, batch, training):
-            return {"z": ops.mean(super().embed(batch, training)["z_i"], axis=0)}
+            z = super().embed(batch, training)["z_i"]
+            return {"z": {"mean": ops.mean(z, axis=0), "number": 3.0, "nothing": None}[wrong]}
 
         def losses_of(self, embeddings, training):
-            return {"size": embeddings["z"]}
+            return {"size": ops.ones((4,))}
 
-    trainer = Means(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
+    trainer = Wrong(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
     trainer.compile("sgd", micro_batch_size=4)
     with pytest.raises(ValueError, match=r"one row an example.*'z'"):
         trainer.train_on_batch(pairs())
