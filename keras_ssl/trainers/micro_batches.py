@@ -154,13 +154,22 @@ class MicroBatches:
             for part in range(1, self.count):
                 carry = body(part, carry)
             return carry
-        return tf.while_loop(
-            lambda part, *_: part < self.count,
-            lambda part, *carry: (part + 1, *body(part, list(carry))),
-            (tf.constant(1), *carry),
-            parallel_iterations=1,
-            maximum_iterations=None if tf.is_tensor(self.count) else self.count - 1,
-        )[1:]
+        try:
+            return tf.while_loop(
+                lambda part, *_: part < self.count,
+                lambda part, *carry: (part + 1, *body(part, list(carry))),
+                (tf.constant(1), *carry),
+                parallel_iterations=1,
+                maximum_iterations=None if tf.is_tensor(self.count) else self.count - 1,
+            )[1:]
+        except RuntimeError as error:
+            if "merge_call" not in str(error):
+                raise
+            raise ValueError(
+                "With `micro_batch_size`, only batch normalisation may exchange tensors between "
+                "replicas while examples are embedded. Gather or sum over replicas in `losses_of`. "
+                "Received: an `embed` that does so itself"
+            ) from error
 
 
 def _rows(x: Any, part: Any, size: int) -> Any:

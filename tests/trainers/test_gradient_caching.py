@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_ssl import augment, layers, losses, trainers
+from keras_ssl import augment, distribute, layers, losses, trainers
 from tests.trainers.cases import CASES, dense, encoder, images
 
 RATE = 0.1
@@ -514,6 +514,20 @@ def test_rows_that_are_known_in_the_step_alone_and_several_ranks_and_dtypes():
     plain, _ = trained(make, None, **slow)
     cached, _ = trained(make, 8, **slow)
     assert_equal(plain, cached)
+
+
+def test_embed_that_exchanges_tensors_between_replicas_is_refused(two_replicas):
+    class Centred(Pairs):
+        def embed(self, batch, training):
+            embeddings = super().embed(batch, training)
+            centre = distribute.all_reduce_sum(ops.mean(embeddings["z_i"], axis=0))
+            return {**embeddings, "z_i": embeddings["z_i"] - centre}
+
+    with two_replicas.scope():
+        trainer = Centred(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
+        trainer.compile("sgd", micro_batch_size=4)
+    with pytest.raises(ValueError, match="in `losses_of`"):
+        trainer.fit(pairs(), batch_size=32, verbose=0)
 
 
 def test_views_stacked_in_one_tensor_are_refused():
