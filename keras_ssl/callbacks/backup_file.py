@@ -16,6 +16,8 @@ FORMAT = 1
 KIND = "keras_ssl backup"
 # of an array of the manifest's own, which no other array may be called
 MANIFEST = "manifest"
+# what a file holds besides the variables: the manifest, names
+_BESIDES = 500_000
 
 
 def check_folder(folder: Path) -> None:
@@ -42,12 +44,12 @@ def check_folder(folder: Path) -> None:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Raise unless the file system has room for a backup of so many bytes.
+    """Raise unless the file system has room for a backup of variables of so many bytes.
 
     Raises:
         OSError: with ENOSPC.
     """
-    free = shutil.disk_usage(folder).free
+    free, size = shutil.disk_usage(folder).free, size + _BESIDES
     if free < size:
         raise OSError(
             errno.ENOSPC,
@@ -181,4 +183,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.3g} MB"
