@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 
-def check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float, name: str = "temperature") -> None:
     """Raise unless `temperature` is a finite number above 0.
 
     Args:
         temperature: what similarities are divided by, a Python or NumPy number.
+        name: what the caller calls it.
 
     Raises:
         TypeError: if `temperature` is not a number: a string, a bool, an array.
@@ -25,21 +26,20 @@ def check_temperature(temperature: float) -> None:
     """
     if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
         raise TypeError(
-            "`temperature` must be a positive number. "
-            f"Received: temperature={temperature!r} of type {type(temperature).__name__}"
+            f"`{name}` must be a positive number. "
+            f"Received: {name}={temperature!r} of type {type(temperature).__name__}"
         )
     # NaN is above nothing
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(
-            f"`temperature` must be a positive number. Received: temperature={temperature}"
-        )
+        raise ValueError(f"`{name}` must be a positive number. Received: {name}={temperature}")
 
 
-def number_or_tensor(temperature: Any) -> Any:
-    """Check a temperature that may also be learned.
+def number_or_tensor(temperature: Any, name: str = "temperature") -> Any:
+    """Check a temperature that may also be learned or follow a schedule.
 
     Args:
         temperature: a number, or a scalar floating-point tensor or variable.
+        name: what the caller calls it.
 
     Returns:
         `temperature`; a tensor or variable as a tensor of at least float32.
@@ -58,17 +58,14 @@ def number_or_tensor(temperature: Any) -> Any:
     0.5
     """
     if not (isinstance(temperature, keras.Variable) or ops.is_tensor(temperature)):
-        check_temperature(temperature)
+        check_temperature(temperature, name)
         return temperature
     dtype = keras.backend.standardize_dtype(temperature.dtype)
     if not keras.backend.is_float_dtype(dtype):
-        raise TypeError(
-            f"`temperature` must be floating-point. Received: temperature.dtype={dtype}"
-        )
+        raise TypeError(f"`{name}` must be floating-point. Received: {name}.dtype={dtype}")
     if len(temperature.shape) != 0:
         raise ValueError(
-            "`temperature` must be a scalar. "
-            f"Received: temperature.shape={tuple(temperature.shape)}"
+            f"`{name}` must be a scalar. Received: {name}.shape={tuple(temperature.shape)}"
         )
     temperature = ops.convert_to_tensor(temperature)
     return ops.cast(temperature, keras.backend.result_type(dtype, "float32"))

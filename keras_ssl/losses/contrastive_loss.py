@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import keras
-
 from keras_ssl.losses.check_chunk_size import check_chunk_size
 from keras_ssl.losses.check_temperature import check_temperature
+from keras_ssl.losses.float32_loss import Float32Loss
 
 
-class ContrastiveLoss(keras.losses.Loss):
+class ContrastiveLoss(Float32Loss):
     """Base of the losses that are a softmax over similarities.
 
     Args:
@@ -39,9 +38,7 @@ class ContrastiveLoss(keras.losses.Loss):
     ):
         check_temperature(temperature)
         check_chunk_size(chunk_size)
-        if dtype is None:
-            dtype = keras.backend.result_type(keras.config.floatx(), "float32")
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.temperature = float(temperature)
         self.chunk_size = None if chunk_size is None else int(chunk_size)
 
@@ -51,5 +48,4 @@ class ContrastiveLoss(keras.losses.Loss):
             **super().get_config(),
             "temperature": self.temperature,
             "chunk_size": self.chunk_size,
-            "dtype": self.dtype,
         }
