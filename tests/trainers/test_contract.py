@@ -149,10 +149,11 @@ def test_xla_step_equals_the_plain_step(name, monkeypatch):
     assert is_compiled[plain]() == {"train_step": False, "test_step": False}
     assert is_compiled[compiled]() == {"train_step": True, "test_step": True}
     # batch norm makes more of a last bit: it divides by the deviation of a few examples
-    assert_equal_weights(plain, compiled, tolerance=1e-3 if CASES[name].normalized else 1e-4)
+    tolerance = 1e-3 if CASES[name].normalized else 1e-4
+    assert_equal_weights(plain, compiled, tolerance)
     assert set(logs[0]) == set(logs[1]) > {"loss", "val_loss"}
     for key in logs[0]:
-        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-4, err_msg=key)
+        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=tolerance, err_msg=key)
 
 
 def _watch_compilation(trainer):
