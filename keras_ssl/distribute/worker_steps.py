@@ -1,4 +1,4 @@
-"""Steps of `fit`, `evaluate` and `predict` where several workers take them.
+"""Steps of `fit`, `evaluate` and `predict` where several replicas or workers take them.
 
 Keras 3 cannot reduce logs between workers: it takes their mean over an axis that scalars do not
 have ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). Logs as one tensor of
@@ -21,16 +21,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ssl.distribute.data_first import data_first
 from keras_ssl.distribute.workers import is_multi_worker
 
 
 class WorkerSteps:
-    """Mix-in for a `keras.Model`: steps that work with several workers."""
+    """Mix-in for a `keras.Model`: steps that work with several replicas and workers."""
 
     def _make_function(self, step_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        if not is_multi_worker(self.distribute_strategy):
-            return super()._make_function(step_function)
+        step_function = data_first(step_function)
+        strategy = self.distribute_strategy
+        if is_multi_worker(strategy):
+            return self._one_after_the_other(self._reduced_over_workers(step_function))
+        one_step = super()._make_function(step_function)
+        if isinstance(strategy, tf.distribute.MirroredStrategy):
+            return self._one_after_the_other(one_step)
+        return one_step
 
+    def _reduced_over_workers(self, step_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A step of all replicas whose logs are those of all workers."""
         names = None
 
         @functools.wraps(step_function)
@@ -47,12 +56,12 @@ class WorkerSteps:
             values = tf.unstack(reduced(iterator))
             return keras.tree.pack_sequence_as(names, values)
 
-        return self._one_after_the_other(one_step)
+        return one_step
 
     def _one_after_the_other(self, one_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Execute the steps of `steps_per_execution` singly.
 
-        TensorFlow cannot exchange tensors between workers inside the loop that Keras makes of them.
+        TensorFlow cannot exchange tensors inside the loop that Keras makes of them.
         """
 
         def steps(iterator: Any) -> Any:
