@@ -185,9 +185,11 @@ class DistributedFit(WorkerSteps, ResumableFit):
             size = kwargs.get("validation_batch_size") or batch_size
             validation = kwargs.get("validation_data")
             if validation is not None and not isinstance(validation, tf.data.Dataset):
-                kwargs["validation_data"] = _in_full_batches(validation, size, replicas)
+                kwargs["validation_data"] = _in_full_batches(
+                    validation, "validation_data", size, replicas
+                )
             if isinstance(x, tf.data.Dataset):
-                _check_full_batches(x, replicas)
+                _check_full_batches(x, "x", replicas)
         data = _pack(x, y, kwargs.get("sample_weight"))
         if _are_arrays(data) and (
             replicas > 1 or workers or _is_plain(data, y, batch_size, kwargs)
@@ -196,7 +198,9 @@ class DistributedFit(WorkerSteps, ResumableFit):
             seed = from_chief(self.draw_shuffle_seed(), strategy) if shuffle else None
             if seed is not None and keeper is not None:
                 seed = keeper.shuffle_seed(seed)  # an interrupted run goes on in its own order
-            x = _in_full_batches(data, batch_size, replicas, shuffle, seed, self.needs_full_batches)
+            x = _in_full_batches(
+                data, "x", batch_size, replicas, shuffle, seed, self.needs_full_batches
+            )
             y = batch_size = None
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
@@ -257,9 +261,9 @@ class DistributedFit(WorkerSteps, ResumableFit):
         if (replicas > 1 or workers) and not in_fit:
             data = _pack(x, y, kwargs.get("sample_weight"))
             if isinstance(x, tf.data.Dataset):
-                _check_full_batches(x, replicas)
+                _check_full_batches(x, "x", replicas)
             elif _are_arrays(data):
-                x, y, batch_size = _in_full_batches(data, batch_size, replicas), None, None
+                x, y, batch_size = _in_full_batches(data, "x", batch_size, replicas), None, None
                 kwargs.pop("sample_weight", None)
             if workers:
                 x = _for_workers(x, "x", strategy)
@@ -333,21 +337,22 @@ def _check_not_empty(x: Any) -> None:
         raise ValueError("`x` holds no data: expected at least one batch. Received an empty set.")
 
 
-def _check_full_batches(dataset: tf.data.Dataset, replicas: int) -> None:
+def _check_full_batches(dataset: tf.data.Dataset, name: str, replicas: int) -> None:
     """Raise unless every batch of a dataset is full and divides by the replicas."""
     size = static_batch_size(dataset)
     if size is None:
         raise ValueError(
-            f"With {replicas} replicas every batch of `x` must be full. Expected a dataset "
+            f"With {replicas} replicas every batch of `{name}` must be full. Expected a dataset "
             "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
             f"Received: element_spec={dataset.element_spec}"
         )
-    check_divisible(size, replicas)
+    check_divisible(size, replicas, name)
 
 
 def _for_workers(data: Any, name: str, strategy: tf.distribute.Strategy) -> Any:
     """Give this worker its rows of global batches."""
     if isinstance(data, tf.data.Dataset):
+        _check_full_batches(data, name, strategy.num_replicas_in_sync)
         return distribute_batches(data, strategy)
     if isinstance(data, tf.distribute.DistributedDataset):
         return data
@@ -371,6 +376,7 @@ def _check_plan(plan: dict[str, Any], of_chief: dict[str, Any]) -> None:
 
 def _in_full_batches(
     data: Any,
+    name: str,
     batch_size: int | None,
     replicas: int,
     shuffle: bool = False,
@@ -381,12 +387,18 @@ def _in_full_batches(
     if not _are_arrays(data):
         return data  # PyDataset, generator: their batches are known when they come
     batch_size = batch_size or 32
+    lengths = [leaf.shape[0] for leaf in keras.tree.flatten(data)]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"All arrays that belong to `{name}` must hold equally many examples. "
+            f"Received: {', '.join(map(str, lengths))}"
+        )
     if replicas > 1:
-        check_divisible(batch_size, replicas)
-        examples = keras.tree.flatten(data)[0].shape[0]
-        if examples < batch_size:
+        check_divisible(batch_size, replicas, name)
+        if lengths[0] < batch_size:
+            shorter = "validation_batch_size" if name == "validation_data" else "batch_size"
             raise ValueError(
-                f"With {replicas} replicas every batch of `x` must be full. Received: {examples} "
-                f"examples and batch_size={batch_size}"
+                f"With {replicas} replicas every batch of `{name}` must be full: pass a smaller "
+                f"`{shorter}`. Received: {lengths[0]} examples and batch_size={batch_size}"
             )
     return array_batches(data, batch_size, shuffle, seed, drop_remainder)

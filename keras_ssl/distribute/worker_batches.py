@@ -104,15 +104,21 @@ def static_batch_size(dataset: tf.data.Dataset) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def check_divisible(size: int, replicas: int) -> None:
+def check_divisible(size: int, replicas: int, name: str = "x") -> None:
     """Raise unless a batch can be shared evenly.
+
+    Args:
+        size: examples a batch.
+        replicas: how many replicas share it.
+        name: the argument that the batches come in, for the message.
 
     Raises:
         ValueError: if the number of replicas does not divide the batch size.
     """
     if size % replicas:
+        of_name = "" if name == "x" else f" of `{name}`"
         raise ValueError(
-            f"The batch size must be divisible by the number of replicas, {replicas}. "
+            f"The batch size{of_name} must be divisible by the number of replicas, {replicas}. "
             f"Received: batch_size={size}"
         )
 

@@ -73,6 +73,14 @@ def arrays(strategy, folder):
 
 
 @check
+def last_execution(strategy, folder):
+    """Five steps of an epoch, two executed together."""
+    model = plain.compiled(lambda: plain.functional(distribute.DistributedFit), strategy)
+    model.steps_per_execution = 2
+    return plain.results(model)
+
+
+@check
 def primitives(strategy, folder):
     return run_primitives(strategy)
 
@@ -268,6 +276,10 @@ def refusals(strategy, folder):
         "generator": fit(sequence()),
         "odd": fit(x[:6], y[:6], batch_size=3),
         "partial": fit(dataset.batch(3)),
+        "partial validation": fit(x, y, batch_size=4, validation_data=dataset.batch(3)),
+        "odd validation": fit(x, y, batch_size=4, validation_data=dataset.batch(3, True)),
+        "small validation": fit(x, y, batch_size=4, validation_data=(x[:2], y[:2])),
+        "lengths": fit(x, y[:6], batch_size=4),
         "class weight": fit(x, y, class_weight={0: 1.0}, batch_size=4),
         "split": fit(x, y, batch_size=4, validation_split=0.5),
         "unlike": fit(dataset.batch(size, drop_remainder=True)),

@@ -80,6 +80,12 @@ def test_arrays_are_shuffled_alike_and_steps_can_be_executed_together(two_worker
         assert_close(found, logs | weights)
 
 
+def test_a_last_execution_of_fewer_steps_counts_those_alone(two_workers):
+    expected = plain.results(plain.compiled(plain.functional))
+    for found in two_workers("last_execution"):
+        assert_close(found, expected)
+
+
 def test_batches_and_losses_in_parts_are_those_of_one_device(two_workers):
     trainer = CASES["SimCLR"].make()
     trainer.compile(keras.optimizers.SGD(0.05))
@@ -145,6 +151,10 @@ def test_the_chief_needs_nobody_to_predict_save_and_measure(two_workers):
         ("generator", r"from_generator.*Received: generator"),
         ("odd", r"divisible by the number of replicas, 2. Received: batch_size=3"),
         ("partial", "drop_remainder=True"),
+        ("partial validation", "of `validation_data` must be full.*drop_remainder=True"),
+        ("odd validation", "of `validation_data` must be divisible by the number of replicas, 2"),
+        ("small validation", "smaller `validation_batch_size`. Received: 2 examples"),
+        ("lengths", "`x` must hold equally many examples. Received: 8, 6"),
         ("class weight", "sample_weight"),
         ("split", "validation_data"),
         ("made outside", r"made outside, and `fit` under MultiWorkerMirroredStrategy"),
