@@ -1,6 +1,15 @@
 """Building blocks that Keras lacks."""
 
+from keras_ssl.layers.center import Center
+from keras_ssl.layers.feature_queue import FeatureQueue
+from keras_ssl.layers.prediction_head import PredictionHead
 from keras_ssl.layers.projection_head import ProjectionHead
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 
-__all__ = ["ProjectionHead", "SyncBatchNormalization"]
+__all__ = [
+    "Center",
+    "FeatureQueue",
+    "PredictionHead",
+    "ProjectionHead",
+    "SyncBatchNormalization",
+]

@@ -53,11 +53,13 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     - `minimum_batch`: the fewest examples, over all replicas, that the method can learn from.
     - `check_views(views)`: raise a `ValueError` on input that the method cannot train on. It sees
       shapes and is called before the first step.
+    - `after_build()`: what follows the creation of all weights, such as a teacher's copy of them.
     - `after_update()`: what follows an optimizer step, such as moving a teacher.
     - `updates()`: the gradient steps of a training step. The default is one, over all trainable
       variables. An adversarial method returns two, and names their optimizers in
       `optimizer_names`, in which order `compile` takes them; `trainer.optimizer`, which callbacks
       see, is the first.
+    - `uses_labels`: whether the losses read `batch.y`. Then data without labels is refused.
     - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
       are refused.
     - `call(x)`: the representation. The default is `encoder(x)`.
@@ -110,6 +112,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
 
     minimum_batch = 1
     optimizer_names = ("main",)
+    uses_labels = False
     uses_sample_weight = False
 
     def __init__(
@@ -148,6 +151,9 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     def check_views(self, views: Any) -> None:
         """Raise a `ValueError` if the method cannot train on views of these shapes."""
 
+    def after_build(self) -> None:
+        """Do what follows the creation of all weights, before a file's are loaded into them."""
+
     def after_update(self) -> None:
         """Do what follows an optimizer step."""
 
@@ -184,17 +190,23 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         """
         if self.probe is not None:
             self.probe.check_labels(y)
+        if self.uses_labels and y is None:
+            raise ValueError(
+                f"{type(self).__name__} learns from labels: expected data of `(x, y)`. "
+                "Received: data without `y`"
+            )
         self._prepare_parts(x)
         if self._training_state.step_specs is None:
-            self._trace_losses(x)
+            self._trace_losses((x, y) if self.uses_labels else (x,))
+            self.after_build()
         if self.compiled:
             self._build_training_state()
 
-    def _trace_losses(self, x: Any) -> None:
+    def _trace_losses(self, data: tuple) -> None:
         """Run the losses on shapes: every layer is built, and the losses' names are known."""
 
-        def trace(x: Any) -> tuple[list[dict], Any]:
-            batch = self._make_batch((x,))
+        def trace(*data: Any) -> tuple[list[dict], Any]:
+            batch = self._make_batch(data)
             losses = [update.compute_losses(batch, training=True) for update in self.updates()]
             check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
             # called even where the step gives features, so that Keras knows the model's input
@@ -203,7 +215,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             return losses, features if given is None else given
 
         with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
-            losses, representation = run_on_shapes(trace, x)
+            losses, representation = run_on_shapes(trace, *data)
         names = [name for update in losses for name in update]
         if "loss" in names or len(set(names)) < len(names):
             raise ValueError(
@@ -212,7 +224,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             )
         self._training_state.loss_trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self._training_state.representation_spec = representation
-        self._training_state.step_specs = x
+        self._training_state.step_specs = data
         self.built = True
 
     def _build_training_state(self) -> None:
@@ -242,7 +254,9 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     def build_from_config(self, config: dict) -> None:
         """Create all variables for the shapes in `config`."""
         if "step" in config:
-            self.build_step(keras.saving.deserialize_keras_object(config["step"]), None)
+            data = keras.saving.deserialize_keras_object(config["step"])
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
+            self.build_step(x, y)
         else:
             super().build_from_config(config)
 

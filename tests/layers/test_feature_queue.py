@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+from keras.src.testing import TestCase
+
+from keras_ssl.layers import FeatureQueue
+
+
+class TestConformance(TestCase):
+    def test_basics(self):
+        self.run_layer_test(
+            FeatureQueue,
+            init_kwargs={"size": 8, "seed": 1},
+            input_shape=(4, 3),
+            expected_output_shape=(8, 3),
+            expected_num_trainable_weights=0,
+            expected_num_non_trainable_weights=2,
+            expected_num_seed_generators=0,
+            supports_masking=False,
+            assert_built_after_instantiation=False,
+        )
+
+
+def test_is_first_in_first_out(rng):
+    queue = FeatureQueue(6, seed=0)
+    batches = rng.normal(size=(5, 2, 3)).astype("float32")
+    for number, batch in enumerate(batches):
+        held = np.asarray(queue(batch, training=True))
+        assert held.shape == (6, 3)
+        for before in batches[max(0, number - 3) : number]:
+            assert all(any(np.array_equal(row, one) for one in held) for row in before)
+    rows = {tuple(row) for row in np.asarray(queue.features)}
+    assert rows == {tuple(row) for row in batches[2:].reshape(6, 3)}
+
+
+def test_starts_with_random_directions():
+    first, second = FeatureQueue(64, seed=0), FeatureQueue(64, seed=0)
+    for queue in (first, second):
+        queue.build((4, 8))
+    features = np.asarray(first.features)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(features, np.asarray(second.features))
+    assert np.linalg.matrix_rank(features) == 8
+
+
+def test_does_not_change_outside_of_training(rng):
+    queue = FeatureQueue(4)
+    before = np.asarray(queue(rng.normal(size=(2, 3))))
+    np.testing.assert_array_equal(queue(rng.normal(size=(2, 3)), training=False), before)
+
+
+def test_keeps_float32_under_mixed_precision(rng):
+    queue = FeatureQueue(4, dtype="mixed_float16")
+    held = queue(rng.normal(size=(2, 3)), training=True)
+    assert keras.backend.standardize_dtype(held.dtype) == "float32"
+    assert keras.backend.standardize_dtype(queue.features.dtype) == "float32"
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True])
+def test_bad_size_is_refused(size):
+    with pytest.raises(ValueError, match="size"):
+        FeatureQueue(size)
+
+
+@pytest.mark.parametrize("size, batch", [(6, 4), (2, 4)])
+def test_size_that_is_no_multiple_of_the_batch_is_refused(size, batch):
+    with pytest.raises(ValueError, match=rf"multiple.*size={size} and a batch of {batch}"):
+        FeatureQueue(size)(np.ones((batch, 3)), training=True)
+
+
+def test_input_of_other_rank_is_refused():
+    with pytest.raises(ValueError, match="batch, dim"):
+        FeatureQueue(4)(np.ones((2, 3, 4)))
+
+
+def test_two_replicas_hold_the_queue_of_one(two_replicas, rng):
+    import tensorflow as tf
+
+    batches = rng.normal(size=(3, 4, 2)).astype("float32")
+    one = FeatureQueue(8, seed=0)
+    with two_replicas.scope():
+        two = FeatureQueue(8, seed=0)
+        two.build((2, 2))
+
+    @tf.function
+    def step(batch):
+        context = tf.distribute.get_replica_context()
+        index = context.replica_id_in_sync_group
+        return two(tf.slice(batch, [2 * index, 0], [2, 2]), training=True)
+
+    for batch in batches:
+        expected = one(batch, training=True)
+        found = two_replicas.run(step, args=(tf.constant(batch),))
+        for value in two_replicas.experimental_local_results(found):
+            np.testing.assert_array_equal(value, expected)

@@ -1,0 +1,43 @@
+import keras
+import numpy as np
+import pytest
+from keras.src.testing import TestCase
+
+from keras_ssl.layers import PredictionHead, ProjectionHead
+
+
+class TestConformance(TestCase):
+    def check(self, weights, statistics, **arguments):
+        self.run_layer_test(
+            PredictionHead,
+            init_kwargs=arguments,
+            input_shape=(8, 6),
+            expected_output_shape=(8, 6),
+            expected_num_trainable_weights=weights,
+            expected_num_non_trainable_weights=statistics,
+            expected_num_seed_generators=0,
+        )
+
+    def test_byol(self):
+        self.check(5, 2, width=12)
+
+    def test_without_normalization(self):
+        self.check(4, 0, width=12, normalization=False, activation="gelu")
+
+    def test_other_normalization(self):
+        self.check(5, 0, width=12, normalization=keras.layers.LayerNormalization())
+
+
+def test_is_a_projection_head_as_wide_as_its_input(rng):
+    x = rng.normal(size=(5, 6)).astype("float32")
+    predictor, head = PredictionHead(12), ProjectionHead((12, 6))
+    predictor.build(x.shape)
+    head.build(x.shape)
+    head.set_weights(predictor.get_weights())
+    np.testing.assert_array_equal(predictor(x), head(x))
+
+
+@pytest.mark.parametrize("width", [0, -1, 2.5, "64"])
+def test_bad_width_is_refused(width):
+    with pytest.raises(ValueError, match="positive integers"):
+        PredictionHead(width)

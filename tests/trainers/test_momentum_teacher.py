@@ -1,0 +1,139 @@
+"""Teachers that follow: the moving average, when it moves, and what Keras sees of it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_ssl import trainers
+from keras_ssl.layers import SyncBatchNormalization
+from keras_ssl.optimizers import cosine_momentum
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl_tests")
+class Distillation(trainers.MomentumTeacher, trainers.SelfSupervisedModel):
+    """The encoder learns to give what its teacher gives of noisy input."""
+
+    def __init__(self, encoder, momentum=0.9, **kwargs):
+        super().__init__(encoder, **kwargs)
+        self.momentum = momentum
+        self.teacher = self.follow(self.encoder, momentum)
+
+    def embed(self, batch, training):
+        target = ops.stop_gradient(self.teacher(batch.x, training=training))
+        return {"error": ops.square(self.encoder(batch.x, training=training) - target - 1)}
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}
+
+
+def network():
+    return keras.Sequential([keras.layers.Dense(4), SyncBatchNormalization(), keras.layers.ReLU()])
+
+
+def trained(momentum=0.9, steps=1, optimizer=None, x=None, **arguments):
+    keras.utils.set_random_seed(2)
+    trainer = Distillation(network(), momentum)
+    trainer.compile(optimizer or keras.optimizers.SGD(0.1), **arguments)
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32") if x is None else x
+    for _ in range(steps):
+        trainer.train_on_batch(x)
+    return trainer
+
+
+def started(momentum=0.9):
+    """A trainer before its first step."""
+    trainer = trained(momentum, steps=0)
+    trainer.build_step(keras.KerasTensor((16, 3)), None)
+    return trainer
+
+
+def learned(layer):
+    return [np.asarray(w) for w in layer.weights if "moving" not in w.path]
+
+
+def statistics(layer):
+    return [np.asarray(w) for w in layer.weights if "moving" in w.path]
+
+
+def test_starts_as_a_copy_of_the_student():
+    trainer = started()
+    for ours, theirs in zip(trainer.encoder.weights, trainer.teacher.weights, strict=True):
+        assert ours is not theirs
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_moves_by_the_formula_after_the_step(momentum):
+    before = learned(started(momentum).teacher)
+    trainer = trained(momentum)
+    for xi, theta, old in zip(
+        learned(trainer.teacher), learned(trainer.encoder), before, strict=True
+    ):
+        expected = momentum * old.astype("float64") + (1 - momentum) * theta.astype("float64")
+        np.testing.assert_allclose(xi, expected, rtol=1e-6, atol=1e-7)
+    moved = zip(learned(trainer.encoder), before, strict=True)
+    assert any(not np.array_equal(theta, old) for theta, old in moved)
+
+
+def test_statistics_are_the_teachers_own():
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(16, 3)).astype("float32")
+    trainer = trained(x=x)
+    kernel, bias = (np.asarray(w, "float64") for w in started().teacher.weights[:2])
+    mean = (x.astype("float64") @ kernel + bias).mean(axis=0)
+    np.testing.assert_allclose(statistics(trainer.teacher)[0], 0.1 * mean, rtol=1e-4)
+
+
+def test_schedule_is_read_at_the_optimizers_step():
+    schedule = cosine_momentum(0.5, steps=2)
+    trainer = trained(schedule, steps=2)
+    before = learned(trainer.teacher)  # at step 2 the momentum is 1
+    assert float(schedule(2)) == pytest.approx(1.0)
+    trainer.train_on_batch(np.ones((16, 3), "float32"))
+    for xi, old in zip(learned(trainer.teacher), before, strict=True):
+        np.testing.assert_array_equal(xi, old)
+
+
+def test_follows_once_an_optimizer_step():
+    one, two = (
+        trained(steps=steps, optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+        for steps in (1, 2)
+    )
+    start = started()
+    same = [
+        all(
+            np.array_equal(a, b)
+            for a, b in zip(learned(start.teacher), learned(other.teacher), strict=True)
+        )
+        for other in (one, two)
+    ]
+    assert same == [True, False]
+
+
+def test_does_not_follow_a_step_that_overflowed():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=float("inf"))
+    trainer = trained(optimizer=optimizer)
+    start = started()
+    assert int(optimizer.iterations) == 0
+    for xi, old in zip(learned(trainer.teacher), learned(start.teacher), strict=True):
+        np.testing.assert_array_equal(xi, old)
+
+
+def test_no_optimizer_sees_the_teacher_and_files_hold_it(tmp_path):
+    trainer = trained(steps=3)
+    ids = {id(w) for w in trainer.trainable_weights}
+    assert len(ids) == 4 and not ids & {id(w) for w in trainer.teacher.weights}
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    for one, other in zip(trainer.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(loaded.trainable_weights) == 4
+
+
+@pytest.mark.parametrize(
+    "momentum, error",
+    [(1.0, ValueError), (-0.1, ValueError), ("0.9", TypeError), (True, TypeError)],
+)
+def test_bad_momentum_is_refused(momentum, error):
+    with pytest.raises(error, match="momentum"):
+        Distillation(network(), momentum)
