@@ -1,0 +1,109 @@
+"""Subtracts the moving mean of what it sees."""
+
+import numbers
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import distribute
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class Center(keras.layers.Layer):
+    """Subtracts a moving mean: the centring of DINO's teacher.
+
+    In training, the output is `inputs - c`, and afterwards the centre c becomes
+
+        c ← m c + (1 - m) mean(inputs)
+
+    with m the momentum and the mean over all axes but the last and over the examples of all
+    replicas. So c is equal on all replicas. It starts at 0, is saved with the model that owns the
+    layer, has no gradient, and changes once a call: call the layer once a step, with all views
+    in one tensor.
+
+    Unlike batch normalisation, what is subtracted in training is the mean of earlier batches.
+
+    Args:
+        momentum: float, at least 0 and below 1.
+        **kwargs: those of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
+            `keras.config.floatx()`, at least float32, whatever the policy: a teacher's
+            temperature multiplies rounding by 25.
+
+    Call arguments:
+        inputs: floating-point tensor of rank 2 or more.
+        training: whether the centre is updated.
+
+    Input shape:
+        `(..., features)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: if `momentum` is not at least 0 and below 1, or the features' number is not
+            known.
+        TypeError: if `momentum` is not a number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> center = layers.Center(momentum=0.5)
+    >>> scores = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+    >>> center(scores, training=True)[0].numpy()  # the centre is still 0
+    array([1., 2.], dtype=float32)
+    >>> center(scores)[0].numpy()  # less 0.5 * (2, 3)
+    array([0. , 0.5], dtype=float32)
+
+    Reference:
+        - [Caron et al., Emerging Properties in Self-Supervised Vision
+          Transformers](https://arxiv.org/abs/2104.14294)
+    """
+
+    def __init__(self, momentum: float = 0.9, **kwargs: Any):
+        if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real):
+            raise TypeError(
+                "`momentum` must be a number. "
+                f"Received: momentum={momentum!r} of type {type(momentum).__name__}"
+            )
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}"
+            )
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = keras.backend.result_type(keras.config.floatx(), "float32")
+        super().__init__(**kwargs)
+        self.momentum = float(momentum)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(
+                "`inputs` must have rank 2 or more and a known number of features. "
+                f"Received: inputs.shape={tuple(input_shape)}"
+            )
+        self.center = self.add_weight(
+            shape=(input_shape[-1],),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="mean",
+            name="center",
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        outputs = inputs - ops.cast(self.center, inputs.dtype)
+        if training:
+            wide = ops.stop_gradient(ops.cast(inputs, self.variable_dtype))
+            mean = ops.mean(wide, axis=tuple(range(len(inputs.shape) - 1)))
+            mean = distribute.all_reduce_sum(mean) / distribute.replica_count()
+            self.center.assign(self.momentum * self.center + (1 - self.momentum) * mean)
+        return outputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "momentum": self.momentum}
