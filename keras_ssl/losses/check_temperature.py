@@ -1,11 +1,11 @@
 """What every softmax with a temperature asks of it."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_ssl.losses.check_number import check_positive_number
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> None:
@@ -24,14 +24,7 @@ def check_temperature(temperature: float, name: str = "temperature") -> None:
     >>> from keras_ssl.losses.check_temperature import check_temperature
     >>> check_temperature(0.1)
     """
-    if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be a positive number. "
-            f"Received: {name}={temperature!r} of type {type(temperature).__name__}"
-        )
-    # NaN is above nothing
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"`{name}` must be a positive number. Received: {name}={temperature}")
+    check_positive_number(temperature, name)
 
 
 def number_or_tensor(temperature: Any, name: str = "temperature") -> Any:

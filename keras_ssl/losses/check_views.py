@@ -89,10 +89,29 @@ def check_has_negatives(z1: Any, names: tuple[str, str] = ("z1", "z2")) -> None:
     >>> from keras_ssl.losses.check_views import check_has_negatives
     >>> check_has_negatives(np.zeros((2, 8), "float32"))
     """
-    examples = z1.shape[0]
-    if examples is not None and examples * distribute.replica_count() < 2:
+    if is_one_example(z1):
         first, second = names
         raise ValueError(
             f"A contrastive loss needs negatives: `{first}` and `{second}` must hold at least 2 "
             f"examples over all replicas. Received: {first}.shape={tuple(z1.shape)}"
         )
+
+
+def is_one_example(z: Any) -> bool:
+    """Whether the replicas together are known to hold fewer than two examples.
+
+    Args:
+        z: this replica's tensor, one row an example.
+
+    Returns:
+        A bool; `False` where the batch size is unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.losses.check_views import is_one_example
+    >>> is_one_example(np.zeros((1, 8), "float32"))
+    True
+    """
+    examples = z.shape[0]
+    return examples is not None and examples * distribute.replica_count() < 2

@@ -5,13 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.losses.check_chunk_size import check_chunk_size
 from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import check_has_negatives, check_views
+from keras_ssl.losses.check_views import check_views
 from keras_ssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ssl.losses.log_sum_exp import log_sum_exp_of_similarities
+from keras_ssl.losses.view_similarities import view_similarities
 
 
 def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = None) -> Any:
@@ -61,22 +59,10 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None =
     check_temperature(temperature)
     check_chunk_size(chunk_size)
     check_views(z1, z2)
-    z1, z2 = l2_normalize(z1), l2_normalize(z2)
-    check_has_negatives(z1)
-    anchors = ops.concatenate([z1, z2], axis=0)
-    # replica after replica, each with its first views and then its second ones
-    candidates = distribute.all_gather(anchors)
-
-    count = ops.shape(anchors)[0]
-    rows, first = ops.arange(count, dtype="int32"), distribute.replica_index() * count
-    itself, other_view = first + rows, first + (rows + count // 2) % count
-    negatives = log_sum_exp_of_similarities(
-        anchors / temperature, candidates, ops.stack([itself, other_view], axis=1), chunk_size
-    )
-    positive = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
+    positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
     # log(exp(positive) + exp(negatives)) - positive, which no rounding of matmul (TF32, bfloat16)
     # can bring below 0
-    return ops.softplus(negatives - positive)
+    return ops.softplus(negatives - positives)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
