@@ -88,7 +88,8 @@ class Center(keras.layers.Layer):
             initializer="zeros",
             trainable=False,
             autocast=False,
-            aggregation="mean",
+            # all replicas assign the same: no second exchange
+            aggregation="only_first_replica",
             name="center",
         )
 
