@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
     "room",
     [
         "layers",
-        "losses",
         "optimizers",
         # JAX compiles every operation of theirs anew
+        pytest.param("losses", marks=pytest.mark.slow),
         pytest.param("augment", marks=pytest.mark.slow),
         pytest.param("networks", marks=pytest.mark.slow),
     ],
