@@ -16,6 +16,7 @@ from keras_ssl.callbacks.backup_checks import check_same_run, describe_run
 from keras_ssl.callbacks.backup_file import (
     check_folder,
     check_space,
+    check_writer,
     read_backup,
     remove_unfinished,
     write_backup,
@@ -65,6 +66,7 @@ class BackupAndResume(EpochKeeper):
     Raises:
         OSError: before the first step, if `folder` cannot be written to or has too little room;
             later, if a backup cannot be written.
+        RuntimeError: in training, if another process writes to `folder` as well.
         ValueError: before the first step, if the backup in `folder` is damaged, of another run
             (another model, optimizer or data) or of a newer keras_ssl.
         TypeError: if the model cannot start in the middle of an epoch.
@@ -135,13 +137,16 @@ class BackupAndResume(EpochKeeper):
         self._model, self._others = model, others
         self._strategy = model.distribute_strategy
         self._initial_epoch, self._last_epoch = initial_epoch, epochs
-        self._run, self._shuffle_seed, self._position = uuid.uuid4().hex, None, None
+        self._shuffle_seed = self._position = None
+        self._writer = uuid.uuid4().hex
+        self._writers = {self._writer}
         found = agree(self._strategy, self._open)
         self._check_that_all_found_the_same(found)
         if found is None:
             return initial_epoch
         self._manifest, self._arrays, _ = found
-        self._run, self._shuffle_seed = self._manifest["run"], self._manifest["shuffle_seed"]
+        self._shuffle_seed = self._manifest["shuffle_seed"]
+        self._writers.add(self._manifest["writer"])
         self._position = Position(**self._manifest["position"])
         if self._manifest["has_ended"] and epochs <= self._manifest["epochs"]:
             if is_chief(self._strategy):
@@ -225,7 +230,8 @@ class BackupAndResume(EpochKeeper):
                 "others there is `keras.callbacks.BackupAndRestore`. Received: a model of type "
                 f"{type(self.model).__name__}"
             )
-        if self._position is not None and self.params.get("verbose") and is_chief(self._strategy):
+        goes_on = self._position is not None and self._position.epoch < self._last_epoch
+        if goes_on and self.params.get("verbose") and is_chief(self._strategy):
             print(
                 f"Resuming from {self.path}: epoch {self._position.epoch + 1}, "
                 f"{self._position.step} steps done"
@@ -299,7 +305,7 @@ class BackupAndResume(EpochKeeper):
             return
         arrays = {f"variable/{i}": value for i, (value, _) in enumerate(values)}
         manifest = {
-            "run": self._run,
+            "writer": self._writer,
             "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
             "initial_epoch": self._initial_epoch,
             "epochs": self._last_epoch,
@@ -312,6 +318,7 @@ class BackupAndResume(EpochKeeper):
             "random_at_entry": self._random_at_entry,
             "callbacks": read_callbacks(self._all_callbacks(), arrays),
         }
+        check_writer(self.path, self._writers)
         write_backup(self.path, manifest, arrays)
 
     def _restore_variables(self) -> None:

@@ -16,6 +16,17 @@ FORMAT = 1
 KIND = "keras_ssl backup"
 # of an array of the manifest's own, which no other array may be called
 MANIFEST = "manifest"
+# what reading a damaged file raises
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    AttributeError,
+)
 # what a file holds besides the variables: the manifest, names
 _BESIDES = 500_000
 
@@ -110,6 +121,30 @@ def write_backup(path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndar
         ) from error
 
 
+def check_writer(path: Path, writers: set[str]) -> None:
+    """Raise if another process has written the file since this one last looked at it.
+
+    Args:
+        path: the file that is about to be replaced.
+        writers: what `writer` of its manifest may be: the process that this one goes on from, and
+            this one itself.
+
+    Raises:
+        RuntimeError: if it is another one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            writer = json.loads(file[MANIFEST].tobytes())["writer"]
+    except (OSError, *_DAMAGES):
+        return  # there is none, or one that is of no use to anybody
+    if writer not in writers:
+        raise RuntimeError(
+            f"Another process writes its backups to {path}. Give each run a folder of its own, and "
+            "start a run again only when its last process has ended. This process stops and "
+            "overwrites nothing"
+        )
+
+
 def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], int] | None:
     """Read what `write_backup` wrote.
 
@@ -132,16 +167,7 @@ def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], int]
         raw = arrays.pop(MANIFEST).tobytes()
         manifest = json.loads(raw)
         kind, number = manifest["kind"], int(manifest["format"])
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        NotImplementedError,
-        AttributeError,
-    ) as error:
+    except _DAMAGES as error:
         raise ValueError(
             f"{path} is damaged or is no backup of keras_ssl ({type(error).__name__}: {error}). "
             "Nothing was overwritten. Move it away to start anew, or put a copy in its place"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
@@ -264,6 +265,32 @@ def test_a_disk_that_fills_up_in_training_stops_it(tmp_path, monkeypatch):
     manifest, _, _ = read_backup(tmp_path / "backup.npz")
     assert manifest["position"]["step"] == 2
     train(compiled(), tmp_path)  # there is room again
+
+
+def test_a_second_process_that_writes_to_the_folder_is_noticed(tmp_path):
+    class StartAgain(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            train(compiled(), tmp_path, epochs=epoch + 2)
+
+    with pytest.raises(RuntimeError, match="Another process writes its backups to"):
+        train(compiled(), tmp_path, StartAgain())
+    manifest, _, _ = read_backup(tmp_path / "backup.npz")
+    assert manifest["has_ended"] and manifest["epochs"] == 2  # the second one's
+    train(compiled(), tmp_path)  # goes on from there
+
+
+def test_a_backup_that_was_deleted_or_damaged_in_training_is_written_anew(tmp_path):
+    path = tmp_path / "backup.npz"
+
+    class Meddle(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                path.unlink()
+            else:
+                path.write_bytes(path.read_bytes()[:100])
+
+    train(compiled(), tmp_path, Meddle())
+    assert read_backup(path)[0]["has_ended"]
 
 
 def test_leftovers_are_removed(tmp_path):
