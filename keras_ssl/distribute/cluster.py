@@ -68,11 +68,15 @@ def _own_index(task: Any, names: list[str]) -> int:
     if not isinstance(task, dict) or task.get("type") not in ("chief", "worker"):
         raise _malformed('`task.type` of "worker" or "chief"')
     index = task.get("index")
-    name = "chief" if task["type"] == "chief" else f"worker {index}"
-    if isinstance(index, bool) or not isinstance(index, int) or name not in names:
-        workers = sum(one != "chief" for one in names)
-        raise _malformed(f"a `task` that the cluster has: it has {workers} workers, from index 0,")
-    return names.index(name)
+    if isinstance(index, str) and index.isdecimal():
+        index = int(index)  # TensorFlow takes it, and templates of schedulers write it
+    job = task["type"]
+    count = sum(name.partition(" ")[0] == job for name in names)
+    if not count:
+        raise _malformed(f"a `task.type` that the cluster has: it has no {job}")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+        raise _malformed(f"a `task.index` from 0 to {count - 1}: a {job} of the cluster")
+    return names.index(job if job == "chief" else f"{job} {index}")
 
 
 def parse_address(address: Any) -> tuple[str, int]:

@@ -79,8 +79,8 @@ def strategy(
         or (replicas is not None and replicas < 1)
     ):
         raise ValueError(f"`replicas` must be a positive integer or None. Received: {replicas!r}")
-    if not timeout > 0:
-        raise ValueError(f"`timeout` must be positive, in seconds. Received: {timeout}")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"`timeout` must be a positive number, in seconds. Received: {timeout!r}")
     if name == "auto":
         name = _best(replicas, tpu)
     if replicas is not None and name != "mirrored":
