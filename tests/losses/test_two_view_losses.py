@@ -58,7 +58,17 @@ CASES = [
     (np.array(case["z1"], "float32"), np.array(case["z2"], "float32"), case["results"])
     for case in formulas.LIGHTLY["cases"]
 ]
-each = pytest.mark.parametrize(("name", "loss"), [(name, one[0]) for name, one in ALL.items()])
+# one of each class: what takes compiling is checked on these
+MAIN = [
+    "dcl_0.1",
+    "dclw_0.1_0.5",
+    "negative_cosine_similarity",
+    "barlow_twins_0.5",
+    "vicreg_25_25_1",
+]
+if BACKEND != "tensorflow":
+    ALL = {name: one for name, one in ALL.items() if name in [*MAIN, "sup_con_0.2"]}
+each = pytest.mark.parametrize("name", ALL)
 # more examples than features, and fewer
 many_or_few = pytest.mark.parametrize("case", CASES, ids=["6x4", "6x9"])
 
@@ -70,7 +80,8 @@ def views(rng, examples=6, dim=4):
 
 @each
 @many_or_few
-def test_equals_the_reference(name, loss, case):
+def test_equals_the_reference(name, case):
+    loss = ALL[name][0]
     z1, z2, results = case
     expected = results[name.removesuffix("-chunked")]
     value, gradients = value_and_gradients(loss, z1, z2)
@@ -79,15 +90,15 @@ def test_equals_the_reference(name, loss, case):
         np.testing.assert_allclose(gradient, other, rtol=2e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("shape", [(6, 3), (6, 16)])
+@each
+@pytest.mark.parametrize("shape", [(6, 4), (6, 9)])
 def test_equals_the_formula(rng, name, shape):
     loss, formula = ALL[name]
     z1, z2 = views(rng, *shape)
     np.testing.assert_allclose(loss(z1, z2), formula(z1, z2), rtol=3e-6, atol=5e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in ALL if name in LOSSES])
 @many_or_few
 def test_gradient_equals_finite_differences_of_the_formula(name, case):
     loss, formula = LOSSES[name]
@@ -98,9 +109,10 @@ def test_gradient_equals_finite_differences_of_the_formula(name, case):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-@each
+@pytest.mark.parametrize("name", MAIN)
 @many_or_few
-def test_compiled_equals_uncompiled(name, loss, case):
+def test_compiled_equals_uncompiled(name, case):
+    loss = ALL[name][0]
     value, gradients = value_and_gradients(loss, *case[:2])
     jit_value, jit_gradients = compiled_value_and_gradients(loss, *case[:2])
     np.testing.assert_allclose(jit_value, value, rtol=2e-6, atol=5e-6)
@@ -108,7 +120,7 @@ def test_compiled_equals_uncompiled(name, loss, case):
         np.testing.assert_allclose(jit_gradient, gradient, rtol=1e-4, atol=3e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if "sup_con" not in name])
+@pytest.mark.parametrize("name", [*MAIN, "dcl_0.1-chunked"])
 @many_or_few
 def test_two_replicas_equal_one_on_the_global_batch(two_replicas, name, case):
     loss = ALL[name][0]
@@ -120,7 +132,8 @@ def test_two_replicas_equal_one_on_the_global_batch(two_replicas, name, case):
 
 
 @each
-def test_swapped_views_swap_the_gradients(name, loss):
+def test_swapped_views_swap_the_gradients(name):
+    loss = ALL[name][0]
     z1, z2, _ = CASES[0]
     value, (g1, g2) = value_and_gradients(loss, z1, z2)
     swapped, (h2, h1) = value_and_gradients(loss, z2, z1)
@@ -154,7 +167,8 @@ def test_length_does_not_matter_to_losses_of_directions(name, scale):
 
 @each
 @pytest.mark.parametrize("shape", [(6, 4), (6, 9)])
-def test_zeros_and_identical_rows_stay_finite(name, loss, shape):
+def test_zeros_and_identical_rows_stay_finite(name, shape):
+    loss = ALL[name][0]
     z1, z2 = views(np.random.default_rng(0), *shape)
     zero = np.zeros_like(z1)
     one_zero = np.concatenate([zero[:1], z1[1:]])
@@ -177,7 +191,7 @@ def test_huge_values_stay_finite(name, fill):
         assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
-@pytest.mark.parametrize("name", ALL)
+@each
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_computed_in_float32(rng, name, dtype):
     loss, formula = ALL[name]
@@ -255,7 +269,7 @@ def test_one_example_is_too_few(loss):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
-@pytest.mark.parametrize("name", [name for name in ALL if "sup_con" not in name])
+@pytest.mark.parametrize("name", MAIN)
 def test_unknown_batch_size(rng, name):
     import tensorflow as tf
 
