@@ -78,6 +78,7 @@ class FeatureQueue(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         self.position = self.add_weight(
             name="position", shape=(), dtype="int32", initializer="zeros", trainable=False
         )

@@ -47,6 +47,24 @@ def check_features(features: Any) -> None:
         )
 
 
+def check_prediction(prediction: Any, target: Any) -> None:
+    """Raise unless a predictor gives vectors as wide as those that it predicts.
+
+    Args:
+        prediction: what the predictor gave, `(batch, dim)`.
+        target: what it predicts, the projector's output, `(batch, dim)`.
+
+    Raises:
+        ValueError: if their widths differ.
+    """
+    if len(prediction.shape) != len(target.shape) or prediction.shape[-1] != target.shape[-1]:
+        raise ValueError(
+            "`predictor` must give vectors as wide as those of `projector`, which it predicts. "
+            f"Received: predictions of shape {tuple(prediction.shape)} and projections of shape "
+            f"{tuple(target.shape)}"
+        )
+
+
 def check_image_views(views: Any, count: int) -> None:
     """Raise unless `views` are `count` batches of images of one shape.
 

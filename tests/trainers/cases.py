@@ -87,6 +87,21 @@ def _simclr(normalize: bool = False) -> trainers.SimCLR:
     )
 
 
+def _centered_head() -> layers.ProjectionHead:
+    """Make a projector whose embeddings are unlike from the start, as a queue's random ones are."""
+    return layers.ProjectionHead((32, 16), normalization=False, last_normalization=True)
+
+
+def _moco() -> trainers.MoCo:
+    return trainers.MoCo(
+        encoder(),
+        projector=_centered_head(),
+        augment=augment.SimCLRViews(28, scale=(0.6, 1.0), strength=0.3, seed=0),
+        queue=layers.FeatureQueue(64, seed=0),
+        momentum=0.9,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -118,6 +133,14 @@ CASES = {
         x=lambda: images()[0],
         falls="regression",
         bad_data=BAD_IMAGES,
+    ),
+    "MoCo": Case(
+        make=_moco,
+        x=lambda: images()[0],
+        falls="contrastive",
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        bad_data=BAD_IMAGES,
+        normalized=True,
     ),
     "VAE": Case(
         make=lambda: VAE(

@@ -1,5 +1,6 @@
 """Contrastive methods: agree with your own views, disagree with others'."""
 
+from keras_ssl.trainers.contrastive.moco import MoCo
 from keras_ssl.trainers.contrastive.simclr import SimCLR
 
-__all__ = ["SimCLR"]
+__all__ = ["MoCo", "SimCLR"]

@@ -1,0 +1,138 @@
+"""MoCo: find your other view among the keys of the batches before this one."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers import FeatureQueue, ProjectionHead
+from keras_ssl.layers.l2_normalize import l2_normalize
+from keras_ssl.losses import InfoNCE
+from keras_ssl.trainers.base import SelfSupervisedModel
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_features, check_image_views, check_type
+from keras_ssl.trainers.momentum_teacher import MomentumTeacher
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MoCo(MomentumTeacher, SelfSupervisedModel):
+    r"""MoCo: momentum contrast, of version 2 by default.
+
+    One view of every image becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
+    key encoder and projector that follow `f` and `g` as a moving average. InfoNCE makes the query
+    like its own key and unlike the keys of the last batches, which a queue holds. So the number
+    of negatives does not depend on the size of the batch. Then the keys of this batch take the
+    place of the queue's oldest.
+
+    Version 1 is `projector=ProjectionHead((128,))` and `loss=InfoNCE(temperature=0.07)`. A method
+    without a projector passes `keras.layers.Identity()`.
+
+    The paper shuffles a batch between devices, lest batch normalisation over a device's few
+    examples tell which key belongs to a query. Here batch normalisation over all replicas
+    (`keras_ssl.layers.SyncBatchNormalization`, which the package's networks use) stands in for
+    that: its statistics are the same for all examples, and tell nothing.
+
+    Args:
+        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        projector: layer `g`. `None` means
+            `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
+        augment: layer that makes two views of a batch, the query's and the key's, such as
+            `keras_ssl.augment.SimCLRViews`. `None` means that the data holds pairs of ready views.
+        loss: loss called `loss(query, key, negatives=queue)`. `None` means
+            `keras_ssl.losses.InfoNCE(temperature=0.2)`.
+        queue: layer that holds the keys, a multiple of the batch over all replicas. `None` means
+            `keras_ssl.layers.FeatureQueue(65536)`.
+        momentum: m, in [0, 1), with which the key encoder follows, or a schedule of it.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
+        ValueError: if `momentum` is outside [0, 1). Before the first step, if the data does not
+            give two views of one shape, or the queue's size is no multiple of the batch.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.MoCo(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ...     queue=keras_ssl.layers.FeatureQueue(64),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Momentum Contrast for Unsupervised Visual Representation Learning](
+          https://arxiv.org/abs/1911.05722), He et al., 2019
+        - [Improved Baselines with Momentum Contrastive Learning](
+          https://arxiv.org/abs/2003.04297), Chen et al., 2020
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        queue: keras.layers.Layer | None = None,
+        momentum: Any = 0.999,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, augment, **kwargs)
+        if projector is None:
+            projector = ProjectionHead((2048, 128), normalization=False)
+        self.projector = projector
+        self.loss_function = InfoNCE(temperature=0.2) if loss is None else loss
+        self.queue = FeatureQueue(65536) if queue is None else queue
+        check_type("projector", self.projector, keras.layers.Layer)
+        check_type("loss", self.loss_function, keras.losses.Loss)
+        check_type("queue", self.queue, keras.layers.Layer)
+        self.momentum = momentum
+        self.key_encoder = self.follow(self.encoder, momentum)
+        self.key_projector = self.follow(self.projector, momentum)
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are two batches of images of one shape."""
+        check_image_views(views, count=2)
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return queries of the first view, keys of the second, and the first's representation."""
+        x_q, x_k = batch.views
+        h = self.encoder(x_q, training=training)
+        check_features(h)
+        key = self.key_projector(self.key_encoder(x_k, training=training), training=training)
+        return {
+            "query": self.projector(h, training=training),
+            "key": ops.stop_gradient(key),
+            "representation": h,
+        }
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the contrastive loss against the queue, and let the keys into it."""
+        query, key = embeddings["query"], embeddings["key"]
+        negatives = self.queue(l2_normalize(key), training=training)
+        return {"contrastive": self.loss_function(query, key, negatives=negatives)}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(
+            projector=self.projector,
+            loss=self.loss_function,
+            queue=self.queue,
+            momentum=self.momentum,
+        )
+        return {**super().get_config(), **parts}

@@ -1,0 +1,132 @@
+"""MoCo beyond the contract: its loss against the queue, what the queue takes, its errors."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import layers, losses, trainers
+from tests.trainers.cases import encoder, images
+
+
+def pairs(count=16):
+    x = images()[0][:count].astype("float32")
+    return x, x[:, :, ::-1]
+
+
+def moco(queue_size=32, **arguments):
+    keras.utils.set_random_seed(4)
+    head = layers.ProjectionHead((16, 8), normalization=False)
+    arguments = {"queue": layers.FeatureQueue(queue_size, seed=0), **arguments}
+    trainer = trainers.MoCo(encoder(), head, **arguments)
+    trainer.compile(keras.optimizers.SGD(0.5))
+    return trainer
+
+
+def normalized(z):
+    z = np.asarray(z, "float64")
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def embeddings(trainer, pair):
+    query = trainer.projector(trainer.encoder(pair[0]))
+    key = trainer.key_projector(trainer.key_encoder(pair[1]))
+    return normalized(query), normalized(key)
+
+
+def info_nce_float64(query, key, queue, temperature):
+    """Equation 1 of the paper, one query at a time."""
+    total = 0.0
+    for q, k in zip(query, key, strict=True):
+        positive = np.exp(q @ k / temperature)
+        total -= np.log(positive / (positive + np.exp(queue @ q / temperature).sum()))
+    return total / len(query)
+
+
+def test_loss_is_the_papers_formula_against_the_queue():
+    trainer = moco()
+    trainer.fit(pairs(), batch_size=16, verbose=0)  # the key encoder is no longer a copy
+    queue = normalized(trainer.queue.features)
+    logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
+    expected = info_nce_float64(*embeddings(trainer, pairs()), queue, 0.2)
+    assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(normalized(trainer.queue.features), queue)  # validation only
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 4])
+def test_a_step_compares_with_the_old_queue_and_puts_the_keys_into_it(micro_batch_size):
+    trainer = moco()
+    trainer.compile(keras.optimizers.SGD(0.5), micro_batch_size=micro_batch_size)
+    trainer.evaluate(pairs(), batch_size=16, verbose=0)  # builds
+    before = normalized(trainer.queue.features)
+    query, key = embeddings(trainer, pairs())
+    logs = trainer.train_on_batch(pairs(), return_dict=True)
+    assert logs["contrastive"] == pytest.approx(info_nce_float64(query, key, before, 0.2), rel=1e-5)
+    after = np.asarray(trainer.queue.features)
+    np.testing.assert_allclose(after[:16], key, atol=1e-5)
+    np.testing.assert_array_equal(normalized(after[16:]), before[16:])
+
+
+def test_only_the_query_encoder_learns_and_the_key_encoder_follows():
+    trainer = moco(momentum=0.75)
+    trainer.evaluate(pairs(), batch_size=16, verbose=0)
+    before = [np.asarray(w, "float64") for w in trainer.key_encoder.weights]
+    trainer.train_on_batch(pairs())
+    learned = {id(w) for w in trainer.trainable_weights}
+    assert learned == {
+        id(w) for part in (trainer.encoder, trainer.projector) for w in part.trainable_weights
+    }
+    changed = 0
+    for xi, theta, old in zip(
+        trainer.key_encoder.weights, trainer.encoder.weights, before, strict=True
+    ):
+        theta = np.asarray(theta, "float64")
+        np.testing.assert_allclose(np.asarray(xi), 0.75 * old + 0.25 * theta, atol=1e-6)
+        changed += np.any(theta != old)
+    assert changed == len(before)
+
+
+def test_defaults_are_those_of_version_2():
+    trainer = trainers.MoCo(encoder())
+    assert trainer.projector.widths == (2048, 128) and trainer.projector.normalization is None
+    assert trainer.loss_function.temperature == 0.2
+    assert trainer.queue.size == 65536
+    assert trainer.momentum == 0.999
+
+
+def test_version_1_and_no_projector_learn():
+    for projector in (layers.ProjectionHead((8,)), keras.layers.Identity()):
+        trainer = trainers.MoCo(
+            encoder(),
+            projector,
+            loss=losses.InfoNCE(temperature=0.07),
+            queue=layers.FeatureQueue(32),
+        )
+        trainer.compile("sgd")
+        assert np.isfinite(trainer.fit(pairs(), verbose=0).history["contrastive"][0])
+
+
+@pytest.mark.parametrize("size", [8, 24])
+def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(size):
+    trainer = moco(queue_size=size)
+    with pytest.raises(ValueError, match=f"multiple.*size={size} and a batch of 16"):
+        trainer.fit(pairs(), batch_size=16, verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
+
+
+def test_a_queue_of_other_widths_is_refused():
+    queue = layers.FeatureQueue(32)
+    queue.build((None, 5))
+    with pytest.raises(ValueError, match="to have value 5, but received input with shape"):
+        moco(queue=queue).fit(pairs(), batch_size=16, verbose=0)
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, 2])
+def test_momentum_out_of_range_is_refused(momentum):
+    with pytest.raises(ValueError, match="momentum"):
+        moco(momentum=momentum)
+
+
+@pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss", "queue"])
+def test_parts_of_another_kind_are_refused(part):
+    with pytest.raises(TypeError, match=part):
+        trainers.MoCo(**{"encoder": encoder(), part: "info_nce"})
