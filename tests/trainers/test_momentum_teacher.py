@@ -111,7 +111,9 @@ def test_follows_once_an_optimizer_step():
 
 
 def test_does_not_follow_a_step_that_overflowed():
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=float("inf"))
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.1), initial_scale=float("inf")
+    )
     trainer = trained(optimizer=optimizer)
     start = started()
     assert int(optimizer.iterations) == 0
