@@ -3,17 +3,20 @@
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.contrastive import MoCo, SimCLR
+from keras_ssl.trainers.distillation import BYOL, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 
 __all__ = [
+    "BYOL",
     "Batch",
     "MoCo",
     "MomentumTeacher",
     "OnlineProbe",
     "SelfSupervisedModel",
     "SimCLR",
+    "SimSiam",
     "Update",
     "serialize_parts",
 ]

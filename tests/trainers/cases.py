@@ -8,10 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ssl import augment, data, layers, losses, trainers
+from keras_ssl import augment, data, layers, losses, optimizers, trainers
 from tests.trainers.methods.gan import GAN
 from tests.trainers.methods.masked_tokens import MaskedTokenModel
-from tests.trainers.methods.momentum_teacher import MomentumTeacherModel
 from tests.trainers.methods.vae import VAE
 
 
@@ -126,14 +125,6 @@ CASES = {
         bad_data=BAD_IMAGES,
         normalized=True,
     ),
-    "momentum teacher": Case(
-        make=lambda: MomentumTeacherModel(
-            encoder(), dense(32, 16, inputs=16), augment.SimCLRViews(28, seed=0)
-        ),
-        x=lambda: images()[0],
-        falls="regression",
-        bad_data=BAD_IMAGES,
-    ),
     "MoCo": Case(
         make=_moco,
         x=lambda: images()[0],
@@ -141,6 +132,29 @@ CASES = {
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         bad_data=BAD_IMAGES,
         normalized=True,
+    ),
+    "BYOL": Case(
+        make=lambda: trainers.BYOL(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+            momentum=optimizers.cosine_momentum(0.9, steps=100),
+        ),
+        x=lambda: images()[0],
+        falls="regression",
+        bad_data=BAD_IMAGES,
+    ),
+    "SimSiam": Case(
+        make=lambda: trainers.SimSiam(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            layers.ProjectionHead((8, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        x=lambda: images()[0],
+        falls="similarity",
+        bad_data=BAD_IMAGES,
     ),
     "VAE": Case(
         make=lambda: VAE(

@@ -1,0 +1,6 @@
+"""Self-distillation: predict what another branch says of another view."""
+
+from keras_ssl.trainers.distillation.byol import BYOL
+from keras_ssl.trainers.distillation.simsiam import SimSiam
+
+__all__ = ["BYOL", "SimSiam"]

@@ -1,0 +1,118 @@
+"""SimSiam: predict your own projection of the other view, and stop the gradient there."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers import PredictionHead, ProjectionHead, SyncBatchNormalization
+from keras_ssl.losses import NegativeCosineSimilarity
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.distillation.predicting import PredictingModel
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SimSiam(PredictingModel):
+    r"""SimSiam: simple Siamese representation learning.
+
+    Two random views of every image go through an encoder and a projector, `z_1`, `z_2`, and a
+    predictor `h` guesses from each the other one, through which no gradient flows. With `D` the
+    negative cosine similarity:
+
+        L = D(h(z_1), stop_gradient(z_2)) / 2 + D(h(z_2), stop_gradient(z_1)) / 2
+
+    Each view goes through the networks by itself, as in the published code.
+
+    Args:
+        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        projector: layer from features to `z`. `None` means the paper's: three layers of 2048,
+            batch normalisation behind each, the last one without scale and centre.
+        predictor: layer `h`, as wide at its end as the projector. `None` means
+            `keras_ssl.layers.PredictionHead(512)`.
+        augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
+            `None` means that the data holds pairs of ready views.
+        loss: `D`, loss of predictions and targets, called `loss(p, z)`. `None` means
+            `keras_ssl.losses.NegativeCosineSimilarity()`.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object.
+        ValueError: before the first step, if the data does not give two views of one shape, or
+            predictor and projector differ in width.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.SimSiam(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     projector=keras_ssl.layers.ProjectionHead((64, 64)),
+    ...     predictor=keras_ssl.layers.PredictionHead(16),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Exploring Simple Siamese Representation Learning](https://arxiv.org/abs/2011.10566),
+          Chen & He, 2020
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        predictor: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            last = SyncBatchNormalization(center=False, scale=False)
+            projector = ProjectionHead((2048, 2048, 2048), last_normalization=last)
+        super().__init__(
+            encoder,
+            projector,
+            PredictionHead(512) if predictor is None else predictor,
+            augment,
+            NegativeCosineSimilarity() if loss is None else loss,
+            **kwargs,
+        )
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the predictions and projections of both views."""
+        (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
+        return {
+            "p_1": self.predict_from(z_1, training),
+            "p_2": self.predict_from(z_2, training),
+            "z_1": z_1,
+            "z_2": z_2,
+            "representation": h_1,
+        }
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the mean distance of predictions and projections, each of the other view's."""
+        z_1, z_2 = (ops.stop_gradient(embeddings[name]) for name in ("z_1", "z_2"))
+        first = self.loss_function(embeddings["p_1"], z_2)
+        second = self.loss_function(embeddings["p_2"], z_1)
+        return {"similarity": (first + second) / 2}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(
+            projector=self.projector, predictor=self.predictor, loss=self.loss_function
+        )
+        return {**super().get_config(), **parts}

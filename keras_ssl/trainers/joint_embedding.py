@@ -1,0 +1,50 @@
+"""What methods share that send two views, each by itself, through encoder and projector."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.trainers.base import SelfSupervisedModel
+from keras_ssl.trainers.checks import check_features, check_image_views, check_type
+
+
+class JointEmbedding(SelfSupervisedModel):
+    """Base of methods with two views of an image, an encoder, a projector and a loss.
+
+    Each view goes through the networks in a pass of its own, so that batch normalisation sees one
+    view at a time, as in the published code of BYOL, SimSiam, Barlow Twins and VICReg.
+
+    Args:
+        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        projector: layer from features to embeddings.
+        augment: layer that makes two views of a batch; `None` means that the data holds them.
+        loss: loss of two batches of embeddings.
+        **kwargs: `name`, `dtype` of the model.
+
+    Raises:
+        TypeError: if a part is not a Keras object of its kind.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer,
+        augment: keras.layers.Layer | None,
+        loss: keras.losses.Loss,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, augment, **kwargs)
+        check_type("projector", projector, keras.layers.Layer)
+        check_type("loss", loss, keras.losses.Loss)
+        self.projector = projector
+        self.loss_function = loss
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are two batches of images of one shape."""
+        check_image_views(views, count=2)
+
+    def project(self, view: Any, training: bool) -> tuple[Any, Any]:
+        """Return the representation of one view and its projection."""
+        h = self.encoder(view, training=training)
+        check_features(h)
+        return h, self.projector(h, training=training)
