@@ -7,9 +7,11 @@ from keras_ssl.trainers.distillation import BYOL, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
+from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 
 __all__ = [
     "BYOL",
+    "BarlowTwins",
     "Batch",
     "MoCo",
     "MomentumTeacher",
@@ -18,5 +20,6 @@ __all__ = [
     "SimCLR",
     "SimSiam",
     "Update",
+    "VICReg",
     "serialize_parts",
 ]

@@ -156,6 +156,28 @@ CASES = {
         falls="similarity",
         bad_data=BAD_IMAGES,
     ),
+    "BarlowTwins": Case(
+        make=lambda: trainers.BarlowTwins(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        x=lambda: images()[0],
+        falls="redundancy",
+        sgd=lambda: keras.optimizers.SGD(0.005),  # a sum over features
+        bad_data=BAD_IMAGES,
+    ),
+    "VICReg": Case(
+        make=lambda: trainers.VICReg(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        x=lambda: images()[0],
+        falls="variance",
+        sgd=lambda: keras.optimizers.SGD(0.005),  # for weights of 25
+        bad_data=BAD_IMAGES,
+    ),
     "VAE": Case(
         make=lambda: VAE(
             dense(64, 16, inputs=784), dense(64, 784, inputs=8, last="sigmoid"), seed=0

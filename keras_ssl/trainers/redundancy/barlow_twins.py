@@ -1,0 +1,91 @@
+"""Barlow Twins: two views' features correlate with themselves and with nothing else."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl import losses
+from keras_ssl.layers import ProjectionHead
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.redundancy.redundancy_model import RedundancyModel
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class BarlowTwins(RedundancyModel):
+    r"""Barlow Twins: self-supervised learning via redundancy reduction.
+
+    Two random views of every image go through an encoder and a projector. `C` is the matrix of
+    correlations, over the batch of all replicas, of the features of `z_1` with those of `z_2`; the
+    loss draws it to the identity:
+
+        L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j ≠ i} C_ij²
+
+    Each view goes through the networks by itself, as in the published code. The projector is
+    thrown away after training.
+
+    Args:
+        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        projector: layer from features to `z`. `None` means the paper's,
+            `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
+        augment: layer that makes two views of a batch, such as
+            `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
+            views.
+        loss: loss of the two projected views, called `loss(z_1, z_2)`. `None` means
+            `keras_ssl.losses.BarlowTwins()`, with the paper's λ of 0.005.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object.
+        ValueError: before the first step, if the data does not give two views of one shape, or
+            a batch holds a single example.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.BarlowTwins(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     projector=keras_ssl.layers.ProjectionHead((64, 64), use_bias=False),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Barlow Twins: Self-Supervised Learning via Redundancy Reduction](
+          https://arxiv.org/abs/2103.03230), Zbontar et al., 2021
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            projector = ProjectionHead((8192, 8192, 8192), use_bias=False)
+        loss = losses.BarlowTwins() if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the distance of the views' correlations from the identity."""
+        return {"redundancy": self.loss_function(embeddings["z_1"], embeddings["z_2"])}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
+        return {**super().get_config(), **parts}

@@ -1,0 +1,99 @@
+"""VICReg: views agree, features vary, and features do not repeat each other."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import losses
+from keras_ssl.layers import ProjectionHead
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.redundancy.redundancy_model import RedundancyModel
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class VICReg(RedundancyModel):
+    r"""VICReg: variance-invariance-covariance regularisation.
+
+    Two random views of every image go through an encoder and a projector (the paper's expander),
+    to `z` and `z'`. Three terms keep the views of an image close (invariance `s`), every
+    feature's deviation over the batch above 1 (variance `v`), and features uncorrelated
+    (covariance `c`):
+
+        L = λ s(z, z') + μ (v(z) + v(z')) / 2 + ν (c(z) + c(z'))
+
+    Statistics are those of the batch of all replicas. Each view goes through the networks by
+    itself, as in the published code. The projector is thrown away after training.
+
+    Args:
+        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        projector: layer from features to `z`. `None` means the paper's,
+            `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
+        augment: layer that makes two views of a batch, such as
+            `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
+            views.
+        loss: loss of the two projected views. `None` means `keras_ssl.losses.VICReg()`, with the
+            paper's weights of 25, 25 and 1. Of a `keras_ssl.losses.VICReg` the weighted terms are
+            losses of their own, "invariance", "variance" and "covariance"; another loss, called
+            `loss(z_1, z_2)`, is one by the name "regularization".
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object.
+        ValueError: before the first step, if the data does not give two views of one shape, or
+            a batch holds a single example.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.VICReg(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     projector=keras_ssl.layers.ProjectionHead((64, 64), use_bias=False),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> sorted(history.history)
+    ['covariance', 'invariance', 'loss', 'variance']
+
+    Reference:
+        - [VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning](
+          https://arxiv.org/abs/2105.04906), Bardes et al., 2021
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            projector = ProjectionHead((8192, 8192, 8192), use_bias=False)
+        loss = losses.VICReg() if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the weighted terms of the loss."""
+        # of 16-bit embeddings too: the terms are of float32, as the whole loss is
+        z_1, z_2 = (ops.cast(embeddings[name], self.loss_function.dtype) for name in ("z_1", "z_2"))
+        if isinstance(self.loss_function, losses.VICReg):
+            return self.loss_function.terms(z_1, z_2)
+        return {"regularization": self.loss_function(z_1, z_2)}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
+        return {**super().get_config(), **parts}

@@ -1,0 +1,92 @@
+"""Barlow Twins and VICReg beyond the contract: formulas of the projections, parts, errors."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import layers, losses, trainers
+from tests.trainers.cases import encoder, images
+
+METHODS = [trainers.BarlowTwins, trainers.VICReg]
+
+
+def pairs(count=32):
+    x = images()[0][:count].astype("float32")
+    return x, x[:, :, ::-1]
+
+
+def make(method, **arguments):
+    keras.utils.set_random_seed(3)
+    parts = {"projector": layers.ProjectionHead((16, 8), normalization=False), **arguments}
+    trainer = method(encoder(), **parts)
+    trainer.compile(keras.optimizers.SGD(0.001))
+    return trainer
+
+
+def evaluated(trainer):
+    logs = trainer.evaluate(pairs(), batch_size=32, verbose=0, return_dict=True)
+    z = [np.asarray(trainer.projector(trainer.encoder(x)), "float64") for x in pairs()]
+    return logs, z
+
+
+def off_diagonal(matrix):
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+def test_barlow_twins_is_the_papers_formula_of_the_projected_views():
+    # projections of some size, beside which the epsilon of the normalisation is nothing
+    logs, z = evaluated(make(trainers.BarlowTwins, projector=keras.layers.Dense(8)))
+    z = [(one - one.mean(axis=0)) / np.sqrt(one.var(axis=0) + 1e-5) for one in z]
+    c = z[0].T @ z[1] / 32
+    expected = np.square(1 - np.diag(c)).sum() + 0.005 * np.square(off_diagonal(c)).sum()
+    assert logs["redundancy"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_vicreg_reports_its_three_weighted_terms():
+    logs, z = evaluated(make(trainers.VICReg))
+    hinges = [np.maximum(0, 1 - np.sqrt(one.var(axis=0, ddof=1) + 1e-4)).mean() for one in z]
+    squares = [np.square(off_diagonal(np.cov(one.T))).sum() / 8 for one in z]
+    expected = {
+        "invariance": 25 * np.square(z[0] - z[1]).mean(),
+        "variance": 25 * np.mean(hinges),
+        "covariance": sum(squares),
+    }
+    for name, value in expected.items():
+        assert logs[name] == pytest.approx(value, rel=1e-4)
+    assert logs["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
+
+
+def test_vicreg_takes_another_loss():
+    logs, _ = evaluated(make(trainers.VICReg, loss=losses.BarlowTwins()))
+    assert set(logs) == {"loss", "regularization"}
+
+
+def test_vicreg_trains_with_term_weights_of_its_own():
+    loss = losses.VICReg(invariance_weight=1.0, variance_weight=1.0, covariance_weight=0.04)
+    logs = {
+        name: evaluated(make(trainers.VICReg, loss=one))[0]
+        for name, one in (("default", None), ("small", loss))
+    }
+    for name in ("invariance", "variance", "covariance"):
+        assert logs["default"][name] == pytest.approx(25 * logs["small"][name], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_defaults_are_the_papers(method):
+    trainer = method(encoder())
+    assert trainer.projector.widths == (8192, 8192, 8192) and trainer.projector.use_bias is False
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
+def test_parts_of_another_kind_are_refused(method, part):
+    with pytest.raises(TypeError, match=part):
+        method(**{"encoder": encoder(), part: "mlp"})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_of_one_and_a_single_view_are_refused_before_the_first_step(method):
+    with pytest.raises(ValueError, match="33 examples and batch_size=32"):
+        make(method).fit(pairs(33), batch_size=32, verbose=0)
+    with pytest.raises(ValueError, match="tuple of 2 views"):
+        make(method).fit(pairs()[0], verbose=0)
