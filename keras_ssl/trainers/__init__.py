@@ -2,7 +2,7 @@
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.contrastive import MoCo, SimCLR
+from keras_ssl.trainers.contrastive import MoCo, MoCoV3, SimCLR
 from keras_ssl.trainers.distillation import BYOL, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -14,6 +14,7 @@ __all__ = [
     "BarlowTwins",
     "Batch",
     "MoCo",
+    "MoCoV3",
     "MomentumTeacher",
     "OnlineProbe",
     "SelfSupervisedModel",

@@ -101,6 +101,16 @@ def _moco() -> trainers.MoCo:
     )
 
 
+def _moco_v3() -> trainers.MoCoV3:
+    return trainers.MoCoV3(
+        encoder(),
+        projector=_centered_head(),
+        predictor=_centered_head(),
+        augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
+        momentum=0.9,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -177,6 +187,15 @@ CASES = {
         falls="variance",
         sgd=lambda: keras.optimizers.SGD(0.005),  # for weights of 25
         bad_data=BAD_IMAGES,
+    ),
+    "MoCoV3": Case(
+        make=_moco_v3,
+        x=lambda: images()[0],
+        falls="contrastive",
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in both heads makes much of a bit
+        bad_data=BAD_IMAGES,
+        normalized=True,
     ),
     "VAE": Case(
         make=lambda: VAE(
