@@ -90,13 +90,13 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
         values = reference.losses_of(embeddings, training=True).values()
         loss = sum(ops.mean(value) for value in values)
     variables = reference.trainable_variables
-    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
-        variable.assign(variable - RATE * tf.convert_to_tensor(gradient))
+    reference.optimizer.apply(tape.gradient(loss, variables), variables)
     reference.after_update()
-    assert_equal(reference, trainer)
+    # a convolution over all rows adds them in another order than one over parts
+    assert_equal(reference, trainer, tolerance=1e-5)
     # what the parts changed besides: statistics moved once, seeds where they would be
     for one, other in zip(reference.variables, trainer.variables, strict=True):
-        np.testing.assert_allclose(np.asarray(other), np.asarray(one), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(other), np.asarray(one), rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_is_drawn_alike_in_both_passes():
