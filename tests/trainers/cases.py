@@ -235,3 +235,8 @@ CASES = {
         bad_data=((_zeros(64, 28), "integer tokens"), (_zeros(64, 28, 1, dtype="int32"), "tokens")),
     ),
 }
+
+# One of each shape of method: views and a loss over the batch, with batch normalisation, a teacher,
+# sampling, two optimizers, integer input. The others run the costly part of the contract when the
+# slow tests run.
+DEFAULT_CASES = ("SimCLR", "SimCLR with batch norm", "BYOL", "VAE", "GAN", "masked tokens")

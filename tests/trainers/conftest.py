@@ -1,0 +1,26 @@
+"""Which part of the contract runs by default: all of it takes a minute or two a trainer."""
+
+import pytest
+
+from tests.trainers.cases import DEFAULT_CASES
+
+# what traces or compiles a trainer several times over
+COSTLY = {
+    "test_a_tpu_can_run_the_steps",
+    "test_a_tpu_can_run_what_replicas_do_besides",
+    "test_interrupted_trainer_ends_with_the_bits_of_one_that_never_was",
+    "test_mixed_precision_starts_like_float32_and_stays_finite",
+    "test_saved_and_loaded_trainer_goes_on_as_if_never_stopped",
+    "test_several_steps_per_execution_equal_single_steps",
+    "test_takes_every_form_of_data",
+    "test_xla_step_equals_the_plain_step",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
+def pytest_collection_modifyitems(items):
+    """Mark the costly tests of further trainers as slow."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if getattr(item, "originalname", "") in COSTLY and name not in DEFAULT_CASES:
+            item.add_marker(pytest.mark.slow)
