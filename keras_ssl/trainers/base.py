@@ -20,7 +20,7 @@ from keras_ssl.trainers.checks import (
 )
 from keras_ssl.trainers.compiling import Compiling
 from keras_ssl.trainers.gradient_caching import GradientCaching
-from keras_ssl.trainers.micro_batches import check_divides
+from keras_ssl.trainers.micro_batch_checks import check_divides
 from keras_ssl.trainers.named_losses import (
     check_no_mean_by_hand,
     pop_representation,

@@ -42,3 +42,8 @@ class Update(NamedTuple):
     optimizer: keras.optimizers.Optimizer
     embed: Callable[[Batch, bool], dict[str, Any]] | None = None
     losses_of: Callable[[dict[str, Any], bool], dict[str, Any]] | None = None
+
+
+def batch_size_of(batch: Batch) -> int | None:
+    """How many examples a replica's batch holds, `None` where it is not known before the step."""
+    return keras.tree.flatten(batch.x)[0].shape[0]

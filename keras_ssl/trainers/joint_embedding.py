@@ -1,4 +1,4 @@
-"""What methods share that send two views, each by itself, through encoder and projector."""
+"""What methods share that send two views through an encoder and a projector."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from keras_ssl.trainers.checks import check_features, check_image_views, check_t
 class JointEmbedding(SelfSupervisedModel):
     """Base of methods with two views of an image, an encoder, a projector and a loss.
 
-    Each view goes through the networks in a pass of its own, so that batch normalisation sees one
-    view at a time, as in the published code of BYOL, SimSiam, Barlow Twins and VICReg.
+    Whether views go through the networks together, and share the statistics of batch
+    normalisation, is the method's: SimCLR projects both at once, the others one at a time.
 
     Args:
         encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
@@ -44,7 +44,7 @@ class JointEmbedding(SelfSupervisedModel):
         check_image_views(views, count=2)
 
     def project(self, view: Any, training: bool) -> tuple[Any, Any]:
-        """Return the representation of one view and its projection."""
+        """Return the representation of a batch of views and its projection."""
         h = self.encoder(view, training=training)
         check_features(h)
         return h, self.projector(h, training=training)

@@ -6,50 +6,17 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_ssl import augment, distribute, layers, losses, trainers
+from keras_ssl import augment, layers, trainers
 from tests.trainers.cases import CASES, dense, encoder, images
-
-RATE = 0.1
-
-
-def pairs(count=32):
-    """Ready views: two halves of real images, flat."""
-    x = images()[0][:count].reshape(count, -1).astype("float32") / 255
-    return x[:, :392], x[:, 392:]
-
-
-class Pairs(trainers.SimCLR):
-    """SimCLR on flat views."""
-
-    def check_views(self, views):
-        pass
-
-
-def flat_simclr(network=None):
-    return Pairs(
-        network or dense(32, 16, inputs=392),
-        projector=dense(16, 8, inputs=16),
-        loss=losses.NTXent(temperature=0.2),
-    )
-
-
-def trained(make, micro_batch_size, steps=2, optimizer=None, **compile_arguments):
-    """A trainer after some steps; equal seeds give equal weights and random numbers."""
-    keras.utils.set_random_seed(3)
-    trainer = make()
-    trainer.compile(
-        optimizer=optimizer() if optimizer else keras.optimizers.SGD(RATE),
-        micro_batch_size=micro_batch_size,
-        **compile_arguments,
-    )
-    data = tf.data.Dataset.from_tensors((pairs(),)).repeat(steps)
-    history = trainer.fit(data, verbose=0).history
-    return trainer, history
-
-
-def assert_equal(a, b, tolerance=1e-6):
-    for one, other in zip(a.weights, b.weights, strict=True):
-        np.testing.assert_allclose(np.asarray(other), np.asarray(one), rtol=1e-5, atol=tolerance)
+from tests.trainers.flat_views import (
+    RATE,
+    Pairs,
+    Sentences,
+    assert_equal,
+    flat_simclr,
+    pairs,
+    trained,
+)
 
 
 @pytest.mark.parametrize("size", [1, 4, 16, 32])
@@ -337,24 +304,6 @@ def test_draws_without_a_seed_are_drawn_alike_in_both_passes():
     assert float(ops.mean(projector.bias)) == pytest.approx(-np.sqrt(2 / np.pi), rel=0.1)
 
 
-class Sentences(trainers.SelfSupervisedModel):
-    """Compares sentences, and keeps a row a word besides."""
-
-    def call(self, x, training=False):
-        return ops.mean(self.encoder(x), axis=1)
-
-    def embed(self, batch, training):
-        words = self.encoder(batch.x, training=training)
-        return {"words": words, "sentences": ops.mean(words, axis=1)}
-
-    def losses_of(self, embeddings, training):
-        z = embeddings["sentences"]
-        return {
-            "alike": ops.square(ops.matmul(z, ops.transpose(z)) - 1),
-            "size": ops.square(embeddings["words"]),
-        }
-
-
 def test_batches_may_have_axes_of_changing_length(rng):
     sentences = [rng.integers(0, 50, (32, length)).astype("int32") for length in (5, 7, 5)]
     results = []
@@ -514,93 +463,3 @@ def test_rows_that_are_known_in_the_step_alone_and_several_ranks_and_dtypes():
     plain, _ = trained(make, None, **slow)
     cached, _ = trained(make, 8, **slow)
     assert_equal(plain, cached)
-
-
-def test_embed_that_exchanges_tensors_between_replicas_is_refused(two_replicas):
-    class Centred(Pairs):
-        def embed(self, batch, training):
-            embeddings = super().embed(batch, training)
-            centre = distribute.all_reduce_sum(ops.mean(embeddings["z_i"], axis=0))
-            return {**embeddings, "z_i": embeddings["z_i"] - centre}
-
-    with two_replicas.scope():
-        trainer = Centred(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
-        trainer.compile("sgd", micro_batch_size=4)
-    with pytest.raises(ValueError, match="in `losses_of`"):
-        trainer.fit(pairs(), batch_size=32, verbose=0)
-
-
-def test_views_stacked_in_one_tensor_are_refused():
-    class Stacked(keras.layers.Layer):
-        def call(self, x, training=None):
-            return ops.concatenate([x, -x])
-
-    class Halves(Sentences):
-        def call(self, x, training=False):
-            return self.encoder(x)
-
-        def embed(self, batch, training):
-            return {"sentences": self.encoder(batch.views), "words": batch.x}
-
-    trainer = Halves(dense(16, inputs=392), augment=Stacked())
-    trainer.compile("sgd", micro_batch_size=8)
-    with pytest.raises(ValueError, match=r"several tensors.*\(64, 392\) in `views`"):
-        trainer.train_on_batch(pairs()[0])
-
-
-def test_fewer_arrays_than_a_batch_are_refused():
-    trainer = flat_simclr()
-    trainer.compile("sgd", micro_batch_size=8)
-    with pytest.raises(ValueError, match=r"full batches.*32 examples and batch_size=64"):
-        trainer.fit(pairs(), batch_size=64, verbose=0)
-
-
-@pytest.mark.parametrize("size, error", [(0, ValueError), (-4, ValueError), (True, TypeError),
-                                         (2.0, TypeError), ("8", TypeError)])  # fmt: skip
-def test_bad_size_is_refused(size, error):
-    with pytest.raises(error, match="micro_batch_size"):
-        flat_simclr().compile("sgd", micro_batch_size=size)
-
-
-def test_size_that_does_not_divide_the_batch_is_refused():
-    trainer = flat_simclr()
-    trainer.compile("sgd", micro_batch_size=12)
-    with pytest.raises(ValueError, match=r"divide.*micro_batch_size=12 and 32"):
-        trainer.train_on_batch(pairs())
-    assert int(trainer.optimizer.iterations) == 0
-
-
-def test_batches_of_unknown_size_are_refused():
-    trainer = flat_simclr()
-    trainer.compile("sgd", micro_batch_size=8)
-    data = tf.data.Dataset.from_tensor_slices((pairs(),)).batch(32)
-    with pytest.raises(ValueError, match="drop_remainder=True"):
-        trainer.fit(data, verbose=0)
-
-
-def test_method_that_does_not_tell_what_it_embeds_is_refused():
-    class Whole(trainers.SimCLR):
-        def compute_losses(self, batch, training):
-            return super().compute_losses(batch, training)
-
-    with pytest.raises(ValueError, match=r"`embed` and `losses_of`.*Whole"):
-        Whole(dense(16, inputs=392)).compile("sgd", micro_batch_size=8)
-    with pytest.raises(ValueError, match="GAN"):
-        case = CASES["GAN"]
-        case.make().compile(case.sgd(), micro_batch_size=8)
-
-
-@pytest.mark.parametrize("wrong", ["mean", "number", "nothing"])
-def test_embeddings_without_a_row_an_example_are_refused(wrong):
-    class Wrong(Pairs):
-        def embed(self, batch, training):
-            z = super().embed(batch, training)["z_i"]
-            return {"z": {"mean": ops.mean(z, axis=0), "number": 3.0, "nothing": None}[wrong]}
-
-        def losses_of(self, embeddings, training):
-            return {"size": ops.ones((4,))}
-
-    trainer = Wrong(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
-    trainer.compile("sgd", micro_batch_size=4)
-    with pytest.raises(ValueError, match=r"one row an example.*'z'"):
-        trainer.train_on_batch(pairs())

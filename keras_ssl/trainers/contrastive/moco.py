@@ -8,15 +8,15 @@ from keras import ops
 from keras_ssl.layers import FeatureQueue, ProjectionHead
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.losses import InfoNCE
-from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_features, check_image_views, check_type
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCo(MomentumTeacher, SelfSupervisedModel):
+class MoCo(MomentumTeacher, JointEmbedding):
     r"""MoCo: momentum contrast, of version 2 by default.
 
     One view of every image becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
@@ -92,31 +92,23 @@ class MoCo(MomentumTeacher, SelfSupervisedModel):
         momentum: Any = 0.999,
         **kwargs: Any,
     ):
-        super().__init__(encoder, augment, **kwargs)
         if projector is None:
             projector = ProjectionHead((2048, 128), normalization=False)
-        self.projector = projector
-        self.loss_function = InfoNCE(temperature=0.2) if loss is None else loss
+        loss = InfoNCE(temperature=0.2) if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
         self.queue = FeatureQueue(65536) if queue is None else queue
-        check_type("projector", self.projector, keras.layers.Layer)
-        check_type("loss", self.loss_function, keras.losses.Loss)
         check_type("queue", self.queue, keras.layers.Layer)
         self.momentum = momentum
         self.key_encoder = self.follow(self.encoder, momentum)
         self.key_projector = self.follow(self.projector, momentum)
 
-    def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two batches of images of one shape."""
-        check_image_views(views, count=2)
-
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries of the first view, keys of the second, and the first's representation."""
         x_q, x_k = batch.views
-        h = self.encoder(x_q, training=training)
-        check_features(h)
+        h, query = self.project(x_q, training)
         key = self.key_projector(self.key_encoder(x_k, training=training), training=training)
         return {
-            "query": self.projector(h, training=training),
+            "query": query,
             "key": ops.stop_gradient(key),
             "representation": h,
         }

@@ -7,20 +7,14 @@ from keras import ops
 
 from keras_ssl.layers import ProjectionHead, SyncBatchNormalization
 from keras_ssl.losses import InfoNCE
-from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import (
-    check_features,
-    check_image_views,
-    check_prediction,
-    check_type,
-)
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.predicting import PredictingModel
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCoV3(MomentumTeacher, SelfSupervisedModel):
+class MoCoV3(MomentumTeacher, PredictingModel):
     r"""MoCo v3: momentum contrast without a queue, with a predictor.
 
     Both views `x_1`, `x_2` of every image become queries, `q = p(g(f(x)))`, and keys, `k`, by an
@@ -101,31 +95,26 @@ class MoCoV3(MomentumTeacher, SelfSupervisedModel):
         momentum: Any = 0.99,
         **kwargs: Any,
     ):
-        super().__init__(encoder, augment, **kwargs)
-        self.projector = _head(4096, 4096, 256) if projector is None else projector
-        self.predictor = _head(4096, 256) if predictor is None else predictor
-        self.loss_function = InfoNCE(temperature=0.2) if loss is None else loss
-        check_type("projector", self.projector, keras.layers.Layer)
-        check_type("predictor", self.predictor, keras.layers.Layer)
-        check_type("loss", self.loss_function, keras.losses.Loss)
+        super().__init__(
+            encoder,
+            _head(4096, 4096, 256) if projector is None else projector,
+            _head(4096, 256) if predictor is None else predictor,
+            augment,
+            InfoNCE(temperature=0.2) if loss is None else loss,
+            **kwargs,
+        )
         self.momentum = momentum
         self.momentum_encoder = self.follow(self.encoder, momentum)
         self.momentum_projector = self.follow(self.projector, momentum)
-
-    def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two batches of images of one shape."""
-        check_image_views(views, count=2)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries and keys of both views, and the first's representation."""
         embeddings = {}
         for number, view in enumerate(batch.views, start=1):
-            h = self.encoder(view, training=training)
-            check_features(h)
-            query = self.predictor(self.projector(h, training=training), training=training)
+            h, z = self.project(view, training)
+            query = self.predict_from(z, training)
             key = self.momentum_encoder(view, training=training)
             key = ops.stop_gradient(self.momentum_projector(key, training=training))
-            check_prediction(query, key)
             embeddings |= {f"q_{number}": query, f"k_{number}": key}
             embeddings.setdefault("representation", h)
         return embeddings

@@ -7,14 +7,13 @@ from keras import ops
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
-from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_features, check_image_views, check_type
+from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class SimCLR(SelfSupervisedModel):
+class SimCLR(JointEmbedding):
     r"""SimCLR: contrastive learning of visual representations.
 
     Two random views `x_i`, `x_j` of every image go through an encoder, `h = f(x)`, and a
@@ -75,22 +74,15 @@ class SimCLR(SelfSupervisedModel):
         loss: keras.losses.Loss | None = None,
         **kwargs: Any,
     ):
-        super().__init__(encoder, augment, **kwargs)
-        self.projector = ProjectionHead((2048, 128)) if projector is None else projector
-        self.loss_function = NTXent() if loss is None else loss
-        check_type("projector", self.projector, keras.layers.Layer)
-        check_type("loss", self.loss_function, keras.losses.Loss)
-
-    def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two batches of images of one shape."""
-        check_image_views(views, count=2)
+        projector = ProjectionHead((2048, 128)) if projector is None else projector
+        loss = NTXent() if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the projections of both views, and the representation of the first."""
         # one pass over both views: batch norm sees 2N images, as in the paper
-        h = self.encoder(ops.concatenate(batch.views), training=training)
-        check_features(h)
-        z_i, z_j = ops.split(self.projector(h, training=training), 2)
+        h, z = self.project(ops.concatenate(batch.views), training)
+        z_i, z_j = ops.split(z, 2)
         return {"z_i": z_i, "z_j": z_j, "representation": ops.split(h, 2)[0]}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from keras import ops
 from keras_ssl.layers import PredictionHead, ProjectionHead
 from keras_ssl.losses import NegativeCosineSimilarity
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.distillation.predicting import PredictingModel
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.predicting import PredictingModel
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -1,4 +1,4 @@
-"""The predictor that BYOL and SimSiam put behind the projector."""
+"""The predictor that BYOL, SimSiam and MoCo v3 put behind the projector."""
 
 from typing import Any
 
