@@ -29,7 +29,7 @@ def normalized(z):
 
 def embeddings(trainer, pair):
     query = trainer.projector(trainer.encoder(pair[0]))
-    key = trainer.key_projector(trainer.key_encoder(pair[1]))
+    key = trainer.teacher_projector(trainer.teacher_encoder(pair[1]))
     return normalized(query), normalized(key)
 
 
@@ -69,7 +69,7 @@ def test_a_step_compares_with_the_old_queue_and_puts_the_keys_into_it(micro_batc
 def test_only_the_query_encoder_learns_and_the_key_encoder_follows():
     trainer = moco(momentum=0.75)
     trainer.evaluate(pairs(), batch_size=16, verbose=0)
-    before = [np.asarray(w, "float64") for w in trainer.key_encoder.weights]
+    before = [np.asarray(w, "float64") for w in trainer.teacher_encoder.weights]
     trainer.train_on_batch(pairs())
     learned = {id(w) for w in trainer.trainable_weights}
     assert learned == {
@@ -77,7 +77,7 @@ def test_only_the_query_encoder_learns_and_the_key_encoder_follows():
     }
     changed = 0
     for xi, theta, old in zip(
-        trainer.key_encoder.weights, trainer.encoder.weights, before, strict=True
+        trainer.teacher_encoder.weights, trainer.encoder.weights, before, strict=True
     ):
         theta = np.asarray(theta, "float64")
         np.testing.assert_allclose(np.asarray(xi), 0.75 * old + 0.25 * theta, atol=1e-6)

@@ -45,7 +45,7 @@ def test_loss_is_the_papers_formula_of_both_ways(temperature):
     trainer.fit(pairs(), batch_size=16, verbose=0)  # the momentum encoder is no longer a copy
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     q1, q2 = (normalized(trainer.predictor(trainer.projector(trainer.encoder(x)))) for x in pairs())
-    k1, k2 = (normalized(trainer.momentum_projector(trainer.momentum_encoder(x))) for x in pairs())
+    k1, k2 = (normalized(trainer.teacher_projector(trainer.teacher_encoder(x))) for x in pairs())
     expected = ctr_float64(q1, k2, temperature) + ctr_float64(q2, k1, temperature)
     assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
 
@@ -54,7 +54,7 @@ def test_a_loss_without_a_temperature_is_added_up_as_it_is():
     trainer = moco_v3(loss=keras.losses.CosineSimilarity())
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     q1, q2 = (normalized(trainer.predictor(trainer.projector(trainer.encoder(x)))) for x in pairs())
-    k1, k2 = (normalized(trainer.momentum_projector(trainer.momentum_encoder(x))) for x in pairs())
+    k1, k2 = (normalized(trainer.teacher_projector(trainer.teacher_encoder(x))) for x in pairs())
     expected = -(q1 * k2).sum(axis=1).mean() - (q2 * k1).sum(axis=1).mean()
     assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
 
@@ -63,7 +63,7 @@ def test_keys_do_not_learn_and_follow_by_the_schedule():
     schedule = optimizers.cosine_momentum(0.5, steps=4)
     trainer = moco_v3(momentum=schedule)
     trainer.evaluate(pairs(), batch_size=16, verbose=0)
-    before = [np.asarray(w, "float64") for w in trainer.momentum_encoder.weights]
+    before = [np.asarray(w, "float64") for w in trainer.teacher_encoder.weights]
     trainer.train_on_batch(pairs())
     parts = (trainer.encoder, trainer.projector, trainer.predictor)
     assert {id(w) for w in trainer.trainable_weights} == {
@@ -71,7 +71,7 @@ def test_keys_do_not_learn_and_follow_by_the_schedule():
     }
     m = 1 - 0.5 * (1 + np.cos(np.pi / 4)) / 2
     for xi, theta, old in zip(
-        trainer.momentum_encoder.weights, trainer.encoder.weights, before, strict=True
+        trainer.teacher_encoder.weights, trainer.encoder.weights, before, strict=True
     ):
         theta = np.asarray(theta, "float64")
         assert np.any(theta != old)

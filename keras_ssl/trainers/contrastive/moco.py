@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_ssl.layers import FeatureQueue, ProjectionHead
 from keras_ssl.layers.l2_normalize import l2_normalize
@@ -11,16 +10,17 @@ from keras_ssl.losses import InfoNCE
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.joint_embedding import JointEmbedding
-from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.teacher_projection import TeacherProjection
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCo(MomentumTeacher, JointEmbedding):
+class MoCo(TeacherProjection, JointEmbedding):
     r"""MoCo: momentum contrast, of version 2 by default.
 
     One view of every image becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
-    key encoder and projector that follow `f` and `g` as a moving average. InfoNCE makes the query
+    key encoder and projector that follow `f` and `g` as a moving average (`teacher_encoder`,
+    `teacher_projector`). InfoNCE makes the query
     like its own key and unlike the keys of the last batches, which a queue holds. So the number
     of negatives does not depend on the size of the batch. Then the keys of this batch take the
     place of the queue's oldest.
@@ -98,20 +98,13 @@ class MoCo(MomentumTeacher, JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
         self.queue = FeatureQueue(65536) if queue is None else queue
         check_type("queue", self.queue, keras.layers.Layer)
-        self.momentum = momentum
-        self.key_encoder = self.follow(self.encoder, momentum)
-        self.key_projector = self.follow(self.projector, momentum)
+        self.follow_projection(momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries of the first view, keys of the second, and the first's representation."""
         x_q, x_k = batch.views
         h, query = self.project(x_q, training)
-        key = self.key_projector(self.key_encoder(x_k, training=training), training=training)
-        return {
-            "query": query,
-            "key": ops.stop_gradient(key),
-            "representation": h,
-        }
+        return {"query": query, "key": self.teach(x_k, training), "representation": h}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the contrastive loss against the queue, and let the keys into it."""

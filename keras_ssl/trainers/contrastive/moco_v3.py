@@ -3,18 +3,17 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_ssl.layers import ProjectionHead, SyncBatchNormalization
 from keras_ssl.losses import InfoNCE
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.predicting import PredictingModel
+from keras_ssl.trainers.teacher_projection import TeacherProjection
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCoV3(MomentumTeacher, PredictingModel):
+class MoCoV3(TeacherProjection, PredictingModel):
     r"""MoCo v3: momentum contrast without a queue, with a predictor.
 
     Both views `x_1`, `x_2` of every image become queries, `q = p(g(f(x)))`, and keys, `k`, by an
@@ -103,9 +102,7 @@ class MoCoV3(MomentumTeacher, PredictingModel):
             InfoNCE(temperature=0.2) if loss is None else loss,
             **kwargs,
         )
-        self.momentum = momentum
-        self.momentum_encoder = self.follow(self.encoder, momentum)
-        self.momentum_projector = self.follow(self.projector, momentum)
+        self.follow_projection(momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries and keys of both views, and the first's representation."""
@@ -113,9 +110,7 @@ class MoCoV3(MomentumTeacher, PredictingModel):
         for number, view in enumerate(batch.views, start=1):
             h, z = self.project(view, training)
             query = self.predict_from(z, training)
-            key = self.momentum_encoder(view, training=training)
-            key = ops.stop_gradient(self.momentum_projector(key, training=training))
-            embeddings |= {f"q_{number}": query, f"k_{number}": key}
+            embeddings |= {f"q_{number}": query, f"k_{number}": self.teach(view, training)}
             embeddings.setdefault("representation", h)
         return embeddings
 

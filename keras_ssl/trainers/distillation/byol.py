@@ -3,18 +3,17 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_ssl.layers import PredictionHead, ProjectionHead
 from keras_ssl.losses import NegativeCosineSimilarity
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.predicting import PredictingModel
+from keras_ssl.trainers.teacher_projection import TeacherProjection
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class BYOL(MomentumTeacher, PredictingModel):
+class BYOL(TeacherProjection, PredictingModel):
     r"""BYOL: bootstrap your own latent.
 
     Of two random views `v`, `v'` of an image, the student (online network) projects one and
@@ -99,14 +98,12 @@ class BYOL(MomentumTeacher, PredictingModel):
             NegativeCosineSimilarity() if loss is None else loss,
             **kwargs,
         )
-        self.momentum = momentum
-        self.teacher_encoder = self.follow(self.encoder, momentum)
-        self.teacher_projector = self.follow(self.projector, momentum)
+        self.follow_projection(momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the student's predictions and the teacher's projections of both views."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
-        target_1, target_2 = (self._teach(view, training) for view in batch.views)
+        target_1, target_2 = (self.teach(view, training) for view in batch.views)
         return {
             "q_1": self.predict_from(z_1, training),
             "q_2": self.predict_from(z_2, training),
@@ -114,10 +111,6 @@ class BYOL(MomentumTeacher, PredictingModel):
             "target_2": target_2,
             "representation": h_1,
         }
-
-    def _teach(self, view: Any, training: bool) -> Any:
-        h = self.teacher_encoder(view, training=training)
-        return ops.stop_gradient(self.teacher_projector(h, training=training))
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the distance of predictions and targets, each of the other view's."""
