@@ -4,6 +4,7 @@ from keras_ssl.layers.center import Center
 from keras_ssl.layers.feature_queue import FeatureQueue
 from keras_ssl.layers.prediction_head import PredictionHead
 from keras_ssl.layers.projection_head import ProjectionHead
+from keras_ssl.layers.prototypes import Prototypes
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "FeatureQueue",
     "PredictionHead",
     "ProjectionHead",
+    "Prototypes",
     "SyncBatchNormalization",
 ]

@@ -87,6 +87,60 @@ def check_image_views(views: Any, count: int) -> None:
             f"Expected {count} views of every image. "
             f"Received: {len(views)} views, {_describe(views)}"
         )
+    _check_images(views)
+    if any(tuple(view.shape[1:]) != tuple(views[0].shape[1:]) for view in views):
+        raise ValueError(f"Expected views of one shape. Received: {_describe(views)}")
+
+
+def check_crops(views: Any, global_count: int, input_shape: Any = None) -> None:
+    """Raise unless `views` are global views of one size, then local ones that are no larger.
+
+    Args:
+        views: what the augmentation or the data gave.
+        global_count: how many of the views are global.
+        input_shape: what the encoder takes, where it is known.
+
+    Raises:
+        ValueError: if there are too few views, global ones differ in shape, local ones are
+            larger, or the encoder cannot take both sizes.
+        TypeError: if the images are not numbers.
+    """
+    if not isinstance(views, (tuple, list)):
+        raise ValueError(
+            f"Expected a tuple of views of every image, {global_count} global ones and any number "
+            "of local ones. Pass `augment=keras_ssl.augment.MultiCropViews(...)` to the trainer, "
+            f"or let the data hold ready views. Received: one tensor, {_describe(views)}"
+        )
+    if len(views) < max(2, global_count):
+        raise ValueError(
+            f"Expected at least {max(2, global_count)} views of every image, the first "
+            f"{global_count} of them global. Received: {len(views)} views, {_describe(views)}"
+        )
+    _check_images(views)
+    first, *others = [tuple(view.shape[1:]) for view in views]
+    if any(shape != first for shape in others[: global_count - 1]):
+        raise ValueError(
+            f"Expected {global_count} global views of one shape. Received: {_describe(views)}"
+        )
+    if any(shape[-1] != first[-1] for shape in others):
+        raise ValueError(f"Expected views of one number of channels. Received: {_describe(views)}")
+    pairs = [pair for shape in others for pair in zip(first, shape, strict=True)]
+    if any(None not in pair and pair[1] > pair[0] for pair in pairs):
+        raise ValueError(
+            "Local views, which show a small part of the image, must be no larger than the "
+            f"{global_count} global ones before them. Received: {_describe(views)}"
+        )
+    fixed = input_shape[1:-1] if isinstance(input_shape, tuple) and len(input_shape) == 4 else ()
+    for shape in {first, *others}:
+        if any(want not in (None, size) for want, size in zip(fixed, shape, strict=False)):
+            raise ValueError(
+                "`encoder` must take views of all sizes: build it for images of "
+                f"(None, None, {first[-1]}). Received: an encoder for {tuple(input_shape[1:])} and "
+                f"views {_describe(views)}"
+            )
+
+
+def _check_images(views: Any) -> None:
     for view in views:
         if len(view.shape) != 4:
             raise ValueError(
@@ -96,8 +150,6 @@ def check_image_views(views: Any, count: int) -> None:
         dtype = keras.backend.standardize_dtype(view.dtype)
         if not (keras.backend.is_float_dtype(dtype) or keras.backend.is_int_dtype(dtype)):
             raise TypeError(f"Expected images of numbers. Received: {_describe(views)}")
-        if tuple(view.shape[1:]) != tuple(views[0].shape[1:]):
-            raise ValueError(f"Expected views of one shape. Received: {_describe(views)}")
 
 
 def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:

@@ -45,6 +45,11 @@ class JointEmbedding(SelfSupervisedModel):
 
     def project(self, view: Any, training: bool) -> tuple[Any, Any]:
         """Return the representation of a batch of views and its projection."""
+        h = self.represent(view, training)
+        return h, self.projector(h, training=training)
+
+    def represent(self, view: Any, training: bool) -> Any:
+        """Return the representation of a batch of views, checked to be one vector a view."""
         h = self.encoder(view, training=training)
         check_features(h)
-        return h, self.projector(h, training=training)
+        return h
