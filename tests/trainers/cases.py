@@ -66,6 +66,7 @@ class Case:
         falls: the named loss that must fall in training.
         bad_data: pairs of input that the trainer must refuse and a pattern of the message.
         normalized: whether the networks hold batch normalisation.
+        labelled: whether the method learns from labels, those of `images`.
     """
 
     make: Callable[[], trainers.SelfSupervisedModel]
@@ -75,6 +76,11 @@ class Case:
     sgd: Callable[[], Any] = field(default=lambda: keras.optimizers.SGD(0.05))
     bad_data: tuple[tuple[Any, str], ...] = ()
     normalized: bool = False
+    labelled: bool = False
+
+    def y(self) -> np.ndarray | None:
+        """Return the labels that the method learns from, or `None`."""
+        return images()[1] if self.labelled else None
 
 
 def _simclr(normalize: bool = False) -> trainers.SimCLR:

@@ -25,8 +25,10 @@ def make(name, optimizer=None, **compile_arguments):
 
 def batches(name, size=32, count=4):
     """Full batches in a fixed order."""
-    x = CASES[name].x()[: size * count]
-    return tf.data.Dataset.from_tensor_slices(x).batch(size, drop_remainder=True)
+    data = CASES[name].x()[: size * count]
+    if CASES[name].labelled:
+        data = data, CASES[name].y()[: size * count]
+    return tf.data.Dataset.from_tensor_slices(data).batch(size, drop_remainder=True)
 
 
 def assert_equal_weights(a, b, tolerance):
@@ -47,7 +49,7 @@ def _as_constant(draw):
 def test_loss_falls_on_real_data(name):
     case = CASES[name]
     trainer = make(name, case.optimizer())
-    history = trainer.fit(case.x(), batch_size=32, epochs=6, verbose=0).history
+    history = trainer.fit(case.x(), case.y(), batch_size=32, epochs=6, verbose=0).history
     assert history[case.falls][-1] < 0.97 * history[case.falls][0]
     assert np.all(np.isfinite(history["loss"]))
 
@@ -237,8 +239,9 @@ def test_bad_data_is_refused_before_the_first_step(name):
     assert CASES[name].bad_data
     for x, message in CASES[name].bad_data:
         trainer = make(name)
+        y = images()[1][: len(x)] if CASES[name].labelled else None
         with pytest.raises((ValueError, TypeError), match=message):
-            trainer.fit(x, batch_size=32, verbose=0)
+            trainer.fit(x, y, batch_size=32, verbose=0)
         assert all(int(one.iterations) == 0 for one in trainer.optimizers.values())
 
 
@@ -250,6 +253,7 @@ def test_unknown_loss_weight_is_refused(name):
 
 def test_takes_every_form_of_data(name):
     x, y = CASES[name].x()[:64], images()[1][:64]
+    learned = y if CASES[name].labelled else None
     trainer = make(name)
 
     class Sequence(keras.utils.PyDataset):
@@ -257,14 +261,16 @@ def test_takes_every_form_of_data(name):
             return 2
 
         def __getitem__(self, index):
-            return x[32 * index : 32 * index + 32]
+            rows = slice(32 * index, 32 * index + 32)
+            return x[rows] if learned is None else (x[rows], y[rows])
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
-    for form in (x, dataset, Sequence()):
-        history = trainer.fit(form, verbose=0, validation_data=dataset).history
+    for form in ((x, learned), (dataset,), (Sequence(),)):
+        history = trainer.fit(*form, verbose=0, validation_data=dataset).history
         assert np.isfinite(history["val_loss"][0]) and CASES[name].falls in history
-    assert np.isfinite(trainer.train_on_batch(x[:32])[0])
-    assert np.isfinite(trainer.evaluate(x, verbose=0, return_dict=True)["loss"])
+    first = None if learned is None else y[:32]
+    assert np.isfinite(trainer.train_on_batch(x[:32], first)[0])
+    assert np.isfinite(trainer.evaluate(x, learned, verbose=0, return_dict=True)["loss"])
 
 
 def test_several_steps_per_execution_equal_single_steps(name):

@@ -38,16 +38,20 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
         return trainer
 
     x = CASES[name].x()[:32]
+    y = CASES[name].y()[:32] if CASES[name].labelled else None
     trainer, reference = make(), make()
-    trainer.train_on_batch(x)
+    trainer.train_on_batch(x, y)
 
-    reference.build_step(keras.KerasTensor(x.shape, str(x.dtype)), None)
+    reference.build_step(
+        *(None if data is None else keras.KerasTensor(data.shape, str(data.dtype)) for data in (x, y))
+    )
     views = x if reference.augment is None else reference.augment(x.astype("float32"))
     with tf.GradientTape() as tape:
         parts = []
         for start in range(0, 32, 8):
             of_part = keras.tree.map_structure(lambda v, s=start: v[s : s + 8], views)
-            part = trainers.Batch(x[start : start + 8], of_part)
+            labels = None if y is None else y[start : start + 8]
+            part = trainers.Batch(x[start : start + 8], of_part, labels)
             parts.append(reference.embed(part, training=True))
         embeddings = {
             key: ops.concatenate([part[key] for part in parts])
