@@ -1,11 +1,18 @@
 """The log-sum-exp of a contrastive softmax, also where its matrix does not fit in memory."""
 
-from collections.abc import Callable
 from typing import Any
 
-import keras
-import numpy as np
 from keras import ops
+
+from keras_ssl.losses.tiles import (
+    loop,
+    no_second_derivative,
+    pad,
+    pad_both,
+    rows_of,
+    split,
+    very_low,
+)
 
 
 def log_sum_exp_of_similarities(
@@ -64,23 +71,23 @@ def log_sum_exp_of_similarities(
         left_out = ops.equal(excluded[:, :1], columns)
         for k in range(1, excluded.shape[1]):
             left_out = ops.logical_or(left_out, ops.equal(excluded[:, k : k + 1], columns))
-        logits = ops.where(left_out, _very_low(logits.dtype), logits)
+        logits = ops.where(left_out, very_low(logits.dtype), logits)
     return ops.logsumexp(logits, axis=-1)
 
 
 def _tiled(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any:
     """`log_sum_exp_of_similarities` tile by tile."""
     count, total = ops.shape(anchors)[0], ops.shape(candidates)[0]
-    rows, row_tiles = _split(count, chunk_size)
-    columns, column_tiles = _split(total, chunk_size)
-    very_low = _very_low(anchors.dtype)
+    rows, row_tiles = split(count, chunk_size)
+    columns, column_tiles = split(total, chunk_size)
+    lowest = very_low(anchors.dtype)
     if excluded is not None:
-        excluded = _pad(excluded, rows * row_tiles)
+        excluded = pad(excluded, rows * row_tiles)
 
     @ops.custom_gradient
     def log_sum_exp(anchors: Any, candidates: Any) -> Any:
         # without stop_gradient, TensorFlow's tape keeps every tile when it runs eagerly
-        a, c = _pad_both(
+        a, c = pad_both(
             ops.stop_gradient(anchors),
             ops.stop_gradient(candidates),
             rows * row_tiles,
@@ -90,26 +97,26 @@ def _tiled(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any
         def tile(step: Any) -> Any:
             """Where the tile begins, its anchors and candidates."""
             row, column = step % row_tiles * rows, step // row_tiles * columns
-            return row, column, _rows(a, row, rows), _rows(c, column, columns)
+            return row, column, rows_of(a, row, rows), rows_of(c, column, columns)
 
         def without_excluded(tile: Any, row: Any, column: Any, value: float) -> Any:
             if excluded is None:
                 return tile
-            return _replace(tile, _rows(excluded, row, rows) - column, value)
+            return _replace(tile, rows_of(excluded, row, rows) - column, value)
 
         def add_to_sums(step: Any, carry: Any) -> Any:
             maxima, sums = carry
             row, column, a_tile, c_tile = tile(step)
             logits = ops.matmul(a_tile, ops.transpose(c_tile))
-            logits = without_excluded(logits, row, column, very_low)
-            before = _rows(maxima, row, rows)
+            logits = without_excluded(logits, row, column, lowest)
+            before = rows_of(maxima, row, rows)
             largest = ops.maximum(before, ops.max(logits, axis=-1))
-            total = _rows(sums, row, rows) * ops.exp(before - largest)
+            total = rows_of(sums, row, rows) * ops.exp(before - largest)
             total = total + ops.sum(ops.exp(logits - largest[:, None]), axis=-1)
             return ops.slice_update(maxima, [row], largest), ops.slice_update(sums, [row], total)
 
         zeros = ops.zeros_like(a[:, 0])
-        maxima, sums = _loop(row_tiles * column_tiles, add_to_sums, (zeros + very_low, zeros))
+        maxima, sums = loop(row_tiles * column_tiles, add_to_sums, (zeros + lowest, zeros))
         values = maxima + ops.log(sums)
 
         def gradient(*arguments: Any, upstream: Any = None) -> Any:
@@ -119,78 +126,32 @@ def _tiled(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any
         # a function of all that it depends on, so that no derivative of it is silently 0
         @ops.custom_gradient
         def gradients(upstream: Any, *_: Any) -> Any:
-            g = _pad(ops.stop_gradient(upstream), rows * row_tiles)
+            g = pad(ops.stop_gradient(upstream), rows * row_tiles)
 
             def add_to_gradients(step: Any, carry: Any) -> Any:
                 grad_a, grad_c = carry
                 row, column, a_tile, c_tile = tile(step)
                 logits = ops.matmul(a_tile, ops.transpose(c_tile))
-                p = ops.exp(logits - _rows(values, row, rows)[:, None])
+                p = ops.exp(logits - rows_of(values, row, rows)[:, None])
                 p = without_excluded(p, row, column, 0.0)
-                g_tile = _rows(g, row, rows)[:, None]
-                step_a = _rows(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
+                g_tile = rows_of(g, row, rows)[:, None]
+                step_a = rows_of(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
                 # transposed are the small matrices, not the tile
                 step_c = ops.transpose(ops.matmul(ops.transpose(g_tile * a_tile), p))
-                step_c = _rows(grad_c, column, columns) + step_c
+                step_c = rows_of(grad_c, column, columns) + step_c
                 return (
                     ops.slice_update(grad_a, [row, 0], step_a),
                     ops.slice_update(grad_c, [column, 0], step_c),
                 )
 
             start = (ops.zeros_like(a), ops.zeros_like(c))
-            grad_a, grad_c = _loop(row_tiles * column_tiles, add_to_gradients, start)
+            grad_a, grad_c = loop(row_tiles * column_tiles, add_to_gradients, start)
             dim = ops.shape(anchors)[1]
-            return (grad_a[:count, :dim], grad_c[:total, :dim]), _no_second_derivative
+            return (grad_a[:count, :dim], grad_c[:total, :dim]), no_second_derivative
 
         return values[:count], gradient
 
     return log_sum_exp(anchors, candidates)
-
-
-def _no_second_derivative(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError(
-        "A contrastive loss with `chunk_size` has first derivatives only. "
-        "Use `chunk_size=None` where a gradient is itself differentiated."
-    )
-
-
-def _very_low(dtype: Any) -> float:
-    """A logit whose `exp` is 0 beside any other, far enough from the edge to be added to."""
-    return float(np.finfo(keras.backend.standardize_dtype(dtype)).min) / 4
-
-
-def _split(size: Any, chunk_size: int) -> tuple[Any, Any]:
-    """The length of a tile's side, and how many there are: as even as can be."""
-    if isinstance(size, int):
-        tiles = max(1, -(-size // chunk_size))
-        return max(1, -(-size // tiles)), tiles
-    tiles = ops.maximum(1, (size + chunk_size - 1) // chunk_size)
-    return ops.maximum(1, (size + tiles - 1) // tiles), tiles
-
-
-def _pad(x: Any, size: Any) -> Any:
-    """`x` with rows of zeros up to `size` rows."""
-    missing = size - ops.shape(x)[0]
-    if isinstance(missing, int) and missing == 0:
-        return x
-    return ops.concatenate([x, ops.zeros((missing, *ops.shape(x)[1:]), x.dtype)], axis=0)
-
-
-def _pad_both(a: Any, c: Any, a_size: Any, c_size: Any) -> tuple[Any, Any]:
-    """Both with rows up to these sizes, where candidates that were added have very low logits."""
-    total = ops.shape(c)[0]
-    if isinstance(total, int) and total == c_size:
-        return _pad(a, a_size), c
-    # One more column says so within the matrix product. Masking would be another pass over
-    # each tile.
-    is_added = ops.cast(ops.arange(c_size, dtype="int32") >= total, c.dtype)[:, None]
-    c = ops.concatenate([_pad(c, c_size), _very_low(c.dtype) * is_added], axis=1)
-    return _pad(ops.concatenate([a, ops.ones_like(a[:, :1])], axis=1), a_size), c
-
-
-def _rows(x: Any, start: Any, size: Any) -> Any:
-    """`size` rows of `x` from `start` on."""
-    return ops.slice(x, [start, *[0] * (len(x.shape) - 1)], [size, *ops.shape(x)[1:]])
 
 
 def _replace(tile: Any, columns: Any, value: float) -> Any:
@@ -211,18 +172,3 @@ def _replace(tile: Any, columns: Any, value: float) -> Any:
 
     # few tiles hold any, and this copies the tile
     return ops.cond(ops.any(inside), replaced, lambda: tile)
-
-
-def _loop(steps: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
-    """`ops.fori_loop` from 0 that never works on two steps at a time."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.fori_loop(0, steps, body, carry)
-    import tensorflow as tf
-
-    # TensorFlow runs up to ten iterations side by side, and would hold the tiles of ten
-    return tf.while_loop(
-        lambda step, _: step < steps,
-        lambda step, carry: (step + 1, body(step, carry)),
-        (0, carry),
-        parallel_iterations=1,
-    )[1]

@@ -60,6 +60,73 @@ def test_equals_the_formula(rng, chunk_size, temperature, with_queue):
     np.testing.assert_allclose(value, expected.mean(), rtol=1e-6, atol=1e-7 / temperature)
 
 
+def with_queue_of(queue, **settings):
+    """The loss as a function of query and key, against a queue."""
+    loss = losses.InfoNCE(**settings)
+    return lambda query, key: loss(query, key, queue=queue)
+
+
+@chunked
+@pytest.mark.parametrize("temperature", [1e-6, 0.05, 1.0])
+def test_queue_is_negatives_of_length_one_without_gradient(rng, temperature, chunk_size):
+    query, key, negatives = keys(rng, with_queue=True)
+    queue = negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
+    settings = {"temperature": temperature, "chunk_size": chunk_size}
+    value, gradients = value_and_gradients(with_queue_of(queue, **settings), query, key)
+    expected, expected_gradients = value_and_gradients(
+        lambda q, k: losses.InfoNCE(**settings)(q, k, negatives=negatives), query, key
+    )
+    np.testing.assert_allclose(value, expected, rtol=2e-6)
+    for gradient, one in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, one, rtol=1e-4, atol=1e-6 / temperature)
+    _, (of_queue,) = value_and_gradients(
+        lambda n: losses.InfoNCE(**settings)(query, key, queue=n), queue
+    )
+    assert not np.any(of_queue)
+
+
+def test_queue_with_learned_temperature_half_precision_and_compiled(rng):
+    query, key, negatives = keys(rng, with_queue=True)
+    queue = negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
+
+    def function(temperature):
+        return ops.mean(losses.info_nce(query, key, queue=queue, temperature=temperature))
+
+    value, (slope,) = value_and_gradients(function, np.float32(0.5))
+    ends = [formula(query, key, queue, 0.5 + sign * 1e-6).mean() for sign in (1, -1)]
+    np.testing.assert_allclose(value, formula(query, key, queue, 0.5).mean(), rtol=1e-6)
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-6, rtol=1e-4)
+    half = [ops.cast(x * 1e4, "float16") for x in (query, key)]
+    wide = [ops.convert_to_numpy(ops.cast(x, "float32")) for x in half]
+    value = with_queue_of(queue)(*half)
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    np.testing.assert_allclose(value, formula(*wide, queue).mean(), rtol=1e-5)
+    value, gradients = value_and_gradients(with_queue_of(queue), query, key)
+    jit_value, jit_gradients = compiled_value_and_gradients(with_queue_of(queue), query, key)
+    np.testing.assert_allclose(jit_value, value, rtol=1e-6)
+    for jit_gradient, gradient in zip(jit_gradients, gradients, strict=True):
+        np.testing.assert_allclose(jit_gradient, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_two_replicas_with_a_queue_equal_one(rng, two_replicas):
+    query, key, queue = keys(rng, with_queue=True)
+    function = with_queue_of(queue / np.linalg.norm(queue, axis=1, keepdims=True))
+    value, gradients = value_and_gradients(function, query, key)
+    values, whole = replica_values_and_gradients(two_replicas, function, query, key)
+    np.testing.assert_allclose(sum(values), value, rtol=1e-6)
+    for gradient, expected in zip(whole, gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_queue_or_negatives():
+    with pytest.raises(ValueError, match=r"`negatives` or `queue`.*both"):
+        losses.InfoNCE()(GOOD, GOOD, negatives=GOOD, queue=GOOD)
+    with pytest.raises(ValueError, match=r"`queue` must have shape.*3\).*\(4, 2\)"):
+        losses.InfoNCE()(GOOD, GOOD, queue=GOOD[:, :2])
+    with pytest.raises(TypeError, match="`queue` must hold floating-point"):
+        losses.info_nce(GOOD, GOOD, queue=GOOD.astype("int32"))
+
+
 @chunked
 @pytest.mark.parametrize("kind", ["queue", "in_batch"])  # by Lightly, by PyTorch
 @pytest.mark.parametrize("case", REFERENCE["results"], ids=lambda case: str(case["temperature"]))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl.losses import log_sum_exp
 from keras_ssl.losses.log_sum_exp import log_sum_exp_of_similarities
 from tests.losses.gradients import BACKEND, compiled_value_and_gradients, value_and_gradients
 
@@ -197,16 +196,6 @@ def test_loops_work_on_one_tile_at_a_time(rng):
     loops = [op for op in graph.get_operations() if op.type in ("While", "StatelessWhile")]
     assert len(loops) == 1
     assert loops[0].get_attr("parallel_iterations") == 1
-
-
-def test_the_loop_equals_that_of_keras():
-    def body(step, carry):
-        total, product = carry
-        return total + step, product * 2
-
-    carry = (ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(1.0))
-    for result in (log_sum_exp._loop(5, body, carry), ops.fori_loop(0, 5, body, carry)):
-        assert [float(x) for x in result] == [10, 32]
 
 
 @only_tensorflow

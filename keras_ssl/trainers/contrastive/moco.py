@@ -39,7 +39,7 @@ class MoCo(TeacherProjection, JointEmbedding):
             `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
         augment: layer that makes two views of a batch, the query's and the key's, such as
             `keras_ssl.augment.SimCLRViews`. `None` means that the data holds pairs of ready views.
-        loss: loss called `loss(query, key, negatives=queue)`. `None` means
+        loss: loss called `loss(query, key, queue=queue)`. `None` means
             `keras_ssl.losses.InfoNCE(temperature=0.2)`.
         queue: layer that holds the keys, a multiple of the batch over all replicas. `None` means
             `keras_ssl.layers.FeatureQueue(65536)`.
@@ -109,8 +109,8 @@ class MoCo(TeacherProjection, JointEmbedding):
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the contrastive loss against the queue, and let the keys into it."""
         query, key = embeddings["query"], embeddings["key"]
-        negatives = self.queue(l2_normalize(key), training=training)
-        return {"contrastive": self.loss_function(query, key, negatives=negatives)}
+        queue = self.queue(l2_normalize(key), training=training)
+        return {"contrastive": self.loss_function(query, key, queue=queue)}
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
