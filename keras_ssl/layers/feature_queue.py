@@ -58,6 +58,8 @@ class FeatureQueue(keras.layers.Layer):
             raise ValueError(f"`size` must be a positive integer. Received: size={size}")
         self.size = size
         self.seed = seed
+        # a seed that is not given is drawn now, as that of any Keras layer
+        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the random features of the start."""
@@ -67,8 +69,7 @@ class FeatureQueue(keras.layers.Layer):
             )
 
         def random_directions(shape: tuple, dtype: Any = None) -> Any:
-            normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
-            return l2_normalize(normal(shape, dtype))
+            return l2_normalize(self._normal(shape, dtype))
 
         self.features = self.add_weight(
             name="features",

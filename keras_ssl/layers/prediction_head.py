@@ -69,12 +69,20 @@ class PredictionHead(keras.layers.Layer):
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
         )
+        # its seed is drawn now, as that of any Keras layer, and not when the layer is built
+        self._kernel_initializer = keras.initializers.get(kernel_initializer)
         self.width = width
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the two dense layers."""
-        config = {**self._pattern, "widths": [self.width, input_shape[-1]]}
-        self.head = ProjectionHead.from_config({**config, "dtype": self.dtype_policy})
+        self.head = ProjectionHead.from_config(
+            {
+                **self._pattern,
+                "widths": [self.width, input_shape[-1]],
+                "kernel_initializer": _with_its_seed(self._kernel_initializer),
+                "dtype": self.dtype_policy,
+            }
+        )
         self.head.build(input_shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -85,6 +93,13 @@ class PredictionHead(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "width": self.width, **self._pattern}
+
+
+def _with_its_seed(initializer: Any) -> Any:
+    """A copy whose configuration has the seed, also where that was drawn."""
+    if not isinstance(getattr(initializer, "seed", None), int):
+        return initializer
+    return type(initializer).from_config({**initializer.get_config(), "seed": initializer.seed})
 
 
 def _settings(width: int, **arguments: Any) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class ProjectionHead(keras.layers.Layer):
         use_bias: whether dense layers have a bias. `None`: those that no normalisation follows.
         dropout: float in [0, 1). Share of hidden units dropped at training.
         l2_normalize: whether to scale each output vector to length 1.
-        kernel_initializer: initializer of the dense kernels.
+        kernel_initializer: initializer of the dense kernels. Of one with a seed, the n-th dense
+            layer gets a copy with the seed plus n - 1.
         **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
 
     Call arguments:
@@ -121,7 +122,7 @@ class ProjectionHead(keras.layers.Layer):
             keras.layers.Dense(
                 width,
                 use_bias=pattern is None if self.use_bias is None else self.use_bias,
-                kernel_initializer=_copy(self.kernel_initializer),
+                kernel_initializer=_copy(self.kernel_initializer, number),
                 dtype=dtype,
                 name=f"dense_{number}",
             )
@@ -202,8 +203,11 @@ def _serialized(pattern: _Pattern | None) -> Any:
     return False if pattern is None else keras.saving.serialize_keras_object(pattern.copy())
 
 
-def _copy(initializer: Any) -> Any:
-    """An initializer of the same settings, so that no two kernels start equal."""
-    if isinstance(initializer, keras.initializers.Initializer):
-        return type(initializer).from_config(initializer.get_config())
-    return initializer
+def _copy(initializer: Any, number: int) -> Any:
+    """An initializer of the same settings and another seed, so that no two kernels start equal."""
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += number - 1
+    return type(initializer).from_config(config)

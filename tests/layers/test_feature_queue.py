@@ -93,3 +93,18 @@ def test_two_replicas_hold_the_queue_of_one(two_replicas, rng):
         found = two_replicas.run(step, args=(tf.constant(batch),))
         for value in two_replicas.experimental_local_results(found):
             np.testing.assert_array_equal(value, expected)
+
+
+def test_seed_is_drawn_at_construction():
+    def features():
+        keras.utils.set_random_seed(3)
+        queue = FeatureQueue(4)
+        keras.utils.set_random_seed(4)
+        queue.build((None, 2))
+        return np.array(queue.features)
+
+    first = features()
+    np.testing.assert_array_equal(features(), first)
+    other = FeatureQueue(4)
+    other.build((None, 2))
+    assert not np.allclose(other.features, first)

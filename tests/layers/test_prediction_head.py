@@ -41,3 +41,28 @@ def test_is_a_projection_head_as_wide_as_its_input(rng):
 def test_bad_width_is_refused(width):
     with pytest.raises(ValueError, match="positive integers"):
         PredictionHead(width)
+
+
+def test_seeds_are_drawn_at_construction():
+    x = np.ones((2, 6), "float32")
+    keras.utils.set_random_seed(3)
+    first, second = PredictionHead(12), PredictionHead(12)
+    keras.utils.set_random_seed(3)
+    late = PredictionHead(12)
+    keras.utils.set_random_seed(4)  # something else draws seeds before the layer is built
+    for layer in (first, second, late):
+        layer.build(x.shape)
+    np.testing.assert_array_equal(late.weights[0], first.weights[0])
+    assert not np.allclose(second.weights[0], first.weights[0])
+
+
+def test_kernels_of_a_seed_differ_and_come_again():
+    def kernels():
+        initializer = keras.initializers.RandomNormal(seed=5)
+        layer = PredictionHead(6, kernel_initializer=initializer, normalization=False)
+        layer.build((None, 6))
+        return [np.array(weight) for weight in layer.weights if len(weight.shape) == 2]
+
+    one, other = kernels()
+    assert not np.allclose(one, other)
+    np.testing.assert_array_equal(kernels(), [one, other])

@@ -147,3 +147,20 @@ def test_refuses_bad_dropout(dropout):
 def test_refuses_bad_normalization(argument, value):
     with pytest.raises(TypeError, match=f"`{argument}`.*Received"):
         ProjectionHead((4,), **{argument: value})
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_kernels_of_one_shape_differ_and_come_again(seed):
+    def kernels():
+        keras.utils.set_random_seed(3)
+        initializer = keras.initializers.RandomNormal(seed=seed)
+        head = ProjectionHead((6, 6, 6), kernel_initializer=initializer, normalization=False)
+        keras.utils.set_random_seed(4)  # seeds are drawn at construction
+        head.build((None, 6))
+        return [np.array(weight) for weight in head.weights if len(weight.shape) == 2]
+
+    drawn = kernels()
+    for i in range(3):
+        for j in range(i):
+            assert not np.allclose(drawn[i], drawn[j])
+    np.testing.assert_array_equal(kernels(), drawn)
