@@ -222,9 +222,16 @@ class VICReg(BatchLoss):
             z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
 
         Returns:
-            Tensors of shape `(1,)` by the names "invariance", "variance" and "covariance", equal
-            on all replicas.
+            Tensors of shape `(1,)` by the names "invariance", "variance" and "covariance", of the
+            loss's dtype, equal on all replicas.
+
+        Raises:
+            ValueError: if the shapes are not two equal `(batch, dim)`, or the batch over all
+                replicas holds a single example.
+            TypeError: if a view is not floating-point.
         """
+        check_views(z1, z2)  # before the cast, which would hide integers
+        z1, z2 = (ops.cast(z, self.dtype) for z in (z1, z2))
         terms = vicreg_terms(z1, z2, self.epsilon)
         return {
             name: ops.reshape(self._weights[name] * value, (1,)) for name, value in terms.items()

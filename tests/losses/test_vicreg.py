@@ -1,5 +1,7 @@
+import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_ssl import losses
 from tests.losses import formulas
@@ -42,6 +44,31 @@ def test_collapse_is_pushed_apart_by_the_variance_alone(rng):
     np.testing.assert_allclose(value, 25 * (1 - 0.01), rtol=1e-2)
     moved = z - 1e-3 * gradient
     assert np.all(moved.std(axis=0) > z.std(axis=0))
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+@pytest.mark.parametrize("embeddings", ["float16", "bfloat16", "float32"])
+def test_terms_are_of_the_dtype_of_the_loss(rng, embeddings, dtype):
+    if dtype == "float64" and BACKEND == "jax":
+        pytest.skip("JAX has no float64 by default")
+    z1, z2 = (ops.cast(100 * z, embeddings) for z in views(rng))
+    loss = losses.VICReg(dtype=dtype)
+    terms = loss.terms(z1, z2)
+    for value in terms.values():
+        assert keras.backend.standardize_dtype(value.dtype) == (dtype or "float32")
+    wide = [ops.convert_to_numpy(ops.cast(z, "float32")).astype("float64") for z in (z1, z2)]
+    expected = formulas.vicreg_terms(*wide)
+    for name, weight in (("invariance", 25), ("variance", 25), ("covariance", 1)):
+        np.testing.assert_allclose(terms[name][0], weight * expected[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(loss(z1, z2), sum(float(v[0]) for v in terms.values()), rtol=1e-6)
+
+
+def test_terms_refuse_what_the_loss_refuses():
+    good = np.ones((4, 3), "float32")
+    with pytest.raises(TypeError, match="`z1` must hold floating-point"):
+        losses.VICReg().terms(good.astype("int32"), good)
+    with pytest.raises(ValueError, match="at least 2 examples"):
+        losses.VICReg().terms(good[:1], good[:1])
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="needs tf.distribute")
