@@ -10,6 +10,7 @@ from keras_ssl import distribute
 from keras_ssl.callbacks import StopOnNaN
 from keras_ssl.distribute.fit import DistributedFit
 from keras_ssl.distribute.keras_internals import forget_losses, run_on_shapes
+from keras_ssl.distribute.overflow import spread_overflow
 from keras_ssl.distribute.replicas import shapes_of_replica
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import (
@@ -162,7 +163,9 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         variables, optimizer = self.trainable_weights, self.optimizers["main"]
         if type(self).compute_losses is not SelfSupervisedModel.compute_losses:
             return [Update(self.compute_losses, variables, optimizer)]
-        return [Update(self.compute_losses, variables, optimizer, self.embed, self.losses_of)]
+        by_example = type(self).losses_of is SelfSupervisedModel.losses_of
+        losses_of = None if by_example else self.losses_of
+        return [Update(self.compute_losses, variables, optimizer, self.embed, losses_of)]
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
@@ -317,6 +320,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         losses, total, representation = {}, 0.0, None
         for update in self.updates():
             these, loss, features, gradients = self._differentiate(update, batch)
+            gradients = spread_overflow(update.optimizer, gradients)
             # Keras' optimizers sum the gradients of all replicas
             update.optimizer.apply(gradients, update.variables)
             losses |= these

@@ -1,0 +1,72 @@
+"""A float16 overflow on any replica leaves the step out on all."""
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("tf.distribute needs the TensorFlow backend", allow_module_level=True)
+
+import tensorflow as tf
+
+from keras_ssl import trainers
+from keras_ssl.distribute.overflow import spread_overflow
+from tests.trainers.cases import dense
+
+
+class Squares(trainers.SelfSupervisedModel):
+    """The mean square of what the encoder gives."""
+
+    def embed(self, batch, training):
+        return {"square": keras.ops.square(keras.ops.cast(self.encoder(batch.x), "float32"))}
+
+
+@pytest.fixture
+def mixed_float16():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("huge", [0, 1])
+def test_a_step_that_overflowed_on_one_replica_is_left_out(huge, two_replicas, mixed_float16):
+    with two_replicas.scope():
+        trainer = Squares(dense(2, inputs=3))
+        trainer.compile(keras.optimizers.SGD(0.1))
+    x = np.ones((8, 3), "float32")
+    trainer.fit(x, batch_size=8, verbose=0)
+    assert int(np.asarray(trainer.optimizer.iterations)) == 1  # nothing overflows by itself
+    before = [np.asarray(weight) for weight in trainer.trainable_weights]
+    x[4 * huge : 4 * huge + 4] = 100.0  # the loss is finite; its gradient times 2^15 is not
+    history = trainer.fit(x, batch_size=8, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+    for weight, old in zip(trainer.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), old)
+    assert int(np.asarray(trainer.optimizer.iterations)) == 1
+    assert float(np.asarray(trainer.optimizer.dynamic_scale)) == 2.0**14
+
+
+def test_sparse_gradients_overflow_as_well(two_replicas):
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+
+    def step():
+        rank = tf.distribute.get_replica_context().replica_id_in_sync_group
+        value = tf.where(rank == 1, float("inf"), 1.0)
+        sparse = tf.IndexedSlices(tf.fill([2, 3], value), tf.constant([4, 0]), tf.constant([5, 3]))
+        spread = spread_overflow(optimizer, [None, sparse, tf.ones(2)])
+        assert spread[0] is None and isinstance(spread[1], tf.IndexedSlices)
+        return tf.convert_to_tensor(spread[1]), spread[2]
+
+    for sparse, dense_gradient in zip(
+        *map(two_replicas.experimental_local_results, two_replicas.run(tf.function(step))),
+        strict=True,
+    ):
+        assert not np.all(np.isfinite(sparse))
+        np.testing.assert_array_equal(dense_gradient, 1)
+
+
+def test_other_optimizers_and_single_replicas_go_as_they_are():
+    gradients = [tf.constant([np.inf])]
+    for optimizer in ("sgd", keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())):
+        assert spread_overflow(optimizer, gradients) is gradients
