@@ -20,6 +20,7 @@ ARGUMENTS = {
     "ColorJitter": {"brightness": 0.8, "contrast": 0.7, "saturation": 0.6, "hue": 0.2},
     "FeatureQueue": {"size": 8},
     "FusedPipeline": {"layers": [augment.RandomResizedCrop(12), keras.layers.Rescaling(0.5)]},
+    "MemoryBank": {"size": 8},
     "MultiCropViews": {"global_size": 12, "local_size": 8},
     "ProjectionHead": {"widths": (8, 4)},
     "RandomResizedCrop": {"size": 12},
@@ -28,7 +29,11 @@ ARGUMENTS = {
 }
 
 # layers of vectors alone, not of feature maps
-OF_VECTORS = {"FeatureQueue"}
+OF_VECTORS = {"FeatureQueue", "MemoryBank"}
+# how layers are called that take more than one input
+LAYER_CALLS = {
+    "MemoryBank": lambda layer: lambda x, training: layer(x, keras.ops.arange(4), training),
+}
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
     "DINO": [(2, 8, 4), (5, 8, 4)],
@@ -85,8 +90,9 @@ def test_layer_and_its_gradient(make, shape, policy):
         pytest.skip("the layer takes vectors")
     layer = make(**ARGUMENTS.get(make.__name__, {}))
     layer.build(shape)
+    call = LAYER_CALLS.get(make.__name__, lambda layer: layer)(layer)
     for training in (True, False):
-        step = with_gradient(lambda x, t=training: layer(x, training=t), layer.trainable_variables)
+        step = with_gradient(lambda x, t=training: call(x, training=t), layer.trainable_variables)
         assert distribute.function_tpu_obstacles(step, tf.TensorSpec(shape)) == []
 
 

@@ -2,6 +2,7 @@
 
 from keras_ssl.layers.center import Center
 from keras_ssl.layers.feature_queue import FeatureQueue
+from keras_ssl.layers.memory_bank import MemoryBank
 from keras_ssl.layers.prediction_head import PredictionHead
 from keras_ssl.layers.projection_head import ProjectionHead
 from keras_ssl.layers.prototypes import Prototypes
@@ -10,6 +11,7 @@ from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 __all__ = [
     "Center",
     "FeatureQueue",
+    "MemoryBank",
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",

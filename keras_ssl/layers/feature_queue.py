@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.layers.l2_normalize import l2_normalize
+from keras_ssl.layers.random_directions import RandomDirections
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -59,7 +59,7 @@ class FeatureQueue(keras.layers.Layer):
         self.size = size
         self.seed = seed
         # a seed that is not given is drawn now, as that of any Keras layer
-        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
+        self._random_directions = RandomDirections(seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the random features of the start."""
@@ -67,15 +67,11 @@ class FeatureQueue(keras.layers.Layer):
             raise ValueError(
                 f"The input must have shape (batch, dim). Received: shape {tuple(input_shape)}"
             )
-
-        def random_directions(shape: tuple, dtype: Any = None) -> Any:
-            return l2_normalize(self._normal(shape, dtype))
-
         self.features = self.add_weight(
             name="features",
             shape=(self.size, input_shape[-1]),
             dtype="float32",
-            initializer=random_directions,
+            initializer=self._random_directions,
             trainable=False,
             autocast=False,
         )
