@@ -1,6 +1,7 @@
 """All that is public and runs in a step runs on a TPU, also outside a trainer."""
 
 import inspect
+from functools import partial
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ ARGUMENTS = {
 OF_VECTORS = {"FeatureQueue", "MemoryBank"}
 # how layers are called that take more than one input
 LAYER_CALLS = {
-    "MemoryBank": lambda layer: lambda x, training: layer(x, keras.ops.arange(4), training),
+    "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
 }
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
