@@ -32,9 +32,9 @@ class Update(NamedTuple):
         optimizer: the Keras optimizer that applies it.
         embed: function of `(batch, training)` that returns a dictionary of tensors with one row an
             example, and `losses_of` one of `(embeddings, training)` that returns the named losses.
-            `compute_losses` must be the one after the other. With both, the update can go through a
-            batch in micro-batches.
-        losses_of: see `embed`.
+            `compute_losses` must be the one after the other. With `embed`, the update can go
+            through a batch in micro-batches.
+        losses_of: see `embed`. `None`: what `embed` returns are losses by example.
     """
 
     compute_losses: Callable[[Batch, bool], dict[str, Any]]

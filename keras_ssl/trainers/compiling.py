@@ -42,8 +42,8 @@ class Compiling:
                 gradient of the whole batch with the activations of so few, at the price of a
                 second forward pass ([GradCache](https://arxiv.org/abs/2101.06983)). The gradient
                 is that of the plain step, except that batch normalisation sees a micro-batch and
-                that layers draw random numbers, such as dropout's, a micro-batch at a time. `None`
-                embeds the batch at once.
+                that layers draw random numbers, such as dropout's, a micro-batch at a time. Losses
+                by example need no second pass. `None` embeds the batch at once.
             **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
 
         Raises:
@@ -99,9 +99,7 @@ class Compiling:
         self._training_state.probe = probe
         self._training_state.micro_batch_size = micro_batch_size
         self._training_state.train_functions = {}
-        if micro_batch_size and any(
-            update.embed is None or update.losses_of is None for update in self.updates()
-        ):
+        if micro_batch_size and any(update.embed is None for update in self.updates()):
             raise ValueError(
                 f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
                 f"{type(self).__name__} has `compute_losses` alone. "

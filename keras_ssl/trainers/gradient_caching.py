@@ -18,7 +18,8 @@ class GradientCaching:
     """Mix-in of the base: what a step does with `compile(micro_batch_size=...)`.
 
     Embeds the batch in micro-batches, takes the gradient of the losses for the embeddings, and
-    carries it on to the variables, again in micro-batches. See `MicroBatches`.
+    carries it on to the variables, again in micro-batches. Where losses are by example, gradients
+    are added up in one pass. See `MicroBatches`.
     """
 
     @property
@@ -71,6 +72,8 @@ class GradientCaching:
     ) -> tuple[dict, Any, Any, list[Any]]:
         """Return the same of a training step, and the gradients of the update's variables."""
         parts = self._parts(update, batch, training=True)
+        if update.losses_of is None:
+            return self._differentiate_by_part(update, parts)
         before = parts.read_state()
         embedded = parts.embed_all()
         leaves = keras.tree.flatten(embedded)
@@ -88,6 +91,19 @@ class GradientCaching:
         parts.write_state(after)
         gradients = [_sum_of(*pair) for pair in zip(direct, through, strict=True)]
         return losses, total, features, gradients
+
+    def _differentiate_by_part(
+        self, update: Update, parts: MicroBatches
+    ) -> tuple[dict, Any, Any, list[Any]]:
+        """The same where losses are by example: the total is the mean over parts of theirs."""
+
+        def scaled_total(embeddings: dict, added: Any) -> Any:
+            _, total, _ = self._total_of_parts(update, embeddings, added, training=True)
+            return update.optimizer.scale_loss(total)
+
+        embedded, gradients = parts.embed_and_differentiate(scaled_total, update.variables)
+        totals = self._total_of_parts(update, *embedded, training=True)
+        return *totals, gradients
 
     def _parts(self, update: Update, batch: Batch, training: bool) -> MicroBatches:
         def embed(part: Batch) -> tuple[dict[str, Any], Any]:
@@ -120,7 +136,8 @@ class GradientCaching:
         forget_losses(self)
         embeddings = dict(embeddings)
         features = embeddings.pop("representation", None)
-        losses, total, _ = self._total(update, dict(update.losses_of(embeddings, training)))
+        losses = embeddings if update.losses_of is None else update.losses_of(embeddings, training)
+        losses, total, _ = self._total(update, dict(losses))
         return losses, total + replica_share(added), features
 
 

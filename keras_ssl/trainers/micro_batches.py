@@ -24,6 +24,9 @@ class MicroBatches:
     metrics, weights that a layer normalises), so that the second draws what the first drew, and
     statistics move once.
 
+    Where L is the mean of the losses of examples, it is the mean of those of the parts, and one
+    pass serves: each part's gradient is taken at once, and added up.
+
     Args:
         batch: the whole batch; every tensor in it has the examples first.
         size: examples a part; divides the batch.
@@ -60,20 +63,36 @@ class MicroBatches:
             What `embed` gives: the embeddings with the rows of all parts in order, and the losses
             that layers added, one value a part.
         """
-        structure = self._embed_part(0, after=[self.count] if tf.is_tensor(self.count) else ())
-        first = keras.tree.flatten(structure)
-        stores = [
-            tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape).write(0, leaf)
-            for leaf in first
-        ]
+        first = self._embed_part(0, after=self._before_all())
 
         def write(part: Any, stores: list[tf.TensorArray]) -> list[tf.TensorArray]:
-            leaves = keras.tree.flatten(self._embed_part(part, after=[one.flow for one in stores]))
-            return [one.write(part, leaf) for one, leaf in zip(stores, leaves, strict=True)]
+            return _write(stores, part, self._embed_part(part, after=_flows(stores)))
 
-        stores = self._for_each_further_part(write, stores)
-        rows = [_join_parts(store.stack(), leaf) for store, leaf in zip(stores, first, strict=True)]
-        return keras.tree.pack_sequence_as(structure, rows)
+        stores = self._for_each_further_part(write, self._stores(first))
+        return _rows_of_stores(stores, first)
+
+    def embed_and_differentiate(
+        self, loss: Callable[[dict[str, Any], Any], Any], variables: list[keras.Variable]
+    ) -> tuple[tuple[dict[str, Any], Any], list[Any]]:
+        """Embed the whole batch, and take the gradient of a mean over parts on the way.
+
+        Args:
+            loss: function of what `embed` gives for a part that returns the part's loss.
+            variables: the variables that the gradient is taken for.
+
+        Returns:
+            What `embed_all` gives, and the gradient of the mean of the parts' losses: a tensor a
+            variable, `None` where no loss depends on it.
+        """
+        values = [variable.value for variable in variables]
+
+        def of_part(part: Any, after: Any) -> tuple[Any, list[Any]]:
+            with tf.GradientTape() as tape:
+                embedded = self._embed_part(part, after)
+                share = loss(*embedded) / tf.cast(self.count, "float32")
+            return embedded, tape.gradient(share, values)
+
+        return self._add_up(of_part, after=self._before_all())
 
     def gradients(self, variables: list[keras.Variable], arriving: list[Any]) -> list[Any]:
         """Carry the gradients of the embeddings on to the variables.
@@ -88,7 +107,7 @@ class MicroBatches:
         """
         values = [variable.value for variable in variables]
 
-        def of_part(part: Any, after: Any = ()) -> list[Any]:
+        def of_part(part: Any, after: Any) -> tuple[Any, list[Any]]:
             with tf.GradientTape() as tape:
                 leaves = keras.tree.flatten(self._embed_part(part, after))
             shares = [
@@ -97,20 +116,10 @@ class MicroBatches:
                 if gradient is not None
             ]
             targets, output_gradients = zip(*shares, strict=True) if shares else ((), ())
-            return tape.gradient(targets, values, output_gradients=output_gradients)
+            return (), tape.gradient(targets, values, output_gradients=output_gradients)
 
         # the first pass has ended by then, of whose last part `arriving` was made
-        first = of_part(0, after=[one for one in arriving if one is not None])
-        connected = [number for number, gradient in enumerate(first) if gradient is not None]
-
-        def add(part: Any, sums: list[Any]) -> list[Any]:
-            gradients = of_part(part, after=sums)
-            return [one + gradients[number] for one, number in zip(sums, connected, strict=True)]
-
-        sums = [tf.convert_to_tensor(first[number]) for number in connected]
-        sums = self._for_each_further_part(add, sums)
-        of_variable = dict(zip(connected, sums, strict=True))
-        return [of_variable.get(number) for number in range(len(variables))]
+        return self._add_up(of_part, after=[one for one in arriving if one is not None])[1]
 
     def read_state(self) -> list[Any]:
         """Return the values of the state's variables."""
@@ -120,6 +129,18 @@ class MicroBatches:
         """Give the state's variables these values."""
         for variable, value in zip(self.state, values, strict=True):
             variable.assign(value)
+
+    def _before_all(self) -> list[Any]:
+        """What must have happened before the first part."""
+        return [self.count] if tf.is_tensor(self.count) else []
+
+    def _stores(self, first: Any) -> list[tf.TensorArray]:
+        """An array for each tensor of the first part's, with that in it."""
+        stores = [
+            tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape)
+            for leaf in keras.tree.flatten(first)
+        ]
+        return _write(stores, 0, first)
 
     def _embed_part(self, part: Any, after: Any = ()) -> tuple[dict[str, Any], Any]:
         # a part begins when the one before has ended: its activations are gone by then
@@ -141,6 +162,36 @@ class MicroBatches:
                 f"have {self.size} rows. Received: {received}"
             )
         return tf.ensure_shape(leaf, (self.size, *leaf.shape[1:]))
+
+    def _add_up(
+        self, of_part: Callable[[Any, Any], tuple[Any, list[Any]]], after: Any
+    ) -> tuple[Any, list[Any]]:
+        """Go through all parts, joining the rows and adding up the gradients that each gives.
+
+        Args:
+            of_part: function of a part and of what must come before it that returns a structure
+                of rows and a list of gradients, each a tensor or `None`.
+            after: what must come before the first part.
+
+        Returns:
+            The structure with the rows of all parts, and the sums.
+        """
+        first, gradients = of_part(0, after)
+        connected = [number for number, one in enumerate(gradients) if one is not None]
+        stores = self._stores(first)
+        stored = len(stores)
+
+        def add(part: Any, carry: list[Any]) -> list[Any]:
+            stores, sums = carry[:stored], carry[stored:]
+            rows, gradients = of_part(part, [*_flows(stores), *sums])
+            sums = [one + gradients[number] for one, number in zip(sums, connected, strict=True)]
+            return [*_write(stores, part, rows), *sums]
+
+        sums = [tf.convert_to_tensor(gradients[number]) for number in connected]
+        carry = self._for_each_further_part(add, [*stores, *sums])
+        sums = dict(zip(connected, carry[stored:], strict=True))
+        rows = _rows_of_stores(carry[:stored], first)
+        return rows, [sums.get(number) for number in range(len(gradients))]
 
     def _for_each_further_part(self, body: Callable[[Any, list], list], carry: list) -> list:
         """Fold the parts after the first into `carry`, one after the other."""
@@ -176,6 +227,22 @@ def _rows(x: Any, part: Any, size: int) -> Any:
     # of a length that changes, such as that of sentences, the step learns when they come
     others = [tf.shape(x)[axis] if n is None else n for axis, n in enumerate(x.shape[1:], start=1)]
     return tf.slice(x, [part * size] + [0] * len(others), [size, *others])
+
+
+def _write(stores: list[tf.TensorArray], part: Any, embedded: Any) -> list[tf.TensorArray]:
+    leaves = keras.tree.flatten(embedded)
+    return [one.write(part, leaf) for one, leaf in zip(stores, leaves, strict=True)]
+
+
+def _flows(stores: list[tf.TensorArray]) -> list[Any]:
+    return [one.flow for one in stores]
+
+
+def _rows_of_stores(stores: list[tf.TensorArray], first: Any) -> Any:
+    """The structure of the first part with the rows of all parts."""
+    leaves = keras.tree.flatten(first)
+    rows = [_join_parts(store.stack(), leaf) for store, leaf in zip(stores, leaves, strict=True)]
+    return keras.tree.pack_sequence_as(first, rows)
 
 
 def _join_parts(stacked: Any, leaf: Any) -> Any:
