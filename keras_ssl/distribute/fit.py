@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from keras_ssl.distribute.agreement import agree
 from keras_ssl.distribute.array_batches import array_batches
+from keras_ssl.distribute.autotuning import without_autotuning
 from keras_ssl.distribute.epochs import ResumableFit
 from keras_ssl.distribute.worker_batches import (
     check_divisible,
@@ -205,6 +206,9 @@ class DistributedFit(WorkerSteps, ResumableFit):
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
             kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
+        x = without_autotuning(x)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
         if workers:
             x = self._prepare_workers(x, kwargs)
         return super().fit(x, y, batch_size, keeper=keeper, **kwargs)
@@ -258,6 +262,7 @@ class DistributedFit(WorkerSteps, ResumableFit):
         workers = is_multi_worker(strategy)
         replicas = strategy.num_replicas_in_sync
         in_fit = kwargs.get("_use_cached_eval_dataset", False)
+        x = without_autotuning(x)
         if (replicas > 1 or workers) and not in_fit:
             data = _pack(x, y, kwargs.get("sample_weight"))
             if isinstance(x, tf.data.Dataset):
