@@ -23,16 +23,16 @@ are start-up, reading the data set and k-NN, which is the same code for both.
 
 import argparse
 import json
-import math
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from cifar10_data import read
 from measure import Peer, machine, print_machine, print_table
+from training_run import TrainingRun
 
 import keras_ssl
 
@@ -51,60 +51,26 @@ RECIPE = {
 }
 
 
-def read(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` images of a split, and their labels, as arrays."""
-    data = keras_ssl.data.load_images("cifar10", split).take(count).batch(count)
-    images, labels = next(data.as_numpy_iterator())
-    return images, labels
-
-
-class SimCLRRun:
+def simclr_run(
+    images: np.ndarray,
+    epochs: int,
+    batch_size: int,
+    width: int,
+    projector: tuple[int, int],
+    temperature: float,
+    strength: float,
+    **optimizer: float,
+) -> TrainingRun:
     """Our side: one training run, an epoch at a time."""
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        epochs: int,
-        batch_size: int,
-        width: int,
-        projector: tuple[int, int],
-        temperature: float,
-        strength: float,
-        learning_rate: float,
-        weight_decay: float,
-        epsilon: float,
-    ):
-        data = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images))
-        self.data = data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-        self.trainer = keras_ssl.trainers.SimCLR(
-            encoder=keras_ssl.networks.small_resnet((32, 32, 3), width),
-            projector=keras_ssl.layers.ProjectionHead(projector, last_normalization=True),
-            augment=keras_ssl.augment.SimCLRViews(32, strength=strength, blur_probability=0.0),
-            loss=keras_ssl.losses.NTXent(temperature),
-        )
-        steps = epochs * (len(images) // batch_size)
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-        self.trainer.compile(
-            optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon)
-        )
-        self.epochs_done = 0
-
-    def epoch(self) -> dict[str, float]:
-        """Trains for one epoch; returns its seconds and its mean loss."""
-        start = time.perf_counter()
-        history = self.trainer.fit(
-            self.data, initial_epoch=self.epochs_done, epochs=self.epochs_done + 1, verbose=0
-        )
-        self.epochs_done += 1
-        return {"seconds": time.perf_counter() - start, "loss": history.history["loss"][0]}
-
-    def parameters(self) -> int:
-        """Number of trainable parameters."""
-        return sum(math.prod(variable.shape) for variable in self.trainer.trainable_variables)
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """The encoder's features of the images."""
-        return self.trainer.predict(images, batch_size=500, verbose=0)
+    data = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images))
+    trainer = keras_ssl.trainers.SimCLR(
+        encoder=keras_ssl.networks.small_resnet((32, 32, 3), width),
+        projector=keras_ssl.layers.ProjectionHead(projector, last_normalization=True),
+        augment=keras_ssl.augment.SimCLRViews(32, strength=strength, blur_probability=0.0),
+        loss=keras_ssl.losses.NTXent(temperature),
+    )
+    batches = data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return TrainingRun(trainer, batches, epochs, **optimizer)
 
 
 def knn_percent(train: tuple[Any, Any], test: tuple[Any, Any]) -> float:
@@ -130,7 +96,7 @@ def main() -> None:
         for name, (images, _) in sets.items():
             np.save(files[name], images)
 
-        run = SimCLRRun(sets["train"][0], arguments.epochs, **RECIPE)
+        run = simclr_run(sets["train"][0], arguments.epochs, **RECIPE)
         peer_parameters = peer.ask(
             "start",
             images=files["train"],

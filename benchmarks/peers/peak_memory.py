@@ -23,6 +23,11 @@ def seconds_and_memory(function: Callable[[], Any]) -> dict[str, float]:
     return {"seconds": seconds, "gigabytes": _gigabytes("VmHWM") - before}
 
 
+def peak_gigabytes() -> float:
+    """The largest resident set of this process so far."""
+    return _gigabytes("VmHWM")
+
+
 def _gigabytes(name: str) -> float:
     lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
     return int(lines[name].split()[0]) * 1024 / 1e9

@@ -1,0 +1,126 @@
+"""The results of `benchmarks/methods.py`: a file of runs, and the tables made of it."""
+
+import json
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from methods_of.recipes import RECIPES, SHARED
+
+OURS, PEER, RANDOM = "keras_ssl", "lightly", "random encoder"
+AIM_KNN_PEER = -1.0
+AIM_KNN_RANDOM = 5.0
+AIM_TIME = 0.8
+
+_KEY = ("side", "seed", "settings")
+
+Row = dict[str, float]
+
+
+def settings_of(method: str, epochs: int, images: int) -> dict[str, Any]:
+    """All that a run of a method is set to, whichever side runs it."""
+    if method not in RECIPES:
+        return {"method": method, "images": images, "width": SHARED["width"]}
+    recipe = RECIPES[method]
+    return {"method": method, "epochs": epochs, "images": images, **SHARED, **recipe}
+
+
+def store(path: Path, run: dict[str, Any]) -> None:
+    """Adds a run to the file, in place of an earlier one of the same method, side and settings.
+
+    Raises:
+        RuntimeError: if the two sides of a method learn different numbers of parameters.
+    """
+    runs = json.loads(path.read_text()) if path.exists() else []
+    run = json.loads(json.dumps(run))  # tuples as the file gives them back
+    runs = [r for r in runs if any(r[name] != run[name] for name in _KEY)] + [run]
+    path.write_text(json.dumps(runs, indent=1))
+    of_method = [r for r in runs if r["settings"] == run["settings"] and "parameters" in r]
+    sizes = {r["side"]: r["parameters"] for r in of_method}
+    if len(set(sizes.values())) > 1:
+        raise RuntimeError(f"The networks of {run['method']} differ in parameters: {sizes}")
+
+
+def rows(path: Path, epochs: int, images: int) -> dict[str, dict[str, Row]]:
+    """By method and side, the means over seeds of runs of this length."""
+    runs = json.loads(path.read_text())
+    table: dict[str, dict[str, Row]] = {}
+    for method in ("raw pixels", "random encoder", *RECIPES):
+        settings = json.loads(json.dumps(settings_of(method, epochs, images)))
+        for side in (OURS, PEER):
+            key = {"side": side, "settings": settings}
+            seeds = [_row(run) for run in runs if key.items() <= run.items()]
+            if seeds:
+                means = {name: fmean(row[name] for row in seeds) for name in seeds[0]}
+                table.setdefault(method, {})[side] = means | {"seeds": len(seeds)}
+    return table
+
+
+def _row(run: dict[str, Any]) -> Row:
+    row = {name: run[name] for name in ("knn", "linear_probe", "effective_rank")}
+    if "epochs" in run:
+        seconds = median(epoch["seconds"] for epoch in run["epochs"])
+        batch_size = run["settings"]["batch_size"]
+        images = run["settings"]["images"] // batch_size * batch_size
+        row |= {"seconds": seconds, "images": images / seconds, "gigabytes": run["gigabytes"]}
+    return row
+
+
+def _cell(row: Row | None, name: str, digits: int) -> str:
+    return "" if row is None or name not in row else f"{row[name]:,.{digits}f}"
+
+
+def _ratio(sides: dict[str, Row]) -> str:
+    if PEER not in sides or OURS not in sides:
+        return ""
+    return f"{sides[OURS]['seconds'] / sides[PEER]['seconds']:.2f}"
+
+
+def print_summary(table: dict[str, dict[str, Row]]) -> None:
+    """Prints a row a method, Markdown: what the features are worth, and the time."""
+    print("| method | k-NN, % | Lightly's | linear probe, % | Lightly's | time of Lightly's |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for method, sides in table.items():
+        ours, peer = sides.get(OURS), sides.get(PEER)
+        cells = [_cell(side, name, 1) for name in ("knn", "linear_probe") for side in (ours, peer)]
+        print(f"| {' | '.join([method, *cells, _ratio(sides)])} |")
+    print()
+
+
+def print_details(table: dict[str, dict[str, Row]]) -> None:
+    """Prints the other columns, Markdown."""
+    print(
+        "| method | effective rank | Lightly's | images a second | Lightly's "
+        "| peak memory, GB | Lightly's |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    columns = (("effective_rank", 1), ("images", 0), ("gigabytes", 2))
+    for method, sides in table.items():
+        cells = [
+            _cell(sides.get(side), name, digits)
+            for name, digits in columns
+            for side in (OURS, PEER)
+        ]
+        print(f"| {' | '.join([method, *cells])} |")
+    print()
+
+
+def print_aims(table: dict[str, dict[str, Row]]) -> None:
+    """Prints, by method, what its aims ask and what was reached."""
+    for method, sides in table.items():
+        if OURS not in sides or "seconds" not in sides[OURS]:
+            continue
+        other, aim = sides.get(PEER), AIM_KNN_PEER
+        name = "Lightly"
+        if other is None:
+            other, aim, name = table.get(RANDOM, {}).get(OURS), AIM_KNN_RANDOM, "random"
+        if other is None:
+            continue
+        gain = sides[OURS]["knn"] - other["knn"]
+        line = f"{method}: k-NN {gain:+.2f} points of {name} (aim: {aim:+g})"
+        met = gain >= aim
+        if PEER in sides:
+            ratio = sides[OURS]["seconds"] / other["seconds"]
+            line += f"; epoch {ratio:.2f} of Lightly's (aim: {AIM_TIME:g})"
+            met = met and ratio <= AIM_TIME
+        print(f"{line}: {'met' if met else 'MISSED'}")

@@ -1,0 +1,183 @@
+"""Methods in PyTorch, out of the parts that Lightly gives, put together as its examples do."""
+
+import copy
+
+import torch
+import torchvision_cpu  # noqa: F401
+from images import SCALE
+from lightly import loss as losses
+from lightly.models.modules import heads
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.transforms import SimCLRTransform
+from small_resnet import as_keras, small_resnet
+from torch import Tensor, nn
+from training_run import Method
+
+
+def two_views(strength: float = 0.5) -> SimCLRTransform:
+    """SimCLR's views of CIFAR-10."""
+    return SimCLRTransform(input_size=32, cj_strength=strength, gaussian_blur=0.0, normalize=SCALE)
+
+
+class Contrastive(Method):
+    """SimCLR, with the loss that a subclass names."""
+
+    criterion_class = losses.NTXentLoss
+
+    def __init__(self, width: int, projector: list[int], temperature: float):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector = as_keras(heads.SimCLRProjectionHead(4 * width, *projector))
+        self.criterion = self.criterion_class(temperature=temperature)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.criterion(*(self.projector(self.encoder(view)) for view in views))
+
+
+class SimCLR(Contrastive):
+    """NT-Xent."""
+
+
+class DCL(Contrastive):
+    """Decoupled contrastive loss."""
+
+    criterion_class = losses.DCLLoss
+
+
+class DCLW(Contrastive):
+    """Decoupled contrastive loss, positives weighted."""
+
+    criterion_class = losses.DCLWLoss
+
+
+class WithTeacher(Method):
+    """A method whose encoder and projector have a moving average."""
+
+    def start_teacher(self, momentum: float) -> None:
+        """Copies encoder and projector."""
+        self.momentum = momentum
+        self.teacher = nn.ModuleList([copy.deepcopy(self.encoder), copy.deepcopy(self.projector)])
+        deactivate_requires_grad(self.teacher)
+
+    def before_step(self) -> None:
+        for student, teacher in zip((self.encoder, self.projector), self.teacher, strict=True):
+            update_momentum(student, teacher, m=self.momentum)
+
+    @torch.no_grad()
+    def teach(self, view: Tensor) -> Tensor:
+        """The teacher's projection of a view."""
+        encoder, projector = self.teacher
+        return projector(encoder(view))
+
+
+class MoCo(WithTeacher):
+    """MoCo v2; the loss holds the queue."""
+
+    def __init__(
+        self, width: int, projector: list[int], temperature: float, queue: int, momentum: float
+    ):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector = as_keras(heads.MoCoProjectionHead(4 * width, *projector))
+        self.criterion = losses.NTXentLoss(
+            temperature=temperature, memory_bank_size=(queue, projector[-1])
+        )
+        self.start_teacher(momentum)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        query = self.projector(self.encoder(views[0]))
+        return self.criterion(query, self.teach(views[1]))
+
+
+class BYOL(WithTeacher):
+    """A student that predicts its teacher's projections."""
+
+    def __init__(self, width: int, projector: list[int], predictor: int, momentum: float):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector = as_keras(heads.BYOLProjectionHead(4 * width, *projector))
+        dim = projector[-1]
+        self.predictor = as_keras(heads.BYOLPredictionHead(dim, predictor, dim))
+        self.criterion = losses.NegativeCosineSimilarity()
+        self.start_teacher(momentum)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        p0, p1 = (self.predictor(self.projector(self.encoder(view))) for view in views)
+        z0, z1 = (self.teach(view) for view in views)
+        return 0.5 * (self.criterion(p0, z1) + self.criterion(p1, z0))
+
+
+class SimSiam(Method):
+    """A predictor and a stopped gradient; two layers of projector, as for CIFAR-10."""
+
+    def __init__(self, width: int, projector: list[int], predictor: int):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        hidden, dim = projector
+        self.projector = as_keras(
+            heads.ProjectionHead(
+                [
+                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
+                    (hidden, dim, nn.BatchNorm1d(dim), None),
+                ]
+            )
+        )
+        self.predictor = as_keras(heads.SimSiamPredictionHead(dim, predictor, dim))
+        self.criterion = losses.NegativeCosineSimilarity()
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        z0, z1 = (self.projector(self.encoder(view)) for view in views)
+        p0, p1 = self.predictor(z0), self.predictor(z1)
+        return 0.5 * (self.criterion(z0.detach(), p1) + self.criterion(z1.detach(), p0))
+
+
+class Redundancy(Method):
+    """Two layers of projector, as for CIFAR-10, and the loss that a subclass names."""
+
+    criterion_class: type[nn.Module]
+
+    def __init__(self, width: int, projector: list[int]):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        hidden, dim = projector
+        self.projector = as_keras(
+            heads.ProjectionHead(
+                [
+                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
+                    (hidden, dim, None, None),
+                ]
+            )
+        )
+        self.criterion = self.criterion_class()
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.criterion(*(self.projector(self.encoder(view)) for view in views))
+
+
+class BarlowTwins(Redundancy):
+    """Correlations drawn to the identity."""
+
+    criterion_class = losses.BarlowTwinsLoss
+
+
+class VICReg(Redundancy):
+    """Variance, invariance and covariance."""
+
+    criterion_class = losses.VICRegLoss
+
+
+METHODS: dict[str, type[Method]] = {
+    "SimCLR": SimCLR,
+    "DCL": DCL,
+    "DCLW": DCLW,
+    "MoCo": MoCo,
+    "BYOL": BYOL,
+    "SimSiam": SimSiam,
+    "BarlowTwins": BarlowTwins,
+    "VICReg": VICReg,
+}

@@ -1,0 +1,57 @@
+"""Our side of a whole run: a trainer, its data and its optimizer, an epoch at a time."""
+
+import math
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.trainers import SelfSupervisedModel
+
+
+class TrainingRun:
+    """One training run, an epoch at a time.
+
+    Args:
+        trainer: what learns.
+        data: batches of one epoch.
+        epochs: length of the run, over which the learning rate falls to 0 along half a cosine.
+        learning_rate: the first one.
+        weight_decay: of AdamW, on all parameters.
+        epsilon: of AdamW.
+    """
+
+    def __init__(
+        self,
+        trainer: SelfSupervisedModel,
+        data: tf.data.Dataset,
+        epochs: int,
+        learning_rate: float,
+        weight_decay: float,
+        epsilon: float,
+    ):
+        self.trainer = trainer
+        self.data = data
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(data))
+        self.trainer.compile(
+            optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon)
+        )
+        self.epochs_done = 0
+
+    def epoch(self) -> dict[str, float]:
+        """Trains for one epoch; returns its seconds and its mean loss."""
+        start = time.perf_counter()
+        history = self.trainer.fit(
+            self.data, initial_epoch=self.epochs_done, epochs=self.epochs_done + 1, verbose=0
+        )
+        self.epochs_done += 1
+        return {"seconds": time.perf_counter() - start, "loss": history.history["loss"][0]}
+
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(math.prod(variable.shape) for variable in self.trainer.trainable_variables)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The encoder's features of the images."""
+        return self.trainer.predict(images, batch_size=500, verbose=0)
