@@ -33,10 +33,10 @@ def tokens() -> np.ndarray:
     return images()[0][:, 14, :, 0].astype("int32") // 32 + 1
 
 
-def encoder(normalize: bool = False) -> keras.Model:
-    """Make a convolutional encoder of a few thousand weights."""
+def encoder(normalize: bool = False, size: int | None = 28) -> keras.Model:
+    """Make a convolutional encoder of a few thousand weights; of any size with `size=None`."""
     blocks = [
-        keras.layers.Input((28, 28, 1)),
+        keras.layers.Input((size, size, 1)),
         keras.layers.Rescaling(1 / 127.5, offset=-1),
         keras.layers.Conv2D(8, 3, strides=2, padding="same"),
         layers.SyncBatchNormalization() if normalize else keras.layers.Identity(),
@@ -117,6 +117,18 @@ def _moco_v3() -> trainers.MoCoV3:
     )
 
 
+def _dino() -> trainers.DINO:
+    return trainers.DINO(
+        encoder(size=None),
+        _centered_head(),
+        layers.Prototypes(32),
+        augment.MultiCropViews(28, 14, local_count=2, seed=0),
+        teacher_temperature=keras.optimizers.schedules.PolynomialDecay(0.04, 8, 0.07),
+        momentum=optimizers.cosine_momentum(0.9, steps=100),
+        freeze_steps=2,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -171,6 +183,13 @@ CASES = {
         x=lambda: images()[0],
         falls="similarity",
         bad_data=BAD_IMAGES,
+    ),
+    "DINO": Case(
+        make=_dino,
+        x=lambda: images()[0],
+        falls="distillation",
+        bad_data=BAD_IMAGES,
+        normalized=True,
     ),
     "BarlowTwins": Case(
         make=lambda: trainers.BarlowTwins(
