@@ -2,7 +2,7 @@
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.contrastive import MoCo, MoCoV3, SimCLR
+from keras_ssl.trainers.contrastive import MoCo, MoCoV3, SimCLR, SupCon
 from keras_ssl.trainers.distillation import BYOL, DINO, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -21,6 +21,7 @@ __all__ = [
     "SelfSupervisedModel",
     "SimCLR",
     "SimSiam",
+    "SupCon",
     "Update",
     "VICReg",
     "serialize_parts",

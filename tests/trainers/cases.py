@@ -83,12 +83,12 @@ class Case:
         return images()[1] if self.labelled else None
 
 
-def _simclr(normalize: bool = False) -> trainers.SimCLR:
+def _simclr(normalize: bool = False, loss: keras.losses.Loss | None = None) -> trainers.SimCLR:
     return trainers.SimCLR(
         encoder(normalize),
         projector=layers.ProjectionHead((32, 16), normalization=normalize),
         augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
-        loss=losses.NTXent(temperature=0.2),
+        loss=loss or losses.NTXent(temperature=0.2),
     )
 
 
@@ -152,6 +152,30 @@ CASES = {
         falls="contrastive",
         bad_data=BAD_IMAGES,
         normalized=True,
+    ),
+    "SimCLR with DCL": Case(
+        make=lambda: _simclr(loss=losses.DCL(temperature=0.2)),
+        x=lambda: images()[0],
+        falls="contrastive",
+        bad_data=BAD_IMAGES,
+    ),
+    "SimCLR with DCLW": Case(
+        make=lambda: _simclr(loss=losses.DCLW(temperature=0.2)),
+        x=lambda: images()[0],
+        falls="contrastive",
+        bad_data=BAD_IMAGES,
+    ),
+    "SupCon": Case(
+        make=lambda: trainers.SupCon(
+            encoder(),
+            projector=layers.ProjectionHead((32, 16), normalization=False),
+            augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
+            loss=losses.SupCon(temperature=0.2),
+        ),
+        x=lambda: images()[0],
+        falls="contrastive",
+        bad_data=BAD_IMAGES,
+        labelled=True,
     ),
     "MoCo": Case(
         make=_moco,

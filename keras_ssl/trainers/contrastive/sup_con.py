@@ -1,0 +1,109 @@
+"""SupCon: agree with all images of your class, disagree with the others."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import losses
+from keras_ssl.layers import ProjectionHead
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.joint_embedding import JointEmbedding
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SupCon(JointEmbedding):
+    r"""SupCon: supervised contrastive learning.
+
+    SimCLR that knows the labels. Two random views of every image go through an encoder,
+    `r = Enc(x)`, and a projector, `z = Proj(r)`. The loss draws every view to all views `P(i)` of
+    its class, its own other one among them, and pushes those of other classes away: the paper's
+    L_out,
+
+        L = Σ_i -1/|P(i)| Σ_{p ∈ P(i)} log( exp(z_i·z_p / τ) / Σ_{a ≠ i} exp(z_i·z_a / τ) )
+
+    divided by the number of views, over the batch of all replicas. Where no class occurs twice it
+    is SimCLR. The projector is thrown away after training: `r` is the representation. The paper
+    trains a linear classifier on it, with the encoder frozen.
+
+    Args:
+        encoder: `keras.Model` or layer `Enc`, from a batch of images to `(batch, features)`.
+        projector: layer `Proj`. `None` means the paper's for a ResNet-50, one hidden layer:
+            `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
+        augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
+            `None` means that the data holds pairs of ready views.
+        loss: loss of labels and the two projected views `(batch, 2, dim)`, called
+            `loss(labels, z)`. `None` means `keras_ssl.losses.SupCon()`.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`. `fit` takes `(x, y)`
+        with `y` integers, `(batch,)` or `(batch, 1)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object; before the first step, if labels are not
+            integers.
+        ValueError: before the first step, if the data has no labels, does not give two views of
+            one shape, or a batch holds a single example.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> data = keras_ssl.data.load_images("fashion_mnist_mini", "train")
+    >>> trainer = keras_ssl.trainers.SupCon(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     projector=keras_ssl.layers.ProjectionHead((64, 16), normalization=False),
+    ...     augment=keras_ssl.augment.SimCLRViews(28),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(data.batch(8).take(2), verbose=0)
+    >>> images, labels = next(iter(data.batch(16)))
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), Khosla et al., 2020
+    """
+
+    minimum_batch = 2  # an image needs another one to differ from
+    uses_labels = True
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            projector = ProjectionHead((2048, 128), normalization=False)
+        loss = losses.SupCon() if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return labels, projections of both views, and the representation of the first."""
+        # one pass over both views, as in the paper: batch norm sees 2N images
+        r, z = self.project(ops.concatenate(batch.views), training)
+        return {
+            "labels": batch.y,
+            "z": ops.stack(ops.split(z, 2), axis=1),
+            "representation": ops.split(r, 2)[0],
+        }
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the contrastive loss of views and labels."""
+        return {"contrastive": self.loss_function(embeddings["labels"], embeddings["z"])}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
+        return {**super().get_config(), **parts}
