@@ -3,7 +3,7 @@
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.contrastive import MoCo, MoCoV3, SimCLR, SupCon
-from keras_ssl.trainers.distillation import BYOL, DINO, SimSiam
+from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
@@ -14,6 +14,7 @@ __all__ = [
     "DINO",
     "BarlowTwins",
     "Batch",
+    "KnowledgeDistillation",
     "MoCo",
     "MoCoV3",
     "MomentumTeacher",

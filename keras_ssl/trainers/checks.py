@@ -152,6 +152,22 @@ def _check_images(views: Any) -> None:
             raise TypeError(f"Expected images of numbers. Received: {_describe(views)}")
 
 
+def check_one_batch(views: Any) -> None:
+    """Raise unless `views` is one batch, for methods that see each example once.
+
+    Args:
+        views: what the augmentation or the data gave.
+
+    Raises:
+        ValueError: if it is a structure of several tensors.
+    """
+    if isinstance(views, (tuple, list, dict)):
+        raise ValueError(
+            "Expected one batch of input, and an `augment` that gives one, such as "
+            f"`keras_ssl.augment.RandomResizedCrop`. Received: {_describe(views)}"
+        )
+
+
 def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
     """Raise if a batch holds fewer examples than the method needs.
 

@@ -129,6 +129,32 @@ def _dino() -> trainers.DINO:
     )
 
 
+def _classifier(width: int, scale: float = 1.0) -> keras.Model:
+    """Make a classifier with a hidden layer that has a name; a large scale makes it sure."""
+    kernel = keras.initializers.VarianceScaling(scale)
+    return keras.Sequential(
+        [
+            keras.layers.Input((28, 28, 1)),
+            *encoder().layers,
+            keras.layers.Dense(width, "relu"),
+            keras.layers.Dense(16, "relu", name="hidden"),
+            keras.layers.Dense(10, kernel_initializer=kernel),
+        ]
+    )
+
+
+def _knowledge_distillation() -> trainers.KnowledgeDistillation:
+    return trainers.KnowledgeDistillation(
+        _classifier(16),
+        teacher=_classifier(32, scale=100.0),
+        distillation_losses=[
+            keras.distillation.LogitsDistillation(temperature=2.0),
+            keras.distillation.FeatureDistillation("mse", "hidden", "hidden"),
+        ],
+        distillation_loss_weights=[1.0, 0.1],
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -138,6 +164,8 @@ BAD_IMAGES = (
     (_zeros(64, 28, 28, 3), "axis -1 of input shape to have value 1"),
     (_zeros(0, 28, 28, 1), "no data"),
 )
+
+BAD_ONE_VIEW = BAD_IMAGES[1:]  # where the encoder says what it takes
 
 CASES = {
     "SimCLR": Case(
@@ -214,6 +242,13 @@ CASES = {
         falls="distillation",
         bad_data=BAD_IMAGES,
         normalized=True,
+    ),
+    "KnowledgeDistillation": Case(
+        make=_knowledge_distillation,
+        x=lambda: images()[0],
+        falls="distillation",
+        bad_data=BAD_ONE_VIEW,
+        labelled=True,
     ),
     "BarlowTwins": Case(
         make=lambda: trainers.BarlowTwins(

@@ -1,7 +1,8 @@
-"""Self-distillation: predict what another branch says of another view."""
+"""Distillation: predict what a teacher, or another branch of oneself, says."""
 
 from keras_ssl.trainers.distillation.byol import BYOL
 from keras_ssl.trainers.distillation.dino import DINO
+from keras_ssl.trainers.distillation.knowledge_distillation import KnowledgeDistillation
 from keras_ssl.trainers.distillation.simsiam import SimSiam
 
-__all__ = ["BYOL", "DINO", "SimSiam"]
+__all__ = ["BYOL", "DINO", "KnowledgeDistillation", "SimSiam"]

@@ -1,0 +1,285 @@
+"""Knowledge distillation beyond the contract: Hinton's formula, Keras' losses, the teacher."""
+
+import keras
+import numpy as np
+import pytest
+from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
+
+from keras_ssl import augment, trainers
+from tests.trainers.cases import dense, images, scaled_images
+
+RATE = 0.5
+
+
+def student(classes=10):
+    return dense(16, classes, inputs=784)
+
+
+def teacher(classes=10, scale=3.0):
+    made = dense(32, classes, inputs=784)
+    made.set_weights([scale * weight for weight in made.get_weights()])
+    return made
+
+
+def make(**arguments):
+    keras.utils.set_random_seed(3)
+    parts = {"encoder": student(), "teacher": teacher(), **arguments}
+    trainer = trainers.KnowledgeDistillation(**parts)
+    trainer.compile(keras.optimizers.SGD(RATE))
+    return trainer
+
+
+def data(count=32):
+    return scaled_images()[:count], images()[1][:count]
+
+
+def softmax(z, temperature=1.0):
+    z = np.asarray(z, "float64") / temperature
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def terms(trainer, x, y, temperature):
+    """Hinton's hard and soft loss in float64."""
+    z, v = trainer.encoder(x), trainer.teacher(x)
+    hard = -np.log(softmax(z)[np.arange(len(y)), y]).mean()
+    p, q = softmax(v, temperature), softmax(z, temperature)
+    return hard, temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize("loss", ["kl_divergence", keras.losses.KLDivergence()], ids=str)
+@pytest.mark.parametrize(("alpha", "temperature"), [(0.5, 3.0), (0.1, 1.0), (1.0, 8.0)])
+def test_loss_is_the_papers_of_labels_and_teacher(loss, alpha, temperature):
+    trainer = make(
+        distillation_losses=LogitsDistillation(temperature, loss), student_loss_weight=alpha
+    )
+    x, y = data()
+    logs = trainer.evaluate(x, y, verbose=0, return_dict=True)
+    hard, soft = terms(trainer, x, y, temperature)
+    assert logs["hard"] == pytest.approx(alpha * hard, rel=1e-5)
+    assert logs["distillation"] == pytest.approx((1 - alpha) * soft, rel=1e-4)
+    assert logs["loss"] == pytest.approx(alpha * hard + (1 - alpha) * soft, rel=1e-4)
+
+
+def test_without_labels_it_is_the_soft_loss_alone():
+    trainer = make(student_loss_weight=0)
+    x, y = data()
+    logs = trainer.evaluate(x, verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "distillation"}
+    assert logs["loss"] == pytest.approx(terms(trainer, x, y, 3.0)[1], rel=1e-4)
+    # labels may be there, for the probe, say
+    assert trainer.evaluate(x, y, verbose=0, return_dict=True) == logs
+
+
+def test_one_step_follows_the_gradient_of_the_logits():
+    """dL/dz = α (softmax(z) - y) + (1 - α) T (softmax(z / T) - softmax(v / T))."""
+    trainer = make(
+        encoder=dense(10, inputs=784),
+        distillation_losses=LogitsDistillation(4.0),
+        student_loss_weight=0.3,
+    )
+    x, y = data()
+    z, v = trainer.encoder(x), trainer.teacher(x)
+    before = trainer.encoder.get_weights()
+    trainer.fit(x, y, batch_size=32, verbose=0)
+    of_logits = 0.3 * (softmax(z) - np.eye(10)[y]) + 0.7 * 4.0 * (softmax(z, 4.0) - softmax(v, 4.0))
+    for weight, expected in zip(
+        trainer.encoder.get_weights(),
+        [
+            before[0] - RATE * x.T.astype("float64") @ of_logits / 32,
+            before[1] - RATE * of_logits.mean(axis=0),
+        ],
+        strict=True,
+    ):
+        np.testing.assert_allclose(weight, expected, rtol=0, atol=2e-6)
+
+
+def test_teacher_is_frozen_in_inference_mode_and_without_optimizer_state():
+    noisy = keras.Sequential(
+        [teacher(), keras.layers.BatchNormalization(), keras.layers.Dropout(0.9)]
+    )
+    noisy.build((None, 784))
+    trainer = make(teacher=noisy, student_loss_weight=0)
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    before = noisy.get_weights()
+    trainer.fit(data()[0], epochs=2, verbose=0)
+    for one, other in zip(before, noisy.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(trainer.trainable_weights) == 4
+    assert len(trainer.optimizer.variables) == 2 + 2 * 4  # iterations, rate, two moments a weight
+
+
+def test_student_learns_the_teacher_and_the_file_holds_both(tmp_path):
+    trainer = make(student_loss_weight=0)
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    x = scaled_images()
+
+    def agreement(model):
+        of_student, of_teacher = (
+            np.argmax(one(x), axis=1) for one in (model.encoder, model.teacher)
+        )
+        return np.mean(of_student == of_teacher)
+
+    before = agreement(trainer)
+    trainer.fit(x, batch_size=32, epochs=20, verbose=0)
+    assert agreement(trainer) > before + 0.2
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    np.testing.assert_array_equal(loaded.teacher(x), trainer.teacher(x))
+    assert loaded.teacher.trainable is False
+
+
+class Squares(DistillationLoss):
+    """A loss of the user's own: a mean over the examples that it gets."""
+
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        return keras.ops.mean(keras.ops.square(teacher_outputs - student_outputs))
+
+
+def named(hidden, width=16):
+    """Make a classifier whose hidden layer has a name."""
+    hidden = keras.layers.Dense(width, "relu", name=hidden)
+    return keras.Sequential([keras.Input((784,)), hidden, keras.layers.Dense(10)])
+
+
+def test_several_losses_are_weighed_and_may_be_of_layers_within():
+    trainer = make(
+        encoder=named("narrow"),
+        teacher=named("wide"),
+        distillation_losses=[
+            LogitsDistillation(2.0),
+            FeatureDistillation(keras.losses.MeanAbsoluteError(), "wide", "narrow"),
+            Squares(),
+        ],
+        distillation_loss_weights=[1.0, 0.5, 2],
+        student_loss_weight=0.25,
+    )
+    x, y = data()
+    logs = trainer.evaluate(x, y, verbose=0, return_dict=True)
+    _, soft = terms(trainer, x, y, 2.0)
+    models = (trainer.teacher, trainer.encoder)
+    hidden = [np.asarray(one.layers[0](x), "float64") for one in models]
+    outputs = [np.asarray(one(x), "float64") for one in models]
+    expected = (
+        soft
+        + 0.5 * np.abs(hidden[0] - hidden[1]).mean()
+        + 2 * np.square(outputs[0] - outputs[1]).mean()
+    )
+    assert logs["distillation"] == pytest.approx(0.75 * expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("one", [Squares(), FeatureDistillation("mse"), LogitsDistillation()])
+def test_losses_of_every_kind_are_means_over_all_replicas(one, two_replicas):
+    """Keras divides what its loss objects give by the number of replicas, and nothing else."""
+    x, y = data()
+    arguments = {"distillation_losses": one, "student_loss_weight": 0.5}
+    alone = make(**arguments)
+    with two_replicas.scope():
+        shared = make(**arguments)
+    logs = [
+        trainer.fit(x, y, batch_size=16, shuffle=False, verbose=0).history
+        for trainer in (alone, shared)
+    ]
+    for name in ("hard", "distillation"):
+        assert logs[1][name] == pytest.approx(logs[0][name], rel=1e-5)
+    for weight, other in zip(alone.get_weights(), shared.get_weights(), strict=True):
+        np.testing.assert_allclose(other, weight, rtol=0, atol=1e-5)
+
+
+def test_both_see_what_the_augmentation_gives():
+    class Seen(keras.layers.Layer):
+        """A linear layer that keeps what it saw."""
+
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(784, 10))
+
+        def call(self, x):
+            self.seen = x
+            return keras.ops.reshape(x, (-1, 784)) @ self.kernel
+
+    both = [Seen(), Seen()]
+    both[1].build(None)
+    both[1].built = True
+    flips = augment.RandomHorizontalFlip(1.0)
+    trainer = make(encoder=both[0], teacher=both[1], augment=flips, student_loss_weight=0)
+    trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    x = images()[0][:8]
+    trainer.train_on_batch(x)
+    np.testing.assert_array_equal(both[0].seen, both[1].seen)
+    np.testing.assert_allclose(both[1].seen, x[:, :, ::-1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"encoder": None}, TypeError, "`encoder` must be a Keras Layer"),
+        ({"teacher": "resnet"}, TypeError, "`teacher` must be a Keras Layer"),
+        ({"teacher": keras.Sequential([keras.layers.Dense(10)])}, ValueError, "no weights yet"),
+        ({"teacher": keras.layers.ReLU()}, ValueError, "no weights yet"),
+        ({"augment": "flip"}, TypeError, "augment"),
+        ({"student_loss": "mse"}, TypeError, "`student_loss` must be a Keras Loss"),
+        ({"student_loss_weight": 1.5}, ValueError, "`student_loss_weight` must be at most 1.*1.5"),
+        ({"student_loss_weight": -1}, ValueError, "student_loss_weight=-1"),
+        ({"student_loss_weight": "half"}, TypeError, "student_loss_weight='half'"),
+        ({"distillation_losses": "kl"}, TypeError, "DistillationLoss.*kl"),
+        ({"distillation_losses": []}, ValueError, "at least one loss"),
+        ({"distillation_loss_weights": [1, 2]}, ValueError, "2 weights and 1 losses"),
+        ({"distillation_loss_weights": [-1]}, ValueError, "at least 0"),
+        ({"distillation_loss_weights": 1.0}, TypeError, "list of numbers"),
+        (
+            {"distillation_losses": FeatureDistillation("mse", "nowhere")},
+            ValueError,
+            "`teacher` must have a layer.*'nowhere'",
+        ),
+        (
+            {
+                "encoder": keras.layers.Dense(10),
+                "distillation_losses": FeatureDistillation("mse", None, "hidden"),
+            },
+            ValueError,
+            "`encoder` must be a functional or sequential model",
+        ),
+        (
+            {"distillation_losses": FeatureDistillation(["mse", keras.losses.MeanSquaredError()])},
+            ValueError,
+            "either Keras losses or functions",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make(**arguments)
+
+
+def test_a_student_that_is_part_of_the_teacher_is_refused():
+    shared = student()
+    with pytest.raises(ValueError, match=r"must not share weights.*4 weights"):
+        make(encoder=shared, teacher=keras.Sequential([shared, keras.layers.ReLU()]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "y", "message"),
+    [
+        ({"teacher": teacher(7)}, 0, 1, r"same number of classes.*\(batch, 7\).*\(batch, 10\)"),
+        (
+            {
+                "encoder": named("a", 8),
+                "teacher": named("b"),
+                "distillation_losses": FeatureDistillation("mse", "b", "a"),
+            },
+            0,
+            1,
+            r"of one shape there.*b of shape \(batch, 16\).*a of shape \(batch, 8\)",
+        ),
+        ({}, 0, None, "or `student_loss_weight=0`"),
+        ({}, (0, 0), 1, "Expected one batch of input"),
+        ({"augment": augment.SimCLRViews(28)}, None, 1, "Expected one batch of input"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, x, y, message):
+    trainer = make(**arguments)
+    of = {0: data()[0], 1: data()[1]}
+    x = images()[0][:32] if x is None else keras.tree.map_structure(of.get, x)
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(x, of.get(y), verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
