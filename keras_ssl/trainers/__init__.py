@@ -2,7 +2,13 @@
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.contrastive import MoCo, MoCoV3, SimCLR, SupCon
+from keras_ssl.trainers.contrastive import (
+    NNCLR,
+    MoCo,
+    MoCoV3,
+    SimCLR,
+    SupCon,
+)
 from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -12,6 +18,7 @@ from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 __all__ = [
     "BYOL",
     "DINO",
+    "NNCLR",
     "BarlowTwins",
     "Batch",
     "KnowledgeDistillation",
