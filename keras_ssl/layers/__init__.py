@@ -1,6 +1,8 @@
 """Building blocks that Keras lacks."""
 
 from keras_ssl.layers.center import Center
+from keras_ssl.layers.concat_and_convolve import ConcatAndConvolve
+from keras_ssl.layers.encode_and_dot_product import EncodeAndDotProduct
 from keras_ssl.layers.feature_queue import FeatureQueue
 from keras_ssl.layers.memory_bank import MemoryBank
 from keras_ssl.layers.prediction_head import PredictionHead
@@ -10,6 +12,8 @@ from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 
 __all__ = [
     "Center",
+    "ConcatAndConvolve",
+    "EncodeAndDotProduct",
     "FeatureQueue",
     "MemoryBank",
     "PredictionHead",

@@ -100,7 +100,7 @@ class ProjectionHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.widths = _checked_widths(widths)
+        self.widths = checked_widths(widths)
         self.normalization = _checked_pattern(normalization, "normalization")
         self.last_normalization = _checked_pattern(last_normalization, "last_normalization")
         self.activation = keras.activations.get(activation)
@@ -167,7 +167,21 @@ class ProjectionHead(keras.layers.Layer):
         }
 
 
-def _checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return the widths of dense layers as a tuple.
+
+    Args:
+        widths: list or tuple of positive integers.
+
+    Raises:
+        ValueError: if it is empty or holds anything else.
+
+    Example:
+
+    >>> from keras_ssl.layers.projection_head import checked_widths
+    >>> checked_widths([2048, 128])
+    (2048, 128)
+    """
     if not isinstance(widths, list | tuple) or not widths:
         raise ValueError(
             "Argument `widths` must be a non-empty sequence of positive integers. "

@@ -6,6 +6,7 @@ from keras_ssl.losses.dcl import DCL, dcl
 from keras_ssl.losses.dclw import DCLW, dclw
 from keras_ssl.losses.dino import DINO, dino
 from keras_ssl.losses.info_nce import InfoNCE, info_nce
+from keras_ssl.losses.info_nce_mi import InfoNCEMI, info_nce_mi
 from keras_ssl.losses.jensen_shannon_mi import JensenShannonMI, jensen_shannon_mi
 from keras_ssl.losses.msn import MSN, msn
 from keras_ssl.losses.negative_cosine_similarity import (
@@ -26,6 +27,7 @@ __all__ = [
     "BarlowTwins",
     "CLIPLoss",
     "InfoNCE",
+    "InfoNCEMI",
     "JensenShannonMI",
     "NTXent",
     "NegativeCosineSimilarity",
@@ -38,6 +40,7 @@ __all__ = [
     "dclw",
     "dino",
     "info_nce",
+    "info_nce_mi",
     "jensen_shannon_mi",
     "msn",
     "negative_cosine_similarity",

@@ -63,7 +63,7 @@ def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any 
     count = ops.shape(global_features)[0]
     if positives is None:
         positives, partners = ops.arange(count, dtype="int32"), global_features
-        local_features = ops.reshape(local_features, (count, -1, local_features.shape[-1]))
+        local_features = ops.reshape(local_features, (count, -1, ops.shape(local_features)[-1]))
     else:
         positives = ops.cast(positives, "int32")
         partners = ops.take(global_features, positives, axis=0)

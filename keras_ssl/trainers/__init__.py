@@ -2,13 +2,7 @@
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
-from keras_ssl.trainers.contrastive import (
-    NNCLR,
-    MoCo,
-    MoCoV3,
-    SimCLR,
-    SupCon,
-)
+from keras_ssl.trainers.contrastive import NNCLR, DeepInfoMax, MoCo, MoCoV3, SimCLR, SupCon
 from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -21,6 +15,7 @@ __all__ = [
     "NNCLR",
     "BarlowTwins",
     "Batch",
+    "DeepInfoMax",
     "KnowledgeDistillation",
     "MoCo",
     "MoCoV3",

@@ -72,6 +72,7 @@ CASES = {
     "JensenShannonMI": case(
         losses.JensenShannonMI, lambda x: x, formulas.jensen_shannon_mi, inputs=maps
     ),
+    "InfoNCEMI": case(losses.InfoNCEMI, lambda x: x, formulas.info_nce_mi, inputs=maps),
 }
 every_loss = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -152,7 +153,8 @@ def test_extreme_values_stay_finite(rng, case, fill):
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
     zeros = [np.zeros_like(x) for x in inputs]
     value, gradients = value_and_gradients(loss, *zeros)
-    expected = 0 if case is CASES["JensenShannonMI"] else np.log(4)
+    # the logarithm of the prototypes, or of the places that are candidates
+    expected = {"JensenShannonMI": 0, "InfoNCEMI": np.log(16)}.get(case.loss.__name__, np.log(4))
     np.testing.assert_allclose(value, expected, atol=1e-6)
     assert all(np.allclose(gradient, 0, atol=1e-6) for gradient in gradients)
 

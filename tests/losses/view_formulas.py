@@ -76,3 +76,15 @@ def jensen_shannon_mi(local, summary):
         )
         values.append(negative - positive)
     return np.array(values)
+
+
+def info_nce_mi(local, summary):
+    """By the pair, with a softmax over one place of the own map and all places of the others."""
+    local, summary = np.asarray(local, "float64"), np.asarray(summary, "float64")
+    local = local.reshape(len(local), -1, local.shape[-1])
+    values = []
+    for i, v in enumerate(summary):
+        others = np.sum([np.exp(u @ v) for j, m in enumerate(local) if j != i for u in m])
+        own = [np.exp(u @ v) for u in local[i]]
+        values.append(np.mean([-np.log(one / (one + others)) for one in own]))
+    return np.array(values)

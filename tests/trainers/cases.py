@@ -165,6 +165,17 @@ def _nnclr() -> trainers.NNCLR:
     )
 
 
+def _deep_info_max() -> trainers.DeepInfoMax:
+    network = encoder()
+    return trainers.DeepInfoMax(
+        network,
+        map_layer=network.layers[-2].name,
+        global_critic=layers.ConcatAndConvolve((8, 8)),
+        local_critic=layers.EncodeAndDotProduct(16, normalization=False),
+        global_weight=0.5,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -214,6 +225,13 @@ CASES = {
         falls="contrastive",
         bad_data=BAD_IMAGES,
         labelled=True,
+    ),
+    "DeepInfoMax": Case(
+        make=_deep_info_max,
+        x=lambda: images()[0],
+        falls="local",
+        sgd=lambda: keras.optimizers.SGD(0.01),  # layer normalisation of few units
+        bad_data=BAD_ONE_VIEW,
     ),
     "MoCo": Case(
         make=_moco,

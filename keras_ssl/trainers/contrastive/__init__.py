@@ -1,9 +1,10 @@
 """Contrastive methods: agree with your own views, disagree with others'."""
 
+from keras_ssl.trainers.contrastive.deep_info_max import DeepInfoMax
 from keras_ssl.trainers.contrastive.moco import MoCo
 from keras_ssl.trainers.contrastive.moco_v3 import MoCoV3
 from keras_ssl.trainers.contrastive.nnclr import NNCLR
 from keras_ssl.trainers.contrastive.simclr import SimCLR
 from keras_ssl.trainers.contrastive.sup_con import SupCon
 
-__all__ = ["NNCLR", "MoCo", "MoCoV3", "SimCLR", "SupCon"]
+__all__ = ["NNCLR", "DeepInfoMax", "MoCo", "MoCoV3", "SimCLR", "SupCon"]

@@ -1,0 +1,153 @@
+"""Deep InfoMax beyond the contract: its two terms, parts, errors."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import augment, layers, losses, networks, trainers
+from tests.losses import view_formulas as formulas
+from tests.trainers.cases import images
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Plain(keras.layers.Layer):
+    """A critic that scores by the dot product of the features as they are, cut to one width."""
+
+    def call(self, local_features, global_features):
+        return local_features[..., :16], global_features
+
+
+def network(last="map"):
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.Conv2D(16, 3, strides=2, padding="same", name=last),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(16, name="vector"),
+        ]
+    )
+
+
+def make(**arguments):
+    keras.utils.set_random_seed(3)
+    parts = {
+        "encoder": network(),
+        "map_layer": "map",
+        "global_critic": Plain(),
+        "local_critic": Plain(),
+        "global_weight": 0.5,
+        **arguments,
+    }
+    trainer = trainers.DeepInfoMax(**{k: v for k, v in parts.items() if v != "default"})
+    trainer.compile(keras.optimizers.SGD(0.05))
+    return trainer
+
+
+def data(count=32):
+    return images()[0][:count].astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("loss", "formula"),
+    [
+        (losses.JensenShannonMI(), formulas.jensen_shannon_mi),
+        (losses.InfoNCEMI(), formulas.info_nce_mi),
+    ],
+    ids=["Jensen-Shannon", "InfoNCE"],
+)
+def test_losses_are_the_papers_of_the_map_and_the_vector(loss, formula):
+    trainer = make(loss=loss)
+    logs = trainer.evaluate(data(), batch_size=32, verbose=0, return_dict=True)
+    x = data()
+    for layer in trainer.encoder.layers:
+        x = layer(x)
+        if layer.name == "map":
+            maps = np.asarray(x)
+    assert maps.shape == (32, 7, 7, 16)
+    # the global critic sees the map as one place of 7 * 7 * 16 features
+    expected = {
+        "global": 0.5 * formula(maps.reshape(32, 1, -1)[..., :16], x).mean(),
+        "local": formula(maps, x).mean(),
+    }
+    for name, value in expected.items():
+        assert logs[name] == pytest.approx(value, rel=1e-4)
+    assert logs["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
+    np.testing.assert_allclose(trainer.predict(data(), verbose=0), x, rtol=1e-4, atol=1e-5)
+
+
+def test_defaults_are_the_papers_local_objective():
+    trainer = trainers.DeepInfoMax(network(), "map")
+    assert (trainer.global_weight, trainer.local_weight) == (0, 1)
+    assert trainer.global_critic is None and trainer.local_critic.units == 2048
+    assert isinstance(trainer.loss_function, losses.JensenShannonMI)
+    whole = trainers.DeepInfoMax(network(), "map", global_weight=1, local_weight=0)
+    assert whole.local_critic is None and whole.global_critic.units == 2048
+
+
+def test_encoder_is_a_plain_one_and_knows_nothing_of_critics(tmp_path):
+    trainer = trainers.DeepInfoMax(
+        networks.small_resnet((28, 28, 1), width=4),
+        map_layer="stage2_block1_output",
+        local_critic=layers.EncodeAndDotProduct(16),
+        loss=losses.InfoNCEMI(),
+    )
+    trainer.compile("adam")
+    trainer.fit(data(64), verbose=0)
+    assert set(trainer.history.history) == {"loss", "local"}
+    trainer.encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    features = loaded.predict(data(8), verbose=0)
+    np.testing.assert_allclose(features, trainer.predict(data(8), verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_both_views_of_an_example_are_the_same_and_may_be_changed():
+    trainer = make(augment=augment.RandomHorizontalFlip(seed=0))
+    assert np.isfinite(trainer.fit(data(), verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"encoder": keras.layers.Dense(4)}, TypeError, "`encoder` must be a Keras Model"),
+        ({"encoder": keras.Sequential([keras.layers.Dense(4)])}, ValueError, "functional"),
+        ({"map_layer": "maps"}, ValueError, "`encoder` must have a layer.*'maps'"),
+        ({"augment": "crop"}, TypeError, "augment"),
+        ({"local_critic": "dot"}, TypeError, "`local_critic` must be a Keras Layer"),
+        ({"global_critic": 3}, TypeError, "`global_critic` must be a Keras Layer"),
+        ({"loss": "jsd"}, TypeError, "`loss` must be a Keras Loss"),
+        ({"local_weight": -1.0}, ValueError, "local_weight=-1.0"),
+        ({"global_weight": "1"}, TypeError, "global_weight='1'"),
+        ({"global_weight": 0}, ValueError, "`global_critic` is of no use without a weight"),
+        (
+            {
+                "global_weight": 0,
+                "local_weight": 0,
+                "global_critic": "default",
+                "local_critic": "default",
+            },
+            ValueError,
+            "must be above 0",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "message"),
+    [
+        ({"map_layer": "vector"}, None, r"gives a map of known size.*'vector'.*\(.*16\)"),
+        ({"encoder": keras.Sequential(network().layers[:-2])}, None, "`encoder` must"),
+        ({}, (data(), data()), "Expected one batch of input"),
+        ({"augment": augment.SimCLRViews(28)}, None, "Expected one batch of input"),
+        ({}, data(33), "33 examples and batch_size=32"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, x, message):
+    with pytest.raises(ValueError, match=message):
+        trainer = make(**arguments)
+        trainer.fit(data() if x is None else x, batch_size=32, verbose=0)
