@@ -2,6 +2,7 @@
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
+from keras_ssl.trainers.clustering import DeepClusterV2, SwAV
 from keras_ssl.trainers.contrastive import NNCLR, DeepInfoMax, MoCo, MoCoV3, SimCLR, SupCon
 from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
@@ -15,6 +16,7 @@ __all__ = [
     "NNCLR",
     "BarlowTwins",
     "Batch",
+    "DeepClusterV2",
     "DeepInfoMax",
     "KnowledgeDistillation",
     "MoCo",
@@ -25,6 +27,7 @@ __all__ = [
     "SimCLR",
     "SimSiam",
     "SupCon",
+    "SwAV",
     "Update",
     "VICReg",
     "serialize_parts",

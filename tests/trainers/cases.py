@@ -67,6 +67,7 @@ class Case:
         bad_data: pairs of input that the trainer must refuse and a pattern of the message.
         normalized: whether the networks hold batch normalisation.
         labelled: whether the method learns from labels, those of `images`.
+        indexed: whether the labels that it learns from are the numbers of the examples.
     """
 
     make: Callable[[], trainers.SelfSupervisedModel]
@@ -77,9 +78,12 @@ class Case:
     bad_data: tuple[tuple[Any, str], ...] = ()
     normalized: bool = False
     labelled: bool = False
+    indexed: bool = False
 
     def y(self) -> np.ndarray | None:
         """Return the labels that the method learns from, or `None`."""
+        if self.indexed:
+            return np.arange(len(self.x()))
         return images()[1] if self.labelled else None
 
 
@@ -174,6 +178,43 @@ def _deep_info_max() -> trainers.DeepInfoMax:
         local_critic=layers.EncodeAndDotProduct(16, normalization=False),
         global_weight=0.5,
     )
+
+
+def _swav() -> trainers.SwAV:
+    return trainers.SwAV(
+        encoder(size=None),
+        layers.ProjectionHead((32, 16), normalization=False, last_normalization=True),
+        layers.Prototypes(8, kernel_constraint="unit_norm"),
+        augment.MultiCropViews(28, 14, local_count=2, seed=0),
+        queue=layers.FeatureQueue(64, seed=0),
+        freeze_steps=2,
+        queue_from_step=3,
+    )
+
+
+def _deep_cluster() -> trainers.DeepClusterV2:
+    # views that are alike, since few images tell little of the others
+    views = augment.MultiCropViews(
+        28,
+        14,
+        local_count=2,
+        global_scale=(0.7, 1.0),
+        local_scale=(0.3, 0.7),
+        solarize_probability=(0.0, 0.0, 0.0),
+        seed=0,
+    )
+    trainer = trainers.DeepClusterV2(
+        encoder(size=None),
+        layers.MemoryBank(256, momentum=0.0, seed=0),
+        layers.ProjectionHead((32, 16), normalization=False, last_normalization=True),
+        prototypes=(8, 6),
+        augment=views,
+        temperature=0.2,
+        seed=0,
+    )
+    # an epoch without clusters would have no gradient
+    trainer.assignments.assign([np.arange(256) % 8, np.arange(256) % 6])
+    return trainer
 
 
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -288,6 +329,22 @@ CASES = {
         falls="distillation",
         bad_data=BAD_ONE_VIEW,
         labelled=True,
+    ),
+    "SwAV": Case(
+        make=_swav,
+        x=lambda: images()[0],
+        falls="swapped_prediction",
+        bad_data=BAD_IMAGES,
+        normalized=True,
+    ),
+    "DeepClusterV2": Case(
+        make=_deep_cluster,
+        x=lambda: images()[0],
+        falls="clustering",
+        bad_data=BAD_IMAGES,
+        normalized=True,
+        labelled=True,
+        indexed=True,
     ),
     "BarlowTwins": Case(
         make=lambda: trainers.BarlowTwins(

@@ -1,0 +1,240 @@
+"""DeepCluster-v2 beyond the contract: its loss, the memory, the clusters of an epoch, errors."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import layers, trainers
+from tests.trainers.cases import encoder, images
+
+COUNT = 32
+INDEX = np.arange(COUNT)[::-1]
+
+
+def crops(count=COUNT):
+    """Two global views and one local one."""
+    x = images()[0][:count].astype("float32")
+    return x, x[:, :, ::-1], x[:, 8:22, 8:22]
+
+
+def deep_cluster(rate=0.1, size=COUNT, **arguments):
+    keras.utils.set_random_seed(4)
+    arguments = {
+        "memory": layers.MemoryBank(size, momentum=0.0, seed=0),
+        "projector": layers.ProjectionHead((16, 4), normalization=False),
+        "prototypes": (5, 3),
+        "seed": 0,
+        **arguments,
+    }
+    trainer = trainers.DeepClusterV2(encoder(size=None), **arguments)
+    trainer.compile(keras.optimizers.SGD(rate))
+    return trainer
+
+
+def fit(trainer, epochs=1, **arguments):
+    arguments = {"batch_size": 16, "shuffle": False, "verbose": 0, "epochs": epochs, **arguments}
+    return trainer.fit(crops(), INDEX, **arguments).history["clustering"]
+
+
+def directions(x, axis=-1):
+    x = np.asarray(x, "float64")
+    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+
+
+def embeddings(trainer):
+    """In the order of the examples' indices."""
+    z = [directions(trainer.projector(trainer.encoder(view))) for view in crops()]
+    return np.stack(z)[:, np.argsort(INDEX)]
+
+
+def loss_float64(z, kernel, clusters, temperature=0.1):
+    """Cross-entropy of all views, one at a time."""
+    total = 0.0
+    for view in z:
+        p = np.exp(view @ directions(kernel, axis=0) / temperature)
+        p /= p.sum(axis=1, keepdims=True)
+        total -= np.log(p[np.arange(len(view)), clusters]).mean() / len(z)
+    return total
+
+
+def test_the_first_epoch_fills_the_memory_and_learns_nothing():
+    trainer = deep_cluster()
+    trainer.evaluate(crops(), INDEX, batch_size=16, verbose=0)  # builds
+    assert not np.any(np.asarray(trainer.seen))
+    before = trainer.encoder.get_weights()
+    loss = fit(trainer)[0]
+    assert loss == pytest.approx((np.log(5) + np.log(3)) / 2, rel=1e-5)
+    for one, other in zip(before, trainer.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rows = np.asarray(trainer.memory.embeddings).reshape(COUNT, 2, -1)
+    np.testing.assert_allclose(directions(rows), embeddings(trainer)[:2].swapaxes(0, 1), atol=1e-5)
+    assert np.all(np.asarray(trainer.seen) == 1)
+
+
+def test_clusters_are_those_of_the_memory_and_each_head_has_its_view():
+    trainer = deep_cluster(iterations=50, prototypes=(5, 3, 4))
+    fit(trainer)
+    rows = np.asarray(trainer.memory.embeddings).reshape(COUNT, 2, -1)
+    trainer.assign_clusters()
+    for head, prototypes in enumerate(trainer.prototypes):
+        points = directions(rows[:, head % 2])
+        kernel, clusters = np.asarray(prototypes.kernel), np.asarray(trainer.assignments[head])
+        np.testing.assert_array_equal(clusters, np.argmax(points @ kernel, axis=1))
+        for k in range(prototypes.count):
+            if np.any(clusters == k):
+                mean = directions(points[clusters == k].sum(axis=0))
+                np.testing.assert_allclose(kernel[:, k], mean, atol=1e-5)
+        assert len(set(clusters)) >= 2
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 8])
+def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_size):
+    trainer = deep_cluster(rate=0.0)
+    trainer.compile(keras.optimizers.SGD(0.0), micro_batch_size=micro_batch_size)
+    fit(trainer)
+    trainer.assign_clusters()
+    kernels = [np.asarray(one.kernel) for one in trainer.prototypes]
+    clusters = np.asarray(trainer.assignments)
+    expected = [
+        loss_float64(embeddings(trainer), kernel, of_head)
+        for kernel, of_head in zip(kernels, clusters, strict=True)
+    ]
+    logs = []
+    for rows in (slice(16), slice(16, 32)):
+        trainer.reset_metrics()
+        views = tuple(view[rows] for view in crops())
+        logs.append(trainer.train_on_batch(views, INDEX[rows], return_dict=True)["clustering"])
+    assert np.mean(logs) == pytest.approx(np.mean(expected), rel=1e-5)
+    for before, after in zip(kernels, trainer.prototypes, strict=True):
+        np.testing.assert_array_equal(after.kernel, before)
+    assert not {id(p.kernel) for p in trainer.prototypes} & {
+        id(v) for v in trainer.trainable_variables
+    }
+
+
+def test_validation_puts_each_example_into_the_nearest_cluster():
+    trainer = deep_cluster()
+    fit(trainer, epochs=2)
+    logs = trainer.evaluate(crops(), INDEX, batch_size=16, verbose=0, return_dict=True)
+    z, expected = embeddings(trainer), []
+    for head, prototypes in enumerate(trainer.prototypes):
+        kernel = directions(prototypes.kernel, axis=0)
+        expected.append(loss_float64(z, kernel, np.argmax(z[head] @ kernel, axis=1)))
+    assert logs["clustering"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_it_learns_the_clusters():
+    trainer = deep_cluster()
+    fit(trainer)
+    trainer.assign_clusters()
+    trainer.assign_clusters = lambda: None  # the same clusters in every epoch
+    losses = fit(trainer, epochs=8)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_examples_that_never_came_are_in_no_cluster():
+    trainer = deep_cluster(size=COUNT + 8)
+    fit(trainer, epochs=2)
+    clusters = np.asarray(trainer.assignments)
+    assert np.all(clusters[:, :COUNT] >= 0) and np.all(clusters[:, COUNT:] == -1)
+    before = trainer.encoder.get_weights()
+    trainer.reset_metrics()
+    unseen = tuple(view[:8] for view in crops()), np.arange(COUNT, COUNT + 8)
+    loss = trainer.train_on_batch(*unseen, return_dict=True)["clustering"]
+    assert loss == pytest.approx((np.log(5) + np.log(3)) / 2, rel=1e-5)
+    for one, other in zip(before, trainer.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_second_epoch_on_two_replicas_is_that_of_one(two_replicas):
+    one = deep_cluster()
+    with two_replicas.scope():
+        two = deep_cluster()
+    logs = [fit(trainer, epochs=2) for trainer in (one, two)]
+    np.testing.assert_array_equal(one.assignments, two.assignments.numpy())
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
+    for expected, found in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_saved_trainer_makes_the_clusters_that_it_would_have_made(tmp_path):
+    trainer = deep_cluster()
+    fit(trainer)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    for one in (trainer, loaded):
+        one.assign_clusters()
+    np.testing.assert_array_equal(trainer.assignments, loaded.assignments)
+    assert np.all(np.asarray(loaded.assignments) >= 0)
+
+
+def test_clusters_are_made_once_an_epoch_with_callbacks_of_every_form():
+    trainer = deep_cluster()
+    calls = []
+    make = trainer.assign_clusters
+    trainer.assign_clusters = lambda: (calls.append(1), make())
+    fit(trainer, epochs=2, callbacks=keras.callbacks.TerminateOnNaN())
+    assert len(calls) == 2
+    fit(trainer, callbacks=keras.callbacks.CallbackList(model=trainer, add_history=True))
+    assert len(calls) == 3
+
+
+def test_defaults_are_the_papers():
+    trainer = trainers.DeepClusterV2(encoder(), layers.MemoryBank(4000, momentum=0.0))
+    assert trainer.projector.widths == (2048, 128)
+    assert [one.count for one in trainer.prototypes] == [3000] * 3
+    assert (trainer.temperature, trainer.iterations) == (0.1, 10)
+
+
+@pytest.mark.parametrize(
+    ("prototypes", "error", "message"),
+    [
+        (1, ValueError, "`count` must be at least 2"),
+        ((5, 1), ValueError, "`count` must be at least 2"),
+        (33, ValueError, r"32 examples of `memory`.*\(33,\)"),
+        ((5, 40), ValueError, r"32 examples of `memory`.*\(5, 40\)"),
+        ((), ValueError, r"`prototypes`.*\(\)"),
+        (2.5, TypeError, "`count` must be an integer"),
+    ],
+)
+def test_bad_numbers_of_prototypes(prototypes, error, message):
+    with pytest.raises(error, match=message):
+        deep_cluster(prototypes=prototypes)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "error"),
+    [
+        ("temperature", 0, ValueError),
+        ("iterations", -1, ValueError),
+        ("iterations", 1.5, TypeError),
+        ("memory", 32, TypeError),
+        ("loss", "mse", TypeError),
+        ("projector", 4, TypeError),
+    ],
+)
+def test_bad_arguments(argument, value, error):
+    with pytest.raises(error, match=argument):
+        deep_cluster(**{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        (None, ValueError, "DeepClusterV2"),
+        (INDEX + 1, ValueError, "from 0 to 31.*from 1 to 32"),
+        (INDEX - 1, ValueError, "from 0 to 31.*from -1 to 30"),
+        (INDEX.astype("float32"), TypeError, "`indices` must hold integers"),
+        (np.stack([INDEX, INDEX], axis=1), ValueError, "one integer for each row"),
+    ],
+)
+def test_bad_indices_are_refused_before_the_first_step(index, error, message):
+    trainer = deep_cluster()
+    with pytest.raises(error, match=message):
+        trainer.fit(crops(), index, batch_size=16, verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
+
+
+def test_local_crops_larger_than_global_ones_are_refused():
+    with pytest.raises(ValueError, match="2 global views of one shape"):
+        deep_cluster().fit(crops()[::-1], INDEX, batch_size=16, verbose=0)
