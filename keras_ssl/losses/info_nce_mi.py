@@ -23,9 +23,9 @@ def info_nce_mi(local_features: Any, global_features: Any) -> Any:
         l(i) = mean over p of
                -log( exp(u_ip · v_i) / ( exp(u_ip · v_i) + Σ_{j ≠ i, q} exp(u_jq · v_i) ) )
 
-    where p, q run over the places of a map and j over the examples of all replicas. With N
-    examples of P places, log((N - 1) P + 1) less the mean is a lower bound of the mutual
-    information. Replicas exchange the global features and a sum for each, not the maps.
+    where p, q run over the places of a map and j over the examples of all replicas, as in the
+    authors' code. It is at least 0, and log((N - 1) P + 1) for N examples of P places where
+    features say nothing. Replicas exchange the global features and a sum for each, not the maps.
 
     Args:
         local_features: `(n, ..., dim)`, floating-point: a map, or a vector, of each example. Not
@@ -77,9 +77,10 @@ class InfoNCEMI(Float32Loss):
     """InfoNCE estimator of mutual information, negated: a loss of Deep InfoMax.
 
     See `keras_ssl.losses.info_nce_mi` for the formula, and `keras_ssl.losses.JensenShannonMI` for
-    the other estimator, which needs fewer negatives. The computation is in float32 under mixed
-    precision. Under a `tf.distribute` strategy negatives are the local features of all replicas;
-    as with every Keras loss, the value is then divided by the number of replicas.
+    the other estimator, which needs fewer negatives, as the paper reports. The computation is in
+    float32 under mixed precision. Under a `tf.distribute` strategy negatives are the local
+    features of all replicas; as with every Keras loss, the value is then divided by the number of
+    replicas.
 
     Args:
         reduction: as in `keras.losses.Loss`; the default is the mean over examples.

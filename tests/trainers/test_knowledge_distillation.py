@@ -47,7 +47,9 @@ def terms(trainer, x, y, temperature):
     return hard, temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
 
 
-@pytest.mark.parametrize("loss", ["kl_divergence", keras.losses.KLDivergence()], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["kl_divergence", keras.losses.KLDivergence()], ids=["name", "object"]
+)
 @pytest.mark.parametrize(("alpha", "temperature"), [(0.5, 3.0), (0.1, 1.0), (1.0, 8.0)])
 def test_loss_is_the_papers_of_labels_and_teacher(loss, alpha, temperature):
     trainer = make(

@@ -22,13 +22,13 @@ class DeepInfoMax(SelfSupervisedModel):
 
     One pass of the encoder gives a map of local features, `C(x)`, and behind it the
     representation of the whole image, `y = E(x)`. Critics tell pairs of both that come from one
-    image from pairs that do not, which bounds their mutual information from below:
+    image from pairs that do not, which gives an estimate of their mutual information:
 
         L = α l(T_G(C(x), y)) + β mean over places p of l(T_L(C(x)_p, y))
 
-    with `l` the negated estimate: Jensen-Shannon's or InfoNCE's. The local term asks that
-    `y` says what all places have in common. The paper's best representations come of it alone
-    (α = 0, β = 1, the default); its DIM(G) is α = 1, β = 0. No random views are needed.
+    with `l` the negated estimate: Jensen-Shannon's or InfoNCE's. The global term alone is the
+    paper's DIM(G). The local term alone, the default, is its DIM(L): it asks that `y` says what all
+    places have in common. No random views are needed.
 
     The paper's third term, an adversary that pulls the distribution of `y` towards a prior,
     is left out.
