@@ -23,20 +23,29 @@ ARGUMENTS = {
     "FusedPipeline": {"layers": [augment.RandomResizedCrop(12), keras.layers.Rescaling(0.5)]},
     "MemoryBank": {"size": 8},
     "MultiCropViews": {"global_size": 12, "local_size": 8},
+    "PatchGrid": {"size": 4, "strides": 2},
+    "PatchViews": {"size": 8, "strides": 2, "pipeline": augment.RandomColorDrop()},
     "ProjectionHead": {"widths": (8, 4)},
     "RandomResizedCrop": {"size": 12},
     "SimCLRViews": {"size": 12, "solarize_probability": 0.3},
+    "StepPredictor": {"steps": 2},
     "Views": {"pipeline": augment.RandomResizedCrop(12)},
 }
 
 # layers of vectors alone, not of feature maps
 OF_VECTORS = {"FeatureQueue", "MemoryBank"}
+# layers of feature maps alone, not of vectors
+OF_GRIDS = {"MaskedContext", "PatchGrid", "StepPredictor"}
+# layers that are built for more than one input, and for how many
+INPUTS = {"StepPredictor": 2}
 # how layers are called that take more than one input
 LAYER_CALLS = {
     "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
+    "StepPredictor": lambda layer: lambda x, training: layer(x, x, training=training),
 }
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
+    "CPC": [(8, 3, 2, 4), (8, 4, 2, 4)],
     "DINO": [(2, 8, 4), (5, 8, 4)],
     "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
     "MSN": [(8, 4), (2, 8, 4)],
@@ -89,8 +98,10 @@ def test_augmentation(make, dtype):
 def test_layer_and_its_gradient(make, shape, policy):
     if len(shape) > 2 and make.__name__ in OF_VECTORS:
         pytest.skip("the layer takes vectors")
+    if len(shape) == 2 and make.__name__ in OF_GRIDS:
+        pytest.skip("the layer takes feature maps")
     layer = make(**ARGUMENTS.get(make.__name__, {}))
-    layer.build(shape)
+    layer.build(*[shape] * INPUTS.get(make.__name__, 1))
     call = LAYER_CALLS.get(make.__name__, lambda layer: layer)(layer)
     for training in (True, False):
         step = with_gradient(lambda x, t=training: call(x, training=t), layer.trainable_variables)

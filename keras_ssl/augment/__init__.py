@@ -9,6 +9,8 @@ from keras_ssl.augment.gaussian_blur import GaussianBlur
 from keras_ssl.augment.geometry import GeometricAugmentation
 from keras_ssl.augment.grayscale import Grayscale
 from keras_ssl.augment.multi_crop_views import MultiCropViews
+from keras_ssl.augment.patch_views import PatchViews
+from keras_ssl.augment.random_color_drop import RandomColorDrop
 from keras_ssl.augment.random_horizontal_flip import RandomHorizontalFlip
 from keras_ssl.augment.random_resized_crop import RandomResizedCrop
 from keras_ssl.augment.random_solarize import RandomSolarize
@@ -27,6 +29,8 @@ __all__ = [
     "GeometricAugmentation",
     "Grayscale",
     "MultiCropViews",
+    "PatchViews",
+    "RandomColorDrop",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomSolarize",

@@ -157,7 +157,7 @@ class FusedPipeline(Augmentation):
         shapes = [tuple(input_shape[1:])]
         for layer in self.layers if past_last else self.layers[:-1]:
             shapes.append(_shape_after(layer, shapes[-1]))
-        return shapes
+        return shapes[: len(self.layers) + past_last]  # without layers, only what comes out
 
 
 def _uniforms(layer: Any) -> int:

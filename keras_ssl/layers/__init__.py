@@ -4,10 +4,13 @@ from keras_ssl.layers.center import Center
 from keras_ssl.layers.concat_and_convolve import ConcatAndConvolve
 from keras_ssl.layers.encode_and_dot_product import EncodeAndDotProduct
 from keras_ssl.layers.feature_queue import FeatureQueue
+from keras_ssl.layers.masked_context import MaskedContext
 from keras_ssl.layers.memory_bank import MemoryBank
+from keras_ssl.layers.patch_grid import PatchGrid
 from keras_ssl.layers.prediction_head import PredictionHead
 from keras_ssl.layers.projection_head import ProjectionHead
 from keras_ssl.layers.prototypes import Prototypes
+from keras_ssl.layers.step_predictor import StepPredictor
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 
 __all__ = [
@@ -15,9 +18,12 @@ __all__ = [
     "ConcatAndConvolve",
     "EncodeAndDotProduct",
     "FeatureQueue",
+    "MaskedContext",
     "MemoryBank",
+    "PatchGrid",
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",
+    "StepPredictor",
     "SyncBatchNormalization",
 ]

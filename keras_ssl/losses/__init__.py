@@ -2,6 +2,7 @@
 
 from keras_ssl.losses.barlow_twins import BarlowTwins, barlow_twins
 from keras_ssl.losses.clip_loss import CLIPLoss, clip_loss
+from keras_ssl.losses.cpc import CPC, cpc
 from keras_ssl.losses.dcl import DCL, dcl
 from keras_ssl.losses.dclw import DCLW, dclw
 from keras_ssl.losses.dino import DINO, dino
@@ -20,6 +21,7 @@ from keras_ssl.losses.swav import SwAV, swav
 from keras_ssl.losses.vicreg import VICReg, vicreg, vicreg_terms
 
 __all__ = [
+    "CPC",
     "DCL",
     "DCLW",
     "DINO",
@@ -36,6 +38,7 @@ __all__ = [
     "VICReg",
     "barlow_twins",
     "clip_loss",
+    "cpc",
     "dcl",
     "dclw",
     "dino",

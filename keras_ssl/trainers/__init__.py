@@ -3,7 +3,16 @@
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.clustering import DeepClusterV2, SwAV
-from keras_ssl.trainers.contrastive import NNCLR, DeepInfoMax, MoCo, MoCoV3, SimCLR, SupCon
+from keras_ssl.trainers.contrastive import (
+    CPC,
+    NNCLR,
+    DeepInfoMax,
+    MoCo,
+    MoCoV3,
+    SequenceCPC,
+    SimCLR,
+    SupCon,
+)
 from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -12,6 +21,7 @@ from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 
 __all__ = [
     "BYOL",
+    "CPC",
     "DINO",
     "NNCLR",
     "BarlowTwins",
@@ -24,6 +34,7 @@ __all__ = [
     "MomentumTeacher",
     "OnlineProbe",
     "SelfSupervisedModel",
+    "SequenceCPC",
     "SimCLR",
     "SimSiam",
     "SupCon",

@@ -27,6 +27,7 @@ LAYERS = {
     "blur": lambda **k: augment.GaussianBlur((0.2, 1.5), 0.9, **k),
     "jitter": lambda **k: augment.ColorJitter(0.8, 0.7, 0.6, 0.2, 0.9, **k),
     "grayscale": lambda **k: augment.Grayscale(0.4, **k),
+    "color drop": lambda **k: augment.RandomColorDrop(0.7, **k),
     "solarize": lambda **k: augment.RandomSolarize(100, 0.4, **k),
     "pipeline": lambda **k: augment.FusedPipeline(
         [
@@ -35,6 +36,9 @@ LAYERS = {
             halve(),
         ],
         **k,
+    ),
+    "patches": lambda **k: augment.PatchViews(
+        SIZE, 4, [augment.RandomResizedCrop(8), augment.RandomColorDrop(), halve()], **k
     ),
     "simclr": lambda **k: augment.SimCLRViews(SIZE, solarize_probability=0.3, **k),
     "multi-crop": lambda **k: augment.MultiCropViews(SIZE, 8, local_count=1, **k),
@@ -89,10 +93,12 @@ class KerasConformanceTest(TestCase):
         self.run_one(augment.ColorJitter, brightness=0.8, hue=0.1)
         self.run_one(augment.Grayscale, probability=0.4)
         self.run_one(augment.RandomSolarize, threshold=100)
+        self.run_one(augment.RandomColorDrop)
 
     def test_views(self):
         self.run_one(augment.SimCLRViews, size=SIZE)
         self.run_one(augment.MultiCropViews, global_size=SIZE, local_size=8)
+        self.run_one(augment.PatchViews, size=SIZE)
 
 
 @only_tensorflow

@@ -217,6 +217,31 @@ def _deep_cluster() -> trainers.DeepClusterV2:
     return trainer
 
 
+def _cpc() -> trainers.CPC:
+    return trainers.CPC(
+        encoder(size=None),
+        augment=augment.PatchViews(12, 8, augment.ColorJitter(0.2, 0.2), seed=0),
+        context=layers.MaskedContext(blocks=1, width=8),
+        projector=keras.layers.Dense(8),
+        steps=(1,),
+        directions=("down", "left"),
+    )
+
+
+def _sequence_cpc() -> trainers.SequenceCPC:
+    return trainers.SequenceCPC(
+        keras.Sequential(
+            [
+                keras.layers.Input((28, 28)),
+                keras.layers.Conv1D(16, 4, strides=2, activation="relu"),
+                keras.layers.Conv1D(16, 3, activation="relu"),
+            ]
+        ),
+        context=keras.layers.GRU(8, return_sequences=True),
+        steps=2,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -292,6 +317,22 @@ CASES = {
         sgd=lambda: keras.optimizers.SGD(0.005),
         bad_data=BAD_IMAGES,
         normalized=True,
+    ),
+    "CPC": Case(
+        make=_cpc,
+        x=lambda: images()[0],
+        falls="step_1",
+        bad_data=(*BAD_IMAGES, (_zeros(64, 10, 10, 1), "`size` must not be larger")),
+    ),
+    "SequenceCPC": Case(
+        make=_sequence_cpc,
+        x=lambda: scaled_images().reshape(256, 28, 28),
+        falls="step_1",
+        bad_data=(
+            (_zeros(64, 28), "incompatible shape"),
+            (_zeros(64, 28, 3), "axis -1 of input shape to have value 28|incompatible shape"),
+            (_zeros(0, 28, 28), "no data"),
+        ),
     ),
     "BYOL": Case(
         make=lambda: trainers.BYOL(

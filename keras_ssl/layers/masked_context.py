@@ -1,0 +1,155 @@
+"""The context network of CPC: each row of a grid sees the rows above it."""
+
+import numbers
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MaskedContext(keras.layers.Layer):
+    """Masked convolutions over a grid of features, such that a row sees no row below it.
+
+    The context c at row i is a function of the features z of the rows 0 to i, of all columns near
+    enough: each block sees one row more above, and one column more to either side. It is a chain
+    of residual blocks
+
+        c ← c + W_3 relu(V_v * (V_h * relu(W_1 c)))
+
+    with W matrices at each place, V_h a convolution along rows, `(1, kernel_size)`, and V_v one
+    along columns, `(2, 1)`, over a grid with a row of zeros on top. A convolution whose kernel is
+    masked below its middle row is the same as one with half the kernel and zeros on top; so no
+    weight is spent on what the mask would take away. At the end stands a ReLU.
+
+    The network of CPC v2. Version 1 has a PixelCNN of the same kind.
+
+    Args:
+        blocks: positive integer: how many residual blocks. A row sees as many rows above it.
+        width: positive integer: channels within a block.
+        kernel_size: odd positive integer: columns that one block sees.
+        kernel_initializer: of the convolutions; each gets a copy.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: grids of features.
+
+    Input shape:
+        `(batch, rows, columns, features)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        TypeError: if an argument is not an integer.
+        ValueError: if one is not positive, `kernel_size` is even, or the input is no grid of
+            a known number of features.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> context = layers.MaskedContext(blocks=2, width=16)
+    >>> z = np.ones((1, 4, 4, 8), "float32")
+    >>> before = context(z)
+    >>> z[:, 2] = 5  # changes the rows from 2 on
+    >>> [bool(np.allclose(before[:, i], context(z)[:, i])) for i in range(4)]
+    [True, True, False, False]
+
+    Reference:
+        - [Hénaff et al., Data-Efficient Image Recognition with Contrastive Predictive
+          Coding](https://arxiv.org/abs/1905.09272)
+        - [van den Oord et al., Conditional Image Generation with PixelCNN
+          Decoders](https://arxiv.org/abs/1606.05328)
+    """
+
+    def __init__(
+        self,
+        blocks: int = 5,
+        width: int = 256,
+        kernel_size: int = 3,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("blocks", blocks), ("width", width), ("kernel_size", kernel_size)):
+            _check_positive(name, value)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
+        self.blocks = int(blocks)
+        self.width = int(width)
+        self.kernel_size = int(kernel_size)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        # now and not when the layer is built: a copy draws the seed of its kernel
+        self._initializers = [
+            [self.kernel_initializer.clone() for _ in range(4)] for _ in range(self.blocks)
+        ]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the convolutions."""
+        if len(input_shape) != 4 or input_shape[-1] is None:
+            raise ValueError(
+                "`inputs` must be grids of features, of shape (batch, rows, columns, features) "
+                f"with a known number of features. Received: shape {tuple(input_shape)}"
+            )
+        self._blocks = []
+        for initializers in self._initializers:
+            block = [
+                self._convolution(self.width, (1, 1), initializers[0], "relu"),
+                self._convolution(self.width, (1, self.kernel_size), initializers[1]),
+                keras.layers.ZeroPadding2D(((1, 0), (0, 0)), dtype=self.dtype_policy),
+                self._convolution(self.width, (2, 1), initializers[2], "relu", padding="valid"),
+                self._convolution(input_shape[-1], (1, 1), initializers[3]),
+            ]
+            shape = input_shape
+            for layer in block:
+                layer.build(shape)
+                shape = layer.compute_output_shape(shape)
+            self._blocks.append(block)
+
+    def _convolution(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        initializer: keras.initializers.Initializer,
+        activation: str | None = None,
+        padding: str = "same",
+    ) -> keras.layers.Layer:
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            padding=padding,
+            activation=activation,
+            kernel_initializer=initializer,
+            dtype=self.dtype_policy,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Go through the blocks."""
+        context = inputs
+        for block in self._blocks:
+            x = context
+            for layer in block:
+                x = layer(x)
+            context = context + x
+        return ops.relu(context)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "blocks": self.blocks,
+            "width": self.width,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _check_positive(name: str, value: Any) -> None:
+    message = f"`{name}` must be a positive integer. Received: {name}={value!r}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(message)
+    if value < 1:
+        raise ValueError(message)

@@ -1,0 +1,102 @@
+"""Cuts images into a grid of patches that may overlap."""
+
+import numbers
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class PatchGrid(keras.layers.Layer):
+    """Cuts every image into a grid of patches, which overlap where `strides` is below `size`.
+
+        patch[i, j] = image[i s : i s + size, j s : j s + size]
+
+    with s the strides. Pixels at the right and at the bottom that fill no patch are left out.
+    Unlike `keras.ops.image.extract_patches`, which convolves, patches are gathered: the work does
+    not grow with the square of a patch, and integers stay as they are.
+
+    Args:
+        size: positive integer, or a pair `(height, width)`: that of a patch.
+        strides: positive integer or a pair: how far the next patch begins. `None` means `size`:
+            patches that do not overlap.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: batch of images.
+
+    Input shape:
+        `(batch, height, width, channels)`, of known height and width.
+
+    Output shape:
+        `(batch, rows, columns, patch height, patch width, channels)`, where there are
+        `(height - patch height) // strides + 1` rows.
+
+    Raises:
+        TypeError: if `size` or `strides` is no integer or pair of integers.
+        ValueError: if one is not positive, the images have another rank or unknown sizes, or a
+            patch is larger than the images.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> layers.PatchGrid(64, strides=32)(np.zeros((2, 256, 256, 3))).shape
+    TensorShape([2, 7, 7, 64, 64, 3])
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        strides: int | tuple[int, int] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.size = _pair("size", size)
+        self.strides = self.size if strides is None else _pair("strides", strides)
+
+    def call(self, inputs: Any) -> Any:
+        """Gather the rows of all patches, then their columns."""
+        height, width = (
+            start[:, None] + np.arange(side)
+            for start, side in zip(self._starts(inputs.shape), self.size, strict=True)
+        )
+        x = ops.take(inputs, height, axis=1)  # (batch, rows, patch height, width, channels)
+        x = ops.take(x, width, axis=3)
+        return ops.transpose(x, (0, 1, 3, 2, 4, 5))
+
+    def _starts(self, shape: Any) -> list[np.ndarray]:
+        """Where the rows and the columns of the grid begin."""
+        if len(shape) != 4 or None in shape[1:3]:
+            raise ValueError(
+                "`inputs` must be images of shape (batch, height, width, channels), of known "
+                f"height and width. Received: shape {tuple(shape)}"
+            )
+        if any(side > there for side, there in zip(self.size, shape[1:3], strict=True)):
+            raise ValueError(
+                f"`size` must not be larger than the images. Received: size={self.size} and images "
+                f"of height and width {tuple(shape[1:3])}"
+            )
+        sides = zip(shape[1:3], self.size, self.strides, strict=True)
+        return [np.arange(0, there - side + 1, stride) for there, side, stride in sides]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        rows, columns = (len(starts) for starts in self._starts(input_shape))
+        return (input_shape[0], rows, columns, *self.size, input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size, "strides": self.strides}
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    """`value` as two positive integers."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    is_integer = [isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in pair]
+    message = f"`{name}` must be a positive integer or a pair of them. Received: {name}={value!r}"
+    if not all(is_integer):
+        raise TypeError(message)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(message)
+    return int(pair[0]), int(pair[1])
