@@ -7,10 +7,30 @@ import keras
 import numpy as np
 
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
+from keras_ssl.callbacks.spreads import Spreads
 from keras_ssl.distribute import on_chief
 from keras_ssl.evaluate.batches import as_batches, rows_of
 from keras_ssl.evaluate.features import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+
+# in the order in which an example passes them
+_MEANINGS = {
+    "representation": (
+        "feature_std",
+        "the encoder gives nearly the same feature to every example, so that they tell nothing "
+        "about it",
+    ),
+    "projection": (
+        "projection_spread",
+        "the projector gives nearly the same to every example, so that the loss has nothing left "
+        "to teach the encoder, even where its features still differ",
+    ),
+    "assignment": (
+        "assignment_spread",
+        "every example gets nearly the same distribution over the prototypes, so that the loss "
+        "has nothing left to teach the encoder, even where its features still differ",
+    ),
+}
 
 
 class CollapseMonitor(EpochEndMeasure):
@@ -26,14 +46,29 @@ class CollapseMonitor(EpochEndMeasure):
     - `effective_rank`: how many directions the features vary in, from 0 to $d$
       (`keras_ssl.evaluate.effective_rank`, about the mean).
 
+    A projector collapses before the encoder does, and then the encoder has nothing left to learn
+    from. So of the trainers with a projector what the loss compares is measured as well, by its
+    spread: the root of the summed variances of the vectors divided by their lengths,
+    $\sqrt{1 - \|\bar u\|^2}$ with $\bar u$ their mean. It is 0 when all point one way and 1 when
+    they have no direction in common; its square is 1 minus the mean cosine similarity.
+
+    - `projection_spread`: of the projections. VICReg's loss sees lengths as well as directions;
+      there it is about the standard deviation of a dimension, as long as that is small beside the
+      1 that the variance term asks for.
+    - `assignment_spread`, of methods with prototypes: of the distributions over them. It is 0 when
+      one prototype is given to all examples, and when all are given all prototypes alike.
+
     A `UserWarning` says so when an epoch is the first with
 
-    - complete collapse, every example gets nearly the same feature: `feature_std < min_std`;
-    - dimensional collapse, the features vary along very few directions:
+    - complete collapse, of the representation, the projection or the assignment: every example gets
+      nearly the same, `feature_std` or the spread is below `min_std` and has not doubled since
+      training began, so that a network which starts there and learns is not blamed;
+    - dimensional collapse of the representation, the features vary along very few directions:
       `effective_rank < 1 + min_rank_fraction * (m - 1)`, where $m$ is the smaller of the number of
       dimensions and of examples minus 1.
 
-    The same examples are measured every time: the first ones of `data`, read once and kept. Labels
+    The same examples are measured every time, and once before training: the first ones of `data`,
+    read once and kept. Labels
     are not used. Shuffle data that is sorted by class before it comes here.
 
     Args:
@@ -42,7 +77,7 @@ class CollapseMonitor(EpochEndMeasure):
         examples: how many of the first examples to measure on.
         every: measure after the first epoch of `fit`, after every epoch whose number is a multiple
             of this, and after the last. Between measurements the last value stands.
-        min_std: below this `feature_std`, the collapse is called complete.
+        min_std: below this `feature_std` or spread, the collapse is called complete.
         min_rank_fraction: the share of the possible directions, see above, below which the collapse
             is called dimensional.
         batch_size: examples a batch where the data is arrays.
@@ -92,13 +127,20 @@ class CollapseMonitor(EpochEndMeasure):
         self.min_std = min_std
         self.min_rank_fraction = min_rank_fraction
         self._batches = None
+        self._start = None
         self._warned = set()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Read the examples, once, and find mistakes early."""
+        """Read the examples, once, find mistakes early, and measure what training starts from."""
         on_chief(self._keep_examples, self.model.distribute_strategy)
         self._warned = set()
+        if self._measured_model is not self.model:
+            self._start = None
         super().on_train_begin(logs)
+        if self._start is None:
+            # not the start of each `fit`: a second one of a collapsed model starts low
+            strategy = self.model.distribute_strategy
+            self._start = on_chief(lambda: self.measure(self._forward), strategy)
 
     def _keep_examples(self) -> None:
         if self._batches is None:
@@ -106,11 +148,12 @@ class CollapseMonitor(EpochEndMeasure):
 
     def get_state(self) -> dict[str, Any]:
         """Return what `BackupAndResume` keeps: the numbers, and what was warned about."""
-        return {**super().get_state(), "warned": sorted(self._warned)}
+        return {**super().get_state(), "start": self._start, "warned": sorted(self._warned)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what `get_state` returned."""
         super().set_state(state)
+        self._start = state["start"]
         self._warned = set(state["warned"])
 
     def _read(self) -> list[Any]:
@@ -133,36 +176,57 @@ class CollapseMonitor(EpochEndMeasure):
         forward(self._batches[0])
 
     def measure(self, forward: Forward) -> dict[str, float]:
-        """Return `feature_std` and `effective_rank`."""
-        features = np.concatenate([forward(x).numpy() for x in self._batches])
+        """Return `feature_std`, `effective_rank`, and the spread of what the loss compares."""
+        compared = getattr(self.model, "compared", None)
+        features, spreads = [], Spreads()
+        for x in self._batches:
+            h = forward(x)
+            features.append(h.numpy())
+            if compared is not None:
+                spreads.add(compared(h))
+        features = np.concatenate(features)
         self._directions = min(features.shape[1], len(features) - 1)
         return {
             "feature_std": float(feature_std(features).mean()),
             "effective_rank": effective_rank(features),
+            **spreads.numbers(),
         }
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
         """Warn when a kind of collapse appears that the measurement before did not show."""
-        std, rank = numbers["feature_std"], numbers["effective_rank"]
-        least_rank = 1 + self.min_rank_fraction * (self._directions - 1)
-        found = {}
-        if std < self.min_std:
-            found["complete"] = (
-                f"feature_std is {std:.2g} (below min_std={self.min_std:g}): the encoder gives "
-                "nearly the same feature to every example, so that they tell nothing about it. "
-                "Check what should keep examples apart in this method (negatives, stop-gradient "
-                "and predictor, centring, a variance term), and try a lower learning rate"
+        found = self._complete(numbers) or self._dimensional(numbers)
+        for kind in found.keys() - self._warned:
+            warnings.warn(
+                f"CollapseMonitor: {kind} after epoch {epoch + 1}: {found[kind]}.", stacklevel=2
             )
-        elif rank < least_rank:
-            found["dimensional"] = (
+        self._warned = set(found)
+
+    def _complete(self, numbers: dict[str, float]) -> dict[str, str]:
+        """The first thing on the way to the loss that is nearly the same for all examples."""
+        for name, (measure, meaning) in _MEANINGS.items():
+            value = numbers.get(measure, np.inf)
+            if value < self.min_std and value < 2 * self._start[measure] + 1e-6:
+                return {
+                    f"complete collapse of the {name}": (
+                        f"{measure} is {value:.2g} (below min_std={self.min_std:g}): {meaning}. "
+                        "Check what should keep examples apart in this method (negatives, "
+                        "stop-gradient and predictor, centring, a variance term), and try a lower "
+                        "learning rate"
+                    )
+                }
+        return {}
+
+    def _dimensional(self, numbers: dict[str, float]) -> dict[str, str]:
+        """What few directions tell."""
+        rank = numbers["effective_rank"]
+        least_rank = 1 + self.min_rank_fraction * (self._directions - 1)
+        if rank >= least_rank:
+            return {}
+        return {
+            "dimensional collapse of the representation": (
                 f"effective_rank is {rank:.2f} (below {least_rank:.2f}, for {self._directions} "
                 "possible directions): examples differ along very few directions. Try a projector "
                 "between the encoder and the loss, weaker augmentation, more negatives or a "
                 "stronger decorrelation term, and a lower learning rate"
             )
-        for kind in found.keys() - self._warned:
-            warnings.warn(
-                f"CollapseMonitor: {kind} collapse after epoch {epoch + 1}: {found[kind]}.",
-                stacklevel=2,
-            )
-        self._warned = set(found)
+        }

@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
 
+from keras_ssl.layers import Prototypes
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_image_views, check_type
 
@@ -53,3 +55,23 @@ class JointEmbedding(SelfSupervisedModel):
         h = self.encoder(view, training=training)
         check_features(h)
         return h
+
+    def compared(self, h: Any) -> dict[str, Any]:
+        """Return what the method compares of a representation, in inference mode.
+
+        `callbacks.CollapseMonitor` watches it. By name, vectors whose directions tell examples
+        apart as the loss sees them: the projection, and where the method has `prototypes`, the
+        assignment to them, with the temperature of SwAV's and DINO's students.
+
+        Args:
+            h: representations of a batch, `(batch, features)`.
+
+        Returns:
+            Tensors of shape `(batch, ...)` by name.
+        """
+        z = self.projector(h, training=False)
+        prototypes = getattr(self, "prototypes", None)
+        if not isinstance(prototypes, Prototypes):
+            return {"projection": z}
+        scores = ops.cast(prototypes(z), "float32")
+        return {"projection": z, "assignment": ops.softmax(scores / 0.1)}

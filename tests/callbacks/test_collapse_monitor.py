@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import augment, evaluate, trainers
 from keras_ssl.callbacks import CollapseMonitor
-from keras_ssl.layers import ProjectionHead
+from keras_ssl.layers import ProjectionHead, Prototypes
 from tests.evaluate.fashion import convolutional_encoder, fashion
 from tests.trainers.methods.vae import VAE
 
@@ -61,7 +61,7 @@ def test_constant_features_are_complete_collapse(rng, noise):
     history, told = measure(linear_encoder(kernel, rng.normal(size=32)), CollapseMonitor(X))
     assert history["feature_std"][0] < 0.01
     assert len(told) == 1
-    assert "complete collapse after epoch 1: feature_std is" in told[0]
+    assert "complete collapse of the representation after epoch 1: feature_std is" in told[0]
     assert "stop-gradient" in told[0]  # and what to do
 
 
@@ -76,7 +76,8 @@ def test_features_on_one_line_are_dimensional_collapse(rng, dimensions):
     history, told = measure(linear_encoder(kernel, np.zeros(dimensions)), CollapseMonitor(X))
     assert history["effective_rank"][0] == pytest.approx(1, abs=0.01)
     assert len(told) == 1
-    assert "dimensional collapse after epoch 1: effective_rank is 1.00" in told[0]
+    assert "dimensional collapse of the representation after epoch 1" in told[0]
+    assert "effective_rank is 1.00" in told[0]
     assert "projector" in told[0]
 
 
@@ -93,6 +94,22 @@ def test_thresholds_are_arguments():
     assert "complete" in told[0]
     _, told = measure(encoder, CollapseMonitor(X, min_rank_fraction=1.0))
     assert "dimensional" in told[0]
+
+
+def test_a_low_start_is_not_blamed_unless_it_stays(rng):
+    """Features 1e-2 apart that learning drives apart have not collapsed."""
+    kernel = 0.01 * rng.normal(size=(784, 4))
+    encoder = linear_encoder(kernel, 10 * np.ones(4))
+    _, told = measure(encoder, CollapseMonitor(X, min_std=0.1))
+    assert "complete" in told[0]
+    # targets that differ from image to image
+    encoder.compile(keras.optimizers.SGD(1e-2), "mse")
+    targets = X.reshape(len(X), -1)[:, 300:304] / 25.5
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="CollapseMonitor")
+        monitor = CollapseMonitor(X, min_std=0.1)
+        history = encoder.fit(X, targets, verbose=0, callbacks=[monitor]).history
+    assert monitor.get_state()["start"]["feature_std"] < history["feature_std"][0] < 0.1
 
 
 def test_warns_once_as_long_as_it_lasts():
@@ -135,12 +152,102 @@ def run_simclr(loss, learning_rate=3e-3):
 
 
 def test_a_loss_without_negatives_collapses_and_is_caught():
-    with pytest.warns(UserWarning, match="CollapseMonitor: (complete|dimensional) collapse"):
+    with pytest.warns(UserWarning, match="CollapseMonitor: (complete|dimensional) collapse of"):
         collapsed = run_simclr(Agree()).history
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="CollapseMonitor")
         healthy = run_simclr(None).history
     assert healthy["feature_std"][-1] > 4 * collapsed["feature_std"][-1]
+
+
+def watch(trainer, monitor=None):
+    """The history and the warnings of an epoch in which nothing is learned."""
+    trainer.compile(optimizer=keras.optimizers.SGD(0.0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = trainer.fit(
+            X, batch_size=64, verbose=0, callbacks=[monitor or CollapseMonitor(X, batch_size=100)]
+        )
+    told = [str(w.message) for w in caught if "CollapseMonitor" in str(w.message)]
+    return history.history, told
+
+
+def test_spread_of_projections_is_of_their_cosines():
+    trainer = trainers.SimCLR(
+        convolutional_encoder(), ProjectionHead((16, 8)), augment.SimCLRViews(28, seed=0)
+    )
+    history, told = watch(trainer)
+    assert told == []
+    z = keras.ops.convert_to_numpy(trainer.projector(trainer.predict(X, verbose=0)))
+    units = z / np.linalg.norm(z.astype("float64"), axis=1, keepdims=True)
+    assert history["projection_spread"] == [
+        pytest.approx(np.sqrt(1 - np.mean(units @ units.T)), rel=1e-4)
+    ]
+    assert "assignment_spread" not in history
+
+
+@pytest.mark.parametrize("bias", ["zeros", "ones"])
+def test_projections_that_are_all_the_same_are_collapse_of_the_projection(bias):
+    """A dead projector, of zeros, as much as a constant one."""
+    projector = keras.layers.Dense(8, kernel_initializer="zeros", bias_initializer=bias)
+    trainer = trainers.BYOL(
+        convolutional_encoder(),
+        projector,
+        keras.layers.Identity(),
+        augment.SimCLRViews(28, seed=0),
+    )
+    history, told = watch(trainer)
+    assert history["feature_std"][0] > 0.05
+    assert history["projection_spread"] == [pytest.approx(0, abs=1e-6)]
+    assert len(told) == 1
+    assert "complete collapse of the projection after epoch 1: projection_spread is " in told[0]
+    assert "predictor" in told[0]
+
+
+@pytest.mark.parametrize(("scale", "collapsed"), [(1e-3, True), (1.0, False)])
+def test_lengths_count_where_the_loss_sees_them(rng, scale, collapsed):
+    """VICReg asks for a standard deviation of 1; directions say nothing about it."""
+    initializer = keras.initializers.RandomNormal(stddev=scale, seed=0)
+    projector = keras.layers.Dense(16, use_bias=False, kernel_initializer=initializer)
+    encoder = linear_encoder(rng.normal(size=(784, 32)) / 10, np.zeros(32))
+    trainer = trainers.VICReg(encoder, projector, augment.SimCLRViews(28, seed=0))
+    history, told = watch(trainer)
+    assert ["complete collapse of the projection" in one for one in told] == [True] * collapsed
+    if collapsed:
+        z = keras.ops.convert_to_numpy(projector(trainer.predict(X, verbose=0)))
+        deviation = np.sqrt(z.astype("float64").var(axis=0).mean())
+        assert history["projection_spread"] == [pytest.approx(deviation, rel=1e-3)]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OneForAll(keras.initializers.Initializer):
+    """Prototypes of which the first is the mean embedding, and the others are its opposite."""
+
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, shape, dtype=None):
+        signs = [1.0] + [-1.0] * (shape[1] - 1)
+        return ops.convert_to_tensor(np.outer(self.mean, signs), dtype)
+
+    def get_config(self):
+        return {"mean": self.mean}
+
+
+def test_one_prototype_for_all_is_collapse_of_the_assignment():
+    encoder = convolutional_encoder()
+    mean = [float(value) for value in ops.mean(encoder(X.astype("float32")), axis=0)]
+    for initializer, collapsed in (("random_normal", False), (OneForAll(mean), True)):
+        trainer = trainers.DINO(
+            encoder,
+            projector=keras.layers.Identity(),
+            prototypes=Prototypes(64, kernel_initializer=initializer),
+            augment=augment.MultiCropViews(28, 14, local_count=0, seed=0),
+        )
+        history, told = watch(trainer)
+        assert history["projection_spread"][0] > 0.05
+        assert ["complete collapse of the assignment" in one for one in told] == [True] * collapsed
+        assert (history["assignment_spread"][0] < 1e-3) == collapsed
 
 
 def test_measures_what_the_trainers_call_returns():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ssl import losses
 from keras_ssl.layers import ProjectionHead
@@ -90,6 +91,17 @@ class VICReg(RedundancyModel):
         if isinstance(self.loss_function, losses.VICReg):
             return self.loss_function.terms(z_1, z_2)
         return {"regularization": self.loss_function(z_1, z_2)}
+
+    def compared(self, h: Any) -> dict[str, Any]:
+        """Return the projection, beside a constant of the size that the variance term asks for."""
+        found = super().compared(h)
+        if isinstance(self.loss_function, losses.VICReg):
+            # The loss sees lengths: without the variance term all projections shrink, and keep
+            # their directions. With deviations far below 1, these vectors point one way.
+            z = ops.cast(found["projection"], "float32")
+            ones = ops.ones_like(z[:, :1]) * z.shape[-1] ** 0.5
+            found["projection"] = ops.concatenate([z, ones], axis=-1)
+        return found
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
