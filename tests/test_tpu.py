@@ -49,11 +49,13 @@ LOSS_SHAPES = {
     "DINO": [(2, 8, 4), (5, 8, 4)],
     "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
     "MSN": [(8, 4), (2, 8, 4)],
+    "NCE": [(8, 5)],
     "SupCon": [(8, 2, 4)],
     "SwAV": [(2, 8, 4), (3, 8, 4)],
 }
 # how losses are called that take more than embeddings
 LOSS_CALLS = {
+    "NCE": lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores),
     "SupCon": lambda loss: lambda z: loss(keras.ops.argmax(z[:, 0], axis=-1), z),
 }
 

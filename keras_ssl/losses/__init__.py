@@ -10,6 +10,7 @@ from keras_ssl.losses.info_nce import InfoNCE, info_nce
 from keras_ssl.losses.info_nce_mi import InfoNCEMI, info_nce_mi
 from keras_ssl.losses.jensen_shannon_mi import JensenShannonMI, jensen_shannon_mi
 from keras_ssl.losses.msn import MSN, msn
+from keras_ssl.losses.nce import NCE, nce
 from keras_ssl.losses.negative_cosine_similarity import (
     NegativeCosineSimilarity,
     negative_cosine_similarity,
@@ -26,6 +27,7 @@ __all__ = [
     "DCLW",
     "DINO",
     "MSN",
+    "NCE",
     "BarlowTwins",
     "CLIPLoss",
     "InfoNCE",
@@ -46,6 +48,7 @@ __all__ = [
     "info_nce_mi",
     "jensen_shannon_mi",
     "msn",
+    "nce",
     "negative_cosine_similarity",
     "nt_xent",
     "sinkhorn_knopp",
