@@ -63,7 +63,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     - `uses_labels`: whether the losses read `batch.y`. Then data without labels is refused.
     - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
       are refused.
-    - `call(x)`: the representation. The default is `encoder(x)`.
+    - `to_encode(x)`: the part of `x` that is augmented and encoded, where `x` holds more.
+    - `call(x)`: the representation. The default is `encoder(to_encode(x))`.
     - the key `"representation"` among the losses or embeddings: the features of the batch as the
       step computed them, in the order of `x`, for the online probe to learn from. Without it, the
       probe encodes `x` once more.
@@ -169,7 +170,11 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
-        return self.encoder(_as_input(x), training=training)
+        return self.encoder(_as_input(self.to_encode(x)), training=training)
+
+    def to_encode(self, x: Any) -> Any:
+        """Return the part of `x` that is augmented and encoded. The default is all of it."""
+        return x
 
     # Building
 
@@ -273,7 +278,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
                 "Received: `sample_weight` or `class_weight`"
             )
         # validation sees views as well: without them a view-based loss means nothing
-        views = _as_input(x) if self.augment is None else self.augment(x, training=True)
+        images = self.to_encode(x)
+        views = _as_input(images) if self.augment is None else self.augment(images, training=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
         check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
         self.check_views(views)

@@ -80,6 +80,10 @@ class Case:
     labelled: bool = False
     indexed: bool = False
 
+    def first(self, count: int) -> Any:
+        """Return the first examples of the input."""
+        return keras.tree.map_structure(lambda one: one[:count], self.x())
+
     def y(self) -> np.ndarray | None:
         """Return the labels that the method learns from, or `None`."""
         if self.indexed:
@@ -242,8 +246,25 @@ def _sequence_cpc() -> trainers.SequenceCPC:
     )
 
 
+def _instance_discrimination() -> trainers.InstanceDiscrimination:
+    return trainers.InstanceDiscrimination(
+        encoder(),
+        bank=layers.MemoryBank(256, seed=0),
+        projector=_centered_head(),
+        augment=augment.RandomResizedCrop(28, scale=(0.8, 1.0), seed=0),
+        temperature=0.5,
+        noise_samples=64,
+        proximal_weight=0.5,
+        seed=0,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
+
+
+def _indexed(images: np.ndarray) -> dict[str, np.ndarray]:
+    return {"image": images, "index": np.arange(len(images))}
 
 
 BAD_IMAGES = (
@@ -333,6 +354,21 @@ CASES = {
             (_zeros(64, 28, 3), "axis -1 of input shape to have value 28|incompatible shape"),
             (_zeros(0, 28, 28), "no data"),
         ),
+    ),
+    "InstanceDiscrimination": Case(
+        make=_instance_discrimination,
+        x=lambda: {"image": images()[0], "index": np.arange(256)},
+        falls="contrastive",
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in the head makes much of a bit
+        bad_data=(
+            (_zeros(64, 28, 28, 1), "with_index"),
+            (_indexed(_zeros(64, 28, 28)), "rank 4|batch, height, width, channels"),
+            (_indexed(_zeros(64, 28, 28, 3)), "axis -1 of input shape to have value 1"),
+            (_indexed(_zeros(300, 28, 28, 1)), "from 0 to 255.*size=256 and indices from 0 to 299"),
+            (_indexed(_zeros(0, 28, 28, 1)), "no data"),
+        ),
+        normalized=True,
     ),
     "BYOL": Case(
         make=lambda: trainers.BYOL(

@@ -25,7 +25,7 @@ def make(name, optimizer=None, **compile_arguments):
 
 def batches(name, size=32, count=4):
     """Full batches in a fixed order."""
-    data = CASES[name].x()[: size * count]
+    data = CASES[name].first(size * count)
     if CASES[name].labelled:
         data = data, CASES[name].y()[: size * count]
     return tf.data.Dataset.from_tensor_slices(data).batch(size, drop_remainder=True)
@@ -56,7 +56,7 @@ def test_loss_falls_on_real_data(name):
 
 def test_representation_is_what_the_model_gives(name):
     trainer = make(name)
-    x = CASES[name].x()[:8]
+    x = CASES[name].first(8)
     features = trainer.predict(x, verbose=0)
     assert features.shape[0] == 8 and features.ndim == 2
     np.testing.assert_allclose(features, trainer(x).numpy(), rtol=1e-5, atol=1e-6)
@@ -68,7 +68,7 @@ def test_saved_and_loaded_trainer_goes_on_as_if_never_stopped(name, tmp_path):
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
 
-    x = CASES[name].x()[:16]
+    x = CASES[name].first(16)
     np.testing.assert_allclose(
         loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6
     )
@@ -81,7 +81,7 @@ def test_interrupted_trainer_ends_with_the_bits_of_one_that_never_was(
     name, tmp_path, deterministic
 ):
     """In the middle of the second epoch; with the probe, its optimizer and all metrics."""
-    x, y = CASES[name].x()[:96], images()[1][:96]
+    x, y = CASES[name].first(96), images()[1][:96]
 
     def train(*callbacks):
         keras.utils.set_random_seed(1)  # for the probe
@@ -140,7 +140,7 @@ def test_two_workers_end_with_the_weights_of_one_device(name, two_workers):
 
 def test_xla_step_equals_the_plain_step(name, monkeypatch):
     # XLA draws other numbers from a seed than TensorFlow's kernels do, so draws are held constant
-    for draw in ("uniform", "normal"):
+    for draw in ("uniform", "normal", "randint"):
         monkeypatch.setattr(keras.random, draw, _as_constant(getattr(keras.random, draw)))
     plain, compiled = make(name, jit_compile=False), make(name, jit_compile=True)
     is_compiled = {one: _watch_compilation(one) for one in (plain, compiled)}
@@ -252,7 +252,7 @@ def test_unknown_loss_weight_is_refused(name):
 
 
 def test_takes_every_form_of_data(name):
-    x, y = CASES[name].x()[:64], images()[1][:64]
+    x, y = CASES[name].first(64), images()[1][:64]
     learned = y if CASES[name].labelled else None
     trainer = make(name)
 
@@ -262,14 +262,15 @@ def test_takes_every_form_of_data(name):
 
         def __getitem__(self, index):
             rows = slice(32 * index, 32 * index + 32)
-            return x[rows] if learned is None else (x[rows], y[rows])
+            part = keras.tree.map_structure(lambda one: one[rows], x)
+            return part if learned is None else (part, y[rows])
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
     for form in ((x, learned), (dataset,), (Sequence(),)):
         history = trainer.fit(*form, verbose=0, validation_data=dataset).history
         assert np.isfinite(history["val_loss"][0]) and CASES[name].falls in history
     first = None if learned is None else y[:32]
-    assert np.isfinite(trainer.train_on_batch(x[:32], first)[0])
+    assert np.isfinite(trainer.train_on_batch(CASES[name].first(32), first)[0])
     assert np.isfinite(trainer.evaluate(x, learned, verbose=0, return_dict=True)["loss"])
 
 

@@ -37,20 +37,24 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
         trainer.compile(keras.optimizers.SGD(RATE), micro_batch_size=8)
         return trainer
 
-    x = CASES[name].x()[:32]
+    x = CASES[name].first(32)
     y = CASES[name].y()[:32] if CASES[name].labelled else None
     trainer, reference = make(), make()
     trainer.train_on_batch(x, y)
 
     labels = None if y is None else keras.KerasTensor(y.shape, str(y.dtype))
-    reference.build_step(keras.KerasTensor(x.shape, str(x.dtype)), labels)
-    views = x if reference.augment is None else reference.augment(x.astype("float32"))
+    specs = keras.tree.map_structure(lambda one: keras.KerasTensor(one.shape, str(one.dtype)), x)
+    reference.build_step(specs, labels)
+    views = reference.to_encode(x)
+    if reference.augment is not None:
+        views = reference.augment(views.astype("float32"))
     with tf.GradientTape() as tape:
         parts = []
         for start in range(0, 32, 8):
-            of_part = keras.tree.map_structure(lambda v, s=start: v[s : s + 8], views)
-            labels = None if y is None else y[start : start + 8]
-            part = trainers.Batch(x[start : start + 8], of_part, labels)
+            part = trainers.Batch(
+                *keras.tree.map_structure(lambda v, s=start: v[s : s + 8], (x, views)),
+                None if y is None else y[start : start + 8],
+            )
             parts.append(reference.embed(part, training=True))
         embeddings = {
             key: ops.concatenate([part[key] for part in parts])

@@ -2,6 +2,7 @@
 
 from keras_ssl.trainers.contrastive.cpc import CPC
 from keras_ssl.trainers.contrastive.deep_info_max import DeepInfoMax
+from keras_ssl.trainers.contrastive.instance_discrimination import InstanceDiscrimination
 from keras_ssl.trainers.contrastive.moco import MoCo
 from keras_ssl.trainers.contrastive.moco_v3 import MoCoV3
 from keras_ssl.trainers.contrastive.nnclr import NNCLR
@@ -9,4 +10,14 @@ from keras_ssl.trainers.contrastive.sequence_cpc import SequenceCPC
 from keras_ssl.trainers.contrastive.simclr import SimCLR
 from keras_ssl.trainers.contrastive.sup_con import SupCon
 
-__all__ = ["CPC", "NNCLR", "DeepInfoMax", "MoCo", "MoCoV3", "SequenceCPC", "SimCLR", "SupCon"]
+__all__ = [
+    "CPC",
+    "NNCLR",
+    "DeepInfoMax",
+    "InstanceDiscrimination",
+    "MoCo",
+    "MoCoV3",
+    "SequenceCPC",
+    "SimCLR",
+    "SupCon",
+]
