@@ -1,5 +1,7 @@
 """CIFAR-10 in memory, as all sides of a benchmark read it."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,22 +15,20 @@ def read(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def shuffled_batches(arrays: tuple[np.ndarray, ...], batch_size: int) -> tf.data.Dataset:
+def shuffled_batches(arrays: Any, batch_size: int) -> tf.data.Dataset:
     """Batches in a new order each epoch, the incomplete one dropped.
 
     Batches are gathered whole, as `fit` does with arrays.
 
     Args:
-        arrays: one array, or several of the same length, such as images and labels.
+        arrays: an array, or a tuple or dictionary of arrays of one length.
         batch_size: examples in a batch.
 
     Returns:
-        A dataset of tensors where there is one array, else of tuples.
+        A dataset of tensors in the structure of `arrays`.
     """
-    count = len(arrays[0])
-    held = [tf.constant(array) for array in arrays]  # arrays would be copied into the graph
+    held = tf.nest.map_structure(tf.constant, arrays)  # arrays would be copied into the graph
+    count = len(tf.nest.flatten(held)[0])
     order = tf.data.Dataset.range(count).shuffle(count).batch(batch_size, drop_remainder=True)
-    batches = order.map(lambda rows: tuple(tf.gather(array, rows) for array in held))
-    if len(arrays) == 1:
-        batches = batches.map(lambda images: images)
+    batches = order.map(lambda rows: tf.nest.map_structure(lambda x: tf.gather(x, rows), held))
     return batches.prefetch(tf.data.AUTOTUNE)

@@ -52,14 +52,15 @@ def train_ours(
     # not at the top: the process that waits for this one needs no TensorFlow meanwhile
     import keras
     from cifar10_data import shuffled_batches
-    from methods_of.ours import METHODS
+    from methods_of.ours import METHODS, Images
     from peers.peak_memory import peak_gigabytes
     from training_run import TrainingRun
 
     keras.utils.set_random_seed(seed)
-    trainer = METHODS[method](width, **recipe)
-    arrays = [np.load(images)] + ([np.load(labels)] if trainer.uses_labels else [])
-    run = TrainingRun(trainer, shuffled_batches(arrays, batch_size), epochs, **optimizer)
+    train = Images(np.load(images), np.load(labels))
+    make, reads = METHODS[method]
+    data = shuffled_batches(reads(train), batch_size)
+    run = TrainingRun(make(train, width, **recipe), data, epochs, **optimizer)
     measured = []
     for number in range(epochs):
         measured.append(run.epoch())
@@ -140,9 +141,9 @@ def measure(
     recipe = dict(RECIPES[method])
     arguments = {
         **{name: recipe.pop(name, value) for name, value in SHARED.items()},
+        "epochs": epochs + recipe.pop("first_epochs", 0),
         "method": method,
         "recipe": recipe,
-        "epochs": epochs,
         "seed": seed,
         "images": arrays["train"],
         "labels": labels["train"],

@@ -6,9 +6,9 @@ import torch
 import torchvision_cpu  # noqa: F401
 from images import SCALE
 from lightly import loss as losses
-from lightly.models.modules import heads
+from lightly.models.modules import NNMemoryBankModule, heads
 from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.transforms import SimCLRTransform
+from lightly.transforms import DINOTransform, SimCLRTransform, SwaVTransform
 from small_resnet import as_keras, small_resnet
 from torch import Tensor, nn
 from training_run import Method
@@ -54,10 +54,13 @@ class DCLW(Contrastive):
 class WithTeacher(Method):
     """A method whose encoder and projector have a moving average."""
 
-    def start_teacher(self, momentum: float) -> None:
-        """Copies encoder and projector."""
+    def start_teacher(self, momentum: float, projector: nn.Module | None = None) -> None:
+        """Copies encoder and projector; where PyTorch cannot, into the `projector` given."""
         self.momentum = momentum
-        self.teacher = nn.ModuleList([copy.deepcopy(self.encoder), copy.deepcopy(self.projector)])
+        if projector is None:
+            projector = copy.deepcopy(self.projector)
+        projector.load_state_dict(self.projector.state_dict())
+        self.teacher = nn.ModuleList([copy.deepcopy(self.encoder), projector])
         deactivate_requires_grad(self.teacher)
 
     def before_step(self) -> None:
@@ -171,11 +174,119 @@ class VICReg(Redundancy):
     criterion_class = losses.VICRegLoss
 
 
+class NNCLR(Method):
+    """Nearest neighbours in a memory bank; two layers of projector, as for CIFAR-10."""
+
+    def __init__(
+        self, width: int, projector: list[int], predictor: int, temperature: float, queue: int
+    ):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        hidden, dim = projector
+        self.projector = as_keras(
+            heads.ProjectionHead(
+                [
+                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
+                    (hidden, dim, nn.BatchNorm1d(dim), None),
+                ]
+            )
+        )
+        self.predictor = as_keras(heads.NNCLRPredictionHead(dim, predictor, dim))
+        self.memory_bank = NNMemoryBankModule(size=(queue, dim))
+        self.criterion = losses.NTXentLoss(temperature=temperature)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        z0, z1 = (self.projector(self.encoder(view)) for view in views)
+        p0, p1 = self.predictor(z0), self.predictor(z1)
+        z0 = self.memory_bank(z0.detach(), update=False)
+        z1 = self.memory_bank(z1.detach(), update=True)
+        return 0.5 * (self.criterion(z0, p1) + self.criterion(z1, p0))
+
+
+class SwAV(Method):
+    """Two global views, no local ones, as in Lightly's benchmark on CIFAR-10."""
+
+    def __init__(self, width: int, projector: list[int], prototypes: int, smallest_crop: float):
+        super().__init__()
+        self.transform = SwaVTransform(
+            crop_sizes=(32,),
+            crop_counts=(2,),
+            crop_min_scales=(smallest_crop,),
+            crop_max_scales=(1.0,),
+            cj_strength=0.5,
+            gaussian_blur=0.0,
+            normalize=SCALE,
+        )
+        self.encoder = small_resnet(width)
+        self.projector = as_keras(heads.SwaVProjectionHead(4 * width, *projector))
+        self.prototypes = heads.SwaVPrototypes(projector[-1], prototypes)
+        for layer in self.prototypes.heads:
+            layer.register_parameter("bias", None)  # the paper's have none
+        self.criterion = losses.SwaVLoss()
+
+    def before_step(self) -> None:
+        self.prototypes.normalize()
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        z = (nn.functional.normalize(self.projector(self.encoder(view))) for view in views)
+        return self.criterion([self.prototypes(each) for each in z], [])
+
+
+class DINO(WithTeacher):
+    """Two global views, no local ones, two layers of projector, as for CIFAR-10."""
+
+    def __init__(
+        self,
+        width: int,
+        projector: list[int],
+        prototypes: int,
+        smallest_crop: float,
+        momentum: float,
+    ):
+        super().__init__()
+        self.transform = DINOTransform(
+            global_crop_size=32,
+            global_crop_scale=(smallest_crop, 1.0),
+            n_local_views=0,
+            cj_strength=0.5,
+            cj_sat=0.8,
+            gaussian_blur=(0.0, 0.0, 0.0),
+            solarization_prob=0.0,
+            normalize=SCALE,
+        )
+        self.encoder = small_resnet(width)
+        self.projector = self._head(4 * width, projector, prototypes)
+        self.criterion = losses.DINOLoss(output_dim=prototypes)
+        self.start_teacher(momentum, self._head(4 * width, projector, prototypes))
+
+    @staticmethod
+    def _head(features: int, projector: list[int], prototypes: int) -> nn.Module:
+        hidden, dim = projector
+        head = heads.DINOProjectionHead(features, hidden, dim, prototypes)
+        head.layers = as_keras(
+            heads.ProjectionHead(
+                [
+                    (features, hidden, nn.BatchNorm1d(hidden), nn.GELU()),
+                    (hidden, dim, None, None),
+                ]
+            ).layers
+        )
+        return head
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        teacher = [self.teach(view) for view in views]
+        return self.criterion(teacher, [self.projector(self.encoder(view)) for view in views])
+
+
 METHODS: dict[str, type[Method]] = {
     "SimCLR": SimCLR,
     "DCL": DCL,
     "DCLW": DCLW,
     "MoCo": MoCo,
+    "NNCLR": NNCLR,
+    "SwAV": SwAV,
+    "DINO": DINO,
     "BYOL": BYOL,
     "SimSiam": SimSiam,
     "BarlowTwins": BarlowTwins,
