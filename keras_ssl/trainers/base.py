@@ -287,8 +287,9 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
 
     def _representation_of(self, batch: Batch) -> Any:
         """The representation of a batch, for the probe: of the first of its ready views."""
-        are_views = self.augment is None and isinstance(batch.x, (tuple, list))
-        return self(batch.x[0] if are_views else batch.x, training=False)
+        images = self.to_encode(batch.x)
+        are_views = self.augment is None and isinstance(images, (tuple, list))
+        return self(images[0] if are_views else batch.x, training=False)
 
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
         """Return the named losses and their total, as this replica's share, and the features."""

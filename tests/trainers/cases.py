@@ -67,7 +67,6 @@ class Case:
         bad_data: pairs of input that the trainer must refuse and a pattern of the message.
         normalized: whether the networks hold batch normalisation.
         labelled: whether the method learns from labels, those of `images`.
-        indexed: whether the labels that it learns from are the numbers of the examples.
     """
 
     make: Callable[[], trainers.SelfSupervisedModel]
@@ -78,7 +77,6 @@ class Case:
     bad_data: tuple[tuple[Any, str], ...] = ()
     normalized: bool = False
     labelled: bool = False
-    indexed: bool = False
 
     def first(self, count: int) -> Any:
         """Return the first examples of the input."""
@@ -86,8 +84,6 @@ class Case:
 
     def y(self) -> np.ndarray | None:
         """Return the labels that the method learns from, or `None`."""
-        if self.indexed:
-            return np.arange(len(self.x()))
         return images()[1] if self.labelled else None
 
 
@@ -416,12 +412,13 @@ CASES = {
     ),
     "DeepClusterV2": Case(
         make=_deep_cluster,
-        x=lambda: images()[0],
+        x=lambda: _indexed(images()[0]),
         falls="clustering",
-        bad_data=BAD_IMAGES,
+        bad_data=(
+            (_zeros(64, 28, 28, 1), "with_index"),
+            *((_indexed(x), message) for x, message in BAD_IMAGES),
+        ),
         normalized=True,
-        labelled=True,
-        indexed=True,
     ),
     "BarlowTwins": Case(
         make=lambda: trainers.BarlowTwins(

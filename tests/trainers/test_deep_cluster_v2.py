@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_ssl import layers, trainers
 from tests.trainers.cases import encoder, images
@@ -17,10 +18,14 @@ def crops(count=COUNT):
     return x, x[:, :, ::-1], x[:, 8:22, 8:22]
 
 
+def indexed(rows=slice(None), index=INDEX):
+    return {"image": tuple(view[rows] for view in crops()), "index": index[rows]}
+
+
 def deep_cluster(rate=0.1, size=COUNT, **arguments):
     keras.utils.set_random_seed(4)
     arguments = {
-        "memory": layers.MemoryBank(size, momentum=0.0, seed=0),
+        "bank": layers.MemoryBank(size, momentum=0.0, seed=0),
         "projector": layers.ProjectionHead((16, 4), normalization=False),
         "prototypes": (5, 3),
         "seed": 0,
@@ -33,7 +38,7 @@ def deep_cluster(rate=0.1, size=COUNT, **arguments):
 
 def fit(trainer, epochs=1, **arguments):
     arguments = {"batch_size": 16, "shuffle": False, "verbose": 0, "epochs": epochs, **arguments}
-    return trainer.fit(crops(), INDEX, **arguments).history["clustering"]
+    return trainer.fit(indexed(), **arguments).history["clustering"]
 
 
 def directions(x, axis=-1):
@@ -59,14 +64,14 @@ def loss_float64(z, kernel, clusters, temperature=0.1):
 
 def test_the_first_epoch_fills_the_memory_and_learns_nothing():
     trainer = deep_cluster()
-    trainer.evaluate(crops(), INDEX, batch_size=16, verbose=0)  # builds
+    trainer.evaluate(indexed(), batch_size=16, verbose=0)  # builds
     assert not np.any(np.asarray(trainer.seen))
     before = trainer.encoder.get_weights()
     loss = fit(trainer)[0]
     assert loss == pytest.approx((np.log(5) + np.log(3)) / 2, rel=1e-5)
     for one, other in zip(before, trainer.encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    rows = np.asarray(trainer.memory.embeddings).reshape(COUNT, 2, -1)
+    rows = np.asarray(trainer.bank.embeddings).reshape(COUNT, 2, -1)
     np.testing.assert_allclose(directions(rows), embeddings(trainer)[:2].swapaxes(0, 1), atol=1e-5)
     assert np.all(np.asarray(trainer.seen) == 1)
 
@@ -74,7 +79,7 @@ def test_the_first_epoch_fills_the_memory_and_learns_nothing():
 def test_clusters_are_those_of_the_memory_and_each_head_has_its_view():
     trainer = deep_cluster(iterations=50, prototypes=(5, 3, 4))
     fit(trainer)
-    rows = np.asarray(trainer.memory.embeddings).reshape(COUNT, 2, -1)
+    rows = np.asarray(trainer.bank.embeddings).reshape(COUNT, 2, -1)
     trainer.assign_clusters()
     for head, prototypes in enumerate(trainer.prototypes):
         points = directions(rows[:, head % 2])
@@ -102,8 +107,7 @@ def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_si
     logs = []
     for rows in (slice(16), slice(16, 32)):
         trainer.reset_metrics()
-        views = tuple(view[rows] for view in crops())
-        logs.append(trainer.train_on_batch(views, INDEX[rows], return_dict=True)["clustering"])
+        logs.append(trainer.train_on_batch(indexed(rows), return_dict=True)["clustering"])
     assert np.mean(logs) == pytest.approx(np.mean(expected), rel=1e-5)
     for before, after in zip(kernels, trainer.prototypes, strict=True):
         np.testing.assert_array_equal(after.kernel, before)
@@ -115,7 +119,9 @@ def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_si
 def test_validation_puts_each_example_into_the_nearest_cluster():
     trainer = deep_cluster()
     fit(trainer, epochs=2)
-    logs = trainer.evaluate(crops(), INDEX, batch_size=16, verbose=0, return_dict=True)
+    logs = trainer.evaluate(indexed(), batch_size=16, verbose=0, return_dict=True)
+    views = tf.data.Dataset.from_tensors((crops(),))  # no indices
+    assert trainer.evaluate(views, verbose=0, return_dict=True) == pytest.approx(logs, rel=1e-5)
     z, expected = embeddings(trainer), []
     for head, prototypes in enumerate(trainer.prototypes):
         kernel = directions(prototypes.kernel, axis=0)
@@ -139,8 +145,8 @@ def test_examples_that_never_came_are_in_no_cluster():
     assert np.all(clusters[:, :COUNT] >= 0) and np.all(clusters[:, COUNT:] == -1)
     before = trainer.encoder.get_weights()
     trainer.reset_metrics()
-    unseen = tuple(view[:8] for view in crops()), np.arange(COUNT, COUNT + 8)
-    loss = trainer.train_on_batch(*unseen, return_dict=True)["clustering"]
+    unseen = indexed(slice(8), index=np.arange(COUNT, COUNT + 8))
+    loss = trainer.train_on_batch(unseen, return_dict=True)["clustering"]
     assert loss == pytest.approx((np.log(5) + np.log(3)) / 2, rel=1e-5)
     for one, other in zip(before, trainer.encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -191,8 +197,8 @@ def test_defaults_are_the_papers():
     [
         (1, ValueError, "`count` must be at least 2"),
         ((5, 1), ValueError, "`count` must be at least 2"),
-        (33, ValueError, r"32 examples of `memory`.*\(33,\)"),
-        ((5, 40), ValueError, r"32 examples of `memory`.*\(5, 40\)"),
+        (33, ValueError, r"32 entries of `bank`.*\(33,\)"),
+        ((5, 40), ValueError, r"32 entries of `bank`.*\(5, 40\)"),
         ((), ValueError, r"`prototypes`.*\(\)"),
         (2.5, TypeError, "`count` must be an integer"),
     ],
@@ -208,7 +214,8 @@ def test_bad_numbers_of_prototypes(prototypes, error, message):
         ("temperature", 0, ValueError),
         ("iterations", -1, ValueError),
         ("iterations", 1.5, TypeError),
-        ("memory", 32, TypeError),
+        ("seed", -1, ValueError),
+        ("bank", 32, TypeError),
         ("loss", "mse", TypeError),
         ("projector", 4, TypeError),
     ],
@@ -221,20 +228,24 @@ def test_bad_arguments(argument, value, error):
 @pytest.mark.parametrize(
     ("index", "error", "message"),
     [
-        (None, ValueError, "DeepClusterV2"),
         (INDEX + 1, ValueError, "from 0 to 31.*from 1 to 32"),
         (INDEX - 1, ValueError, "from 0 to 31.*from -1 to 30"),
-        (INDEX.astype("float32"), TypeError, "`indices` must hold integers"),
-        (np.stack([INDEX, INDEX], axis=1), ValueError, "one integer for each row"),
+        (INDEX.astype("float32"), TypeError, "one integer an image"),
+        (np.stack([INDEX, INDEX], axis=1), TypeError, "one integer an image"),
     ],
 )
 def test_bad_indices_are_refused_before_the_first_step(index, error, message):
     trainer = deep_cluster()
     with pytest.raises(error, match=message):
-        trainer.fit(crops(), index, batch_size=16, verbose=0)
+        trainer.fit(indexed(index=index), batch_size=16, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
+
+
+def test_data_without_indices_is_refused():
+    with pytest.raises(ValueError, match="with_index"):
+        deep_cluster().fit(crops(), batch_size=16, verbose=0)
 
 
 def test_local_crops_larger_than_global_ones_are_refused():
     with pytest.raises(ValueError, match="2 global views of one shape"):
-        deep_cluster().fit(crops()[::-1], INDEX, batch_size=16, verbose=0)
+        deep_cluster().fit({"image": crops()[::-1], "index": INDEX}, batch_size=16, verbose=0)

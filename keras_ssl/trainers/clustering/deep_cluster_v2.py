@@ -10,11 +10,15 @@ from keras import ops
 
 from keras_ssl import distribute, layers
 from keras_ssl.layers.l2_normalize import l2_normalize
-from keras_ssl.layers.memory_bank import check_indices
 from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.clustering.spherical_k_means import spherical_k_means
+from keras_ssl.trainers.contrastive.indexed_images import (
+    check_indices_of_arrays,
+    images_of,
+    indices_of,
+)
 from keras_ssl.trainers.multi_crop import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.steps import check_steps
@@ -26,7 +30,7 @@ UNKNOWN = -1
 class DeepClusterV2(MultiCrop):
     r"""DeepCluster-v2: cluster the embeddings of an epoch, learn the clusters in the next.
 
-    A memory holds the embeddings `z = g(f(view))` of the global views of every example as they
+    A memory bank holds the embeddings `z = g(f(view))` of the global views of every example as they
     were in the last epoch. Before each epoch, spherical k-means clusters them. The centroids
     become the prototypes, which no gradient moves, and every view of an example, global or local,
     learns to predict the cluster a_i that the example is in:
@@ -36,10 +40,8 @@ class DeepClusterV2(MultiCrop):
     The mean is over several clusterings as well, by default three into 3,000 clusters each, which
     take turns with the global views: the first clusters those of the first view, and so on.
 
-    The data is `(x, index)`, where `index` tells which example of the data set a row of the batch
-    is: an integer from 0 to `memory.size - 1`. Of arrays, it is `np.arange(len(x))`; of a
-    `tf.data.Dataset`, `dataset.enumerate().map(lambda index, image: (image, index))`, before it
-    is shuffled.
+    Each image must come with its index in the data set, `{"image": image, "index": index}`:
+    `keras_ssl.data.with_index` puts it there.
 
     In the first epoch there is nothing to cluster. It fills the memory, as the published code does
     before training: no gradient flows, and the loss is log K, which is what a guess among K
@@ -47,16 +49,16 @@ class DeepClusterV2(MultiCrop):
 
     Clusters are made by `fit` when an epoch begins; a loop over `train_on_batch` calls
     `assign_clusters()`. In validation, each example is in the cluster nearest to its own global
-    views, and `index` is not read.
+    view, and needs no index.
 
     Args:
         encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`, for
             images of both sizes, such as a ResNet built for `(None, None, 3)`.
-        memory: `keras_ssl.layers.MemoryBank` of as many examples as the data set has, each row of
+        bank: `keras_ssl.layers.MemoryBank` of as many entries as the data set has images, each of
             which holds the embeddings of all global views. The published one remembers the last
-            epoch alone: `keras_ssl.layers.MemoryBank(len(x), momentum=0.0)`.
+            epoch alone: `keras_ssl.layers.MemoryBank(n, momentum=0.0)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`.
-        prototypes: K, at least 2 and at most as many as the memory has examples; a sequence for
+        prototypes: K, at least 2 and at most as many as the bank has entries; a sequence for
             several clusterings.
         augment: layer that makes two global views of a batch and after them local ones, such as
             `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
@@ -64,25 +66,27 @@ class DeepClusterV2(MultiCrop):
             `None` means `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
         temperature: τ, above 0.
         iterations: how often the centroids move before an epoch, at least 0.
-        seed: integer seed of the examples at which the centroids start.
+        seed: integer seed, at least 0, of the examples at which the centroids start.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of images, or `{"image": images, "index": indices}`.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        Images as the encoder takes them, as a rule `(batch, height, width, channels)`; indices
+        `(batch,)`, integers from 0 to n - 1.
 
     Output shape:
         What the encoder gives, as a rule `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, or a number of another type.
-        ValueError: if there are fewer than two prototypes or more than examples, or a number is out
-            of its range; before the first step, if the data has no index, does not give two
-            global views of one size and local ones that are no larger, or the encoder does not
-            take both sizes.
+        ValueError: if there are fewer than two prototypes or more than entries, or a number is out
+            of its range; before the first step, if the data has no indices, does not give two
+            global views of one size and local ones that are no larger, the encoder does not take
+            both sizes, or an index of arrays is outside of the bank.
+        tf.errors.InvalidArgumentError: if one of other data is, in its step. XLA leaves that out.
 
     Example:
 
@@ -90,13 +94,14 @@ class DeepClusterV2(MultiCrop):
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.DeepClusterV2(
     ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
-    ...     memory=keras_ssl.layers.MemoryBank(16, momentum=0.0),
+    ...     bank=keras_ssl.layers.MemoryBank(16, momentum=0.0),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
     ...     prototypes=(4, 4),
     ...     augment=keras_ssl.augment.MultiCropViews(28, 14, local_count=2),
     ... )
     >>> trainer.compile(optimizer="adam")
-    >>> history = trainer.fit(images, np.arange(16), batch_size=8, epochs=2, verbose=0)
+    >>> data = {"image": images.numpy(), "index": np.arange(16)}
+    >>> history = trainer.fit(data, batch_size=8, epochs=2, verbose=0)
     >>> round(history.history["clustering"][0], 3)  # log 4: no clusters yet
     1.386
     >>> int(trainer.assignments.numpy().min()) >= 0
@@ -109,12 +114,10 @@ class DeepClusterV2(MultiCrop):
           https://arxiv.org/abs/1807.05520), Caron et al., 2018
     """
 
-    uses_labels = True
-
     def __init__(
         self,
         encoder: keras.layers.Layer,
-        memory: layers.MemoryBank,
+        bank: layers.MemoryBank,
         projector: keras.layers.Layer | None = None,
         prototypes: int | Sequence[int] = (3000, 3000, 3000),
         augment: keras.layers.Layer | None = None,
@@ -128,38 +131,47 @@ class DeepClusterV2(MultiCrop):
         if loss is None:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         super().__init__(encoder, projector, augment, loss, **kwargs)
-        check_type("memory", memory, layers.MemoryBank)
+        check_type("bank", bank, layers.MemoryBank)
         check_temperature(temperature)
-        self.memory = memory
-        self.prototypes = _make_prototypes(prototypes, memory.size)
+        self.bank = bank
+        self.prototypes = _make_prototypes(prototypes, bank.size)
         self.temperature = float(temperature)
         self.iterations = check_steps("iterations", iterations)
-        self.seed = random.randrange(2**31) if seed is None else seed
+        self.seed = random.randrange(2**31) if seed is None else check_steps("seed", seed)
         # all replicas assign the same: no second exchange
         state = {"trainable": False, "dtype": "int32", "aggregation": "only_first_replica"}
-        self.seen = self.add_weight(name="seen", shape=(memory.size,), initializer="zeros", **state)
+        self.seen = self.add_weight(name="seen", shape=(bank.size,), initializer="zeros", **state)
         self.assignments = self.add_weight(
             name="assignments",
-            shape=(len(self.prototypes), memory.size),
+            shape=(len(self.prototypes), bank.size),
             initializer=keras.initializers.Constant(UNKNOWN),
             **state,
         )
 
+    def to_encode(self, x: Any) -> Any:
+        """Return the images of a batch that may hold indices besides."""
+        return images_of(x)
+
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the embeddings of all views, the examples' indices, and a representation."""
+        """Return the embeddings of all views, a representation, and in training the indices."""
         h, z = self.project_crops(batch.views, training)
-        check_indices(batch.y, batch.views[0])
         # one row an example: (batch, views, dim)
-        return {"z": ops.stack(z, axis=1), "index": batch.y, "representation": h[0]}
+        embeddings = {"z": ops.stack(z, axis=1), "representation": h[0]}
+        if training:
+            embeddings["index"] = indices_of(batch.x, self.bank.size)
+        return embeddings
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the loss of predicting clusters, and remember the global views."""
         z = ops.swapaxes(embeddings["z"], 0, 1)
-        index = ops.cast(embeddings["index"], "int32")
         total = 0
         for head, prototypes in enumerate(self.prototypes):
             scores = prototypes(z)
-            cluster = self._clusters_of(head, scores, index, training)
+            if training:
+                cluster = ops.take(self.assignments[head], embeddings["index"])
+            else:
+                nearest = ops.argmax(scores[head % self.global_count], axis=-1)
+                cluster = ops.cast(nearest, "int32")
             is_known = ops.cast(cluster != UNKNOWN, "bool")
             # all logits alike cost log K and have no gradient
             logits = ops.cast(scores, "float32") / self.temperature
@@ -167,27 +179,21 @@ class DeepClusterV2(MultiCrop):
             cluster = ops.tile(ops.maximum(cluster, 0), (z.shape[0],))
             total += self.loss_function(cluster, ops.reshape(logits, (-1, prototypes.count)))
         if training:
-            self._remember(z[: self.global_count], index)
+            self._remember(z[: self.global_count], embeddings["index"])
         return {"clustering": total / len(self.prototypes)}
-
-    def _clusters_of(self, head: int, scores: Any, index: Any, training: bool) -> Any:
-        """The cluster of each example, or `UNKNOWN`."""
-        if training:
-            return ops.take(self.assignments[head], index)
-        return ops.cast(ops.argmax(scores[head % self.global_count], axis=-1), "int32")
 
     def _remember(self, z: Any, index: Any) -> None:
         rows = ops.concatenate(ops.unstack(l2_normalize(z), self.global_count), axis=1)
-        self.memory(rows, index, training=True)
+        self.bank(rows, index, training=True)
         index = distribute.all_gather(index)[:, None]
         self.seen.assign(ops.scatter_update(self.seen.value, index, ops.ones_like(index[:, 0])))
 
     def assign_clusters(self) -> None:
-        """Cluster what the memory holds: make the prototypes and assign all examples seen."""
+        """Cluster what the bank holds: make the prototypes and assign all examples seen."""
         seen = np.flatnonzero(ops.convert_to_numpy(self.seen))
         if not len(seen):
             return
-        rows = ops.convert_to_numpy(self.memory.embeddings)[seen]
+        rows = ops.convert_to_numpy(self.bank.embeddings)[seen]
         views = np.split(rows, self.global_count, axis=1)
         # of the state that is saved, so that a run that goes on draws what it would have drawn
         step = int(ops.convert_to_numpy(self.optimizers["main"].iterations))
@@ -212,24 +218,8 @@ class DeepClusterV2(MultiCrop):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """Train, as `SelfSupervisedModel.fit`, and make clusters when an epoch begins.
-
-        Args:
-            x: as there.
-            y: the indices of the examples, if `x` is an array.
-            batch_size: as there.
-            epochs: as there.
-            verbose: as there.
-            callbacks: as there.
-            **kwargs: as there.
-
-        Returns:
-            The `keras.callbacks.History`.
-
-        Raises:
-            ValueError: as there, and if an index of an array lies outside of the memory.
-        """
-        _check_range(y, self.memory.size)
+        """Train, as `SelfSupervisedModel.fit`, and make clusters when an epoch begins."""
+        check_indices_of_arrays(x, self.bank.size)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             if not any(isinstance(one, _AssignClusters) for one in callbacks.callbacks):
                 callbacks.callbacks.append(_AssignClusters(self))
@@ -240,9 +230,7 @@ class DeepClusterV2(MultiCrop):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            memory=self.memory, projector=self.projector, loss=self.loss_function
-        )
+        parts = serialize_parts(bank=self.bank, projector=self.projector, loss=self.loss_function)
         return {
             **super().get_config(),
             **parts,
@@ -271,17 +259,6 @@ def _make_prototypes(counts: Any, examples: int) -> list[layers.Prototypes]:
     if not found or max(counts) > examples:
         raise ValueError(
             "`prototypes` must be a number of clusters, or several, none above the "
-            f"{examples} examples of `memory`. Received: prototypes={tuple(counts)}"
+            f"{examples} entries of `bank`. Received: prototypes={tuple(counts)}"
         )
     return found
-
-
-def _check_range(index: Any, size: int) -> None:
-    """Raise if an array holds an index that the memory has no place for."""
-    if not isinstance(index, np.ndarray) or not index.size or index.dtype.kind not in "iu":
-        return
-    if index.min() < 0 or index.max() >= size:
-        raise ValueError(
-            f"The indices of examples must be from 0 to {size - 1}, for a memory of {size}. "
-            f"Received: indices from {index.min()} to {index.max()}"
-        )
