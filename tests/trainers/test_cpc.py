@@ -139,6 +139,15 @@ def test_negatives_are_those_of_both_replicas(two_replicas, chunk_size):
     assert results[0]["step_1"] - half["step_1"] > 0.3
 
 
+def test_micro_batches_have_the_gradient_of_the_whole_batch():
+    whole, parts = cpc(directions=("down", "left")), cpc(directions=("down", "left"))
+    parts.compile(keras.optimizers.SGD(0.05), micro_batch_size=4)
+    for trainer in (whole, parts):
+        trainer.fit(photos(), batch_size=8, verbose=0)
+    for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_the_representation_is_the_mean_of_the_patches():
     trainer = cpc(augment=augment.PatchViews(12, 4, augment.ColorJitter(0.8)))
     features = trainer.predict(photos(), verbose=0)
