@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl.distribute.overflow import spread_overflow
 from keras_ssl.layers import SyncBatchNormalization
 
 
@@ -98,9 +99,8 @@ class OnlineProbe(keras.layers.Layer):
             logits = self(features, training=True)
             loss = self._cross_entropy(y, logits)
             scaled = self.optimizer.scale_loss(loss / distribute.replica_count())
-        self.optimizer.apply(
-            tape.gradient(scaled, self.trainable_variables), self.trainable_variables
-        )
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        self.optimizer.apply(spread_overflow(self.optimizer, gradients), self.trainable_variables)
         self._record(y, logits, loss)
 
     def evaluate(self, features: Any, y: Any) -> None:
