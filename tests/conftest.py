@@ -1,5 +1,6 @@
 """Shared set-up: two logical CPU devices, quiet TensorFlow, and where real data may lie."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -26,6 +27,27 @@ if IS_TENSORFLOW:
 def fixed_seeds():
     """Every test starts from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def forget_custom_gradients():
+    """What a test traced is freed with it.
+
+    In a graph, `tf.custom_gradient` puts a function that holds the whole graph into a registry of
+    the process, and nothing takes it out. Keras' optimizers sum gradients through one, so that the
+    graph of every training step that was ever traced would stay.
+    """
+    if not IS_TENSORFLOW:
+        yield
+        return
+    from tensorflow.python.framework.ops import gradient_registry
+
+    registered = gradient_registry._registry
+    before = set(registered)
+    yield
+    for name in set(registered) - before:
+        if name.startswith("CustomGradient-"):
+            del registered[name]
 
 
 @pytest.fixture
@@ -69,9 +91,14 @@ def two_workers(tmp_path_factory):
     """What two worker processes left behind: a function from a check's name to both results."""
     if not IS_TENSORFLOW:
         pytest.skip("tf.distribute needs the TensorFlow backend")
-    from tests.distribute.run_pair import results_of_pair
+    from tests.distribute.run_pair import group_of, results_of_pair
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # all processes of this run share one pair
-    return results_of_pair(folder / "two_workers")
+        folder = folder.parent  # all processes of this run share a pair
+
+    @functools.cache
+    def run(group):
+        return results_of_pair(folder / f"two_workers_{group}", group)
+
+    return lambda check: run(group_of(check))(check)
