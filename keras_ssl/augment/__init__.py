@@ -12,6 +12,7 @@ from keras_ssl.augment.multi_crop_views import MultiCropViews
 from keras_ssl.augment.patch_views import PatchViews
 from keras_ssl.augment.random_color_drop import RandomColorDrop
 from keras_ssl.augment.random_horizontal_flip import RandomHorizontalFlip
+from keras_ssl.augment.random_patch_mask import RandomPatchMask
 from keras_ssl.augment.random_resized_crop import RandomResizedCrop
 from keras_ssl.augment.random_solarize import RandomSolarize
 from keras_ssl.augment.simclr_pipeline import simclr_pipeline
@@ -32,6 +33,7 @@ __all__ = [
     "PatchViews",
     "RandomColorDrop",
     "RandomHorizontalFlip",
+    "RandomPatchMask",
     "RandomResizedCrop",
     "RandomSolarize",
     "SimCLRViews",

@@ -14,7 +14,7 @@ from keras_ssl.trainers.contrastive import (
     SimCLR,
     SupCon,
 )
-from keras_ssl.trainers.distillation import BYOL, DINO, KnowledgeDistillation, SimSiam
+from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
@@ -24,6 +24,7 @@ __all__ = [
     "BYOL",
     "CPC",
     "DINO",
+    "MSN",
     "NNCLR",
     "BarlowTwins",
     "Batch",

@@ -28,6 +28,7 @@ LAYERS = {
     "jitter": lambda **k: augment.ColorJitter(0.8, 0.7, 0.6, 0.2, 0.9, **k),
     "grayscale": lambda **k: augment.Grayscale(0.4, **k),
     "color drop": lambda **k: augment.RandomColorDrop(0.7, **k),
+    "patch mask": lambda **k: augment.RandomPatchMask(4, 0.4, **k),
     "solarize": lambda **k: augment.RandomSolarize(100, 0.4, **k),
     "pipeline": lambda **k: augment.FusedPipeline(
         [
@@ -93,6 +94,7 @@ class KerasConformanceTest(TestCase):
         self.run_one(augment.ColorJitter, brightness=0.8, hue=0.1)
         self.run_one(augment.Grayscale, probability=0.4)
         self.run_one(augment.RandomSolarize, threshold=100)
+        self.run_one(augment.RandomPatchMask, grid=4)
         self.run_one(augment.RandomColorDrop)
 
     def test_views(self):

@@ -255,6 +255,27 @@ def _instance_discrimination() -> trainers.InstanceDiscrimination:
     )
 
 
+def _msn() -> trainers.MSN:
+    masked = [
+        augment.simclr_pipeline(28, scale=(0.6, 1.0)),
+        augment.RandomPatchMask(7, 0.15),
+    ]
+    return trainers.MSN(
+        encoder(size=None),
+        _centered_head(),
+        layers.Prototypes(16),
+        augment.AsymmetricViews(
+            [
+                augment.simclr_pipeline(28, scale=(0.6, 1.0)),
+                masked,
+                augment.simclr_pipeline(14, scale=(0.2, 0.5)),
+            ],
+            seed=0,
+        ),
+        momentum=0.9,
+    )
+
+
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -418,6 +439,15 @@ CASES = {
             (_zeros(64, 28, 28, 1), "with_index"),
             *((_indexed(x), message) for x, message in BAD_IMAGES),
         ),
+        normalized=True,
+    ),
+    "MSN": Case(
+        make=_msn,
+        x=lambda: images()[0],
+        falls="assignment",
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 makes much of a bit
+        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "BarlowTwins": Case(

@@ -1,0 +1,140 @@
+"""MSN: sort an image of which parts are hidden as a teacher sorts it in full."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import layers, losses
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.multi_crop import MultiCrop
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.teacher_projection import TeacherProjection
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MSN(TeacherProjection, MultiCrop):
+    r"""MSN: masked siamese networks.
+
+    The first view of an image, the target, is whole; M others, the anchors, show part of it: a
+    view with random patches hidden, and small crops (focal masks). The student embeds the anchors,
+    the teacher, whose weights are a moving average of the student's, the target. Both are
+    compared with the same K prototypes, and the student learns to give anchors the target's
+    assignment, sharpened:
+
+        p = softmax(cos(projector(encoder(anchor)), prototypes) / τ)
+        p⁺ = softmax(cos(teacher's projection of the target, prototypes) / (τ T))
+        L = - mean over anchors of Σ_k p⁺(k) log p(k) + λ (log K - H(mean of all p))
+
+    The entropy H of the mean assignment, over all anchors of the batch of all replicas, keeps
+    one prototype from taking all images. Prototypes learn from the anchors alone.
+
+    Masks belong to the augmentation, so any encoder can be trained. One over tokens computes
+    hidden patches as well; the paper's leaves them out, which is faster.
+
+    Args:
+        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`, for images
+            of all sizes among the views, such as a ResNet built for `(None, None, 3)`.
+        projector: layer from features to embeddings. `None` means
+            `keras_ssl.layers.ProjectionHead((2048, 2048, 256), activation="gelu")`.
+        prototypes: `keras_ssl.layers.Prototypes`. `None` means 1,024 of them.
+        augment: layer that makes the views of a batch: the target, an anchor of the same size, and
+            any number of anchors that are no larger. See the example. `None` means that the data
+            holds ready views.
+        loss: loss called `loss(target_scores, anchor_scores)`, on `(batch, prototypes)` and a list
+            of them, one an anchor. `None` means `keras_ssl.losses.MSN()`.
+        momentum: how much of the teacher's weights stays at each step: a number in [0, 1), or a
+            schedule. The paper's rises from 0.996 to 1:
+            `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: a batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        What the encoder takes, as a rule `(batch, height, width, channels)`.
+
+    Output shape:
+        What the encoder gives, as a rule `(batch, features)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object of its kind, or `momentum` neither number nor
+            schedule.
+        ValueError: if `momentum` is outside [0, 1); before the first step, if the data does not
+            give a target and an anchor of one size and others that are no larger, the encoder
+            does not take all sizes, or a batch holds a single example.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> from keras_ssl import augment
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> whole = augment.simclr_pipeline(28, scale=(0.3, 1.0))
+    >>> masked = [augment.simclr_pipeline(28, scale=(0.3, 1.0)), augment.RandomPatchMask(7, 0.15)]
+    >>> focal = augment.simclr_pipeline(14, scale=(0.05, 0.3))
+    >>> trainer = keras_ssl.trainers.MSN(
+    ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
+    ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
+    ...     prototypes=keras_ssl.layers.Prototypes(128),
+    ...     augment=augment.AsymmetricViews([whole, masked, focal, focal]),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Masked Siamese Networks for Label-Efficient Learning](
+          https://arxiv.org/abs/2204.07141), Assran et al., 2022
+    """
+
+    minimum_batch = 2  # the mean assignment of a single image says nothing of the others
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        prototypes: layers.Prototypes | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        momentum: float | keras.optimizers.schedules.LearningRateSchedule = 0.996,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            projector = layers.ProjectionHead((2048, 2048, 256), activation="gelu")
+        loss = losses.MSN() if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
+        prototypes = layers.Prototypes(1024) if prototypes is None else prototypes
+        check_type("prototypes", prototypes, layers.Prototypes)
+        self.prototypes = prototypes
+        self.follow_projection(momentum)
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the student's embeddings of the anchors and the teacher's of the target."""
+        target, *anchors = batch.views
+        h, z = self.project_crops(anchors, training)
+        # one row an example: (batch, anchors, dim)
+        anchors = ops.stack(z, axis=1)
+        return {
+            "anchors": anchors,
+            "target": self.teach(target, training),
+            "representation": h[0],
+        }
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the distance of the anchors' assignments from the target's."""
+        anchors = self.prototypes(ops.swapaxes(embeddings["anchors"], 0, 1))
+        target = ops.stop_gradient(self.prototypes(embeddings["target"]))
+        return {"assignment": self.loss_function(target, ops.unstack(anchors, axis=0))}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(
+            projector=self.projector,
+            prototypes=self.prototypes,
+            loss=self.loss_function,
+            momentum=self.momentum,
+        )
+        return {**super().get_config(), **parts}

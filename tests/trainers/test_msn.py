@@ -1,0 +1,172 @@
+"""MSN beyond the contract: its formula, what learns from what, bad parts and views."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import augment, layers, losses, networks, trainers
+from tests.trainers.cases import encoder, images
+from tests.trainers.small_vit import small_vit
+
+
+def views(count=16):
+    """A target of 28x28, an anchor with its middle hidden, and two small anchors."""
+    x = images()[0][:count].astype("float32")
+    masked = x[:, :, ::-1].copy()
+    masked[:, 8:16, 8:16] = 127.5
+    return x, masked, x[:, :12, :12], x[:, 10:22, 10:22]
+
+
+def make(optimizer=None, **arguments):
+    keras.utils.set_random_seed(5)
+    parts = {
+        "projector": layers.ProjectionHead((16, 8), normalization=False),
+        "prototypes": layers.Prototypes(12),
+        **arguments,
+    }
+    trainer = trainers.MSN(parts.pop("encoder", None) or encoder(size=None), **parts)
+    trainer.compile(optimizer or keras.optimizers.SGD(0.5))
+    return trainer
+
+
+def build(trainer):
+    trainer.build_step(tuple(keras.KerasTensor(view.shape) for view in views()), None)
+
+
+def unit(x, axis):
+    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+
+
+def assignment_float64(z, prototypes, temperature):
+    kernel = np.asarray(prototypes.kernel, "float64")
+    scores = unit(np.asarray(z, "float64"), 1) @ unit(kernel, 0) / temperature
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def target_float64(trainer, sharpening=0.25):
+    """The teacher's assignment of the target, to the power of 1 / T and normalised."""
+    z = trainer.teacher_projector(trainer.teacher_encoder(views()[0]))
+    p = assignment_float64(z, trainer.prototypes, 0.1) ** (1 / sharpening)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def test_is_the_papers_formula():
+    trainer = make(loss=losses.MSN(regularization_weight=0.7))
+    for _ in range(3):
+        trainer.train_on_batch(views())  # student and teacher differ now
+    logs = trainer.evaluate(views(), batch_size=16, verbose=0, return_dict=True)
+    target = target_float64(trainer)
+    anchors = [
+        assignment_float64(trainer.projector(trainer.encoder(view)), trainer.prototypes, 0.1)
+        for view in views()[1:]
+    ]
+    entropy_of_pairs = np.mean([-(target * np.log(p)).sum(axis=1).mean() for p in anchors])
+    mean = np.mean(anchors, axis=(0, 1))
+    missing = np.log(12) + (mean * np.log(mean)).sum()
+    assert logs["assignment"] == pytest.approx(entropy_of_pairs + 0.7 * missing, rel=1e-4)
+    assert missing > 0.01  # the test would see it missing
+
+
+def test_a_step_learns_through_the_anchors_alone():
+    """One step by hand, in which the target's assignment is constant: also for the prototypes."""
+    trainer, by_hand = make(), make()
+    build(by_hand)
+    target = target_float64(by_hand).astype("float32")
+    student = [*by_hand.encoder.trainable_weights, *by_hand.projector.trainable_weights]
+    variables = [*student, by_hand.prototypes.kernel]
+    with tf.GradientTape() as tape:
+        directions = tf.linalg.l2_normalize(by_hand.prototypes.kernel.value, axis=0)
+        total, probabilities = 0.0, []
+        for view in views()[1:]:
+            z = tf.linalg.l2_normalize(by_hand.projector(by_hand.encoder(view)), axis=1)
+            p = tf.nn.softmax(z @ directions / 0.1)
+            total -= tf.reduce_mean(tf.reduce_sum(target * tf.math.log(p), axis=1)) / 3
+            probabilities.append(p)
+        mean = tf.reduce_mean(tf.concat(probabilities, axis=0), axis=0)
+        loss = total + tf.reduce_sum(mean * tf.math.log(mean))
+    values = [v.value for v in variables]
+    gradients = tape.gradient(loss, values)
+    expected = [v - 0.5 * g for v, g in zip(values, gradients, strict=True)]
+    trainer.train_on_batch(views())
+    learned = [*trainer.encoder.trainable_weights, *trainer.projector.trainable_weights]
+    assert len(trainer.trainable_weights) == len(learned) + 1
+    for found, one in zip([*learned, trainer.prototypes.kernel], expected, strict=True):
+        np.testing.assert_allclose(found, one, rtol=1e-3, atol=1e-5)
+
+
+def test_teacher_follows_and_shares_the_prototypes():
+    trainer = make(momentum=0.75)
+    build(trainer)
+    student = [trainer.encoder, trainer.projector]
+    teacher = [trainer.teacher_encoder, trainer.teacher_projector]
+    before = [np.asarray(w) for part in teacher for w in part.weights]
+    trainer.train_on_batch(views())
+    student, teacher = ([w for part in parts for w in part.weights] for parts in (student, teacher))
+    for theta, xi, old in zip(student, teacher, before, strict=True):
+        expected = 0.75 * old + 0.25 * np.asarray(theta)
+        np.testing.assert_allclose(xi, expected, rtol=1e-5, atol=1e-7)
+    assert len([w for w in trainer.weights if w.shape == (8, 12)]) == 1
+
+
+def test_a_target_and_one_anchor_suffice():
+    history = make().fit(views()[:2], batch_size=8, verbose=0).history
+    assert np.isfinite(history["assignment"][0])
+
+
+@pytest.mark.parametrize(
+    "make_encoder",
+    [
+        lambda: networks.resnet18((None, None, 1), width=4),
+        lambda: small_vit(patch_size=4, width=16, depth=1, heads=2, largest=28),
+    ],
+    ids=["resnet", "tokens"],
+)
+def test_masks_of_the_augmentation_work_for_any_encoder(make_encoder):
+    whole = augment.simclr_pipeline(28)
+    pipelines = [whole, [whole, augment.RandomPatchMask(7, 0.5)], augment.simclr_pipeline(12)]
+    trainer = make(encoder=make_encoder(), augment=augment.AsymmetricViews(pipelines, seed=0))
+    history = trainer.fit(images()[0][:16], batch_size=8, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
+def test_defaults_are_the_papers():
+    trainer = trainers.MSN(encoder(size=None))
+    assert trainer.projector.widths == (2048, 2048, 256)
+    assert trainer.prototypes.count == 1024 and trainer.momentum == 0.996
+    loss = trainer.loss_function
+    assert (loss.temperature, loss.sharpening, loss.regularization_weight) == (0.1, 0.25, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"encoder": "vit"}, TypeError, "`encoder`"),
+        ({"projector": "mlp"}, TypeError, "`projector`"),
+        ({"prototypes": 1024}, TypeError, "`prototypes`"),
+        ({"augment": "masks"}, TypeError, "`augment`"),
+        ({"loss": "msn"}, TypeError, "`loss`"),
+        ({"momentum": 1.0}, ValueError, "momentum"),
+        ({"momentum": "0.9"}, TypeError, "momentum"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (views()[0], "tuple of views"),
+        (views()[:1], "at least 2 views"),
+        ((*views()[2:4], views()[0]), "no larger than the 2 global"),
+        (tuple(view[:1] for view in views()), "fewer than 2 examples"),
+    ],
+)
+def test_bad_views_are_refused_before_the_first_step(bad, message):
+    trainer = make()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(bad, batch_size=8, verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
