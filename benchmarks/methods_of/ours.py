@@ -30,11 +30,6 @@ def labelled(train: Images) -> Any:
     return tuple(train)
 
 
-def numbered(train: Images) -> Any:
-    """What methods read that cluster: the number of each image in place of its label."""
-    return train.images, np.arange(len(train.images))
-
-
 def indexed(train: Images) -> Any:
     """What methods read that remember each image."""
     return {"image": train.images, "index": np.arange(len(train.images))}
@@ -275,7 +270,7 @@ METHODS = {
     "DeepInfoMax": Method(deep_info_max),
     "SupCon": Method(sup_con, labelled),
     "SwAV": Method(swav),
-    "DeepClusterV2": Method(deep_cluster_v2, numbered),
+    "DeepClusterV2": Method(deep_cluster_v2, indexed),
     "BarlowTwins": Method(barlow_twins),
     "VICReg": Method(vicreg),
     "BYOL": Method(byol),
