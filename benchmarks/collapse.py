@@ -151,7 +151,7 @@ def main() -> None:
     train = read(arguments.data, f"train[:{arguments.images}]")
     test = read(arguments.data, "test[:1024]")
 
-    columns = "feature_std", "effective_rank", "projection_spread", "projection_rank"
+    columns = "feature_std", "effective_rank", "projection_rank", "projection_spread"
     columns = (*columns, "assignment_spread")
     print("\n| method | seed | epoch |", " | ".join(columns), "| k-NN | the monitor |")
     print("|---" * (len(columns) + 5) + "|")

@@ -55,8 +55,9 @@ class CollapseMonitor(EpochEndMeasure):
     - `projection_spread`: of the projections. VICReg's loss sees lengths as well as directions;
       there it is about the standard deviation of a dimension, as long as that is small beside the
       1 that the variance term asks for.
-    - `assignment_spread`, of methods with prototypes: of the distributions over them. It is 0 when
-      one prototype is given to all examples, and when all are given all prototypes alike.
+    - `assignment_spread`, in its place where the method has prototypes: of the distributions over
+      them. It is 0 when one prototype is given to all examples, and when all are given all
+      prototypes alike.
 
     A `UserWarning` says so when an epoch is the first with
 

@@ -60,8 +60,9 @@ class JointEmbedding(SelfSupervisedModel):
         """Return what the method compares of a representation, in inference mode.
 
         `callbacks.CollapseMonitor` watches it. By name, vectors whose directions tell examples
-        apart as the loss sees them: the projection, and where the method has `prototypes`, the
-        assignment to them, with the temperature of SwAV's and DINO's students.
+        apart as the loss sees them: the projection, or where the method has `prototypes`, the
+        assignment to them, with the temperature of DINO's teacher. Beside prototypes the projection
+        is not watched: DINO's centre takes out what all have in common.
 
         Args:
             h: representations of a batch, `(batch, features)`.
@@ -73,5 +74,4 @@ class JointEmbedding(SelfSupervisedModel):
         prototypes = getattr(self, "prototypes", None)
         if not isinstance(prototypes, Prototypes):
             return {"projection": z}
-        scores = ops.cast(prototypes(z), "float32")
-        return {"projection": z, "assignment": ops.softmax(scores / 0.1)}
+        return {"assignment": ops.softmax(ops.cast(prototypes(z), "float32") / 0.04)}

@@ -245,7 +245,7 @@ def test_one_prototype_for_all_is_collapse_of_the_assignment():
             augment=augment.MultiCropViews(28, 14, local_count=0, seed=0),
         )
         history, told = watch(trainer)
-        assert history["projection_spread"][0] > 0.05
+        assert "projection_spread" not in history
         assert ["complete collapse of the assignment" in one for one in told] == [True] * collapsed
         assert (history["assignment_spread"][0] < 1e-3) == collapsed
 
