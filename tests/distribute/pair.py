@@ -1,4 +1,4 @@
-"""What two worker processes do for the tests, in one run: `pair.py <folder>` in each.
+"""What two worker processes do for the tests: `pair.py <folder> <group of checks>` in each.
 
 A check is a function of the strategy and of a folder that both share. It returns named arrays,
 which land in `<folder>/<worker>/<check>.npz` for a test to look at. A check that raises leaves its
@@ -20,6 +20,7 @@ from keras_ssl import callbacks, distribute, evaluate, layers, losses, trainers
 from keras_ssl.distribute.worker_batches import distribute_batches
 from tests.distribute import plain
 from tests.distribute.primitives import run_primitives
+from tests.distribute.run_pair import group_of
 from tests.trainers import cases
 from tests.trainers.test_contract import batches, make
 
@@ -344,11 +345,13 @@ def in_parts(strategy, folder):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder, group = Path(sys.argv[1]), sys.argv[2]
     strategy = distribute.strategy("multi_worker", timeout=120)
     mine = folder / ("chief" if distribute.is_chief() else "other")
     mine.mkdir(parents=True)
     for name, run in CHECKS.items():
+        if group_of(name) != group:
+            continue
         keras.utils.set_random_seed(0)
         start = time.monotonic()
         try:

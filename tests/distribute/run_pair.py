@@ -1,4 +1,4 @@
-"""Run `pair.py` in two worker processes, once for all tests of a session."""
+"""Run `pair.py` in two worker processes, once a group of checks for all tests of a session."""
 
 import json
 import os
@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 
 from keras_ssl.distribute.launch.shares import HOST, find_ports
+from tests.trainers.cases import DEFAULT_CASES
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 300
+SECONDS = {"first": 300, "further": 900}
+
+
+def group_of(check: str) -> str:
+    """The run that a check belongs to: that of the default tests, or that of the slow ones."""
+    trainer = check.removeprefix("exactness ")
+    return "first" if trainer in (check, *DEFAULT_CASES) else "further"
 
 
 def start_worker(code: list[str], index: int, ports: list[int], output) -> subprocess.Popen:
@@ -37,13 +44,13 @@ def start_worker(code: list[str], index: int, ports: list[int], output) -> subpr
     )
 
 
-def run_pair(folder: Path) -> None:
+def run_pair(folder: Path, group: str) -> None:
     """Run both workers to their end; kill both if one fails or time is up."""
     ports = find_ports(2)
     logs = [(folder / f"worker-{index}.log").open("w") for index in range(2)]
-    code = [str(Path(__file__).with_name("pair.py")), str(folder)]
+    code = [str(Path(__file__).with_name("pair.py")), str(folder), group]
     workers = [start_worker(code, index, ports, logs[index]) for index in range(2)]
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS[group]
     try:
         while any(worker.poll() is None for worker in workers):
             if time.monotonic() > deadline or any(worker.poll() for worker in workers):
@@ -57,18 +64,18 @@ def run_pair(folder: Path) -> None:
             log.close()
 
 
-def results_of_pair(folder: Path) -> Callable[[str], tuple[dict, dict]]:
+def results_of_pair(folder: Path, group: str) -> Callable[[str], tuple[dict, dict]]:
     """Run the pair, unless another process of this test run does; wait for its end."""
     try:
         folder.mkdir()
     except FileExistsError:
-        deadline = time.monotonic() + SECONDS + 30
+        deadline = time.monotonic() + SECONDS[group] + 30
         while not (folder / "ended").exists():
             assert time.monotonic() < deadline
             time.sleep(0.2)
     else:
         try:
-            run_pair(folder)
+            run_pair(folder, group)
         finally:
             (folder / "ended").touch()
 

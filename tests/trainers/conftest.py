@@ -13,6 +13,7 @@ COSTLY = {
     "test_saved_and_loaded_trainer_goes_on_as_if_never_stopped",
     "test_several_steps_per_execution_equal_single_steps",
     "test_takes_every_form_of_data",
+    "test_two_workers_end_with_the_weights_of_one_device",
     "test_xla_step_equals_the_plain_step",
 }
 
