@@ -240,6 +240,33 @@ def dino(
     )
 
 
+def msn(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    prototypes: int,
+    focal_views: int,
+    masked: float,
+    momentum: float,
+) -> Trainer:
+    """Patches are hidden in the image, which the small encoder sees; not left out as tokens."""
+
+    def view(size: int, scale: tuple[float, float]) -> augment.FusedPipeline:
+        jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+        return augment.simclr_pipeline(size, scale, **jitter, blur_probability=0.0)
+
+    target, anchor = view(32, (0.3, 1.0)), view(32, (0.3, 1.0))
+    views = [target, [anchor, augment.RandomPatchMask(8, masked)]]
+    return trainers.MSN(
+        networks.small_resnet((None, None, 3), width),
+        layers.ProjectionHead(projector, activation="gelu"),
+        layers.Prototypes(prototypes),
+        augment.AsymmetricViews(views + focal_views * [view(16, (0.05, 0.3))]),
+        losses.MSN(sinkhorn_iterations=3),
+        momentum,
+    )
+
+
 def knowledge_distillation(
     train: Images, width: int, teacher_width: int, teacher_epochs: int, temperature: float
 ) -> Trainer:
@@ -276,5 +303,6 @@ METHODS = {
     "BYOL": Method(byol),
     "SimSiam": Method(simsiam),
     "DINO": Method(dino),
+    "MSN": Method(msn),
     "KnowledgeDistillation": Method(knowledge_distillation),
 }

@@ -62,5 +62,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "smallest_crop": 0.14,
         "momentum": 0.99,
     },
+    "MSN": {
+        "projector": (256, 256, 128),
+        "prototypes": 256,
+        "focal_views": 2,
+        "masked": 0.15,
+        "momentum": 0.99,
+    },
     "KnowledgeDistillation": {"teacher_width": 32, "teacher_epochs": 2, "temperature": 4.0},
 }

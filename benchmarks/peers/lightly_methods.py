@@ -7,8 +7,8 @@ import torchvision_cpu  # noqa: F401
 from images import SCALE
 from lightly import loss as losses
 from lightly.models.modules import NNMemoryBankModule, heads
-from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.transforms import DINOTransform, SimCLRTransform, SwaVTransform
+from lightly.models.utils import deactivate_requires_grad, random_token_mask, update_momentum
+from lightly.transforms import DINOTransform, MSNTransform, SimCLRTransform, SwaVTransform
 from small_resnet import as_keras, small_resnet
 from torch import Tensor, nn
 from training_run import Method
@@ -279,6 +279,49 @@ class DINO(WithTeacher):
         return self.criterion(teacher, [self.projector(self.encoder(view)) for view in views])
 
 
+class MSN(WithTeacher):
+    """Patches hidden in the image, since the encoder has no tokens to leave out; focal views."""
+
+    def __init__(
+        self,
+        width: int,
+        projector: list[int],
+        prototypes: int,
+        focal_views: int,
+        masked: float,
+        momentum: float,
+    ):
+        super().__init__()
+        self.transform = MSNTransform(
+            random_size=32,
+            focal_size=16,
+            random_views=2,
+            focal_views=focal_views,
+            cj_strength=0.5,
+            gaussian_blur=0.0,
+            normalize=SCALE,
+        )
+        self.masked = masked
+        self.encoder = small_resnet(width)
+        hidden, _, dim = projector
+        self.projector = as_keras(heads.MSNProjectionHead(4 * width, hidden, dim))
+        self.prototypes = nn.Parameter(nn.Linear(dim, prototypes, bias=False).weight.detach())
+        self.criterion = losses.MSNLoss()
+        self.start_teacher(momentum)
+
+    def hide(self, view: Tensor) -> Tensor:
+        """Puts a share of the 64 patches of each image to the middle of the range."""
+        _, hidden = random_token_mask((len(view), 64), self.masked, mask_class_token=True)
+        seen = torch.ones(len(view), 64).scatter_(1, hidden, 0.0).view(-1, 1, 8, 8)
+        return view * nn.functional.interpolate(seen, size=view.shape[2:])
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        target, anchor, *focal = views
+        anchors = [self.hide(anchor), torch.cat(focal)]
+        z = torch.cat([self.projector(self.encoder(each)) for each in anchors])
+        return self.criterion(z, self.teach(target), self.prototypes)
+
+
 METHODS: dict[str, type[Method]] = {
     "SimCLR": SimCLR,
     "DCL": DCL,
@@ -287,6 +330,7 @@ METHODS: dict[str, type[Method]] = {
     "NNCLR": NNCLR,
     "SwAV": SwAV,
     "DINO": DINO,
+    "MSN": MSN,
     "BYOL": BYOL,
     "SimSiam": SimSiam,
     "BarlowTwins": BarlowTwins,
