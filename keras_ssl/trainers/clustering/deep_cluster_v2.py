@@ -14,7 +14,7 @@ from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.clustering.spherical_k_means import spherical_k_means
-from keras_ssl.trainers.contrastive.indexed_images import (
+from keras_ssl.trainers.indexed_images import (
     check_indices_of_arrays,
     images_of,
     indices_of,

@@ -13,12 +13,12 @@ from keras_ssl.losses.check_number import check_weight
 from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_image_views, check_type
-from keras_ssl.trainers.contrastive.indexed_images import (
+from keras_ssl.trainers.contrastive.log_normalizer import LogNormalizer
+from keras_ssl.trainers.indexed_images import (
     check_indices_of_arrays,
     images_of,
     indices_of,
 )
-from keras_ssl.trainers.contrastive.log_normalizer import LogNormalizer
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
 
