@@ -19,7 +19,8 @@ class FeatureQueue(keras.layers.Layer):
     replica holds the same queue. It starts with random vectors of length 1, and is saved.
 
     Args:
-        size: how many features it holds, a multiple of the global batch.
+        size: how many features it holds, a multiple of the global batch. A batch whose size is
+            not known when the step is traced, such as a short last one, may be of any.
         seed: integer seed of the random vectors at the start.
         **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`. The queue itself is kept
             in float32.
@@ -89,15 +90,18 @@ class FeatureQueue(keras.layers.Layer):
     def _take_in(self, features: Any) -> None:
         features = distribute.all_gather(features)
         count = features.shape[0]
-        if count is None:
-            count = ops.shape(features)[0]
-        elif self.size % count:
+        if count is not None and self.size % count:
             raise ValueError(
                 "`size` must be a multiple of the batch over all replicas. "
                 f"Received: size={self.size} and a batch of {count}"
             )
-        start = ops.stack([self.position.value, 0])
-        self.features.assign(ops.slice_update(self.features.value, start, features))
+        # After a short last batch or one of another size, a batch goes past the queue's end and
+        # on from its start. A slice would be moved back before the end without a word.
+        features = features[-self.size :]
+        count = ops.shape(features)[0]
+        rows = (self.position.value + ops.arange(count, dtype="int32")) % self.size
+        held = ops.scatter_update(self.features.value, rows[:, None], features)
+        self.features.assign(held)
         self.position.assign((self.position + count) % self.size)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -33,6 +33,34 @@ def test_is_first_in_first_out(rng):
     assert rows == {tuple(row) for row in batches[2:].reshape(6, 3)}
 
 
+@pytest.mark.parametrize("counts", [(4, 4, 3, 4, 4, 1, 4), (3, 3, 3, 3), (8, 2, 8), (11, 2)])
+def test_is_first_in_first_out_with_batches_of_any_size(counts):
+    import tensorflow as tf
+
+    queue = FeatureQueue(8, seed=0)
+    queue.build((None, 2))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2))])
+    def take_in(batch):
+        return queue(batch, training=True)
+
+    expected = [tuple(row) for row in np.asarray(queue.features)]
+    for number, count in enumerate(counts):
+        rows = np.stack([np.full(count, number), np.arange(count)], axis=1).astype("float32")
+        assert sorted(map(tuple, take_in(rows).numpy())) == sorted(expected)
+        expected = (expected + [tuple(row) for row in rows])[-8:]
+    assert sorted(map(tuple, np.asarray(queue.features))) == sorted(expected)
+
+
+def test_goes_on_from_its_start_where_a_batch_of_known_size_meets_its_end():
+    queue = FeatureQueue(8, seed=0)
+    queue(np.zeros((4, 1), "float32"), training=True)
+    queue.position.assign(6)  # as after a short batch
+    queue(np.arange(1, 5, dtype="float32")[:, None], training=True)
+    np.testing.assert_array_equal(np.asarray(queue.features)[[6, 7, 0, 1], 0], [1, 2, 3, 4])
+    assert int(queue.position) == 2
+
+
 def test_starts_with_random_directions():
     first, second = FeatureQueue(64, seed=0), FeatureQueue(64, seed=0)
     for queue in (first, second):
