@@ -111,6 +111,29 @@ def test_teacher_is_frozen_in_inference_mode_and_without_optimizer_state():
     assert len(trainer.optimizer.variables) == 2 + 2 * 4  # iterations, rate, two moments a weight
 
 
+@keras.saving.register_keras_serializable(package="keras_ssl_tests")
+class SubclassedTeacher(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.logits = keras.layers.Dense(10)
+
+    def call(self, x):
+        return self.logits(x)
+
+
+def test_a_subclassed_teacher_is_still_frozen_after_loading(tmp_path):
+    subclassed = SubclassedTeacher()
+    subclassed(scaled_images()[:1])
+    trainer = make(teacher=subclassed, student_loss_weight=0)
+    trainer.compile("adam")
+    trainer.fit(scaled_images()[:32], verbose=0)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert len(loaded.trainable_weights) == len(trainer.trainable_weights) == 4
+    for one, other in zip(trainer.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_student_learns_the_teacher_and_the_file_holds_both(tmp_path):
     trainer = make(student_loss_weight=0)
     trainer.compile(keras.optimizers.Adam(1e-2))

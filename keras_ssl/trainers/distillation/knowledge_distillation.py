@@ -131,6 +131,10 @@ class KnowledgeDistillation(SelfSupervisedModel):
             )
         self.teacher = teacher
         self.teacher.trainable = False
+        for weight in self.teacher.weights:
+            # a subclassed model out of a file says already that it is not trainable, and then
+            # Keras leaves the weights of its layers as they are
+            weight.trainable = False
         self.distillation_losses = checked_losses(distillation_losses)
         count = len(self.distillation_losses)
         self.distillation_loss_weights = checked_weights(distillation_loss_weights, count)
