@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.optimizers.momentum_schedule import check_momentum
+from keras_ssl.trainers.parts import copy_of
 
 
 class _Followed:
@@ -73,8 +74,7 @@ class MomentumTeacher:
             TypeError: if it is neither a number nor a schedule.
         """
         check_momentum(momentum)
-        config = keras.saving.serialize_keras_object(student)
-        teacher = keras.saving.deserialize_keras_object(config)
+        teacher = copy_of(student)
         if not hasattr(self, "_followed"):
             self._followed = _Followed()
             # the optimizer's step that the teachers have followed

@@ -22,3 +22,34 @@ def serialize_parts(**parts: Any) -> dict[str, Any]:
     True
     """
     return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+
+
+def copy_of(part: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a new layer of the same configuration, with weights of its own.
+
+    Classes that are not registered with Keras are found as well: the part is at hand, so its
+    classes are, too.
+
+    Args:
+        part: the layer or model.
+
+    Returns:
+        The new one; its weights are drawn anew.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl.trainers.parts import copy_of
+    >>> class Double(keras.layers.Layer):
+    ...     def call(self, x):
+    ...         return 2 * x
+    >>> type(copy_of(keras.Sequential([Double()])).layers[0]) is Double
+    True
+    """
+    with keras.saving.custom_object_scope({one.__name__: one for one in _classes_of(part)}):
+        return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
+
+
+def _classes_of(part: Any) -> set[type]:
+    """The classes of a layer and of the layers within it."""
+    return {type(part)}.union(*map(_classes_of, getattr(part, "layers", ())))

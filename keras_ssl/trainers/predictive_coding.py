@@ -11,7 +11,7 @@ from keras_ssl.layers import StepPredictor
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.parts import copy_of, serialize_parts
 
 
 class PredictiveCoding(SelfSupervisedModel):
@@ -62,12 +62,7 @@ class PredictiveCoding(SelfSupervisedModel):
         check_type("projector", self.projector, keras.layers.Layer)
         check_type("loss", self.loss_function, keras.losses.Loss)
         self.directions = self._check_directions(directions)
-        config = keras.saving.serialize_keras_object(context)
-        others = len(self.directions) - 1
-        self.contexts = [
-            context,
-            *(keras.saving.deserialize_keras_object(config) for _ in range(others)),
-        ]
+        self.contexts = [context, *(copy_of(context) for _ in self.directions[1:])]
         self.predictors = [StepPredictor(steps) for _ in self.directions]
         self.steps = self.predictors[0].steps
 

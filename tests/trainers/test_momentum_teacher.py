@@ -63,6 +63,30 @@ def test_starts_as_a_copy_of_the_student():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_teacher_of_classes_that_are_not_registered():
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    class Network(keras.Model):
+        def __init__(self, width, **kwargs):
+            super().__init__(**kwargs)
+            self.width = width
+            self.head = keras.layers.Dense(width)
+
+        def call(self, x):
+            return self.head(x)
+
+        def get_config(self):
+            return {**super().get_config(), "width": self.width}
+
+    trainer = Distillation(keras.Sequential([Network(4), Twice()]))
+    trainer.compile("sgd")
+    trainer.fit(np.ones((8, 3), "float32"), verbose=0)
+    assert [type(one) for one in trainer.teacher.layers] == [Network, Twice]
+    assert len(trainer.trainable_weights) == len(trainer.teacher.weights) == 2
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_moves_by_the_formula_after_the_step(momentum):
     before = learned(started(momentum).teacher)
