@@ -161,10 +161,13 @@ def main() -> None:
     names = ["raw pixels", "random encoder", *RECIPES]
     parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="METHOD")
     parser.add_argument("--side", choices=[*SIDES, "both"], default="both")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--images", type=int, default=50_000, help="training images to use")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="the peer's loader processes")
+    parser.add_argument(
+        "--untimed", action="store_true", help="leave times out of the table: the machine is busy"
+    )
     parser.add_argument("--results", type=Path, default=Path("methods.json"))
     parser.add_argument("--table", action="store_true", help="print the results, run nothing")
     arguments = parser.parse_args()
@@ -195,6 +198,7 @@ def main() -> None:
                             "seed": arguments.seed,
                             "settings": settings_of(method, arguments.epochs, arguments.images),
                             "machine": machine(),
+                            "timed": not arguments.untimed,
                             **measured,
                         },
                     )

@@ -51,18 +51,20 @@ def rows(path: Path, epochs: int, images: int) -> dict[str, dict[str, Row]]:
             key = {"side": side, "settings": settings}
             seeds = [_row(run) for run in runs if key.items() <= run.items()]
             if seeds:
-                means = {name: fmean(row[name] for row in seeds) for name in seeds[0]}
+                names = {name for row in seeds for name in row}
+                means = {n: fmean(row[n] for row in seeds if n in row) for n in names}
                 table.setdefault(method, {})[side] = means | {"seeds": len(seeds)}
     return table
 
 
 def _row(run: dict[str, Any]) -> Row:
-    row = {name: run[name] for name in ("knn", "linear_probe", "effective_rank")}
-    if "epochs" in run:
+    names = ("knn", "linear_probe", "effective_rank", "gigabytes")
+    row = {name: run[name] for name in names if name in run}
+    if "epochs" in run and run["timed"]:
         seconds = median(epoch["seconds"] for epoch in run["epochs"])
         batch_size = run["settings"]["batch_size"]
         images = run["settings"]["images"] // batch_size * batch_size
-        row |= {"seconds": seconds, "images": images / seconds, "gigabytes": run["gigabytes"]}
+        row |= {"seconds": seconds, "images": images / seconds}
     return row
 
 
@@ -71,19 +73,23 @@ def _cell(row: Row | None, name: str, digits: int) -> str:
 
 
 def _ratio(sides: dict[str, Row]) -> str:
-    if PEER not in sides or OURS not in sides:
+    if any("seconds" not in sides.get(side, {}) for side in (OURS, PEER)):
         return ""
     return f"{sides[OURS]['seconds'] / sides[PEER]['seconds']:.2f}"
 
 
 def print_summary(table: dict[str, dict[str, Row]]) -> None:
     """Prints a row a method, Markdown: what the features are worth, and the time."""
-    print("| method | k-NN, % | Lightly's | linear probe, % | Lightly's | time of Lightly's |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(
+        "| method | seeds | k-NN, % | Lightly's | linear probe, % | Lightly's "
+        "| epoch time, of Lightly's |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for method, sides in table.items():
         ours, peer = sides.get(OURS), sides.get(PEER)
         cells = [_cell(side, name, 1) for name in ("knn", "linear_probe") for side in (ours, peer)]
-        print(f"| {' | '.join([method, *cells, _ratio(sides)])} |")
+        seeds = ", ".join(f"{row['seeds']}" for row in sides.values())
+        print(f"| {' | '.join([method, seeds, *cells, _ratio(sides)])} |")
     print()
 
 
@@ -108,7 +114,7 @@ def print_details(table: dict[str, dict[str, Row]]) -> None:
 def print_aims(table: dict[str, dict[str, Row]]) -> None:
     """Prints, by method, what its aims ask and what was reached."""
     for method, sides in table.items():
-        if OURS not in sides or "seconds" not in sides[OURS]:
+        if OURS not in sides or method not in RECIPES:
             continue
         other, aim = sides.get(PEER), AIM_KNN_PEER
         name = "Lightly"
@@ -119,7 +125,7 @@ def print_aims(table: dict[str, dict[str, Row]]) -> None:
         gain = sides[OURS]["knn"] - other["knn"]
         line = f"{method}: k-NN {gain:+.2f} points of {name} (aim: {aim:+g})"
         met = gain >= aim
-        if PEER in sides:
+        if _ratio(sides):
             ratio = sides[OURS]["seconds"] / other["seconds"]
             line += f"; epoch {ratio:.2f} of Lightly's (aim: {AIM_TIME:g})"
             met = met and ratio <= AIM_TIME
