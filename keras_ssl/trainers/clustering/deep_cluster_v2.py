@@ -166,7 +166,8 @@ class DeepClusterV2(MultiCrop):
         z = ops.swapaxes(embeddings["z"], 0, 1)
         total = 0
         for head, prototypes in enumerate(self.prototypes):
-            scores = prototypes(z)
+            # also where somebody sets `trainable` of the whole trainer
+            scores = prototypes(z, frozen=True)
             if training:
                 cluster = ops.take(self.assignments[head], embeddings["index"])
             else:
