@@ -62,8 +62,9 @@ class CollapseMonitor(EpochEndMeasure):
     A `UserWarning` says so when an epoch is the first with
 
     - complete collapse, of the representation, the projection or the assignment: every example gets
-      nearly the same, `feature_std` or the spread is below `min_std` and has not doubled since
-      training began, so that a network which starts there and learns is not blamed;
+      nearly the same, `feature_std` or the spread is below `min_std`, and is not growing: it is
+      less than twice what the measurement before it gave, the first of which is made before the
+      first step;
     - dimensional collapse of the representation, the features vary along very few directions:
       `effective_rank < 1 + min_rank_fraction * (m - 1)`, where $m$ is the smaller of the number of
       dimensions and of examples minus 1.
@@ -128,20 +129,16 @@ class CollapseMonitor(EpochEndMeasure):
         self.min_std = min_std
         self.min_rank_fraction = min_rank_fraction
         self._batches = None
-        self._start = None
+        self._before = None
         self._warned = set()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Read the examples, once, find mistakes early, and measure what training starts from."""
         on_chief(self._keep_examples, self.model.distribute_strategy)
         self._warned = set()
-        if self._measured_model is not self.model:
-            self._start = None
         super().on_train_begin(logs)
-        if self._start is None:
-            # not the start of each `fit`: a second one of a collapsed model starts low
-            strategy = self.model.distribute_strategy
-            self._start = on_chief(lambda: self.measure(self._forward), strategy)
+        strategy = self.model.distribute_strategy
+        self._before = on_chief(lambda: self.measure(self._forward), strategy)
 
     def _keep_examples(self) -> None:
         if self._batches is None:
@@ -149,12 +146,12 @@ class CollapseMonitor(EpochEndMeasure):
 
     def get_state(self) -> dict[str, Any]:
         """Return what `BackupAndResume` keeps: the numbers, and what was warned about."""
-        return {**super().get_state(), "start": self._start, "warned": sorted(self._warned)}
+        return {**super().get_state(), "before": self._before, "warned": sorted(self._warned)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what `get_state` returned."""
         super().set_state(state)
-        self._start = state["start"]
+        self._before = state["before"]
         self._warned = set(state["warned"])
 
     def _read(self) -> list[Any]:
@@ -200,15 +197,18 @@ class CollapseMonitor(EpochEndMeasure):
             warnings.warn(
                 f"CollapseMonitor: {kind} after epoch {epoch + 1}: {found[kind]}.", stacklevel=2
             )
-        self._warned = set(found)
+        self._warned, self._before = set(found), numbers
 
     def _complete(self, numbers: dict[str, float]) -> dict[str, str]:
         """The first thing on the way to the loss that is nearly the same for all examples."""
         for name, (measure, meaning) in _MEANINGS.items():
-            value = numbers.get(measure, np.inf)
-            if value < self.min_std and value < 2 * self._start[measure] + 1e-6:
+            kind, value = f"complete collapse of the {name}", numbers.get(measure, np.inf)
+            if value >= self.min_std:
+                continue
+            # what has been told lasts, however it wavers
+            if kind in self._warned or value < 2 * self._before[measure] + 1e-6:
                 return {
-                    f"complete collapse of the {name}": (
+                    kind: (
                         f"{measure} is {value:.2g} (below min_std={self.min_std:g}): {meaning}. "
                         "Check what should keep examples apart in this method (negatives, "
                         "stop-gradient and predictor, centring, a variance term), and try a lower "
