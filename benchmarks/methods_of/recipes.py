@@ -1,10 +1,10 @@
 """What a user sets, by method; both sides train with it.
 
 Structure of heads, temperatures, momentum and sizes of queues are those of Lightly's own benchmark
-on CIFAR-10, where it has the method, else the paper's; widths are a quarter of those, as the
-encoder's features are (128 in place of 512). Optimizer and rate are those of
-`benchmarks/cifar10.py` for every method. None was searched for. `first_epochs` come on top of the
-epochs of all methods: DeepCluster-v2 does not learn in its first.
+on CIFAR-10, where it has the method, else the paper's. Widths are smaller, as the encoder is (64
+features in place of 512). Optimizer and rate are those of `benchmarks/cifar10.py` for every method.
+None was searched for. `first_epochs` come on top of the epochs of all methods: DeepCluster-v2 does
+not learn in its first.
 """
 
 from typing import Any
