@@ -116,17 +116,6 @@ def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_si
     }
 
 
-def test_no_gradient_moves_prototypes_of_a_trainer_that_is_set_trainable():
-    trainer = deep_cluster(prototypes=5)
-    fit(trainer)
-    trainer.trainable = True  # reaches all that is within
-    trainer.compile(keras.optimizers.SGD(0.1))
-    trainer.assign_clusters()
-    before = np.array(trainer.prototypes[0].kernel)
-    trainer.train_on_batch(indexed())
-    np.testing.assert_array_equal(trainer.prototypes[0].kernel, before)
-
-
 def test_validation_puts_each_example_into_the_nearest_cluster():
     trainer = deep_cluster()
     fit(trainer, epochs=2)

@@ -166,8 +166,7 @@ class DeepClusterV2(MultiCrop):
         z = ops.swapaxes(embeddings["z"], 0, 1)
         total = 0
         for head, prototypes in enumerate(self.prototypes):
-            # also where somebody sets `trainable` of the whole trainer
-            scores = prototypes(z, frozen=True)
+            scores = prototypes(z)
             if training:
                 cluster = ops.take(self.assignments[head], embeddings["index"])
             else:
