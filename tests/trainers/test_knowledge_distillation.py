@@ -276,6 +276,22 @@ def test_bad_arguments_are_refused(arguments, error, message):
         make(**arguments)
 
 
+@pytest.mark.parametrize("argument", ["encoder", "teacher"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda: keras.layers.Dense(10, activation="softmax"),
+        lambda: keras.layers.Activation("softmax"),
+        lambda: keras.Sequential([keras.layers.Dense(10), keras.layers.Softmax()]),
+    ],
+)
+def test_probabilities_are_refused_where_logits_are_compared(argument, end):
+    model = keras.Sequential([keras.layers.Input((784,)), keras.layers.Dense(10), end()])
+    with pytest.raises(ValueError, match=f"`{argument}` must give logits"):
+        make(**{argument: model})
+    make(**{argument: model}, distillation_losses=FeatureDistillation("mse"))
+
+
 def test_a_student_that_is_part_of_the_teacher_is_refused():
     shared = student()
     with pytest.raises(ValueError, match=r"must not share weights.*4 weights"):

@@ -75,6 +75,31 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> list[float]:
     return [float(weight) for weight in weights]
 
 
+def check_logits(argument: str, model: keras.layers.Layer, losses: list[DistillationLoss]) -> None:
+    """Raise if a model ends in a softmax and a loss takes another one of what it gives.
+
+    Args:
+        argument: the name of the trainer's argument that `model` came by.
+        model: teacher or student.
+        losses: the distillation losses.
+
+    Raises:
+        ValueError: if it does: probabilities, which differ by less than 1, would all be nearly
+            alike behind a second softmax.
+    """
+    last = model
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    is_softmax = isinstance(last, keras.layers.Softmax)
+    is_softmax = is_softmax or getattr(last, "activation", None) is keras.activations.softmax
+    if is_softmax and any(isinstance(one, LogitsDistillation) for one in losses):
+        raise ValueError(
+            f"`{argument}` must give logits, of which `LogitsDistillation` makes probabilities. "
+            "Leave the softmax out (`activation=None`); the weights stay what they are. "
+            f"Received: {model}, which ends in a softmax, {last}"
+        )
+
+
 def layer_names(loss: DistillationLoss) -> tuple[str | None, str | None]:
     """Return the layers of teacher and student that a loss compares; `None` for the output."""
     return getattr(loss, "teacher_layer_name", None), getattr(loss, "student_layer_name", None)

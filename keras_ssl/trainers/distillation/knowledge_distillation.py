@@ -12,6 +12,7 @@ from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_features, check_one_batch, check_type
 from keras_ssl.trainers.distillation.distillation_losses import (
+    check_logits,
     checked_losses,
     checked_weights,
     layer_names,
@@ -75,10 +76,11 @@ class KnowledgeDistillation(SelfSupervisedModel):
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, or a weight no number.
-        ValueError: if the teacher has no weights or shares them with the student, a weight is
-            negative, α above 1, weights and losses differ in number, or a named layer is not
-            there; before the first step, if teacher and student differ in classes, or α is above
-            0 and the data has no labels.
+        ValueError: if the teacher has no weights or shares them with the student, one of the two
+            ends in a softmax where `LogitsDistillation` takes one, a weight is negative, α above
+            1, weights and losses differ in number, or a named layer is not there; before the
+            first step, if teacher and student differ in classes, or α is above 0 and the data has
+            no labels.
 
     Example:
 
@@ -136,6 +138,8 @@ class KnowledgeDistillation(SelfSupervisedModel):
             # Keras leaves the weights of its layers as they are
             weight.trainable = False
         self.distillation_losses = checked_losses(distillation_losses)
+        for name, model in (("encoder", encoder), ("teacher", teacher)):
+            check_logits(name, model, self.distillation_losses)
         count = len(self.distillation_losses)
         self.distillation_loss_weights = checked_weights(distillation_loss_weights, count)
         self.student_loss = student_loss
