@@ -56,6 +56,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
       shapes and is called before the first step.
     - `after_build()`: what follows the creation of all weights, such as a teacher's copy of them.
     - `after_update()`: what follows an optimizer step, such as moving a teacher.
+    - `frozen_parts()`: layers that never learn, such as a teacher.
     - `updates()`: the gradient steps of a training step. The default is one, over all trainable
       variables. An adversarial method returns two, and names their optimizers in
       `optimizer_names`, in which order `compile` takes them; `trainer.optimizer`, which callbacks
@@ -158,6 +159,10 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
 
     def after_update(self) -> None:
         """Do what follows an optimizer step."""
+
+    def frozen_parts(self) -> list[keras.layers.Layer]:
+        """Return the layers that never learn. `compile` freezes them, whatever was thawed."""
+        return []
 
     def updates(self) -> list[Update]:
         """Return the gradient steps of one training step."""

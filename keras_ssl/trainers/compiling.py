@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl.distribute.fit import resolve_jit_compile
 from keras_ssl.trainers.micro_batch_checks import check_micro_batch_size
+from keras_ssl.trainers.parts import freeze
 from keras_ssl.trainers.probe import OnlineProbe
 
 
@@ -64,6 +65,8 @@ class Compiling:
                 f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
             )
         check_micro_batch_size(micro_batch_size)
+        for part in self.frozen_parts():
+            freeze(part)  # `trainer.trainable = True` thaws all that it holds
         compiled_by_xla = resolve_jit_compile(jit_compile, self._distribute_strategy)
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
         if sorted(optimizers) != sorted(self.optimizer_names):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.optimizers.momentum_schedule import check_momentum
-from keras_ssl.trainers.parts import copy_of
+from keras_ssl.trainers.parts import copy_of, freeze
 
 
 class _Followed:
@@ -84,15 +84,16 @@ class MomentumTeacher:
         self._followed.pairs.append((student, teacher, momentum))
         return teacher
 
+    def frozen_parts(self) -> list[keras.layers.Layer]:
+        """Return the teachers."""
+        return [*super().frozen_parts(), *(teacher for _, teacher, _ in self._followed.pairs)]
+
     def after_build(self) -> None:
         """Copy the students' weights, and keep the optimizer from the teachers'."""
         super().after_build()
         for student, teacher, _ in self._followed.pairs:
             teacher.set_weights(student.get_weights())
-            for weight in teacher.weights:
-                # each weight and not the layer: Keras' batch normalisation does not normalise by
-                # the batch in a layer that is not trainable
-                weight.trainable = False
+            freeze(teacher)
 
     def after_update(self) -> None:
         """Move the teachers towards their students."""

@@ -50,6 +50,30 @@ def copy_of(part: keras.layers.Layer) -> keras.layers.Layer:
         return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
 
 
+def freeze(part: keras.layers.Layer) -> None:
+    """Keep every weight of a layer from the optimizer.
+
+    Each weight and not the layer: Keras' batch normalisation does not normalise by the batch in a
+    layer that is not trainable. And a subclassed model out of a file may say that it is not
+    trainable already, in which case Keras leaves the weights of its layers as they are.
+
+    Args:
+        part: the layer or model; its weights that do not exist yet are not frozen.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl.trainers.parts import freeze
+    >>> layer = keras.layers.Dense(2)
+    >>> layer.build((None, 3))
+    >>> freeze(layer)
+    >>> len(layer.trainable_weights)
+    0
+    """
+    for weight in part.weights:
+        weight.trainable = False
+
+
 def _classes_of(part: Any) -> set[type]:
     """The classes of a layer and of the layers within it."""
     return {type(part)}.union(*map(_classes_of, getattr(part, "layers", ())))

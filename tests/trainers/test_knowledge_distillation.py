@@ -111,6 +111,14 @@ def test_teacher_is_frozen_in_inference_mode_and_without_optimizer_state():
     assert len(trainer.optimizer.variables) == 2 + 2 * 4  # iterations, rate, two moments a weight
 
 
+def test_teacher_stays_frozen_when_the_trainer_is_thawed():
+    trainer = make()
+    trainer.trainable = True
+    trainer.compile("sgd")
+    trainer.fit(*data(), verbose=0)
+    assert len(trainer.trainable_weights) == 4
+
+
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")
 class SubclassedTeacher(keras.Model):
     def __init__(self, **kwargs):

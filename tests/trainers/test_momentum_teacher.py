@@ -163,3 +163,13 @@ def test_no_optimizer_sees_the_teacher_and_files_hold_it(tmp_path):
 def test_bad_momentum_is_refused(momentum, error):
     with pytest.raises(error, match="momentum"):
         Distillation(network(), momentum)
+
+
+def test_teachers_stay_frozen_when_the_trainer_is_frozen_and_thawed():
+    trainer = trained(steps=1)
+    trainer.trainable = False
+    trainer.compile("sgd")
+    assert not trainer.trainable_weights
+    trainer.trainable = True
+    trainer.compile("sgd")
+    assert len(trainer.trainable_weights) == 4

@@ -19,7 +19,7 @@ from keras_ssl.trainers.distillation.distillation_losses import (
     value_of,
 )
 from keras_ssl.trainers.layer_outputs import LayerOutputs
-from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.parts import freeze, serialize_parts
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -133,10 +133,7 @@ class KnowledgeDistillation(SelfSupervisedModel):
             )
         self.teacher = teacher
         self.teacher.trainable = False
-        for weight in self.teacher.weights:
-            # a subclassed model out of a file says already that it is not trainable, and then
-            # Keras leaves the weights of its layers as they are
-            weight.trainable = False
+        freeze(self.teacher)
         self.distillation_losses = checked_losses(distillation_losses)
         for name, model in (("encoder", encoder), ("teacher", teacher)):
             check_logits(name, model, self.distillation_losses)
@@ -167,6 +164,10 @@ class KnowledgeDistillation(SelfSupervisedModel):
     def check_views(self, views: Any) -> None:
         """Raise unless `views` is one batch, for teacher and student."""
         check_one_batch(views)
+
+    def frozen_parts(self) -> list[keras.layers.Layer]:
+        """Return the teacher."""
+        return [*super().frozen_parts(), self.teacher]
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the outputs of student and teacher, those of layers, and the labels if used."""
