@@ -47,7 +47,9 @@ def copy_of(part: keras.layers.Layer) -> keras.layers.Layer:
     True
     """
     with keras.saving.custom_object_scope({one.__name__: one for one in _classes_of(part)}):
-        return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
+        config = keras.saving.serialize_keras_object(part)
+        # what a `Lambda` holds is at hand as well: nothing is read from a file
+        return keras.saving.deserialize_keras_object(config, safe_mode=False)
 
 
 def freeze(part: keras.layers.Layer) -> None:

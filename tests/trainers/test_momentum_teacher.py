@@ -80,10 +80,12 @@ def test_a_teacher_of_classes_that_are_not_registered():
         def get_config(self):
             return {**super().get_config(), "width": self.width}
 
-    trainer = Distillation(keras.Sequential([Network(4), Twice()]))
+    trainer = Distillation(
+        keras.Sequential([Network(4), Twice(), keras.layers.Lambda(lambda x: x + 1)])
+    )
     trainer.compile("sgd")
     trainer.fit(np.ones((8, 3), "float32"), verbose=0)
-    assert [type(one) for one in trainer.teacher.layers] == [Network, Twice]
+    assert [type(one) for one in trainer.teacher.layers] == [Network, Twice, keras.layers.Lambda]
     assert len(trainer.trainable_weights) == len(trainer.teacher.weights) == 2
 
 

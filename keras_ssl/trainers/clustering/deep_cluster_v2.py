@@ -49,7 +49,7 @@ class DeepClusterV2(MultiCrop):
 
     Clusters are made by `fit` when an epoch begins; a loop over `train_on_batch` calls
     `assign_clusters()`. In validation, each example is in the cluster nearest to its own global
-    view, and needs no index.
+    view, and needs no index once the trainer has trained or been loaded.
 
     Args:
         encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`, for
