@@ -26,6 +26,8 @@ ARGUMENTS = {
     "PatchGrid": {"size": 4, "strides": 2},
     "PatchViews": {"size": 8, "strides": 2, "pipeline": augment.RandomColorDrop()},
     "ProjectionHead": {"widths": (8, 4)},
+    "Prototypes": {"count": 5},
+    "RandomPatchMask": {"grid": 4},
     "RandomResizedCrop": {"size": 12},
     "SimCLRViews": {"size": 12, "solarize_probability": 0.3},
     "StepPredictor": {"steps": 2},
@@ -35,13 +37,22 @@ ARGUMENTS = {
 # layers of vectors alone, not of feature maps
 OF_VECTORS = {"FeatureQueue", "MemoryBank"}
 # layers of feature maps alone, not of vectors
-OF_GRIDS = {"MaskedContext", "PatchGrid", "StepPredictor"}
-# layers that are built for more than one input, and for how many
-INPUTS = {"StepPredictor": 2}
-# how layers are called that take more than one input
+OF_GRIDS = {
+    "ConcatAndConvolve",
+    "EncodeAndDotProduct",
+    "MaskedContext",
+    "PatchGrid",
+    "StepPredictor",
+}
+# what layers that take more than one input make of a feature map
+INPUTS = {
+    "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "EncodeAndDotProduct": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "StepPredictor": lambda x: (x, x),
+}
+# how layers are called that take more than tensors of features
 LAYER_CALLS = {
     "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
-    "StepPredictor": lambda layer: lambda x, training: layer(x, x, training=training),
 }
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
@@ -103,10 +114,13 @@ def test_layer_and_its_gradient(make, shape, policy):
     if len(shape) == 2 and make.__name__ in OF_GRIDS:
         pytest.skip("the layer takes feature maps")
     layer = make(**ARGUMENTS.get(make.__name__, {}))
-    layer.build(*[shape] * INPUTS.get(make.__name__, 1))
+    inputs = INPUTS.get(make.__name__, lambda x: (x,))
+    layer.build(*(one.shape for one in inputs(keras.ops.zeros(shape))))
     call = LAYER_CALLS.get(make.__name__, lambda layer: layer)(layer)
     for training in (True, False):
-        step = with_gradient(lambda x, t=training: call(x, training=t), layer.trainable_variables)
+        step = with_gradient(
+            lambda x, t=training: call(*inputs(x), training=t), layer.trainable_variables
+        )
         assert distribute.function_tpu_obstacles(step, tf.TensorSpec(shape)) == []
 
 

@@ -56,11 +56,8 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
                 None if y is None else y[start : start + 8],
             )
             parts.append(reference.embed(part, training=True))
-        embeddings = {
-            key: ops.concatenate([part[key] for part in parts])
-            for key in parts[0]
-            if key != "representation"
-        }
+        embeddings = keras.tree.map_structure(lambda *of: ops.concatenate(of), *parts)
+        embeddings.pop("representation", None)
         values = reference.losses_of(embeddings, training=True).values()
         loss = sum(ops.mean(value) for value in values)
     variables = reference.trainable_variables
