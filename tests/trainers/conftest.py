@@ -8,11 +8,14 @@ from tests.trainers.cases import DEFAULT_CASES
 COSTLY = {
     "test_a_tpu_can_run_the_steps",
     "test_a_tpu_can_run_what_replicas_do_besides",
+    "test_gradient_is_that_of_one_tape_over_all_micro_batches",
     "test_interrupted_trainer_ends_with_the_bits_of_one_that_never_was",
     "test_mixed_precision_starts_like_float32_and_stays_finite",
     "test_saved_and_loaded_trainer_goes_on_as_if_never_stopped",
+    "test_saved_weights_load_into_a_new_trainer",
     "test_several_steps_per_execution_equal_single_steps",
     "test_takes_every_form_of_data",
+    "test_two_replicas_end_with_the_weights_of_one",
     "test_two_workers_end_with_the_weights_of_one_device",
     "test_xla_step_equals_the_plain_step",
 }
