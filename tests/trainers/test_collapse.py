@@ -22,8 +22,8 @@ def images():
     return read(name, "train[:4000]")[0], read(name, "test[:1024]")[0]
 
 
-@pytest.fixture(scope="module")
-def cifar10():
+@pytest.fixture
+def cifar10(tfds_dir):
     """The same of CIFAR-10, where this machine has it."""
     return read("cifar10", "train[:6000]")[0], read("cifar10", "test[:1024]")[0]
 
@@ -46,7 +46,7 @@ def test_only_the_incomplete_method_collapses(method, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", MEASURES)
-def test_on_cifar10(method, tfds_dir, cifar10):
+def test_on_cifar10(method, cifar10):
     check(method, *cifar10)
 
 
