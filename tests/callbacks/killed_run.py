@@ -22,7 +22,8 @@ import tensorflow as tf
 from keras_ssl import distribute
 from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.trainers import OnlineProbe
-from tests.trainers.cases import CASES, images
+from tests.trainers.cases import CASES
+from tests.trainers.small import images
 
 
 class KillAt(keras.callbacks.Callback):

@@ -21,7 +21,7 @@ from keras_ssl.distribute.worker_batches import distribute_batches
 from tests.distribute import plain
 from tests.distribute.primitives import run_primitives
 from tests.distribute.run_pair import group_of
-from tests.trainers import cases
+from tests.trainers import cases, small
 from tests.trainers.test_contract import batches, make
 
 CHECKS = {}
@@ -68,7 +68,7 @@ CHECKS |= {f"exactness {name}": exactness_of(name) for name in cases.CASES}
 def arrays(strategy, folder):
     with strategy.scope():
         trainer = make("masked tokens", steps_per_execution=2)
-    x = cases.tokens()
+    x = small.tokens()
     history = trainer.fit(x, batch_size=32, epochs=2, validation_data=x[:70], verbose=0)
     return weights_of(trainer) | logs_of(history)
 
@@ -140,7 +140,7 @@ class Seen(keras.callbacks.Callback):
 def watched_trainer(strategy):
     with strategy.scope():
         trainer = make("SimCLR with batch norm", probe=trainers.OnlineProbe(10, optimizer="sgd"))
-    x, y = cases.images()
+    x, y = small.images()
     dataset = tf.data.Dataset.from_tensor_slices((x[:64], y[:64])).batch(32, drop_remainder=True)
     return trainer, dataset
 
@@ -148,7 +148,7 @@ def watched_trainer(strategy):
 @check
 def what_callbacks_write(strategy, folder):
     trainer, dataset = watched_trainer(strategy)
-    x, y = cases.images()
+    x, y = small.images()
     home = folder / "written" / ("chief" if distribute.is_chief() else "other")
     seen, chiefs = Seen(), Seen(chief_only=True)
     history = trainer.fit(
@@ -184,7 +184,7 @@ class Falling(callbacks.KNNCallback):
 @check
 def all_stop_together(strategy, folder):
     trainer, dataset = watched_trainer(strategy)
-    x, y = cases.images()
+    x, y = small.images()
     stop = keras.callbacks.EarlyStopping(
         "knn_accuracy", mode="max", patience=1, restore_best_weights=True
     )
@@ -227,7 +227,7 @@ def alone(strategy, folder):
     trainer, _ = watched_trainer(strategy)
     if not distribute.is_chief(strategy):
         return weights_of(trainer)
-    x, _ = cases.images()
+    x, _ = small.images()
     trainer.save(folder / "trainer.keras")
     loaded = keras.saving.load_model(folder / "trainer.keras")
     features = trainer.predict(x[:7], batch_size=4, verbose=0)

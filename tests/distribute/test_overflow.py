@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_ssl import trainers
 from keras_ssl.distribute.overflow import spread_overflow
-from tests.trainers.cases import dense
+from tests.trainers.small import dense
 
 
 class Squares(trainers.SelfSupervisedModel):

@@ -2,57 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_ssl import augment, data, layers, losses, optimizers, trainers
+from keras_ssl import augment, layers, losses, optimizers, trainers
 from tests.trainers.methods.gan import GAN
 from tests.trainers.methods.masked_tokens import MaskedTokenModel
 from tests.trainers.methods.vae import VAE
+from tests.trainers.small import dense, encoder, images, scaled_images, tokens
 
 
-@cache
-def images() -> tuple[np.ndarray, np.ndarray]:
-    """Return 256 real images of 28x28 and their labels."""
-    x, y = next(iter(data.load_images("fashion_mnist_mini", "train[:256]").batch(256)))
-    return x.numpy(), y.numpy()
+def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return np.zeros(shape, dtype)
 
 
-@cache
-def scaled_images() -> np.ndarray:
-    """Return the images as floats in [0, 1], flat."""
-    return images()[0].reshape(256, -1).astype("float32") / 255
-
-
-@cache
-def tokens() -> np.ndarray:
-    """Return the middle rows of the images as 28 integer tokens of 1 to 8: grey levels."""
-    return images()[0][:, 14, :, 0].astype("int32") // 32 + 1
-
-
-def encoder(normalize: bool = False, size: int | None = 28) -> keras.Model:
-    """Make a convolutional encoder of a few thousand weights; of any size with `size=None`."""
-    blocks = [
-        keras.layers.Input((size, size, 1)),
-        keras.layers.Rescaling(1 / 127.5, offset=-1),
-        keras.layers.Conv2D(8, 3, strides=2, padding="same"),
-        layers.SyncBatchNormalization() if normalize else keras.layers.Identity(),
-        keras.layers.ReLU(),
-        keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
-        keras.layers.GlobalAveragePooling2D(),
-    ]
-    return keras.Sequential(blocks)
-
-
-def dense(*widths: int, inputs: int, last: str | None = None) -> keras.Model:
-    """Make a perceptron with ReLU between its layers."""
-    hidden = [keras.layers.Dense(width, "relu") for width in widths[:-1]]
-    return keras.Sequential(
-        [keras.layers.Input((inputs,)), *hidden, keras.layers.Dense(widths[-1], last)]
-    )
+BAD_IMAGES = (
+    (_zeros(64, 28, 28), "rank 4|batch, height, width, channels"),
+    (_zeros(64, 28, 28, 3), "axis -1 of input shape to have value 1"),
+    (_zeros(0, 28, 28, 1), "no data"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,20 +31,22 @@ class Case:
 
     Attributes:
         make: returns the trainer, of seeded weights.
-        x: returns the input, at least 64 examples.
-        optimizer: returns what `compile` takes, for the learning test.
         falls: the named loss that must fall in training.
-        bad_data: pairs of input that the trainer must refuse and a pattern of the message.
+        x: returns the input, at least 64 examples; the default is `images`.
+        optimizer: returns what `compile` takes, for the learning test.
+        sgd: the same for the tests that compare runs.
+        bad_data: pairs of input that the trainer must refuse and a pattern of the message; the
+            default is of images.
         normalized: whether the networks hold batch normalisation.
         labelled: whether the method learns from labels, those of `images`.
     """
 
     make: Callable[[], trainers.SelfSupervisedModel]
-    x: Callable[[], Any]
     falls: str
+    x: Callable[[], Any] = field(default=lambda: images()[0])
     optimizer: Callable[[], Any] = field(default=lambda: keras.optimizers.Adam(3e-3))
     sgd: Callable[[], Any] = field(default=lambda: keras.optimizers.SGD(0.05))
-    bad_data: tuple[tuple[Any, str], ...] = ()
+    bad_data: tuple[tuple[Any, str], ...] = BAD_IMAGES
     normalized: bool = False
     labelled: bool = False
 
@@ -276,47 +248,29 @@ def _msn() -> trainers.MSN:
     )
 
 
-def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
-    return np.zeros(shape, dtype)
-
-
 def _indexed(images: np.ndarray) -> dict[str, np.ndarray]:
     return {"image": images, "index": np.arange(len(images))}
 
-
-BAD_IMAGES = (
-    (_zeros(64, 28, 28), "rank 4|batch, height, width, channels"),
-    (_zeros(64, 28, 28, 3), "axis -1 of input shape to have value 1"),
-    (_zeros(0, 28, 28, 1), "no data"),
-)
 
 BAD_ONE_VIEW = BAD_IMAGES[1:]  # where the encoder says what it takes
 
 CASES = {
     "SimCLR": Case(
         make=_simclr,
-        x=lambda: images()[0],
         falls="contrastive",
-        bad_data=BAD_IMAGES,
     ),
     "SimCLR with batch norm": Case(
         make=lambda: _simclr(normalize=True),
-        x=lambda: images()[0],
         falls="contrastive",
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "SimCLR with DCL": Case(
         make=lambda: _simclr(loss=losses.DCL(temperature=0.2)),
-        x=lambda: images()[0],
         falls="contrastive",
-        bad_data=BAD_IMAGES,
     ),
     "SimCLR with DCLW": Case(
         make=lambda: _simclr(loss=losses.DCLW(temperature=0.2)),
-        x=lambda: images()[0],
         falls="contrastive",
-        bad_data=BAD_IMAGES,
     ),
     "SupCon": Case(
         make=lambda: trainers.SupCon(
@@ -325,40 +279,32 @@ CASES = {
             augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
             loss=losses.SupCon(temperature=0.2),
         ),
-        x=lambda: images()[0],
         falls="contrastive",
-        bad_data=BAD_IMAGES,
         labelled=True,
     ),
     "DeepInfoMax": Case(
         make=_deep_info_max,
-        x=lambda: images()[0],
         falls="local",
         sgd=lambda: keras.optimizers.SGD(0.01),  # layer normalisation of few units
         bad_data=BAD_ONE_VIEW,
     ),
     "MoCo": Case(
         make=_moco,
-        x=lambda: images()[0],
         falls="contrastive",
         optimizer=lambda: keras.optimizers.Adam(1e-2),
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "NNCLR": Case(
         make=_nnclr,
-        x=lambda: images()[0],
         falls="contrastive",
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         # Batch norm makes much of a bit, and another nearest neighbour makes another run: with
         # these seeds and this rate the two nearest differ in similarity by 1e-4 or more.
         sgd=lambda: keras.optimizers.SGD(0.005),
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "CPC": Case(
         make=_cpc,
-        x=lambda: images()[0],
         falls="step_1",
         bad_data=(*BAD_IMAGES, (_zeros(64, 10, 10, 1), "`size` must not be larger")),
     ),
@@ -395,9 +341,7 @@ CASES = {
             augment.SimCLRViews(28, seed=0),
             momentum=optimizers.cosine_momentum(0.9, steps=100),
         ),
-        x=lambda: images()[0],
         falls="regression",
-        bad_data=BAD_IMAGES,
     ),
     "SimSiam": Case(
         make=lambda: trainers.SimSiam(
@@ -406,30 +350,23 @@ CASES = {
             layers.ProjectionHead((8, 16), normalization=False),
             augment.SimCLRViews(28, seed=0),
         ),
-        x=lambda: images()[0],
         falls="similarity",
-        bad_data=BAD_IMAGES,
     ),
     "DINO": Case(
         make=_dino,
-        x=lambda: images()[0],
         falls="distillation",
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "KnowledgeDistillation": Case(
         make=_knowledge_distillation,
-        x=lambda: images()[0],
         falls="distillation",
         bad_data=BAD_ONE_VIEW,
         labelled=True,
     ),
     "SwAV": Case(
         make=_swav,
-        x=lambda: images()[0],
         falls="swapped_prediction",
         sgd=lambda: keras.optimizers.SGD(0.005),  # codes make 20 times as much of a last bit
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "DeepClusterV2": Case(
@@ -444,11 +381,9 @@ CASES = {
     ),
     "MSN": Case(
         make=_msn,
-        x=lambda: images()[0],
         falls="assignment",
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 makes much of a bit
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "BarlowTwins": Case(
@@ -457,10 +392,8 @@ CASES = {
             layers.ProjectionHead((32, 16), normalization=False),
             augment.SimCLRViews(28, seed=0),
         ),
-        x=lambda: images()[0],
         falls="redundancy",
         sgd=lambda: keras.optimizers.SGD(0.005),  # a sum over features
-        bad_data=BAD_IMAGES,
     ),
     "VICReg": Case(
         make=lambda: trainers.VICReg(
@@ -468,18 +401,14 @@ CASES = {
             layers.ProjectionHead((32, 16), normalization=False),
             augment.SimCLRViews(28, seed=0),
         ),
-        x=lambda: images()[0],
         falls="variance",
         sgd=lambda: keras.optimizers.SGD(0.005),  # for weights of 25
-        bad_data=BAD_IMAGES,
     ),
     "MoCoV3": Case(
         make=_moco_v3,
-        x=lambda: images()[0],
         falls="contrastive",
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in both heads makes much of a bit
-        bad_data=BAD_IMAGES,
         normalized=True,
     ),
     "VAE": Case(

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import losses, trainers
-from tests.trainers.cases import dense, images
+from tests.trainers.small import dense, images
 
 RATE = 0.1
 

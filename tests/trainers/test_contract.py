@@ -9,7 +9,8 @@ from keras_ssl import distribute, trainers
 from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
 from tests.callbacks.interrupted import InterruptAt, assert_same_bits
-from tests.trainers.cases import CASES, images
+from tests.trainers.cases import CASES
+from tests.trainers.small import images
 
 pytestmark = pytest.mark.parametrize("name", CASES)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import augment, evaluate, layers, losses, trainers
-from tests.trainers.cases import encoder, images, scaled_images
+from tests.trainers.small import encoder, images, scaled_images
 
 
 def photos(count=8):

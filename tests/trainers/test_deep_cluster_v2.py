@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import layers, trainers
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 
 COUNT = 32
 INDEX = np.arange(COUNT)[::-1]

@@ -6,7 +6,7 @@ import pytest
 
 from keras_ssl import augment, layers, losses, networks, trainers
 from tests.losses import view_formulas as formulas
-from tests.trainers.cases import images
+from tests.trainers.small import images
 
 
 @keras.saving.register_keras_serializable(package="tests")

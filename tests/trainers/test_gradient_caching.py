@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import augment, layers, trainers
-from tests.trainers.cases import CASES, dense, encoder, images
+from tests.trainers.cases import CASES
 from tests.trainers.flat_views import (
     RATE,
     Pairs,
@@ -17,6 +17,7 @@ from tests.trainers.flat_views import (
     pairs,
     trained,
 )
+from tests.trainers.small import dense, encoder, images
 
 
 @pytest.mark.parametrize("size", [1, 4, 16, 32])

@@ -6,7 +6,7 @@ import pytest
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
 from keras_ssl import augment, trainers
-from tests.trainers.cases import dense, images, scaled_images
+from tests.trainers.small import dense, images, scaled_images
 
 RATE = 0.5
 

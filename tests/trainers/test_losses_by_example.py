@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from keras_ssl import trainers
-from tests.trainers.cases import dense
 from tests.trainers.flat_views import Pairs, assert_equal, pairs, trained
+from tests.trainers.small import dense
 
 
 class ByExample(Pairs):

@@ -6,8 +6,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute, trainers
-from tests.trainers.cases import CASES, dense
+from tests.trainers.cases import CASES
 from tests.trainers.flat_views import Pairs, Sentences, flat_simclr, pairs
+from tests.trainers.small import dense
 
 
 def test_embed_that_exchanges_tensors_between_replicas_is_refused(two_replicas):

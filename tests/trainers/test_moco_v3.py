@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import layers, losses, optimizers, trainers
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 
 
 def pairs(count=16):

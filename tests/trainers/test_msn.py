@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, layers, losses, networks, trainers
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 from tests.trainers.small_vit import small_vit
 
 

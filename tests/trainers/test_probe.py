@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import trainers
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 from tests.trainers.test_contract import make
 
 

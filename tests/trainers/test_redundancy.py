@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import layers, losses, trainers
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 
 METHODS = [trainers.BarlowTwins, trainers.VICReg]
 

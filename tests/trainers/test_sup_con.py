@@ -6,7 +6,7 @@ import pytest
 
 from keras_ssl import layers, losses, trainers
 from tests.losses import formulas
-from tests.trainers.cases import encoder, images
+from tests.trainers.small import encoder, images
 
 
 def pairs(count=32):

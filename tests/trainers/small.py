@@ -1,0 +1,49 @@
+"""Real images, and networks of a few thousand weights, for the tests of trainers."""
+
+from functools import cache
+
+import keras
+import numpy as np
+
+from keras_ssl import data, layers
+
+
+@cache
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Return 256 real images of 28x28 and their labels."""
+    x, y = next(iter(data.load_images("fashion_mnist_mini", "train[:256]").batch(256)))
+    return x.numpy(), y.numpy()
+
+
+@cache
+def scaled_images() -> np.ndarray:
+    """Return the images as floats in [0, 1], flat."""
+    return images()[0].reshape(256, -1).astype("float32") / 255
+
+
+@cache
+def tokens() -> np.ndarray:
+    """Return the middle rows of the images as 28 integer tokens of 1 to 8: grey levels."""
+    return images()[0][:, 14, :, 0].astype("int32") // 32 + 1
+
+
+def encoder(normalize: bool = False, size: int | None = 28) -> keras.Model:
+    """Make a convolutional encoder of a few thousand weights; of any size with `size=None`."""
+    blocks = [
+        keras.layers.Input((size, size, 1)),
+        keras.layers.Rescaling(1 / 127.5, offset=-1),
+        keras.layers.Conv2D(8, 3, strides=2, padding="same"),
+        layers.SyncBatchNormalization() if normalize else keras.layers.Identity(),
+        keras.layers.ReLU(),
+        keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    return keras.Sequential(blocks)
+
+
+def dense(*widths: int, inputs: int, last: str | None = None) -> keras.Model:
+    """Make a perceptron with ReLU between its layers."""
+    hidden = [keras.layers.Dense(width, "relu") for width in widths[:-1]]
+    return keras.Sequential(
+        [keras.layers.Input((inputs,)), *hidden, keras.layers.Dense(widths[-1], last)]
+    )
