@@ -7,7 +7,17 @@ is imported where it is used.
 
 import keras
 
-from keras_ssl import augment, data, distribute, layers, losses, networks, optimizers, visualize
+from keras_ssl import (
+    augment,
+    data,
+    distribute,
+    graphs,
+    layers,
+    losses,
+    networks,
+    optimizers,
+    visualize,
+)
 from keras_ssl.version import __version__
 
 __all__ = [
@@ -15,6 +25,7 @@ __all__ = [
     "augment",
     "data",
     "distribute",
+    "graphs",
     "layers",
     "losses",
     "networks",

@@ -1,5 +1,6 @@
 """Building blocks that Keras lacks."""
 
+from keras_ssl.layers import graph
 from keras_ssl.layers.center import Center
 from keras_ssl.layers.concat_and_convolve import ConcatAndConvolve
 from keras_ssl.layers.encode_and_dot_product import EncodeAndDotProduct
@@ -26,4 +27,5 @@ __all__ = [
     "Prototypes",
     "StepPredictor",
     "SyncBatchNormalization",
+    "graph",
 ]

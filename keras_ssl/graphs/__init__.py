@@ -1,0 +1,3 @@
+"""The structure of graphs, without weights: conversion, normalisation, isomorphism, walks."""
+
+__all__: list[str] = []
