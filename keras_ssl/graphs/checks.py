@@ -1,0 +1,111 @@
+"""What structure and features must be, checked before anything is computed from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def check_square(a: Any, name: str = "a") -> None:
+    """Raise unless the last two axes of an adjacency are as long as each other.
+
+    Args:
+        a: adjacency with a `shape`, `(n, n)` or `(batch, n, n)`.
+        name: how the error calls it.
+
+    Raises:
+        ValueError: if it is not square.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.check_square(np.zeros((3, 3)))
+    >>> graphs.check_square(np.zeros((3, 4)))
+    Traceback (most recent call last):
+    ...
+    ValueError: `a` must be square, (n, n) or (batch, n, n). Received: a.shape=(3, 4)
+    """
+    if len(a.shape) not in (2, 3) or a.shape[-1] != a.shape[-2]:
+        raise ValueError(
+            f"`{name}` must be square, (n, n) or (batch, n, n). Received: "
+            f"{name}.shape={tuple(a.shape)}"
+        )
+
+
+def check_symmetric(a: Any, name: str = "a") -> None:
+    """Raise unless an adjacency is that of an undirected graph.
+
+    Args:
+        a: NumPy array of shape `(n, n)` or `(batch, n, n)`, or scipy.sparse of shape `(n, n)`.
+        name: how the error calls it.
+
+    Raises:
+        ValueError: if it is not square, or an edge has not the weight of its reverse (up to
+            rounding, 1e-6 of the largest weight).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.check_symmetric(np.array([[0.0, 2.0], [2.0, 0.0]]))
+    >>> graphs.check_symmetric(np.array([[0.0, 2.0], [1.0, 0.0]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: `a` must be symmetric: every edge needs its reverse, of the same weight
+    (`a.maximum(a.T)` makes a graph undirected). Received: a[0, 1]=2.0 and a[1, 0]=1.0
+    """
+    import scipy.sparse
+
+    check_square(a, name)
+    if scipy.sparse.issparse(a):
+        difference = abs(a - a.T).tocoo()
+        worst = difference.data.argmax() if difference.nnz else None
+        place = None if worst is None else (difference.row[worst], difference.col[worst])
+        largest = abs(a).max() if a.nnz else 0.0
+        gap = 0.0 if worst is None else difference.data[worst]
+        values = a.tocsr()
+    else:
+        values = np.asarray(a)
+        difference = abs(values - np.swapaxes(values, -1, -2))
+        largest, gap = (abs(values).max(), difference.max()) if values.size else (0.0, 0.0)
+        place = np.unravel_index(difference.argmax(), difference.shape) if values.size else None
+    if gap <= 1e-6 * largest:
+        return
+    *batch, i, j = (int(k) for k in place)
+    there, back = ((*batch, i, j), (*batch, j, i))
+    raise ValueError(
+        f"`{name}` must be symmetric: every edge needs its reverse, of the same weight "
+        f"(`{name}.maximum({name}.T)` makes a graph undirected). Received: "
+        f"{name}[{', '.join(map(str, there))}]={values[there]} and "
+        f"{name}[{', '.join(map(str, back))}]={values[back]}"
+    )
+
+
+def check_finite(values: Any, name: str) -> None:
+    """Raise if numbers contain NaN or infinity.
+
+    Args:
+        values: NumPy array, or scipy.sparse, of which the stored values count.
+        name: how the error calls them.
+
+    Raises:
+        ValueError: if a number is not finite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.check_finite(np.array([[0.0, np.nan]]), "x")
+    Traceback (most recent call last):
+    ...
+    ValueError: `x` must hold finite numbers. Received: 1 of 2 are NaN or infinite
+    """
+    values = np.asarray(values.data if hasattr(values, "nnz") else values)
+    count = values.size - np.isfinite(values).sum()
+    if count:
+        raise ValueError(
+            f"`{name}` must hold finite numbers. Received: {count} of {values.size} are NaN or "
+            "infinite"
+        )

@@ -1,0 +1,240 @@
+"""Graphs from edge lists, networkx and Spektral."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_ssl.graphs.graph import Graph
+
+if TYPE_CHECKING:
+    import networkx
+
+
+def as_graph(graph: Any) -> Graph:
+    """Return a graph of any of the known kinds as a `Graph`.
+
+    Args:
+        graph: a `Graph` (returned as it is); Spektral's `Graph`, or any object with `x`, `a`, `e`
+            and `y`; a networkx graph; or an adjacency alone, scipy.sparse or a square array.
+
+    Returns:
+        A `Graph`. Spektral's dense edge features `(n, n, features)` become one row an edge.
+
+    Raises:
+        TypeError: if it is none of these.
+        ValueError: if it is one but its parts do not fit: see `Graph`.
+
+    Example:
+
+    >>> import networkx
+    >>> from keras_ssl import graphs
+    >>> graphs.as_graph(networkx.cycle_graph(5))
+    Graph(nodes=5, edges=10)
+    """
+    import networkx
+    import scipy.sparse
+
+    if isinstance(graph, Graph):
+        return graph
+    if isinstance(graph, networkx.Graph):
+        return from_networkx(graph)
+    if scipy.sparse.issparse(graph) or isinstance(graph, np.ndarray):
+        return Graph(a=graph)
+    if not all(hasattr(graph, name) for name in "xaey"):
+        raise TypeError(
+            "`graph` must be a graph: keras_ssl.graphs.Graph, Spektral's Graph, a networkx graph "
+            f"or an adjacency matrix. Received: {graph!r} of type {type(graph)}"
+        )
+    a, e = graph.a, graph.e
+    if e is not None and np.ndim(e) == 3:
+        a = scipy.sparse.csr_array(a)
+        a.sum_duplicates()
+        a.eliminate_zeros()
+        e = np.asarray(e)[a.tocoo().coords]
+    return Graph(graph.x, a, e, graph.y)
+
+
+def from_edge_list(
+    edges: Mapping[str, Any],
+    nodes: int,
+    x: Any = None,
+    e: Any = None,
+    y: Any = None,
+) -> Graph:
+    """Make a graph from senders, receivers and weights.
+
+    Args:
+        edges: `{"senders": (edges,), "receivers": (edges,), "weights": (edges,)}`: integers from
+            0 to `nodes - 1`, and numbers. Without `"weights"` every edge has weight 1. Weights of
+            an edge that is listed more than once are added up.
+        nodes: the number of nodes.
+        x: as in `Graph`.
+        e: features of the edges, in the order of the list. As in `Graph` otherwise.
+        y: as in `Graph`.
+
+    Returns:
+        A `Graph`.
+
+    Raises:
+        ValueError: if an edge is out of range, or the arrays do not fit each other.
+
+    Example:
+
+    >>> from keras_ssl import graphs
+    >>> graph = graphs.from_edge_list({"senders": [0, 1], "receivers": [1, 2]}, nodes=3)
+    >>> graph.a.toarray()
+    array([[0., 0., 0.],
+           [1., 0., 0.],
+           [0., 1., 0.]], dtype=float32)
+    """
+    import scipy.sparse
+
+    check_edge_list(edges, nodes)
+    senders, receivers = (np.asarray(edges[name]) for name in ("senders", "receivers"))
+    weights = np.asarray(edges.get("weights", np.ones(len(senders))), np.float32)
+    if e is not None:
+        e = np.asarray(e)
+        if len(e) != len(senders):
+            raise ValueError(
+                f"`e` must have one row for each of the {len(senders)} edges. Received: "
+                f"e.shape={e.shape}"
+            )
+        e = e[np.lexsort((senders, receivers))]
+    a = scipy.sparse.coo_array((weights, (receivers, senders)), shape=(nodes, nodes))
+    return Graph(x, a, e, y)
+
+
+def check_edge_list(edges: Mapping[str, Any], nodes: int) -> None:
+    """Raise unless an edge list joins nodes that there are.
+
+    Args:
+        edges: `{"senders": (edges,), "receivers": (edges,), "weights": (edges,)}`; `"weights"` may
+            be missing.
+        nodes: the number of nodes.
+
+    Raises:
+        ValueError: if a name is missing or unknown, the arrays differ in length, an index is no
+            integer from 0 to `nodes - 1`, or a weight is not finite.
+
+    Example:
+
+    >>> from keras_ssl import graphs
+    >>> graphs.check_edge_list({"senders": [0, 1], "receivers": [1, 3]}, nodes=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: `receivers` must be integers from 0 to 2. Received: values from 1 to 3
+    """
+    names = {"senders", "receivers"}
+    if not isinstance(edges, Mapping) or not names <= set(edges) <= names | {"weights"}:
+        received = sorted(edges) if isinstance(edges, Mapping) else type(edges)
+        raise ValueError(
+            "`edges` must be a dictionary of 'senders', 'receivers' and, where wanted, 'weights'. "
+            f"Received: {received}"
+        )
+    arrays = {name: np.asarray(values) for name, values in edges.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or arrays["senders"].ndim != 1:
+        raise ValueError(
+            f"`edges` must hold vectors of one length, one value an edge. Received: shapes {shapes}"
+        )
+    for name in sorted(names):
+        values = arrays[name]
+        if not values.size:
+            continue
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= nodes:
+            raise ValueError(
+                f"`{name}` must be integers from 0 to {nodes - 1}. Received: values from "
+                f"{values.min()} to {values.max()}"
+            )
+    weights = arrays.get("weights", np.zeros(0))
+    if not np.isfinite(weights).all():
+        raise ValueError("`weights` must be finite numbers. Received: NaN or infinite weights")
+
+
+def from_networkx(
+    graph: networkx.Graph,
+    x: str | None = None,
+    y: str | None = None,
+    e: str | None = None,
+    weight: str | None = "weight",
+) -> Graph:
+    """Make a graph from a networkx one.
+
+    Nodes keep the order of `graph.nodes`. A directed edge `(u, v)` is one over which `v` receives
+    from `u`; an undirected one goes both ways. Weights of parallel edges are added up.
+
+    Args:
+        graph: networkx graph, directed or not.
+        x: name of the node attribute with the features, a number or vector at every node.
+        y: name of the node attribute with the labels. Labels that are no numbers are numbered in
+            their sorted order.
+        e: name of the edge attribute with edge features, a number or vector at every edge.
+        weight: name of the edge attribute with the weight; where an edge has none, and everywhere
+            with `None`, it is 1.
+
+    Returns:
+        A `Graph`.
+
+    Raises:
+        TypeError: if `graph` is no networkx graph, or features are no numbers.
+        ValueError: if a node or edge lacks a named attribute, or parallel edges have features.
+
+    Example:
+
+    >>> import networkx
+    >>> from keras_ssl import graphs
+    >>> club = networkx.karate_club_graph()
+    >>> graphs.from_networkx(club, y="club", weight=None)
+    Graph(nodes=34, edges=156, y=(34,))
+    """
+    import networkx
+
+    if not isinstance(graph, networkx.Graph):
+        raise TypeError(
+            f"`graph` must be a networkx graph. Received: {graph!r} of type {type(graph)}"
+        )
+    a = networkx.to_scipy_sparse_array(graph, weight=weight, format="csr", dtype=np.float32).T
+    features = None if e is None else _edge_features(graph, e)
+    labels = None if y is None else _attributes(graph.nodes(data=True), y)
+    if labels is not None and labels.dtype.kind not in "biuf":
+        labels = np.unique(labels, return_inverse=True)[1]
+    nodes = None if x is None else _attributes(graph.nodes(data=True), x)
+    if nodes is not None and nodes.ndim == 1:
+        nodes = nodes[:, None]
+    return Graph(nodes, a, features, labels)
+
+
+def _attributes(items: Any, name: str) -> np.ndarray:
+    """One attribute of all nodes, or edges, as an array."""
+    rows = []
+    for *place, attributes in items:
+        if name not in attributes:
+            raise ValueError(
+                f"Every node and edge must have the attribute that is asked for. Received: "
+                f"{name!r}, which {tuple(place)} lacks: it has {sorted(attributes)}"
+            )
+        rows.append(attributes[name])
+    return np.asarray(rows)
+
+
+def _edge_features(graph: networkx.Graph, name: str) -> np.ndarray:
+    """Features of the edges, in the order of the adjacency row by row."""
+    if graph.is_multigraph():
+        raise ValueError("`e` needs a graph without parallel edges. Received: a multigraph")
+    edges = list(graph.edges(data=True))
+    features = _attributes(edges, name)
+    features = features.reshape(len(edges), -1)
+    number = {node: i for i, node in enumerate(graph)}
+    senders = np.array([number[u] for u, _, _ in edges], int)
+    receivers = np.array([number[v] for _, v, _ in edges], int)
+    if not graph.is_directed():
+        back = senders != receivers
+        senders, receivers = (
+            np.concatenate([senders, receivers[back]]),
+            np.concatenate([receivers, senders[back]]),
+        )
+        features = np.concatenate([features, features[back]])
+    return features[np.lexsort((senders, receivers))]

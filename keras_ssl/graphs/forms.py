@@ -1,0 +1,99 @@
+"""An adjacency in the forms that layers take: edge list and sparse tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ssl.graphs.adjacency import as_csr
+
+
+def edge_list(a: Any, pad_to: int | None = None) -> dict[str, np.ndarray]:
+    """Return an adjacency as an edge list: for each edge its sender, receiver and weight.
+
+    Edges come row by row, so that receivers ascend, and within a receiver the senders. Padding
+    follows them: edges of weight 0 at node 0, which every layer ignores.
+
+    Args:
+        a: scipy.sparse or dense array of shape `(n, n)`, or a graph.
+        pad_to: number of edges to return, or `None` for as many as there are. A fixed number
+            keeps shapes static.
+
+    Returns:
+        `{"senders": (edges,) int32, "receivers": (edges,) int32, "weights": (edges,) float32}`.
+
+    Raises:
+        ValueError: if there are more than `pad_to` edges, or `a` is no adjacency.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.edge_list(np.array([[0, 2], [1, 0]]), pad_to=3)
+    {'senders': array([1, 0, 0], dtype=int32), 'receivers': array([0, 1, 0], dtype=int32),
+     'weights': array([2., 1., 0.], dtype=float32)}
+    """
+    matrix = as_csr(a).tocoo()
+    padding = 0 if pad_to is None else pad_to - matrix.nnz
+    if padding < 0:
+        raise ValueError(
+            f"`pad_to` must be at least the number of edges, {matrix.nnz}. Received: "
+            f"pad_to={pad_to}"
+        )
+    return {
+        "senders": np.pad(matrix.col.astype(np.int32), (0, padding)),
+        "receivers": np.pad(matrix.row.astype(np.int32), (0, padding)),
+        "weights": np.pad(matrix.data.astype(np.float32), (0, padding)),
+    }
+
+
+def sparse_tensor(a: Any) -> Any:
+    """Return a sparse matrix as a sparse tensor of Keras' backend.
+
+    Args:
+        a: scipy.sparse or dense array of shape `(rows, columns)`: an adjacency or sparse node
+            features; or a graph, of which the adjacency is taken.
+
+    Returns:
+        `tf.SparseTensor` on TensorFlow, `jax.experimental.sparse.BCOO` on JAX; float32, indices
+        row by row, none twice.
+
+    Raises:
+        ValueError: on a backend without sparse tensors in Keras.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.sparse_tensor(np.array([[0, 2], [1, 0]])).shape == (2, 2)
+    True
+    """
+    import scipy.sparse
+
+    if not scipy.sparse.issparse(a) and not isinstance(a, np.ndarray) and hasattr(a, "a"):
+        a = a.a
+    matrix = scipy.sparse.csr_array(a, dtype=np.float32, copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix = matrix.tocoo()
+    indices = np.stack([matrix.row, matrix.col], axis=1)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.SparseTensor(indices.astype(np.int64), matrix.data, matrix.shape)
+    if backend == "jax":
+        from jax.experimental import sparse as jax_sparse
+
+        return jax_sparse.BCOO(
+            (keras.ops.convert_to_tensor(matrix.data), indices.astype(np.int32)),
+            shape=matrix.shape,
+            indices_sorted=True,
+            unique_indices=True,
+        )
+    raise ValueError(
+        "Sparse tensors need the backend 'tensorflow' or 'jax'; edge lists (`graphs.edge_list`) "
+        f"work on every one. Received: backend {backend!r}"
+    )

@@ -1,0 +1,165 @@
+"""The normalised Laplacian, and the Fourier basis of its eigenvectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_ssl.graphs.adjacency import as_csr
+from keras_ssl.graphs.checks import check_symmetric
+from keras_ssl.graphs.normalization import normalized_adjacency
+
+# below this many nodes all eigenvectors cost less than a few by iteration
+_DENSE_NODES = 512
+
+
+def laplacian(a: Any) -> Any:
+    r"""Return the symmetric normalised Laplacian.
+
+    $$ L = I - D^{-1/2} A D^{-1/2} $$
+
+    Self-loops are taken out first. An isolated node has 1 on the diagonal. Eigenvalues lie
+    between 0 and 2 where weights are positive.
+
+    Args:
+        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+
+    Returns:
+        `scipy.sparse.csr_array` if `a` is scipy.sparse, otherwise an array. Float64 if `a` is,
+        otherwise float32.
+
+    Raises:
+        ValueError: if `a` is no symmetric adjacency or a degree is negative.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.laplacian(np.array([[0, 1], [1, 0]]))
+    array([[ 1., -1.],
+           [-1.,  1.]], dtype=float32)
+
+    Reference:
+        - [Chung, Spectral Graph Theory, 1997](https://mathweb.ucsd.edu/~fan/research/revised.html)
+    """
+    import scipy.sparse
+
+    matrix = as_csr(a)
+    check_symmetric(matrix)
+    identity = scipy.sparse.eye_array(matrix.shape[0], dtype=matrix.dtype, format="csr")
+    loops = scipy.sparse.diags_array(matrix.diagonal())
+    normalized = normalized_adjacency(scipy.sparse.csr_array(matrix - loops), self_loops=False)
+    result = scipy.sparse.csr_array(identity - normalized)
+    return result if scipy.sparse.issparse(a) else result.toarray()
+
+
+def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
+    r"""Return the Laplacian with its eigenvalues brought to between -1 and 1.
+
+    $$ \tilde L = \frac{2}{\lambda_{max}} L - I $$
+
+    It is what Chebyshev polynomials are computed of.
+
+    Args:
+        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+        lambda_max: the largest eigenvalue of the normalised Laplacian. 2 is its upper bound;
+            `None` computes it.
+
+    Returns:
+        The same kind of matrix as `laplacian(a)`.
+
+    Raises:
+        ValueError: if `a` is no symmetric adjacency, or `lambda_max` is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.rescaled_laplacian(np.array([[0, 1], [1, 0]]))
+    array([[ 0., -1.],
+           [-1.,  0.]], dtype=float32)
+
+    Reference:
+        - [Defferrard et al., 2016](https://arxiv.org/abs/1606.09375)
+    """
+    import scipy.sparse
+
+    if lambda_max is not None and not lambda_max > 0:
+        raise ValueError(
+            f"`lambda_max` must be a positive number or None. Received: lambda_max={lambda_max}"
+        )
+    matrix = scipy.sparse.csr_array(laplacian(a))
+    if lambda_max is None:
+        lambda_max = _largest_eigenvalue(matrix)
+    identity = scipy.sparse.eye_array(matrix.shape[0], dtype=matrix.dtype, format="csr")
+    result = scipy.sparse.csr_array((2 / lambda_max) * matrix - identity).astype(matrix.dtype)
+    result.eliminate_zeros()
+    return result if scipy.sparse.issparse(a) else result.toarray()
+
+
+def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues and eigenvectors of the normalised Laplacian, smallest first.
+
+    The eigenvectors are the Fourier basis of the graph: smooth ones first. An eigenvector is
+    determined up to its sign, here chosen so that its entry of largest magnitude is positive;
+    those of equal eigenvalues are one of many bases of their space.
+
+    Args:
+        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+        count: how many to return, or `None` for all `n`.
+
+    Returns:
+        Eigenvalues of shape `(count,)` and eigenvectors of shape `(n, count)`, float32; columns
+        are orthonormal.
+
+    Raises:
+        ValueError: if `a` is no symmetric adjacency, or `count` is not between 1 and `n`.
+
+    Example:
+
+    >>> import networkx
+    >>> from keras_ssl import graphs
+    >>> cycle = networkx.to_scipy_sparse_array(networkx.cycle_graph(6))
+    >>> values, vectors = graphs.laplacian_eigenbasis(cycle, count=3)
+    >>> vectors.shape
+    (6, 3)
+
+    Reference:
+        - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
+    """
+    import scipy.linalg
+    import scipy.sparse
+
+    matrix = scipy.sparse.csr_array(laplacian(as_csr(a).astype(np.float64)))
+    n = matrix.shape[0]
+    count = n if count is None else count
+    if not 1 <= count <= n:
+        raise ValueError(
+            f"`count` must be between 1 and the number of nodes, {n}. Received: count={count}"
+        )
+    if n <= _DENSE_NODES or count > n // 4:
+        values, vectors = scipy.linalg.eigh(matrix.toarray(), subset_by_index=(0, count - 1))
+    else:
+        # iteration finds large eigenvalues fast, and those of 2 I - L are 2 minus those of L
+        mirrored = 2 * scipy.sparse.eye_array(n, format="csr") - matrix
+        values, vectors = _extreme_eigenpairs(mirrored, count)
+        values, vectors = 2 - values, vectors
+    order = np.argsort(values, kind="stable")
+    values, vectors = values[order], vectors[:, order]
+    largest = vectors[abs(vectors).argmax(axis=0), np.arange(count)]
+    return values.astype(np.float32), (vectors * np.sign(largest)).astype(np.float32)
+
+
+def _largest_eigenvalue(matrix: Any) -> float:
+    if matrix.shape[0] <= _DENSE_NODES:
+        return float(np.linalg.eigvalsh(matrix.toarray().astype(np.float64))[-1])
+    return float(_extreme_eigenpairs(matrix.astype(np.float64), 1)[0][0])
+
+
+def _extreme_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of a symmetric matrix, the same in every run."""
+    import scipy.sparse.linalg
+
+    start = np.random.default_rng(0).normal(size=matrix.shape[0])
+    return scipy.sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start)

@@ -1,0 +1,116 @@
+"""Normalised adjacency and features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_ssl.graphs.adjacency import as_csr
+from keras_ssl.graphs.checks import check_finite, check_square
+
+
+def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
+    r"""Return the symmetrically normalised adjacency of GCN.
+
+    $$ \hat A = D^{-1/2} (A + I) D^{-1/2}, \qquad D_{ii} = \sum_j (A + I)_{ij} $$
+
+    A node that has a self-loop keeps it with its weight and gets none from `I`. The degree of a
+    node is what it receives, also in a directed graph. A node of degree 0, which there is only
+    with `self_loops=False`, gets zeros.
+
+    Args:
+        a: scipy.sparse of shape `(n, n)`, or array of shape `(n, n)` or `(batch, n, n)`.
+        self_loops: whether nodes without a self-loop get one of weight 1.
+
+    Returns:
+        `scipy.sparse.csr_array` if `a` is scipy.sparse, otherwise an array. Float64 if `a` is,
+        otherwise float32.
+
+    Raises:
+        ValueError: if `a` is no adjacency or a degree is negative.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.normalized_adjacency(np.array([[0, 1], [1, 0]]))
+    array([[0.5, 0.5],
+           [0.5, 0.5]], dtype=float32)
+
+    Reference:
+        - [Kipf & Welling, 2016](https://arxiv.org/abs/1609.02907)
+    """
+    import scipy.sparse
+
+    if not scipy.sparse.issparse(a):
+        return _normalized_dense(np.asarray(a), self_loops)
+    matrix = as_csr(a)
+    dtype, matrix = matrix.dtype, matrix.astype(np.float64)
+    if self_loops:
+        loops = (matrix.diagonal() == 0).astype(np.float64)
+        matrix = scipy.sparse.csr_array(matrix + scipy.sparse.diags_array(loops))
+    scale = scipy.sparse.diags_array(_inverse_root(matrix.sum(axis=1)))
+    normalized = scipy.sparse.csr_array(scale @ matrix @ scale, dtype=dtype)
+    normalized.sort_indices()
+    return normalized
+
+
+def row_normalize(x: Any) -> Any:
+    """Divide each row by the sum of its magnitudes; a row of zeros stays one.
+
+    Args:
+        x: scipy.sparse or array of shape `(n, features)`.
+
+    Returns:
+        The same kind of matrix: `scipy.sparse.csr_array` if `x` is scipy.sparse, otherwise an
+        array. Float64 if `x` is, otherwise float32.
+
+    Raises:
+        ValueError: if `x` is no matrix of finite numbers.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import graphs
+    >>> graphs.row_normalize(np.array([[1, 3], [0, 0]]))
+    array([[0.25, 0.75],
+           [0.  , 0.  ]], dtype=float32)
+    """
+    import scipy.sparse
+
+    sparse = scipy.sparse.issparse(x)
+    x = x if sparse else np.asarray(x)
+    if len(x.shape) != 2:
+        raise ValueError(f"`x` must have shape (n, features). Received: x.shape={x.shape}")
+    check_finite(x, "x")
+    dtype = np.float64 if x.dtype == np.float64 else np.float32
+    x = scipy.sparse.csr_array(x, dtype=dtype) if sparse else x.astype(dtype)
+    sums = np.asarray(abs(x).sum(axis=1))
+    factors = (1 / np.where(sums > 0, sums, 1)).astype(dtype)
+    if sparse:
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(factors) @ x)
+    return x * factors[:, None]
+
+
+def _normalized_dense(a: np.ndarray, self_loops: bool) -> np.ndarray:
+    check_square(a)
+    check_finite(a, "a")
+    dtype = np.float64 if a.dtype == np.float64 else np.float32
+    a = a.astype(np.float64)
+    if self_loops:
+        diagonal = np.arange(a.shape[-1])
+        loops = a[..., diagonal, diagonal]
+        a[..., diagonal, diagonal] = np.where(loops == 0, 1, loops)
+    scale = _inverse_root(a.sum(axis=-1))
+    return (scale[..., :, None] * a * scale[..., None, :]).astype(dtype)
+
+
+def _inverse_root(degree: np.ndarray) -> np.ndarray:
+    """D^(-1/2), zero where the degree is."""
+    if (degree < 0).any():
+        raise ValueError(
+            "`a` must not have nodes whose weights add up to less than 0. Received: a degree of "
+            f"{degree.min()}"
+        )
+    return np.where(degree > 0, 1 / np.sqrt(np.where(degree > 0, degree, 1)), 0)

@@ -1,0 +1,80 @@
+"""Laplacians against scipy's and networkx's, eigenvectors against their equation."""
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from keras_ssl import graphs
+
+
+@pytest.fixture
+def weighted(rng):
+    source = nx.connected_watts_strogatz_graph(40, 4, 0.3, seed=0)
+    for u, v in source.edges:
+        source.edges[u, v]["weight"] = rng.uniform(0.5, 2)
+    return nx.to_scipy_sparse_array(source, weight="weight")
+
+
+def test_laplacian_is_that_of_scipy(weighted):
+    loops = weighted + sp.diags_array(np.arange(40) % 3)
+    for a in (weighted, loops):
+        wanted = sp.csgraph.laplacian(a, normed=True).toarray()
+        np.testing.assert_allclose(graphs.laplacian(a).toarray(), wanted, atol=1e-12)
+        np.testing.assert_allclose(graphs.laplacian(a.toarray()), wanted, atol=1e-12)
+
+
+def test_laplacian_is_that_of_networkx():
+    source = nx.karate_club_graph()
+    wanted = nx.normalized_laplacian_matrix(source).toarray()
+    a = graphs.from_networkx(source).a
+    np.testing.assert_allclose(graphs.laplacian(a).toarray(), wanted, atol=1e-6)
+
+
+def test_isolated_nodes():
+    a = np.zeros((3, 3))
+    a[0, 1] = a[1, 0] = 2
+    np.testing.assert_allclose(graphs.laplacian(a), [[1, -1, 0], [-1, 1, 0], [0, 0, 1]], atol=1e-12)
+    np.testing.assert_array_equal(graphs.rescaled_laplacian(a)[2], [0, 0, 0])
+
+
+def test_eigenvalues_of_the_rescaled_laplacian(weighted):
+    values = np.linalg.eigvalsh(graphs.rescaled_laplacian(weighted, lambda_max=None).toarray())
+    np.testing.assert_allclose(values[[0, -1]], [-1, 1], atol=1e-9)
+    two = graphs.rescaled_laplacian(weighted).toarray()
+    np.testing.assert_allclose(two, graphs.laplacian(weighted).toarray() - np.eye(40), atol=1e-12)
+
+
+def test_largest_eigenvalue_by_iteration():
+    a = nx.to_scipy_sparse_array(nx.random_geometric_graph(700, 0.1, seed=0), dtype=np.float64)
+    values = np.linalg.eigvalsh(graphs.rescaled_laplacian(a, lambda_max=None).toarray())
+    np.testing.assert_allclose(values[-1], 1, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "count"), [(40, 5), (40, None), (700, 6)])
+def test_eigenbasis(n, count):
+    a = nx.to_scipy_sparse_array(nx.connected_watts_strogatz_graph(n, 6, 0.3, seed=0))
+    values, vectors = graphs.laplacian_eigenbasis(a, count)
+    matrix = sp.csgraph.laplacian(a.astype(float), normed=True).toarray()
+    count = count or n
+    assert values.shape == (count,) and vectors.shape == (n, count)
+    np.testing.assert_allclose(matrix @ vectors, vectors * values, atol=1e-5)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(count), atol=1e-5)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix)[:count], atol=1e-5)
+    again = graphs.laplacian_eigenbasis(a, count)[1]
+    np.testing.assert_array_equal(vectors, again)
+    assert (vectors[abs(vectors).argmax(0), np.arange(count)] > 0).all()
+
+
+def test_bad_arguments(weighted):
+    for count in (0, 41, -1):
+        with pytest.raises(ValueError, match=f"between 1 and the number of nodes, 40.*{count}"):
+            graphs.laplacian_eigenbasis(weighted, count)
+    with pytest.raises(ValueError, match="`lambda_max` must be a positive"):
+        graphs.rescaled_laplacian(weighted, lambda_max=0)
+    upper = sp.csr_array(sp.triu(weighted))
+    for function in (graphs.laplacian, graphs.rescaled_laplacian, graphs.laplacian_eigenbasis):
+        with pytest.raises(ValueError, match="`a` must be symmetric"):
+            function(upper)
+        with pytest.raises(ValueError, match="`a` must be symmetric"):
+            function(upper.toarray())
