@@ -1,0 +1,46 @@
+"""The edges of a dense adjacency matrix."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_ssl.layers.graph.edges import Edges
+
+
+class DenseEdges(Edges):
+    """The edges of a matrix `(n, n)`, or of one a graph, `(batch, n, n)`.
+
+    Messages have the shape `(..., n, n, features)`: what node i (third axis from the end) receives
+    from node j (second from the end). Places where the matrix is 0 hold no edge.
+    """
+
+    def __init__(self, a: Any):
+        self.a = a
+        self.weights = ops.expand_dims(a, -1)
+        self.exist = ops.not_equal(self.weights, 0)
+
+    def from_senders(self, h: Any) -> Any:
+        return ops.expand_dims(h, -3)
+
+    def from_receivers(self, h: Any) -> Any:
+        return ops.expand_dims(h, -2)
+
+    def with_weights(self, weights: Any) -> "DenseEdges":
+        return DenseEdges(ops.squeeze(weights, -1))
+
+    def multiply(self, h: Any) -> Any:
+        return ops.matmul(ops.cast(self.a, h.dtype), h)
+
+    def self_loops(self) -> Any:
+        return ops.expand_dims(ops.diagonal(self.a, axis1=-2, axis2=-1), -1)
+
+    def are_loops(self) -> Any:
+        return ops.cast(
+            ops.expand_dims(ops.eye(self.a.shape[-1] or ops.shape(self.a)[-1]), -1), "bool"
+        )
+
+    def _reduce_sum(self, messages: Any) -> Any:
+        return ops.sum(messages, axis=-2)
+
+    def _reduce_max(self, messages: Any) -> Any:
+        return ops.max(messages, axis=-2)

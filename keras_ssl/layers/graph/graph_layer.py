@@ -1,0 +1,104 @@
+"""The base of all layers that take nodes and their adjacency."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph.connect import check_adjacency
+
+
+class GraphLayer(keras.layers.Layer):
+    """A layer that is called on `[x, a]` or `[x, a, e]`, in which each node gets new features.
+
+    What such layers share: the check of shapes, the shape of the output, and masks of nodes, which
+    pass through. Subclasses implement `build_nodes(features)`, `call`, and set `channels` if they
+    change the number of features.
+
+    Args:
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, a]`, or `[x, a, e]` where edges have features.
+
+    Input shape:
+        - `x`, features of the nodes: `(nodes, features)`, or `(batch, nodes, features)`.
+        - `a`, the adjacency: see `layers.graph.MessagePassing`.
+        - `e`, features of the edges: `(edges, features)` in the order of `a`'s edges, or of a dense
+          `a` its shape and features.
+
+    Output shape:
+        `(..., nodes, channels)`.
+
+    Raises:
+        ValueError: if the shapes of features and adjacency do not fit one another.
+    """
+
+    channels: int | None = None
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        x, a, *e = shapes_of_inputs(input_shape)
+        check_adjacency(x, a)
+        if x[-1] is None:
+            raise ValueError(
+                f"The number of node features must be fixed. Received: features of shape {x}"
+            )
+        self.build_nodes(x[-1], *(shape[-1] for shape in e))
+
+    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
+        """Make the weights.
+
+        Args:
+            features: number of features of a node.
+            edge_features: the same of an edge, where edges have features.
+        """
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        x = shapes_of_inputs(input_shape)[0]
+        return (*x[:-1], self.channels or x[-1])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the mask of the nodes."""
+        return previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+
+
+def shapes_of_inputs(input_shape: Any) -> list[Any]:
+    """Return the shapes of `[x, a]` or `[x, a, e]` as tuples, of an edge list as a dictionary.
+
+    Args:
+        input_shape: nested shapes as Keras gives them.
+
+    Returns:
+        A list of two or three shapes.
+
+    Raises:
+        ValueError: if there are not two or three.
+    """
+    is_one = not isinstance(input_shape, (list, tuple)) or any(
+        size is None or isinstance(size, int) for size in input_shape
+    )
+    if is_one or len(input_shape) not in (2, 3):
+        raise ValueError(
+            "Layers on graphs are called on `[x, a]`, or `[x, a, e]` where edges have features. "
+            f"Received: input of shape {input_shape}"
+        )
+    return [
+        {key: tuple(one) for key, one in shape.items()} if isinstance(shape, dict) else tuple(shape)
+        for shape in input_shape
+    ]
+
+
+def split_inputs(inputs: Any) -> tuple[Any, Any, Any]:
+    """Return node features, adjacency and features of edges, `None` where there are none.
+
+    Args:
+        inputs: `[x, a]` or `[x, a, e]`.
+
+    Returns:
+        A tuple of three.
+    """
+    x, a, *e = inputs
+    return x, a, e[0] if e else None

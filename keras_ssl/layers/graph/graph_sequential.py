@@ -1,0 +1,126 @@
+"""Layers on graphs, one after the other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph.graph_layer import GraphLayer
+from keras_ssl.layers.graph.node_mask import NodeMask
+from keras_ssl.layers.graph.node_pool import NodePool
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class GraphSequential(keras.Model):
+    """Layers one after the other, those on graphs called with the adjacency.
+
+    As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes on
+    `[h, i]` in disjoint mode, any other layer on `h`. Nothing is fixed but the number of features:
+    one network takes dense, sparse and listed edges, and graphs of any size.
+
+    Args:
+        layers: list of Keras layers.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        inputs: `[x, a]`, and after these, told apart by their dtype: features of the edges
+            (floats), the graph of each node (integers, disjoint mode), and which rows are nodes
+            and not padding (booleans, batch mode). Features of the edges are given to all
+            layers on graphs.
+        training: whether layers run in training mode.
+
+    Input shape:
+        As the layers.
+
+    Output shape:
+        That of the last layer.
+
+    Raises:
+        TypeError: if `layers` holds anything but Keras layers.
+        ValueError: if the inputs are not a list of `x`, `a` and, at most once each, the others.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ssl.layers.graph import GCNConv, GraphSequential
+    >>> model = GraphSequential(
+    ...     [GCNConv(8, normalize=True, activation="relu"), keras.layers.Dropout(0.5), GCNConv(2)]
+    ... )
+    >>> model([np.ones((3, 4)), np.ones((3, 3))]).shape
+    TensorShape([3, 2])
+    """
+
+    def __init__(self, layers: Sequence[keras.layers.Layer], **kwargs: Any):
+        super().__init__(**kwargs)
+        for layer in layers:
+            if not isinstance(layer, keras.layers.Layer):
+                raise TypeError(
+                    f"`layers` must be Keras layers. Received: {layer} of type {type(layer)}"
+                )
+        self.steps = list(layers)
+        self.node_mask = NodeMask(name="node_mask")
+
+    def build(self, input_shape: Any) -> None:
+        self._walk(input_shape, build=True)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return self._walk(input_shape, build=False)
+
+    def _walk(self, input_shape: Any, build: bool) -> tuple[int | None, ...]:
+        """Follow the shape of the features through all layers."""
+        x, a, *others = input_shape
+        x, is_batch = tuple(x), not isinstance(a, dict) and len(a) == 3
+        # vectors name graphs; in batch mode a matrix is a mask, otherwise features of edges
+        edges = [one for one in others if len(one) > (2 if is_batch else 1)]
+        for layer in self.steps:
+            shape = [x, a, *edges] if isinstance(layer, GraphLayer) else x
+            if build and not layer.built:
+                layer.build(shape)
+            x = tuple(layer.compute_output_shape(shape))
+        return x
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        x, a, edges, graph_of_node, mask = _read(inputs)
+        if mask is not None:
+            x = self.node_mask([x, mask])
+        for layer in self.steps:
+            if isinstance(layer, GraphLayer):
+                x = layer([x, a, *edges])
+            elif isinstance(layer, NodePool) and graph_of_node is not None:
+                x = layer([x, graph_of_node])
+            else:
+                x = layer(x)
+        return x
+
+    def get_config(self) -> dict:
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]
+        return {**keras.layers.Layer.get_config(self), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "GraphSequential":
+        """Make the network that `config` describes."""
+        return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+
+def _read(inputs: Any) -> tuple[Any, Any, list[Any], Any, Any]:
+    """Nodes, adjacency, features of edges (a list of one or none), graphs of nodes, mask."""
+    if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
+        raise ValueError(
+            "A network on graphs is called on `[x, a]`, node features and adjacency. "
+            f"Received: {type(inputs)}"
+        )
+    x, a, *others = inputs
+    found = {_kind(one): one for one in others}
+    if len(found) < len(others):
+        raise ValueError(
+            "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
+            "each node (integers) and the mask of the nodes (booleans). Received: dtypes "
+            f"{[keras.backend.standardize_dtype(one.dtype) for one in others]}"
+        )
+    edges = [found["float"]] if "float" in found else []
+    return x, a, edges, found.get("int"), found.get("bool")
+
+
+def _kind(x: Any) -> str:
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return "bool" if dtype == "bool" else "int" if "int" in dtype else "float"

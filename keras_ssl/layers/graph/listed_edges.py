@@ -1,0 +1,91 @@
+"""The edges of a list, or of a sparse adjacency matrix."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.sparse_tensors import (
+    coordinates,
+    is_sparse,
+    multiply,
+    stored_values,
+    with_values,
+)
+
+
+class ListedEdges(Edges):
+    """Edges one after the other; messages have the shape `(..., edges, features)`.
+
+    Args:
+        senders: `(edges,)` integers, the node that each edge comes from.
+        receivers: the same for the node that it leads to.
+        weights: `(edges,)`. An edge of weight 0 is none.
+        nodes: how many nodes there are.
+        matrix: the sparse matrix with these edges, where there is one.
+    """
+
+    def __init__(self, senders: Any, receivers: Any, weights: Any, nodes: Any, matrix: Any = None):
+        self.senders = senders
+        self.receivers = receivers
+        self.weights = ops.expand_dims(weights, -1)
+        self.exist = ops.not_equal(self.weights, 0)
+        self.nodes = nodes
+        self.matrix = matrix
+
+    def from_senders(self, h: Any) -> Any:
+        return ops.take(h, self.senders, axis=-2)
+
+    def from_receivers(self, h: Any) -> Any:
+        return ops.take(h, self.receivers, axis=-2)
+
+    def with_weights(self, weights: Any) -> "ListedEdges":
+        weights = ops.squeeze(weights, -1)
+        matrix = None if self.matrix is None else with_values(self.matrix, weights)
+        return ListedEdges(self.senders, self.receivers, weights, self.nodes, matrix)
+
+    def multiply(self, h: Any) -> Any:
+        # sparse products are made for float32 alone
+        if self.matrix is not None and keras.backend.standardize_dtype(h.dtype) == "float32":
+            return multiply(self.matrix, h)
+        return self._reduce_sum(ops.cast(self.weights, h.dtype) * self.from_senders(h))
+
+    def self_loops(self) -> Any:
+        loops = ops.where(self.are_loops(), self.weights, ops.zeros_like(self.weights))
+        return self._reduce_sum(loops)
+
+    def are_loops(self) -> Any:
+        return ops.expand_dims(ops.equal(self.senders, self.receivers), -1)
+
+    def _reduce_sum(self, messages: Any) -> Any:
+        return self._by_receiver(ops.segment_sum, messages)
+
+    def _reduce_max(self, messages: Any) -> Any:
+        return self._by_receiver(ops.segment_max, messages)
+
+    def _by_receiver(self, reduce: Any, messages: Any) -> Any:
+        if len(messages.shape) == 2:
+            return reduce(messages, self.receivers, num_segments=self.nodes)
+        messages = ops.moveaxis(messages, -2, 0)
+        return ops.moveaxis(reduce(messages, self.receivers, num_segments=self.nodes), 0, -2)
+
+
+def listed_edges(a: Any, nodes: Any) -> ListedEdges:
+    """Read the edges of a sparse matrix or of a dictionary.
+
+    Args:
+        a: sparse tensor, or dictionary of `senders`, `receivers` and `weights`.
+        nodes: how many nodes there are.
+
+    Returns:
+        The edges.
+    """
+    if is_sparse(a):
+        places = coordinates(a)
+        return ListedEdges(places[:, 1], places[:, 0], stored_values(a), nodes, a)
+    senders, receivers = a["senders"], a["receivers"]
+    weights = a.get("weights")
+    if weights is None:
+        weights = ops.ones(ops.shape(senders), "float32")
+    return ListedEdges(senders, receivers, weights, nodes)

@@ -1,0 +1,56 @@
+"""Dropout that keeps sparse features sparse."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph.sparse_tensors import (
+    is_sparse,
+    stored_values,
+    with_values,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SparseDropout(keras.layers.Dropout):
+    """`keras.layers.Dropout` for sparse tensors as well, of which it drops stored values.
+
+    What is not stored is 0 and stays 0 either way, so the result is distributed as that of
+    dropout on the dense tensor, at the cost of the stored values alone. Dense input gets plain
+    dropout.
+
+    Args:
+        rate: float in [0, 1). Share of the values that are dropped.
+        seed: integer seed.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: sparse or dense tensor.
+        training: whether to drop.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input; sparse if the input is.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_ssl.layers.graph import SparseDropout
+    >>> x = tf.sparse.from_dense([[0.0, 1.0], [2.0, 0.0]])
+    >>> dropped = SparseDropout(0.5, seed=0)(x, training=True)
+    >>> dropped.indices.numpy().tolist()
+    [[0, 1], [1, 0]]
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not is_sparse(inputs):
+            return super().call(inputs, training=training)
+        if not training or self.rate == 0:
+            return inputs
+        values = keras.random.dropout(stored_values(inputs), self.rate, seed=self.seed_generator)
+        return with_values(inputs, values)
+
+    def compute_output_spec(self, inputs: Any, training: bool = False) -> keras.KerasTensor:
+        return keras.KerasTensor(inputs.shape, inputs.dtype, sparse=is_sparse(inputs))

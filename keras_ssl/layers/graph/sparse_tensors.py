@@ -1,0 +1,46 @@
+"""Sparse tensors of every backend: whether a tensor is one, and what it holds."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether `x` is a sparse tensor of the backend, or stands for one in a functional model."""
+    if isinstance(x, keras.KerasTensor):
+        return x.sparse
+    return hasattr(x, "dense_shape") or (hasattr(x, "indices") and hasattr(x, "data"))
+
+
+def coordinates(x: Any) -> Any:
+    """Return the places of the stored values of a sparse matrix, `(stored, 2)`."""
+    return x.indices
+
+
+def stored_values(x: Any) -> Any:
+    """Return the stored values of a sparse matrix, `(stored,)`."""
+    return x.values if hasattr(x, "dense_shape") else x.data
+
+
+def with_values(x: Any, values: Any) -> Any:
+    """Return a sparse matrix with other values at the same places."""
+    if hasattr(x, "dense_shape"):
+        return x.with_values(values)
+    return type(x)(
+        (values, x.indices),
+        shape=x.shape,
+        indices_sorted=x.indices_sorted,
+        unique_indices=x.unique_indices,
+    )
+
+
+def multiply(a: Any, h: Any) -> Any:
+    """Multiply a sparse matrix `(n, m)` with a dense tensor `(..., m, features)`."""
+    if len(h.shape) == 2:
+        return ops.matmul(a, h)
+    h = ops.moveaxis(h, -2, 0)
+    columns = ops.reshape(h, (ops.shape(h)[0], -1))
+    product = ops.matmul(a, columns)
+    product = ops.reshape(product, (ops.shape(product)[0], *ops.shape(h)[1:]))
+    return ops.moveaxis(product, 0, -2)
