@@ -86,6 +86,15 @@ def tfds_dir():
     return folder
 
 
+@pytest.fixture
+def graph_dir():
+    """The folder with the files of Planetoid and TU, where this machine has one."""
+    root = os.environ.get("KERAS_SSL_DATA_DIR")
+    if not root or not all((Path(root) / name).is_dir() for name in ("planetoid", "tu")):
+        pytest.skip("no graphs: KERAS_SSL_DATA_DIR names no folder with planetoid/ and tu/ in it")
+    return Path(root)
+
+
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory):
     """What two worker processes left behind: a function from a check's name to both results."""
