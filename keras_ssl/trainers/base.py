@@ -62,6 +62,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
       `optimizer_names`, in which order `compile` takes them; `trainer.optimizer`, which callbacks
       see, is the first.
     - `uses_labels`: whether the losses read `batch.y`. Then data without labels is refused.
+    - `has_ready_views`: whether input of several tensors is a tuple of views where there is no
+      `augment`. Not so where one example is several tensors, as a graph is.
     - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
       are refused.
     - `to_encode(x)`: the part of `x` that is augmented and encoded, where `x` holds more.
@@ -117,6 +119,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     optimizer_names = ("main",)
     uses_labels = False
     uses_sample_weight = False
+    has_ready_views = True
 
     def __init__(
         self,
@@ -293,7 +296,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     def _representation_of(self, batch: Batch) -> Any:
         """The representation of a batch, for the probe: of the first of its ready views."""
         images = self.to_encode(batch.x)
-        are_views = self.augment is None and isinstance(images, (tuple, list))
+        may_be_views = self.augment is None and self.has_ready_views
+        are_views = may_be_views and isinstance(images, (tuple, list))
         return self(images[0] if are_views else batch.x, training=False)
 
     def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:

@@ -1,5 +1,6 @@
 """A linear classifier that watches a representation while it is learned."""
 
+import math
 from typing import Any
 
 import keras
@@ -23,17 +24,20 @@ class OnlineProbe(keras.layers.Layer):
     Args:
         classes: how many classes the labels have. Labels are integers from 0 to `classes - 1`.
         optimizer: the probe's own Keras optimizer, or its name. `None` means `Adam(1e-3)`.
+        by_position: whether labels are those of positions in an example, such as the nodes of its
+            graph: features of shape `(batch, positions, features)`, labels `(batch, positions)`.
         **kwargs: `name`, `dtype` of the layer.
 
     Call arguments:
-        features: tensor of rank 2 or more; what follows the batch axis is flattened.
+        features: tensor of rank 2 or more; what follows the batch axis is flattened, or
+            `by_position` all axes but the last become one.
         training: whether to standardise by this batch's statistics.
 
     Input shape:
         `(batch, ...)`, numeric.
 
     Output shape:
-        `(batch, classes)`: logits.
+        `(batch, classes)`: logits. By position `(batch * positions, classes)`.
 
     Raises:
         ValueError: if `classes` is not an integer of at least 2.
@@ -47,14 +51,18 @@ class OnlineProbe(keras.layers.Layer):
     """
 
     def __init__(
-        self, classes: int, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs: Any
+        self,
+        classes: int,
+        optimizer: keras.optimizers.Optimizer | str | None = None,
+        by_position: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not isinstance(classes, int) or classes < 2:
             raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
         self.classes = classes
+        self.by_position = bool(by_position)
         self.optimizer = keras.optimizers.get("adam" if optimizer is None else optimizer)
-        self.flatten = keras.layers.Flatten()
         self.standardize = SyncBatchNormalization(center=False, scale=False)
         self.logits = keras.layers.Dense(classes, dtype="float32")
         self.loss_tracker = keras.metrics.Mean(name="probe_loss")
@@ -62,18 +70,21 @@ class OnlineProbe(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         """Create the weights of the classifier and the state of its optimizer."""
-        flat = self.flatten.compute_output_shape(input_shape)
+        flat = (None, input_shape[-1] if self.by_position else math.prod(input_shape[1:]))
         self.standardize.build(flat)
         self.logits.build(flat)
         self.optimizer.build(self.trainable_variables)
 
     def call(self, features: Any, training: bool = False) -> Any:
         """Return the logits of the classes."""
-        return self.logits(self.standardize(self.flatten(features), training=training))
+        width = features.shape[-1] if self.by_position else math.prod(features.shape[1:])
+        features = ops.reshape(features, (-1, width))
+        return self.logits(self.standardize(features, training=training))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return `(batch, classes)`."""
-        return (input_shape[0], self.classes)
+        """Return `(batch, classes)`, by position `(batch * positions, classes)`."""
+        rows = input_shape[:-1] if self.by_position else input_shape[:1]
+        return (None if None in rows else math.prod(rows), self.classes)
 
     def check_labels(self, y: Any) -> None:
         """Raise unless `y` is a batch of integer labels.
@@ -86,15 +97,17 @@ class OnlineProbe(keras.layers.Layer):
                 "`probe` needs labels: expected data of `(x, y)` with integer labels. "
                 "Received: data without `y`"
             )
-        if not hasattr(y, "shape") or len(y.shape) != 1 or "int" not in str(y.dtype):
+        # the nodes of a single graph are its first axis
+        ranks = (1, 2) if self.by_position else (1,)
+        if not hasattr(y, "shape") or len(y.shape) not in ranks or "int" not in str(y.dtype):
             raise ValueError(
-                "`probe` needs integer labels of shape (batch,). "
+                f"`probe` needs integer labels of shape (batch{', positions' * self.by_position}). "
                 f"Received: {keras.tree.map_structure(lambda v: (v.shape, v.dtype), y)}"
             )
 
     def learn(self, features: Any, y: Any) -> None:
         """Take one gradient step on `features`, which stay as they are."""
-        features = ops.stop_gradient(features)
+        features, y = ops.stop_gradient(features), ops.reshape(y, (-1,))
         with tf.GradientTape() as tape:
             logits = self(features, training=True)
             loss = self._cross_entropy(y, logits)
@@ -105,7 +118,7 @@ class OnlineProbe(keras.layers.Layer):
 
     def evaluate(self, features: Any, y: Any) -> None:
         """Record loss and accuracy without learning."""
-        logits = self(features, training=False)
+        logits, y = self(features, training=False), ops.reshape(y, (-1,))
         self._record(y, logits, self._cross_entropy(y, logits))
 
     def _cross_entropy(self, y: Any, logits: Any) -> Any:
@@ -120,6 +133,7 @@ class OnlineProbe(keras.layers.Layer):
         return {
             **super().get_config(),
             "classes": self.classes,
+            "by_position": self.by_position,
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
         }
 

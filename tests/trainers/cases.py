@@ -39,6 +39,7 @@ class Case:
             default is of images.
         normalized: whether the networks hold batch normalisation.
         labelled: whether the method learns from labels, those of `images`.
+        probed: returns the labels of the online probe, of the examples or of their positions.
     """
 
     make: Callable[[], trainers.SelfSupervisedModel]
@@ -49,6 +50,7 @@ class Case:
     bad_data: tuple[tuple[Any, str], ...] = BAD_IMAGES
     normalized: bool = False
     labelled: bool = False
+    probed: Callable[[], np.ndarray] = field(default=lambda: images()[1])
 
     def first(self, count: int) -> Any:
         """Return the first examples of the input."""

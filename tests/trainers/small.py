@@ -47,3 +47,22 @@ def dense(*widths: int, inputs: int, last: str | None = None) -> keras.Model:
     return keras.Sequential(
         [keras.layers.Input((inputs,)), *hidden, keras.layers.Dense(widths[-1], last)]
     )
+
+
+@cache
+def image_graphs() -> tuple[np.ndarray, np.ndarray]:
+    """Return the images as graphs of 16 patches, those side by side linked; weights are alikeness.
+
+    Features `(256, 16, 49)` in [0, 1], adjacency `(256, 16, 16)`.
+    """
+    patches = scaled_images().reshape(256, 4, 7, 4, 7).transpose(0, 1, 3, 2, 4).reshape(256, 16, 49)
+    places = np.stack(np.meshgrid(np.arange(4), np.arange(4), indexing="ij"), -1).reshape(16, 2)
+    linked = np.abs(places[:, None] - places[None]).sum(-1) == 1
+    difference = np.abs(patches[:, :, None] - patches[:, None]).mean(-1)
+    return patches, (linked * np.exp(-difference)).astype("float32")
+
+
+@cache
+def node_labels() -> np.ndarray:
+    """Return the label of its image for each patch, `(256, 16)`."""
+    return np.repeat(images()[1][:, None], 16, axis=1)

@@ -29,14 +29,14 @@ def connect(x: Any, a: Any) -> Edges:
         ValueError: if the shapes do not fit one another.
         TypeError: if `a` has none of the three forms.
     """
-    check_adjacency(tuple(x.shape), shapes_of(a))
+    check_adjacency(tuple(x.shape), shape_of(a))
     if isinstance(a, dict) or is_sparse(a):
         nodes = x.shape[-2]
         return listed_edges(a, ops.shape(x)[-2] if nodes is None else nodes)
     return DenseEdges(a)
 
 
-def shapes_of(a: Any) -> Any:
+def shape_of(a: Any) -> Any:
     """Return the shape of an adjacency, of an edge list as a dictionary of shapes.
 
     Args:

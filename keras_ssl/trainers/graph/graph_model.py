@@ -1,0 +1,73 @@
+"""What all methods on graphs share: batches that are graphs, checked before training."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph.connect import check_adjacency, shape_of
+from keras_ssl.trainers.base import SelfSupervisedModel
+
+
+class GraphModel(SelfSupervisedModel):
+    """Base of methods that learn from graphs: `x` of the data is `(x, a)`, nodes and adjacency.
+
+    After these may come, told apart by their dtype, features of the edges (floats), the graph of
+    each node (integers, disjoint mode), and which rows are nodes and no padding (booleans, batch
+    mode). The modes are those of `layers.graph.MessagePassing`; in batch mode the first axis
+    counts graphs, which several replicas share among them. A single graph cannot be shared out.
+
+    `trainer([x, a])` gives what the encoder gives: a vector a node, or a graph.
+
+    Args:
+        encoder: layer or model on graphs, such as `networks.gcn` or `layers.graph.GraphSequential`.
+        augment: layer that maps the graph to a tuple of views, each a graph in the same form.
+        **kwargs: `name`, `dtype` of the model.
+    """
+
+    has_ready_views = False
+    # weights belong to the labels of nodes, which no method reads
+    uses_sample_weight = True
+
+    def build(self, input_shape: Any) -> None:
+        """Build the encoder."""
+        if self.encoder is not None and not self.encoder.built:
+            self.encoder.build(input_shape)
+
+    def build_step(self, x: Any, y: Any) -> None:
+        """Create all that a training step needs, for graphs of these shapes.
+
+        Args:
+            x: nested structure of `keras.KerasTensor`, the graph.
+            y: the same for the labels, or `None`.
+
+        Raises:
+            ValueError: if `x` is no graph, or a single graph is to be shared among replicas.
+        """
+        check_graph(x)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1 and len(x[0].shape) == 2:
+            raise ValueError(
+                f"One graph cannot be shared among {replicas} replicas. Expected a batch of "
+                "graphs, x of shape (batch, nodes, features), as `data.padded_batches` makes them. "
+                f"Received: x of shape {tuple(x[0].shape)}"
+            )
+        super().build_step(x, y)
+
+
+def check_graph(x: Any) -> None:
+    """Raise unless a batch is a graph, or graphs.
+
+    Args:
+        x: the batch.
+
+    Raises:
+        ValueError: if it is not `(x, a, ...)`, or the shapes do not fit.
+    """
+    if not isinstance(x, (tuple, list)) or len(x) < 2 or not hasattr(x[0], "shape"):
+        found = keras.tree.map_structure(lambda one: tuple(one.shape), x)
+        raise ValueError(
+            "Expected data of graphs, `(x, a)`: features of the nodes and their adjacency. From "
+            "tf.data with labels that is `((x, a), y)`, without `((x, a),)`. "
+            f"Received: shapes {found}"
+        )
+    check_adjacency(tuple(x[0].shape), shape_of(x[1]))
