@@ -219,7 +219,7 @@ def test_download_by_spektral(tmp_path, monkeypatch):
     monkeypatch.setattr(
         datasets.Citation, "download", lambda self: small_planetoid(Path(self.path))
     )
-    monkeypatch.setattr(datasets.TUDataset, "available_datasets", lambda: ["MUTAG"])
+    monkeypatch.setattr(datasets.TUDataset, "available_datasets", staticmethod(lambda: ["MUTAG"]))
     monkeypatch.setattr(
         datasets.TUDataset,
         "download",
