@@ -5,6 +5,7 @@ from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
 from keras_ssl.evaluate.linear_probe import linear_probe
+from keras_ssl.evaluate.link_prediction import link_prediction
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
@@ -17,6 +18,7 @@ __all__ = [
     "knn_accuracy",
     "knn_predict",
     "linear_probe",
+    "link_prediction",
     "random_encoder",
     "raw_pixels",
     "representation_report",

@@ -6,10 +6,19 @@ from keras_ssl.graphs.disjoint_union import disjoint_union
 from keras_ssl.graphs.forms import edge_list, sparse_tensor
 from keras_ssl.graphs.graph import Graph
 from keras_ssl.graphs.laplacians import laplacian, laplacian_eigenbasis, rescaled_laplacian
+from keras_ssl.graphs.negative_edges import negative_edges, uniform_pairs
+from keras_ssl.graphs.neighbours import Neighbours, is_edge, neighbours_of
 from keras_ssl.graphs.normalization import normalized_adjacency, row_normalize
+from keras_ssl.graphs.random_walks import random_walks
+from keras_ssl.graphs.split_edges import EdgeSplit, split_edges
+from keras_ssl.graphs.subtree_features import SubtreeFeatures
+from keras_ssl.graphs.weisfeiler_lehman import is_possibly_isomorphic, weisfeiler_lehman
 
 __all__ = [
+    "EdgeSplit",
     "Graph",
+    "Neighbours",
+    "SubtreeFeatures",
     "as_graph",
     "check_edge_list",
     "check_finite",
@@ -19,10 +28,18 @@ __all__ = [
     "edge_list",
     "from_edge_list",
     "from_networkx",
+    "is_edge",
+    "is_possibly_isomorphic",
     "laplacian",
     "laplacian_eigenbasis",
+    "negative_edges",
+    "neighbours_of",
     "normalized_adjacency",
+    "random_walks",
     "rescaled_laplacian",
     "row_normalize",
     "sparse_tensor",
+    "split_edges",
+    "uniform_pairs",
+    "weisfeiler_lehman",
 ]
