@@ -1,0 +1,57 @@
+"""The parts of a graph, told apart by their dtype."""
+
+from typing import Any, NamedTuple
+
+import keras
+
+
+class GraphInputs(NamedTuple):
+    """What a graph, or a batch of graphs, consists of; what is not there is `None`.
+
+    Attributes:
+        x: features of the nodes.
+        a: adjacency of any form.
+        e: features of the edges.
+        i: the graph of each node, in disjoint mode.
+        mask: which rows of `x` are nodes and no padding.
+    """
+
+    x: Any
+    a: Any
+    e: Any = None
+    i: Any = None
+    mask: Any = None
+
+
+def read_graph(inputs: Any) -> GraphInputs:
+    """Tell the parts of a graph apart.
+
+    Args:
+        inputs: `[x, a]` and, after these, features of the edges (floats), the graph of each node
+            (integers) and the mask of the nodes (booleans), in any order.
+
+    Returns:
+        The parts by name.
+
+    Raises:
+        ValueError: if the inputs are not a list of `x`, `a` and, at most once each, the others.
+    """
+    if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
+        raise ValueError(
+            "A network on graphs is called on `[x, a]`, node features and adjacency. "
+            f"Received: {type(inputs)}"
+        )
+    x, a, *others = inputs
+    found = {_kind(one): one for one in others}
+    if len(found) < len(others):
+        raise ValueError(
+            "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
+            "each node (integers) and the mask of the nodes (booleans). Received: dtypes "
+            f"{[keras.backend.standardize_dtype(one.dtype) for one in others]}"
+        )
+    return GraphInputs(x, a, **found)
+
+
+def _kind(part: Any) -> str:
+    dtype = keras.backend.standardize_dtype(part.dtype)
+    return "mask" if dtype == "bool" else "i" if "int" in dtype else "e"
