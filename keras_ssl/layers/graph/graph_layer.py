@@ -41,6 +41,8 @@ class GraphLayer(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         x, a, *e = shapes_of_inputs(input_shape)
+        if len(e) > 1:
+            raise ValueError(f"Expected `[x, a]` or `[x, a, e]`. Received: shapes {input_shape}")
         check_adjacency(x, a)
         if x[-1] is None:
             raise ValueError(
@@ -66,24 +68,24 @@ class GraphLayer(keras.layers.Layer):
 
 
 def shapes_of_inputs(input_shape: Any) -> list[Any]:
-    """Return the shapes of `[x, a]` or `[x, a, e]` as tuples, of an edge list as a dictionary.
+    """Return the shapes of `[x, a, ...]` as tuples, of an edge list as a dictionary.
 
     Args:
         input_shape: nested shapes as Keras gives them.
 
     Returns:
-        A list of two or three shapes.
+        A list of at least two shapes.
 
     Raises:
-        ValueError: if there are not two or three.
+        ValueError: if there are less than two.
     """
     is_one = not isinstance(input_shape, (list, tuple)) or any(
         size is None or isinstance(size, int) for size in input_shape
     )
-    if is_one or len(input_shape) not in (2, 3):
+    if is_one or len(input_shape) < 2:
         raise ValueError(
-            "Layers on graphs are called on `[x, a]`, or `[x, a, e]` where edges have features. "
-            f"Received: input of shape {input_shape}"
+            "Layers on graphs are called on `[x, a]`, node features and adjacency. Received: "
+            f"input of shape {input_shape}"
         )
     return [
         {key: tuple(one) for key, one in shape.items()} if isinstance(shape, dict) else tuple(shape)

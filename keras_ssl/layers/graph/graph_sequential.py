@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.graph_layer import GraphLayer
+from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.node_pool import NodePool
 
@@ -68,8 +69,8 @@ class GraphSequential(keras.Model):
 
     def _walk(self, input_shape: Any, build: bool) -> tuple[int | None, ...]:
         """Follow the shape of the features through all layers."""
-        x, a, *others = input_shape
-        x, is_batch = tuple(x), not isinstance(a, dict) and len(a) == 3
+        x, a, *others = shapes_of_inputs(input_shape)
+        is_batch = not isinstance(a, dict) and len(a) == 3
         # vectors name graphs; in batch mode a matrix is a mask, otherwise features of edges
         edges = [one for one in others if len(one) > (2 if is_batch else 1)]
         for layer in self.steps:
@@ -80,14 +81,15 @@ class GraphSequential(keras.Model):
         return x
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x, a, edges, graph_of_node, mask = _read(inputs)
+        x, a, e, i, mask = read_graph(inputs)
+        edges = [] if e is None else [e]
         if mask is not None:
             x = self.node_mask([x, mask])
         for layer in self.steps:
             if isinstance(layer, GraphLayer):
                 x = layer([x, a, *edges])
-            elif isinstance(layer, NodePool) and graph_of_node is not None:
-                x = layer([x, graph_of_node])
+            elif isinstance(layer, NodePool) and i is not None:
+                x = layer([x, i])
             else:
                 x = layer(x)
         return x
@@ -100,27 +102,3 @@ class GraphSequential(keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "GraphSequential":
         """Make the network that `config` describes."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
-
-
-def _read(inputs: Any) -> tuple[Any, Any, list[Any], Any, Any]:
-    """Nodes, adjacency, features of edges (a list of one or none), graphs of nodes, mask."""
-    if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
-        raise ValueError(
-            "A network on graphs is called on `[x, a]`, node features and adjacency. "
-            f"Received: {type(inputs)}"
-        )
-    x, a, *others = inputs
-    found = {_kind(one): one for one in others}
-    if len(found) < len(others):
-        raise ValueError(
-            "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
-            "each node (integers) and the mask of the nodes (booleans). Received: dtypes "
-            f"{[keras.backend.standardize_dtype(one.dtype) for one in others]}"
-        )
-    edges = [found["float"]] if "float" in found else []
-    return x, a, edges, found.get("int"), found.get("bool")
-
-
-def _kind(x: Any) -> str:
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    return "bool" if dtype == "bool" else "int" if "int" in dtype else "float"

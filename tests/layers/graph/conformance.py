@@ -18,15 +18,20 @@ class GraphLayerTest(TestCase):
 
     modes = ("single", "list", "batch", "mixed")
 
-    def check(self, layer, weights, channels=3, edge_features=None, **arguments):
-        """Run it for nodes of 3 features; `weights` is the number of trainable ones."""
+    def check(self, layer, weights, edge_features=None, outputs=None, **arguments):
+        """Run it for nodes of 3 features.
+
+        `weights` is the number of trainable ones, `outputs` that of a node's features afterwards:
+        the argument `channels` or 3.
+        """
+        outputs = outputs or arguments.get("channels", 3)
         for mode in self.modes:
             x, a, e = _graph(mode, edge_features)
             self.run_layer_test(
                 layer,
                 init_kwargs=arguments,
                 input_data=(x, a) if e is None else (x, a, e),
-                expected_output_shape=(*x.shape[:-1], channels),
+                expected_output_shape=(*x.shape[:-1], outputs),
                 expected_num_trainable_weights=weights,
             )
 

@@ -1,0 +1,68 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl.layers.graph import GCNConv, GraphSequential, MessagePassing, NodeMask
+from tests.layers.graph import peers
+from tests.layers.graph.conformance import forms, tensors
+
+
+def network():
+    return GraphSequential(
+        [
+            GCNConv(8, normalize=True, activation="relu"),
+            keras.layers.Dropout(0.5),
+            keras.layers.BatchNormalization(),
+            GCNConv(3, normalize=True),
+        ]
+    )
+
+
+def test_one_network_takes_all_forms_and_sizes(tmp_path):
+    model = network()
+    graph = peers.graph("undirected")
+    wanted = model([graph.x, graph.a])
+    for form in forms(graph.a).values():
+        np.testing.assert_allclose(model(tensors([graph.x, form])), wanted, rtol=1e-5, atol=1e-6)
+    small = model([graph.x[:4], graph.a[:4, :4]])
+    model.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_allclose(loaded([graph.x[:4], graph.a[:4, :4]]), small, rtol=1e-6)
+    assert [layer.name for layer in loaded.steps] == [layer.name for layer in model.steps]
+
+
+class Difference(MessagePassing):
+    def message(self, x, edges, e=None):
+        return e * edges.from_senders(x)
+
+
+def test_features_of_edges_go_to_layers_on_graphs():
+    graph = peers.graph("edge_features")
+    model = GraphSequential([Difference()])
+    e = graph.e[:, :1]
+    alone = Difference()([graph.x, graph.edges, e])
+    i = np.zeros(len(graph.x), "int32")
+    np.testing.assert_allclose(model([graph.x, graph.edges, e, i]), alone, rtol=1e-6)
+
+
+def test_the_mask_reaches_what_takes_one(rng):
+    x, a = rng.normal(size=(2, 5, 3)), np.ones((2, 5, 5))
+    mask = np.array([[True] * 5, [True] * 2 + [False] * 3])
+    model = GraphSequential([keras.layers.BatchNormalization(), GCNConv(3)])
+    pooled = keras.layers.GlobalAveragePooling1D()(model([x, a, mask]))
+    out = np.asarray(model([x, a]))
+    np.testing.assert_allclose(pooled[1], out[1, :2].mean(0), rtol=1e-5)
+    model.steps[0](NodeMask()([x, mask]), training=True)
+    nodes = np.concatenate([x[0], x[1, :2]])
+    np.testing.assert_allclose(model.steps[0].moving_mean, 0.01 * nodes.mean(0), rtol=1e-4)
+
+
+def test_bad_input_is_refused():
+    model = network()
+    x, a = np.ones((4, 2)), np.ones((4, 4))
+    with pytest.raises(ValueError, match=r"`\[x, a\]`"):
+        GraphSequential([keras.layers.Dense(2)])([x])
+    with pytest.raises(ValueError, match="each at most once"):
+        model([x, a, np.zeros(4, "int32"), np.zeros(4, "int32")])
+    with pytest.raises(TypeError, match="Keras layers"):
+        GraphSequential([np.tanh])
