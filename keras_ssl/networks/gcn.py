@@ -1,0 +1,75 @@
+"""Graph convolutional networks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph import GCNConv, GraphSequential, SparseDropout
+
+
+def gcn(
+    channels: Sequence[int] = (16,),
+    classes: int | None = None,
+    activation: Any = "relu",
+    dropout: float = 0.5,
+    normalize: bool = True,
+    kernel_regularizer: Any = None,
+    seed: int | None = None,
+    name: str = "gcn",
+) -> GraphSequential:
+    """Build a graph convolutional network: from `[x, a]` to a vector, or logits, a node.
+
+    Each width is a graph convolution with activation, with dropout before it. With `classes`, a
+    convolution to logits follows, as in the paper, which has `channels=(16,)`, and on the first
+    kernel alone the penalty `keras.regularizers.L2(2.5e-4)`.
+
+    Args:
+        channels: features of a node after each hidden convolution.
+        classes: number of classes for a last convolution without activation; `None` for an encoder.
+        activation: activation of the hidden convolutions.
+        dropout: float in [0, 1). Share of the features dropped before each convolution.
+        normalize: whether `a` is the plain adjacency, to be normalised in each call. With `False`,
+            give `layers.graph.GCNConv.preprocess(a)`, computed once.
+        kernel_regularizer: regularizer of the first kernel.
+        seed: integer seed of the initial weights and of dropout.
+        name: name of the model.
+
+    Returns:
+        `layers.graph.GraphSequential`, which takes dense, sparse and listed edges, sparse features,
+        and graphs of any size.
+
+    Raises:
+        ValueError: if `channels` is empty and `classes` is `None`, or a number is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import networks
+    >>> model = networks.gcn((16,), classes=2)
+    >>> model([np.ones((5, 4)), np.ones((5, 5))]).shape
+    TensorShape([5, 2])
+
+    Reference:
+
+    - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
+    """
+    widths = [*channels, *([] if classes is None else [classes])]
+    if not widths:
+        raise ValueError("`channels` must not be empty without `classes`. Received: channels=()")
+    layers = []
+    for number, width in enumerate(widths):
+        is_logits = classes is not None and number == len(widths) - 1
+        offset = None if seed is None else seed + number
+        if dropout:
+            layers.append(SparseDropout(dropout, seed=offset))
+        layers.append(
+            GCNConv(
+                width,
+                normalize=normalize,
+                activation=None if is_logits else activation,
+                kernel_initializer=keras.initializers.GlorotUniform(offset),
+                kernel_regularizer=kernel_regularizer if number == 0 else None,
+            )
+        )
+    return GraphSequential(layers, name=name)
