@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
 from keras_ssl.trainers.base import SelfSupervisedModel
+from keras_ssl.trainers.graph.graph_values import check_values, first_graph
 
 
 class GraphModel(SelfSupervisedModel):
@@ -18,6 +19,10 @@ class GraphModel(SelfSupervisedModel):
 
     `trainer([x, a])` gives what the encoder gives: a vector a node, or a graph.
 
+    `fit` looks at the first batch, which of a single graph is all there is: features and weights
+    must be finite, and edges lead to nodes that are there. What a method may set besides:
+    `needs_edges`, if it cannot learn from a graph without edges, and `needs_symmetry`.
+
     Args:
         encoder: layer or model on graphs, such as `networks.gcn` or `layers.graph.GraphSequential`.
         augment: layer that maps the graph to a tuple of views, each a graph in the same form.
@@ -25,6 +30,8 @@ class GraphModel(SelfSupervisedModel):
     """
 
     has_ready_views = False
+    needs_edges = False
+    needs_symmetry = False
     # weights belong to the labels of nodes, which no method reads
     uses_sample_weight = True
 
@@ -43,15 +50,38 @@ class GraphModel(SelfSupervisedModel):
         Raises:
             ValueError: if `x` is no graph, or a single graph is to be shared among replicas.
         """
-        check_graph(x)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1 and len(x[0].shape) == 2:
+        # before the shapes, which are then those of a part of the graph
+        if replicas > 1 and isinstance(x, (tuple, list)) and len(x[0].shape) == 2:
             raise ValueError(
                 f"One graph cannot be shared among {replicas} replicas. Expected a batch of "
                 "graphs, x of shape (batch, nodes, features), as `data.padded_batches` makes them. "
                 f"Received: x of shape {tuple(x[0].shape)}"
             )
+        check_graph(x)
         super().build_step(x, y)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train, as every trainer's `fit`.
+
+        Args:
+            x: data of `(x, a)` or `((x, a), y)`: `tf.data.Dataset`, arrays in batch mode, or a
+                loader of Spektral.
+            *args: as of `SelfSupervisedModel.fit`.
+            **kwargs: as of `SelfSupervisedModel.fit`.
+
+        Returns:
+            The `keras.callbacks.History`.
+
+        Raises:
+            ValueError: if the first graph cannot be learned from; see also
+                `SelfSupervisedModel.fit`.
+        """
+        first = first_graph(x)
+        if first is not None:
+            check_graph(first)
+            check_values(first, self.needs_edges, self.needs_symmetry)
+        return super().fit(x, *args, **kwargs)
 
 
 def check_graph(x: Any) -> None:

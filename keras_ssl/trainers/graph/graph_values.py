@@ -1,0 +1,78 @@
+"""Checks of the numbers in a graph, where its shapes alone tell nothing."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.graphs import check_finite, check_symmetric
+
+
+def first_graph(x: Any) -> Any:
+    """Return what data begins with: the first batch, or arrays as they are.
+
+    Args:
+        x: what `fit` got.
+
+    Returns:
+        A graph `(x, a, ...)` of eager tensors or arrays; `None` of a generator, which would lose
+        what is looked at, and of data that is already shared out among replicas.
+    """
+    if isinstance(x, tf.data.Dataset):
+        for element in x.take(1):
+            return keras.utils.unpack_x_y_sample_weight(element)[0]
+        return None
+    if isinstance(x, keras.utils.PyDataset):
+        return keras.utils.unpack_x_y_sample_weight(x[0])[0] if len(x) else None
+    is_arrays = isinstance(x, (tuple, list)) and len(x) >= 2
+    return x if is_arrays else None
+
+
+def check_values(x: Any, needs_edges: bool = False, needs_symmetry: bool = False) -> None:
+    """Raise unless the numbers of a graph can be learned from.
+
+    Args:
+        x: graph `(x, a, ...)` of eager tensors or arrays.
+        needs_edges: whether there must be an edge.
+        needs_symmetry: whether each edge must have its reverse, of the same weight.
+
+    Raises:
+        ValueError: if features or weights are NaN or infinite, an edge leads to a node that is not
+            there, or what is needed is missing.
+    """
+    features, a, *_ = x
+    check_finite(_numbers(features), "x")
+    if isinstance(a, dict):
+        nodes = features.shape[-2]
+        for name in ("senders", "receivers"):
+            ends = _numbers(a[name])
+            if ends.size and not 0 <= ends.min() <= ends.max() < nodes:
+                raise ValueError(
+                    f"`{name}` must be nodes from 0 to {nodes - 1}, as there are rows of `x`. "
+                    f"Received: from {ends.min()} to {ends.max()}"
+                )
+    weights = _numbers(a.get("weights", np.ones(1)) if isinstance(a, dict) else a)
+    check_finite(weights, "a")
+    if needs_edges and not np.any(weights):
+        raise ValueError("`a` must hold an edge: the method learns from edges. Received: none")
+    if needs_symmetry:
+        check_symmetric(_matrix(a, features.shape[-2]), "a")
+
+
+def _numbers(x: Any) -> np.ndarray:
+    return np.asarray(x.values if isinstance(x, tf.SparseTensor) else x)
+
+
+def _matrix(a: Any, nodes: int) -> Any:
+    """An adjacency of any form as NumPy array or scipy.sparse."""
+    from scipy.sparse import coo_array
+
+    if isinstance(a, tf.SparseTensor):
+        places = (np.asarray(a.indices[:, 0]), np.asarray(a.indices[:, 1]))
+        return coo_array((np.asarray(a.values), places), shape=(nodes, nodes)).tocsr()
+    if isinstance(a, dict):
+        places = (_numbers(a["receivers"]), _numbers(a["senders"]))
+        weights = _numbers(a["weights"]) if "weights" in a else np.ones(len(places[0]))
+        return coo_array((weights, places), shape=(nodes, nodes)).tocsr()
+    return np.asarray(a)

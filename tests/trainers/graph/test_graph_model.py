@@ -1,0 +1,126 @@
+"""What all methods on graphs share, with the smallest of methods."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import graphs, networks, trainers
+from keras_ssl.trainers.graph import GraphModel
+from tests.layers.graph.conformance import forms
+
+
+class Denoising(GraphModel):
+    """Features from those of the neighbours."""
+
+    needs_edges = True
+    needs_symmetry = True
+
+    def __init__(self, encoder, decoder, **kwargs):
+        super().__init__(encoder, **kwargs)
+        self.decoder = decoder
+
+    def compute_losses(self, batch, training):
+        x, a, *_ = batch.x
+        h = self.encoder([x, a], training=training)
+        return {"reconstruction": keras.ops.square(self.decoder(h) - x), "representation": h}
+
+
+def method(**compile_arguments):
+    trainer = Denoising(networks.gcn((8,), dropout=0.0, seed=0), keras.layers.Dense(2))
+    trainer.compile(optimizer=keras.optimizers.SGD(0.5), **compile_arguments)
+    return trainer
+
+
+@pytest.fixture
+def club():
+    import networkx
+
+    a = networkx.to_numpy_array(networkx.karate_club_graph(), weight=None).astype("float32")
+    degree = a.sum(1, keepdims=True)
+    return np.concatenate([degree, np.sqrt(degree)], 1) / 10, a
+
+
+def repeated(x, a, *others):
+    given = keras.tree.map_structure(
+        lambda one: tf.convert_to_tensor(one) if isinstance(one, np.ndarray) else one,
+        ((x, a), *others),
+    )
+    return tf.data.Dataset.from_tensors(given).repeat(10)
+
+
+def test_a_single_graph_is_learned_alike_in_every_form(club):
+    x, a = club
+    results = {}
+    for name, form in forms(a).items():
+        keras.utils.set_random_seed(0)
+        trainer = method()
+        history = trainer.fit(repeated(x, form), epochs=2, verbose=0).history
+        assert history["loss"][1] < 0.9 * history["loss"][0]
+        results[name] = trainer.get_weights()
+    for weights in results.values():
+        for one, other in zip(weights, results["dense"], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_probe_learns_from_the_labels_of_nodes_and_weights_are_passed_over(club):
+    x, a = club
+    y = (np.arange(34) > 16).astype("int32")
+    trainer = method(probe=trainers.OnlineProbe(2))
+    history = trainer.fit(repeated(x, a, y, np.ones(34, "float32")), verbose=0).history
+    assert 0 <= history["probe_accuracy"][0] <= 1
+
+
+def test_batch_mode_shares_graphs_and_probes_nodes(club, two_replicas):
+    x, a = (np.stack([one] * 8) for one in club)
+    y = np.tile(np.arange(34) > 16, (8, 1)).astype("int32")
+    with two_replicas.scope():
+        trainer = method(probe=trainers.OnlineProbe(2, by_position=True))
+    history = trainer.fit((x, a), y, batch_size=4, verbose=0).history
+    assert np.isfinite(history["probe_loss"][0])
+
+
+def test_a_single_graph_is_not_shared_out(club, two_replicas):
+    with two_replicas.scope():
+        trainer = method()
+    with pytest.raises(ValueError, match="cannot be shared among 2 replicas"):
+        trainer.fit(repeated(*club), verbose=0)
+
+
+def without(edge, a):
+    changed = a.copy()
+    changed[edge] = 0
+    return changed
+
+
+def out_of_range(a):
+    return graphs.edge_list(a) | {"senders": np.full(156, 34, "int32")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, a: (np.where(x > 1, np.nan, x), a), "`x` must hold finite"),
+        (lambda x, a: (x, np.where(a > 0, np.inf, a)), "`a` must hold finite"),
+        (lambda x, a: (x, 0 * a), "must hold an edge"),
+        (lambda x, a: (x, without((0, 1), a)), "must be symmetric"),
+        (lambda x, a: (x, graphs.sparse_tensor(without((0, 1), a))), "must be symmetric"),
+        (lambda x, a: (x, out_of_range(a)), "`senders` must be nodes from 0 to 33"),
+        (lambda x, a: (x[:-1], a), "33 nodes.*adjacency of 34"),
+        (lambda x, a: (x, a[:-1]), "square"),
+    ],
+)
+def test_graphs_that_cannot_be_learned_from_are_refused(club, change, message):
+    trainer = method()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(repeated(*change(*club)), verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
+
+
+def test_what_is_no_graph_is_refused(club):
+    x, a = club
+    # without labels, the pair must be wrapped once more
+    with pytest.raises(ValueError, match=r"`\(\(x, a\),\)`"):
+        method().fit(tf.data.Dataset.from_tensors((x, a)), verbose=0)
+    with pytest.raises(ValueError, match="data of graphs"):
+        method().fit(np.ones((64, 3)), verbose=0)
