@@ -1,6 +1,8 @@
 """Layers on graphs. Each takes `[x, a]`: node features and an adjacency of any form."""
 
 from keras_ssl.layers.graph.attention_pool import AttentionPool
+from keras_ssl.layers.graph.gat_conv import GATConv
+from keras_ssl.layers.graph.gat_v2_conv import GATv2Conv
 from keras_ssl.layers.graph.gcn_conv import GCNConv
 from keras_ssl.layers.graph.graph_sequential import GraphSequential
 from keras_ssl.layers.graph.max_pool import MaxPool
@@ -13,6 +15,8 @@ from keras_ssl.layers.graph.sum_pool import SumPool
 
 __all__ = [
     "AttentionPool",
+    "GATConv",
+    "GATv2Conv",
     "GCNConv",
     "GraphSequential",
     "MaxPool",

@@ -31,6 +31,11 @@ class DenseEdges(Edges):
     def multiply(self, h: Any) -> Any:
         return ops.matmul(ops.cast(self.a, h.dtype), h)
 
+    def add_self_loops(self, e: Any = None) -> tuple[Edges, Any]:
+        missing = ops.logical_and(self.are_loops(), ops.logical_not(self.exist))
+        looped = self.with_weights(ops.where(missing, ops.ones_like(self.weights), self.weights))
+        return looped, None if e is None else self._where_edges(e, 0.0)
+
     def self_loops(self) -> Any:
         return ops.expand_dims(ops.diagonal(self.a, axis1=-2, axis2=-1), -1)
 

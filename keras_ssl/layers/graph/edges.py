@@ -39,6 +39,35 @@ class Edges:
         """Return `A h`: for each node the weighted sum of what its senders hold."""
         raise NotImplementedError
 
+    def multiply_by_heads(self, weights: Any, h: Any) -> Any:
+        """Return `multiply` by several sets of weights, each for its share of the features.
+
+        Args:
+            weights: shaped as messages, one feature a head.
+            h: `(..., nodes, heads * channels)`, of which each head gets `channels`.
+
+        Returns:
+            The shape of `h`.
+        """
+        heads = weights.shape[-1]
+        parts = ops.split(h, heads, axis=-1)
+        summed = [
+            self.with_weights(weights[..., head : head + 1]).multiply(part)
+            for head, part in enumerate(parts)
+        ]
+        return summed[0] if heads == 1 else ops.concatenate(summed, axis=-1)
+
+    def add_self_loops(self, e: Any = None) -> tuple["Edges", Any]:
+        """Return these edges and an edge of weight 1 from each node to itself that has none.
+
+        Args:
+            e: features of the edges, or `None`.
+
+        Returns:
+            The edges, and their features: 0 of those that were added.
+        """
+        raise NotImplementedError
+
     def self_loops(self) -> Any:
         """Return the weight of each node's edge to itself, `(..., nodes, 1)`; 0 without one."""
         raise NotImplementedError

@@ -35,6 +35,13 @@ def with_values(x: Any, values: Any) -> Any:
     )
 
 
+def with_places(x: Any, places: Any, values: Any) -> Any:
+    """Return a sparse matrix of the shape of another, with other values at other places."""
+    if hasattr(x, "dense_shape"):
+        return type(x)(places, values, x.dense_shape)
+    return type(x)((values, places), shape=x.shape)
+
+
 def multiply(a: Any, h: Any) -> Any:
     """Multiply a sparse matrix `(n, m)` with a dense tensor `(..., m, features)`."""
     if len(h.shape) == 2:

@@ -1,0 +1,68 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl.layers.graph import GATConv
+from tests.layers.graph import peers
+from tests.layers.graph.attention import Properties, assert_equals_peer, built
+from tests.layers.graph.conformance import GraphLayerTest
+
+ORDER = (
+    "kernel",
+    "attention_sender",
+    "attention_receiver",
+    "edge_kernel",
+    "attention_edge",
+    "bias",
+)
+
+
+class TestConformance(GraphLayerTest):
+    def test_concatenated_heads(self):
+        self.check(GATConv, weights=4, outputs=6, channels=3, attn_heads=2)
+
+    def test_averaged_heads_with_edge_features(self):
+        settings = {"channels": 3, "attn_heads": 2, "concat_heads": False, "activation": "elu"}
+        self.check(GATConv, weights=6, edge_features=2, dropout_rate=0.5, **settings)
+
+
+class TestProperties(Properties):
+    layer = GATConv
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("concat", {}),
+        ("mean", {"concat_heads": False}),
+        ("undirected", {}),
+        ("no_self_loops_added", {"add_self_loops": False}),
+        ("edge_features", {"add_self_loops": False}),
+    ],
+)
+def test_equals_pytorch_geometric(name, arguments):
+    case = peers.case(f"gat/{name}")
+    layer = built(GATConv, case, ORDER, **arguments)
+    assert_equals_peer(layer, case, with_edge_features=name == "edge_features")
+
+
+@pytest.mark.parametrize("form", ["a", "edges", "sparse"])
+def test_gradients_equal_pytorch_geometric(form):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("gradients by tf.GradientTape")
+    import tensorflow as tf
+
+    from keras_ssl import graphs
+
+    case = peers.case("gat/concat")
+    layer = built(GATConv, case, ORDER)
+    x, a = tf.Variable(case.graph.x), getattr(case.graph, form)
+    a = graphs.sparse_tensor(a) if form == "sparse" else a
+    with tf.GradientTape() as tape:
+        out = layer([tf.convert_to_tensor(x), a])
+        loss = tf.reduce_sum(out * case.more["probe"])
+    names = ("x", "kernel", "attention_sender", "attention_receiver", "bias")
+    found = tape.gradient(loss, [x, *(weight.value for weight in layer.weights)])
+    for name, gradient in zip(names, found, strict=True):
+        wanted = case.gradients[name].reshape(gradient.shape)
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=2e-5, err_msg=name)
