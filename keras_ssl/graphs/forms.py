@@ -70,6 +70,37 @@ def sparse_tensor(a: Any) -> Any:
     >>> graphs.sparse_tensor(np.array([[0, 2], [1, 0]])).shape == (2, 2)
     True
     """
+    indices, values, shape = sparse_parts(a)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.SparseTensor(indices, values, shape)
+    if backend == "jax":
+        from jax.experimental import sparse as jax_sparse
+
+        return jax_sparse.BCOO(
+            (keras.ops.convert_to_tensor(values), indices.astype(np.int32)),
+            shape=shape,
+            indices_sorted=True,
+            unique_indices=True,
+        )
+    raise ValueError(
+        "Sparse tensors need the backend 'tensorflow' or 'jax'; edge lists (`graphs.edge_list`) "
+        f"work on every one. Received: backend {backend!r}"
+    )
+
+
+def sparse_parts(a: Any) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Return what a sparse tensor is made of.
+
+    Args:
+        a: as in `sparse_tensor`.
+
+    Returns:
+        Indices of shape `(entries, 2)`, int64, row by row and none twice; values of shape
+        `(entries,)`, float32, none of them 0; and the shape of the matrix.
+    """
     import scipy.sparse
 
     if not scipy.sparse.issparse(a) and not isinstance(a, np.ndarray) and hasattr(a, "a"):
@@ -78,22 +109,4 @@ def sparse_tensor(a: Any) -> Any:
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     matrix = matrix.tocoo()
-    indices = np.stack([matrix.row, matrix.col], axis=1)
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.SparseTensor(indices.astype(np.int64), matrix.data, matrix.shape)
-    if backend == "jax":
-        from jax.experimental import sparse as jax_sparse
-
-        return jax_sparse.BCOO(
-            (keras.ops.convert_to_tensor(matrix.data), indices.astype(np.int32)),
-            shape=matrix.shape,
-            indices_sorted=True,
-            unique_indices=True,
-        )
-    raise ValueError(
-        "Sparse tensors need the backend 'tensorflow' or 'jax'; edge lists (`graphs.edge_list`) "
-        f"work on every one. Received: backend {backend!r}"
-    )
+    return np.stack([matrix.row, matrix.col], axis=1).astype(np.int64), matrix.data, matrix.shape

@@ -1,0 +1,90 @@
+"""`single_graph`: one graph, whole, as the one batch of an epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_ssl.data.graph_tensors import (
+    adjacency_tensors,
+    graph_with_features,
+    mask_weights,
+    sparse_tensor,
+)
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def single_graph(
+    graph: Any, split: str | None = None, adjacency: str = "sparse"
+) -> tf.data.Dataset:
+    """Make a data set whose one batch is a whole graph: single mode.
+
+    A model that classifies nodes is trained on it with `fit`, one step an epoch:
+    `model.fit(single_graph(graph, "train"), validation_data=single_graph(graph, "val"))`. The
+    nodes outside of the split have weight 0 and are seen, but do not count. Weights are scaled by
+    the number of nodes over that of the split, so that Keras' mean over all nodes becomes the
+    mean over the split. In `compile`, accuracy must be among `weighted_metrics`.
+
+    Args:
+        graph: a `graphs.Graph`, Spektral's, or a networkx graph. A preprocessed adjacency is put
+            in by `dataclasses.replace(graph, a=GCNConv.preprocess(graph.a))`.
+        split: name of one of the graph's splits, or `None` for all nodes.
+        adjacency: form of `a`: `"sparse"` (`tf.SparseTensor`), `"edges"` (an edge list, whose
+            shapes are static) or `"dense"`.
+
+    Returns:
+        `tf.data.Dataset` of one element `((x, a), y)`, or `((x, a), y, sample_weight)` with a
+        split; `((x, a),)` of a graph without labels. With edge features it is `(x, a, e)`: one row
+        an edge, or of shape `(n, n, features)` where `a` is dense. `x` is a `tf.SparseTensor` if
+        the graph's is sparse.
+
+    Raises:
+        ValueError: if the graph has no features or no nodes, no such split, a split without
+            nodes, or a split but no labels of nodes; or there is no such form.
+
+    Example:
+
+    >>> from keras_ssl import data
+    >>> club = data.load_graph("karate_club")
+    >>> (x, a), y = next(iter(data.single_graph(club, adjacency="dense")))
+    >>> x.shape, a.shape, y.shape
+    (TensorShape([34, 34]), TensorShape([34, 34]), TensorShape([34]))
+    """
+    import scipy.sparse
+    import tensorflow as tf
+
+    graph = graph_with_features(graph)
+    x = sparse_tensor(graph.x) if scipy.sparse.issparse(graph.x) else graph.x
+    inputs = (x, adjacency_tensors(graph.a, adjacency))
+    if graph.e is not None:
+        inputs += (_dense_features(graph) if adjacency == "dense" else graph.e,)
+    element = (inputs,) if graph.y is None else (inputs, graph.y)
+    if split is not None:
+        element = (*element, _weights(graph, split))
+    return tf.data.Dataset.from_tensors(element)
+
+
+def _weights(graph: Any, split: str) -> np.ndarray:
+    if split not in graph.splits:
+        raise ValueError(
+            f"`split` must be one of {sorted(graph.splits)}, the splits of the graph. Received: "
+            f"split={split!r}"
+        )
+    if graph.y is None or graph.y.shape[:1] != (graph.nodes,):
+        labels = None if graph.y is None else f"y of shape {graph.y.shape}"
+        raise ValueError(
+            f"`split` needs labels of the {graph.nodes} nodes, in `y`. Received: {labels}"
+        )
+    mask = graph.splits[split]
+    if not mask.any():
+        raise ValueError(f"`split` must hold nodes. Received: none in split={split!r}")
+    return mask_weights(mask)
+
+
+def _dense_features(graph: Any) -> np.ndarray:
+    dense = np.zeros((graph.nodes, graph.nodes, graph.e.shape[1]), np.float32)
+    dense[graph.a.nonzero()] = graph.e
+    return dense

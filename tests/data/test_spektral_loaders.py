@@ -1,0 +1,101 @@
+"""Every loader of Spektral trains a Keras model on our layers."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from keras_ssl import data
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("tf.data is tested once", allow_module_level=True)
+
+spektral_data = pytest.importorskip("spektral.data")
+
+from keras_ssl.layers.graph import GCNConv, MeanPool  # noqa: E402
+
+# Spektral shuffles its datasets with np.random, which warns
+pytestmark = pytest.mark.filterwarnings("ignore:you are shuffling")
+
+
+class Members(spektral_data.Dataset):
+    def __init__(self, sizes, mixed=False, node_labels=False):
+        self.sizes, self.mixed, self.node_labels = sizes, mixed, node_labels
+        super().__init__()
+
+    def read(self):
+        rng = np.random.default_rng(0)
+        adjacency = [sp.csr_matrix((rng.uniform(size=(n, n)) < 0.5) * 1.0) for n in self.sizes]
+        if self.mixed:
+            self.a = adjacency[0]
+        return [
+            spektral_data.Graph(
+                x=np.full((n, 3), number, "float32"),
+                a=None if self.mixed else a,
+                y=np.eye(2)[np.arange(n) % 2] if self.node_labels else np.eye(2)[number % 2],
+            )
+            for number, (n, a) in enumerate(zip(self.sizes, adjacency, strict=True))
+        ]
+
+
+class Model(keras.Model):
+    def __init__(self, by_node=False):
+        super().__init__()
+        self.conv = GCNConv(4, normalize=True)
+        self.pool = None if by_node else MeanPool()
+        self.classify = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        x, a, *i = inputs
+        h = self.conv([x, a])
+        h = h if self.pool is None else self.pool([h, *i] if i else h)
+        return self.classify(h)
+
+
+def single():
+    weights = np.array([1.0, 0, 1, 0, 0, 0])
+    dataset = Members([6], node_labels=True)
+    return spektral_data.SingleLoader(dataset, sample_weights=weights), True
+
+
+LOADERS = {
+    "single": single,
+    "disjoint": lambda: (spektral_data.DisjointLoader(Members(range(3, 10)), batch_size=3), False),
+    "batch": lambda: (spektral_data.BatchLoader(Members(range(3, 10)), batch_size=3), False),
+    "packed": lambda: (spektral_data.PackedBatchLoader(Members(range(3, 10)), batch_size=3), False),
+    "mixed": lambda: (spektral_data.MixedLoader(Members([5] * 7, mixed=True), batch_size=3), False),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_fit_and_evaluate(name):
+    loader, by_node = LOADERS[name]()
+    dataset = data.from_spektral_loader(loader)
+    assert len(dataset) == loader.steps_per_epoch == (1 if name == "single" else 3)
+    model = Model(by_node)
+    model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    history = model.fit(dataset, epochs=3, verbose=0).history["loss"]
+    assert len(history) == 3 and np.isfinite(history).all()
+    assert np.isfinite(model.evaluate(data.from_spektral_loader(loader), verbose=0))
+    assert len(model.predict(dataset, verbose=0)) == (6 if name == "single" else 7)
+
+
+@pytest.mark.parametrize("name", ["disjoint", "batch", "packed", "mixed"])
+def test_every_epoch_has_every_graph_once_in_an_order_of_its_own(name):
+    np.random.seed(0)
+    dataset = data.from_spektral_loader(LOADERS[name]()[0])
+    orders = []
+    for _ in range(3):
+        seen = []
+        for (x, *_), _ in dataset:
+            rows = x.numpy().reshape(-1, 3)[:, 0] if name == "disjoint" else x.numpy()[:, 0, 0]
+            seen += list(dict.fromkeys(rows.tolist()))
+        assert sorted(seen) == list(range(7))
+        orders.append(seen)
+    assert orders[0] != orders[1] or orders[1] != orders[2]
+
+
+def test_datasets_are_batched_without_a_loader():
+    (x, _, i), y = next(iter(data.disjoint_batches(Members(range(3, 10)), 3)))
+    assert x.shape == (12, 3) and y.shape == (3, 2)
+    np.testing.assert_array_equal(np.bincount(i), [3, 4, 5])
