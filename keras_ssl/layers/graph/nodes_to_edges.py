@@ -1,0 +1,101 @@
+"""Features of edges out of those of the nodes at their ends."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers.graph.connect import connect
+from keras_ssl.layers.graph.graph_layer import GraphLayer, split_inputs
+from keras_ssl.layers.graph.sparse_tensors import is_sparse
+
+COMBINATIONS = {
+    "concat": lambda receiver, sender: ops.concatenate([receiver, sender], axis=-1),
+    "sum": ops.add,
+    "mean": lambda receiver, sender: (receiver + sender) / 2,
+    "max": ops.maximum,
+    "product": ops.multiply,
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class NodesToEdges(GraphLayer):
+    """Give each edge what the nodes at its ends hold, put together.
+
+        e_ij = [x_i, x_j],  x_i + x_j,  (x_i + x_j) / 2,  max(x_i, x_j)  or  x_i * x_j
+
+    Node i receives over the edge, node j sends. All but "concat" are the same in both directions.
+    Where there is no edge (weight 0) the features are 0. `EdgesToNodes` is the way back.
+
+    Args:
+        combination: "concat", "sum", "mean", "max" or "product".
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, a]`; `a` as in `layers.graph.MessagePassing`.
+
+    Input shape:
+        As `layers.graph.MessagePassing`.
+
+    Output shape:
+        `(edges, channels)` in the order of an edge list or a sparse `a`, `(nodes, nodes, channels)`
+        of a dense one, both after `batch` in batch and mixed mode. What layers take as `e`.
+
+    Raises:
+        ValueError: if `combination` is unknown, or the shapes of `x` and `a` do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers.graph import NodesToEdges
+    >>> x = np.array([[1.0], [2.0], [4.0]])
+    >>> a = {"senders": np.array([0, 1]), "receivers": np.array([1, 2])}
+    >>> NodesToEdges()([x, a]).numpy().tolist()
+    [[2.0, 1.0], [4.0, 2.0]]
+
+    Reference:
+
+    - [Kipf et al., 2018](https://arxiv.org/abs/1802.04687)
+    """
+
+    def __init__(self, combination: str = "concat", **kwargs: Any):
+        super().__init__(**kwargs)
+        if combination not in COMBINATIONS:
+            raise ValueError(
+                f"`combination` must be one of {tuple(COMBINATIONS)}. Received: {combination!r}"
+            )
+        self.combination = combination
+
+    def call(self, inputs: Any) -> Any:
+        x, a, _ = split_inputs(inputs)
+        edges = connect(x, a)
+        receiver, sender = edges.from_receivers(x), edges.from_senders(x)
+        shape = ops.shape(receiver + sender)
+        receiver, sender = ops.broadcast_to(receiver, shape), ops.broadcast_to(sender, shape)
+        e = COMBINATIONS[self.combination](receiver, sender)
+        return ops.where(edges.exist, e, ops.zeros_like(e))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        x, a = input_shape[:2]
+        places = tuple(a["senders"] if isinstance(a, dict) else a[-2:])
+        return (*x[:-2], *places, 2 * x[-1] if self.combination == "concat" else x[-1])
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        x, a, _ = split_inputs(inputs)
+        shape = self.compute_output_shape([x.shape, _shape(a)])
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """Return `None`: edges that are padding have features 0 and weight 0."""
+        return
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "combination": self.combination}
+
+
+def _shape(a: Any) -> Any:
+    """As a list where a matrix is sparse: how many values are stored is not known."""
+    if isinstance(a, dict) or is_sparse(a):
+        stored = a["senders"].shape if isinstance(a, dict) else (None,)
+        return {"senders": stored}
+    return a.shape
