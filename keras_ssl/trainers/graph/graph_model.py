@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl.data.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.graph.graph_values import check_values, first_graph
@@ -77,11 +78,31 @@ class GraphModel(SelfSupervisedModel):
             ValueError: if the first graph cannot be learned from; see also
                 `SelfSupervisedModel.fit`.
         """
+        x = _as_dataset(x)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = _as_dataset(kwargs["validation_data"])
         first = first_graph(x)
         if first is not None:
             check_graph(first)
             check_values(first, self.needs_edges, self.needs_symmetry)
         return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Compute the losses, as every trainer's `evaluate`; also of a loader of Spektral.
+
+        Args:
+            x: data, as of `fit`.
+            *args: as of `keras.Model.evaluate`.
+            **kwargs: as of `keras.Model.evaluate`.
+
+        Returns:
+            The losses, as `keras.Model.evaluate`.
+        """
+        return super().evaluate(_as_dataset(x), *args, **kwargs)
+
+
+def _as_dataset(x: Any) -> Any:
+    return from_spektral_loader(x) if is_spektral_loader(x) else x
 
 
 def check_graph(x: Any) -> None:

@@ -124,3 +124,24 @@ def test_what_is_no_graph_is_refused(club):
         method().fit(tf.data.Dataset.from_tensors((x, a)), verbose=0)
     with pytest.raises(ValueError, match="data of graphs"):
         method().fit(np.ones((64, 3)), verbose=0)
+
+
+def test_loaders_of_spektral_are_data(club):
+    spektral = pytest.importorskip("spektral")
+
+    class Clubs(spektral.data.Dataset):
+        def read(self):
+            x, a = club
+            return [spektral.data.Graph(x=x, a=a, y=np.ones(1))] * 6
+
+    for loader in (spektral.data.BatchLoader, spektral.data.DisjointLoader):
+        trainer = method()
+        history = trainer.fit(
+            loader(Clubs(), batch_size=2),
+            epochs=2,
+            verbose=0,
+            validation_data=loader(Clubs(), batch_size=3),
+        ).history
+        assert history["val_loss"][1] < history["val_loss"][0]
+        assert int(trainer.optimizer.iterations) == 6
+        assert np.isfinite(trainer.evaluate(loader(Clubs(), batch_size=3), verbose=0)[0])
