@@ -100,6 +100,7 @@ class ProjectionHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.widths = checked_widths(widths)
         self.normalization = _checked_pattern(normalization, "normalization")
         self.last_normalization = _checked_pattern(last_normalization, "last_normalization")
