@@ -41,7 +41,10 @@ def _local_spec(spec: Any) -> keras.KerasTensor | None:
         return None
     if not hasattr(spec, "shape"):  # PerReplicaSpec: one spec a replica, all alike
         return _local_spec(spec._value_specs[0])
-    return keras.KerasTensor(spec.shape, keras.backend.standardize_dtype(spec.dtype))
+    is_sparse = isinstance(spec, tf.SparseTensorSpec)
+    return keras.KerasTensor(
+        spec.shape, keras.backend.standardize_dtype(spec.dtype), sparse=is_sparse
+    )
 
 
 def _map_specs(structure: Any) -> Any:

@@ -263,14 +263,25 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             return super().get_build_config()
         # of any batch size: a share of one example is too few where there is one replica
         specs = keras.tree.map_structure(
-            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype), specs
+            lambda spec: keras.KerasTensor(
+                (None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse
+            ),
+            specs,
         )
-        return {"step": keras.saving.serialize_keras_object(specs)}
+        # Keras writes shapes and dtypes alone
+        are_sparse = [spec.sparse for spec in keras.tree.flatten(specs)]
+        return {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
 
     def build_from_config(self, config: dict) -> None:
         """Create all variables for the shapes in `config`."""
         if "step" in config:
             data = keras.saving.deserialize_keras_object(config["step"])
+            are_sparse = config.get("sparse", [False] * len(keras.tree.flatten(data)))
+            specs = [
+                keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
+                for spec, is_sparse in zip(keras.tree.flatten(data), are_sparse, strict=True)
+            ]
+            data = keras.tree.pack_sequence_as(data, specs)
             x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
             self.build_step(x, y)
         else:
