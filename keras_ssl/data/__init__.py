@@ -3,6 +3,7 @@
 from keras_ssl.data.disjoint_batches import disjoint_batches
 from keras_ssl.data.graph_sets import load_graph
 from keras_ssl.data.images import class_names, load_images
+from keras_ssl.data.neighbor_batches import neighbor_batches
 from keras_ssl.data.padded_batches import padded_batches
 from keras_ssl.data.single_graph import single_graph
 from keras_ssl.data.spektral_loaders import from_spektral_loader
@@ -14,6 +15,7 @@ __all__ = [
     "from_spektral_loader",
     "load_graph",
     "load_images",
+    "neighbor_batches",
     "padded_batches",
     "single_graph",
     "with_index",

@@ -1,0 +1,213 @@
+"""`neighbor_batches`: some nodes of a large graph with sampled neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_ssl.data.graph_tensors import graph_with_features
+from keras_ssl.data.neighbor_sampling import distinct_places, tree_edges, tree_sizes
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_ssl.graphs import Graph
+
+
+def neighbor_batches(
+    graph: Any,
+    seeds: Any,
+    fanouts: Sequence[int],
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batch nodes of a graph, each with a tree of sampled neighbours.
+
+    For graphs that are too large for one batch. Around each of `batch_size` seeds a tree is
+    sampled: `fanouts[0]` of the nodes that it receives from, of each of these `fanouts[1]`, and so
+    on. A network of as many layers as there are fanouts then sees all that a seed's output depends
+    on. A node's neighbours are sampled uniformly, whatever their weights, without replacement; of
+    a node with no more neighbours than the fanout all are taken, once. A node that is met twice
+    stands in the tree twice.
+
+    All shapes are static: a batch has `batch_size (1 + fanouts[0] + fanouts[0] fanouts[1] + ...)`
+    nodes, the seeds first. Places in the tree that stay free have zeros as features and are joined
+    by edges of weight 0, which no layer sees. The cost of an epoch grows with the number of seeds,
+    not with the graph.
+
+    Edges keep their weights. Layers that average (`GraphSAGEConv`, `GCNConv(normalize=True)`) and
+    attention fit; a sum over sampled neighbours is smaller than the sum over all.
+
+    Args:
+        graph: a `graphs.Graph`, Spektral's, or a networkx graph, with features. Sparse features
+            are made dense for the nodes of a batch.
+        seeds: nodes to make batches of: integers, or a boolean mask such as
+            `graph.splits["train"]`.
+        fanouts: neighbours to sample of each node, for each layer, starting at the seeds.
+        batch_size: seeds a batch.
+        shuffle: whether to shuffle the seeds before each epoch.
+        seed: of the shuffling and the sampling.
+        drop_remainder: whether to leave out a last batch of fewer seeds; otherwise it is filled up
+            with places of weight 0.
+
+    Returns:
+        `tf.data.Dataset` of `((x, a), y, sample_weight)`, with edge features
+        `((x, a, e), y, sample_weight)`, without labels of nodes `((x, a),)`. `a` is an edge list.
+        `sample_weight` is 0 but at the seeds, and scaled so that Keras' mean over all nodes is the
+        mean over the seeds.
+
+    Raises:
+        ValueError: if the graph has no features, there are no seeds or they are out of range, or a
+            number is not positive.
+
+    Example:
+
+    >>> from keras_ssl import data
+    >>> club = data.load_graph("karate_club")
+    >>> batches = data.neighbor_batches(club, seeds=[0, 33], fanouts=[5, 2], batch_size=2)
+    >>> (x, a), y, sample_weight = next(iter(batches))
+    >>> x.shape, a["weights"].shape, y.shape
+    (TensorShape([32, 34]), TensorShape([30]), TensorShape([32]))
+
+    Reference:
+        - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
+    """
+    import tensorflow as tf
+
+    graph = graph_with_features(graph)
+    seeds = _seed_nodes(seeds, graph.nodes)
+    _check_positive(batch_size=batch_size)
+    for fanout in fanouts:
+        _check_positive(fanouts=fanout)
+    if not len(fanouts):
+        raise ValueError("`fanouts` must hold one number a layer. Received: none")
+    if drop_remainder and batch_size > len(seeds):
+        raise ValueError(
+            f"`batch_size` must be at most the number of seeds, {len(seeds)}, with "
+            f"`drop_remainder`. Received: batch_size={batch_size}"
+        )
+    tree = _Tree(graph, batch_size, fanouts)
+    nodes = tf.data.Dataset.from_tensor_slices(seeds)
+    if shuffle:
+        nodes = nodes.shuffle(len(seeds), seed=seed)
+    nodes = nodes.batch(batch_size, drop_remainder=drop_remainder)
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    batches = tf.data.Dataset.zip(nodes, numbers)
+    return batches.map(tree.sample, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+class _Tree:
+    """The arrays of a graph, and how batches are sampled from them."""
+
+    def __init__(self, graph: Graph, batch_size: int, fanouts: Sequence[int]) -> None:
+        import scipy.sparse
+        import tensorflow as tf
+
+        self.batch_size = batch_size
+        self.fanouts = tuple(fanouts)
+        self.size, _ = tree_sizes(batch_size, self.fanouts)
+        self.senders, self.receivers = map(tf.constant, tree_edges(batch_size, self.fanouts))
+        self.starts = tf.constant(graph.a.indptr.astype(np.int64))
+        # one more entry than there are edges, for places that stay free
+        self.none = np.int64(graph.edges)
+        self.neighbors = tf.constant(np.pad(graph.a.indices.astype(np.int32), (0, 1)))
+        self.weights = tf.constant(np.pad(graph.a.data, (0, 1)))
+        self.e = None
+        if graph.e is not None:
+            self.e = tf.constant(np.pad(graph.e, ((0, 1), (0, 0))))
+        has_labels = graph.y is not None and graph.y.shape[:1] == (graph.nodes,)
+        self.y = tf.constant(graph.y) if has_labels else None
+        self.x = _SparseRows(graph.x) if scipy.sparse.issparse(graph.x) else tf.constant(graph.x)
+
+    def sample(self, seeds: tf.Tensor, number: tf.Tensor) -> tuple:
+        """Return the batch of some seeds, at random by a number."""
+        import tensorflow as tf
+
+        count = tf.size(seeds)
+        free = self.batch_size - count
+        level = tf.ensure_shape(tf.pad(seeds, [[0, free]]), [self.batch_size])
+        exist = tf.range(self.batch_size) < count
+        nodes, existing, entries = [level], [exist], []
+        for depth, fanout in enumerate(self.fanouts):
+            first = tf.gather(self.starts, level)
+            degrees = tf.cast(tf.gather(self.starts, level + 1) - first, tf.int32)
+            degrees = tf.where(exist, degrees, 0)
+            places, exist = distinct_places(degrees, fanout, tf.stack([number, depth]))
+            entry = first[:, None] + tf.cast(places, tf.int64)
+            entry = tf.reshape(tf.where(exist, entry, self.none), [-1])
+            level, exist = tf.gather(self.neighbors, entry), tf.reshape(exist, [-1])
+            nodes.append(level)
+            existing.append(exist)
+            entries.append(entry)
+        nodes, existing, entries = (tf.concat(parts, 0) for parts in (nodes, existing, entries))
+        return self._element(nodes, existing, entries, count)
+
+    def _element(
+        self, nodes: tf.Tensor, existing: tf.Tensor, entries: tf.Tensor, count: tf.Tensor
+    ) -> tuple:
+        import tensorflow as tf
+
+        x = self.x.gather(nodes) if isinstance(self.x, _SparseRows) else tf.gather(self.x, nodes)
+        x = tf.where(existing[:, None], x, 0)
+        weights = tf.gather(self.weights, entries)
+        inputs = (x, {"senders": self.senders, "receivers": self.receivers, "weights": weights})
+        if self.e is not None:
+            inputs += (tf.gather(self.e, entries),)
+        if self.y is None:
+            return (inputs,)
+        is_seed = tf.range(self.size) < count
+        sample_weight = tf.where(is_seed, tf.cast(self.size / count, tf.float32), 0.0)
+        return inputs, tf.gather(self.y, nodes), sample_weight
+
+
+class _SparseRows:
+    """Rows of a sparse matrix, to be gathered as dense ones."""
+
+    def __init__(self, matrix: Any) -> None:
+        import tensorflow as tf
+
+        self.columns = matrix.shape[1]
+        self.starts = tf.constant(matrix.indptr.astype(np.int64))
+        self.indices = tf.constant(matrix.indices.astype(np.int32))
+        self.values = tf.constant(matrix.data)
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return some rows, dense."""
+        import tensorflow as tf
+
+        entries = tf.ragged.range(tf.gather(self.starts, rows), tf.gather(self.starts, rows + 1))
+        place = tf.cast(entries.value_rowids(), tf.int32)
+        columns = tf.gather(self.indices, entries.values)
+        values = tf.gather(self.values, entries.values)
+        places = tf.stack([place, columns], axis=1)
+        return tf.scatter_nd(places, values, [rows.shape[0], self.columns])
+
+
+def _seed_nodes(seeds: Any, n: int) -> np.ndarray:
+    seeds = np.asarray(seeds)
+    if seeds.dtype == bool:
+        if seeds.shape != (n,):
+            raise ValueError(
+                f"`seeds` as a mask must have shape ({n},). Received: shape {seeds.shape}"
+            )
+        seeds = np.flatnonzero(seeds)
+    if seeds.ndim != 1 or not seeds.size:
+        raise ValueError(
+            f"`seeds` must be a vector of at least one node. Received: shape {seeds.shape}"
+        )
+    if seeds.dtype.kind not in "iu" or seeds.min() < 0 or seeds.max() >= n:
+        raise ValueError(
+            f"`seeds` must be integers from 0 to {n - 1}, or a mask. Received: values from "
+            f"{seeds.min()} to {seeds.max()}, dtype {seeds.dtype}"
+        )
+    return seeds.astype(np.int32)
+
+
+def _check_positive(**numbers: Any) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"`{name}` must be positive integers. Received: {name}={number!r}")
