@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers.initializer_copy import initializer_copy
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
 
@@ -123,7 +124,7 @@ class ProjectionHead(keras.layers.Layer):
             keras.layers.Dense(
                 width,
                 use_bias=pattern is None if self.use_bias is None else self.use_bias,
-                kernel_initializer=_copy(self.kernel_initializer, number),
+                kernel_initializer=initializer_copy(self.kernel_initializer, number),
                 dtype=dtype,
                 name=f"dense_{number}",
             )
@@ -216,13 +217,3 @@ def _checked_pattern(value: Any, argument: str) -> _Pattern | None:
 
 def _serialized(pattern: _Pattern | None) -> Any:
     return False if pattern is None else keras.saving.serialize_keras_object(pattern.copy())
-
-
-def _copy(initializer: Any, number: int) -> Any:
-    """An initializer of the same settings and another seed, so that no two kernels start equal."""
-    if not isinstance(initializer, keras.initializers.Initializer):
-        return initializer
-    config = initializer.get_config()
-    if isinstance(config.get("seed"), int):
-        config["seed"] += number - 1
-    return type(initializer).from_config(config)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.message_passing import MessagePassing
+from keras_ssl.layers.initializer_copy import initializer_copy
 
 
 class GraphConv(MessagePassing):
@@ -54,9 +55,10 @@ class GraphConv(MessagePassing):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.bias = None
+        self._kernels = 0
 
     def add_kernel(self, shape: tuple[int, ...], name: str = "kernel") -> keras.Variable:
-        """Make a kernel.
+        """Make a kernel; of an initializer with a seed, the n-th adds n - 1 to it.
 
         Args:
             shape: its shape.
@@ -65,9 +67,10 @@ class GraphConv(MessagePassing):
         Returns:
             The variable.
         """
+        self._kernels += 1
         return self.add_weight(
             shape=shape,
-            initializer=self.kernel_initializer,
+            initializer=initializer_copy(self.kernel_initializer, self._kernels),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             name=name,
