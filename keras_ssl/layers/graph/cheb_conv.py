@@ -11,6 +11,7 @@ from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
 from keras_ssl.layers.graph.graph_layer import split_inputs
+from keras_ssl.layers.graph.sparse_product import multiply_features
 from keras_ssl.layers.graph.sparse_tensors import is_sparse
 
 
@@ -146,13 +147,13 @@ def _kernel_first(multiply: Any, x: Any, kernel: Any) -> Any:
     """sum_k T_k (X W_k) by Clenshaw's recurrence: b_k = X W_k + 2 L̃ b_k+1 - b_k+2."""
     later, latest = None, None
     for k in reversed(range(1, kernel.shape[0])):
-        term = ops.matmul(x, kernel[k])
+        term = multiply_features(x, kernel[k])
         if later is not None:
             term = term + 2 * multiply(later)
         if latest is not None:
             term = term - latest
         later, latest = term, later
-    total = ops.matmul(x, kernel[0])
+    total = multiply_features(x, kernel[0])
     if later is not None:
         total = total + multiply(later)
     return total if latest is None else total - latest

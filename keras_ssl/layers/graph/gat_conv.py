@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.layers.graph.attention_conv import AttentionConv
 from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -89,7 +90,7 @@ class GATConv(AttentionConv):
             self.attention_edge = self.add_kernel(vector, "attention_edge")
 
     def score(self, x: Any, edges: Edges, e: Any) -> tuple[Any, Any]:
-        h = ops.matmul(x, self.kernel)
+        h = multiply_features(x, self.kernel)
         heads = self.by_head(h)
         senders = ops.sum(heads * self.attention_sender, axis=-1)
         receivers = ops.sum(heads * self.attention_receiver, axis=-1)

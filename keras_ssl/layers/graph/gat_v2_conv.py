@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.layers.graph.attention_conv import AttentionConv
 from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -107,5 +108,5 @@ class GATv2Conv(AttentionConv):
 
 def project(x: Any, kernel: Any, bias: Any) -> Any:
     """Return `x kernel + bias`, without a bias where it is `None`."""
-    h = ops.matmul(x, kernel)
+    h = multiply_features(x, kernel)
     return h if bias is None else h + bias

@@ -10,6 +10,7 @@ from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv
 from keras_ssl.layers.graph.graph_layer import split_inputs
+from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -74,7 +75,7 @@ class GCNConv(GraphConv):
     def call(self, inputs: Any) -> Any:
         x, a, _ = split_inputs(inputs)
         edges = connect(x, a)
-        h = ops.matmul(x, self.kernel)
+        h = multiply_features(x, self.kernel)
         h = multiply_normalized(edges, h) if self.normalize else edges.multiply(h)
         return self.finish(h)
 

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.sparse_product import multiply_nodes
 from keras_ssl.layers.graph.sparse_tensors import (
     coordinates,
     is_sparse,
-    multiply,
     stored_values,
     with_places,
     with_values,
@@ -51,7 +51,7 @@ class ListedEdges(Edges):
     def multiply(self, h: Any) -> Any:
         # sparse products are made for float32 alone
         if self.matrix is not None and keras.backend.standardize_dtype(h.dtype) == "float32":
-            return multiply(self.matrix, h)
+            return multiply_nodes(self.matrix, h)
         return self._reduce_sum(ops.cast(self.weights, h.dtype) * self.from_senders(h))
 
     def multiply_by_heads(self, weights: Any, h: Any) -> Any:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 
 def is_sparse(x: Any) -> bool:
@@ -40,14 +39,3 @@ def with_places(x: Any, places: Any, values: Any) -> Any:
     if hasattr(x, "dense_shape"):
         return type(x)(places, values, x.dense_shape)
     return type(x)((values, places), shape=x.shape)
-
-
-def multiply(a: Any, h: Any) -> Any:
-    """Multiply a sparse matrix `(n, m)` with a dense tensor `(..., m, features)`."""
-    if len(h.shape) == 2:
-        return ops.matmul(a, h)
-    h = ops.moveaxis(h, -2, 0)
-    columns = ops.reshape(h, (ops.shape(h)[0], -1))
-    product = ops.matmul(a, columns)
-    product = ops.reshape(product, (ops.shape(product)[0], *ops.shape(h)[1:]))
-    return ops.moveaxis(product, 0, -2)
