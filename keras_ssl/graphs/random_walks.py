@@ -173,13 +173,14 @@ def _biased_step(
     )[2]
 
 
-def check_walk(length: int, p: float, q: float) -> None:
+def check_walk(length: int, p: float, q: float, name: str = "length") -> None:
     """Raise unless these describe walks.
 
     Args:
         length: how many steps.
         p: return parameter.
         q: in-out parameter.
+        name: what the caller calls the length.
 
     Raises:
         TypeError: if one is no number, or the length no integer.
@@ -191,14 +192,16 @@ def check_walk(length: int, p: float, q: float) -> None:
     >>> check_walk(80, 1.0, 0.5)
     """
     if isinstance(length, bool) or not isinstance(length, numbers.Integral):
-        raise TypeError(f"`length` must be an integer. Received: {length!r}")
+        raise TypeError(f"`{name}` must be an integer. Received: {length!r}")
     if length < 1:
-        raise ValueError(f"`length` must be at least 1. Received: {length}")
-    for name, value in {"p": p, "q": q}.items():
+        raise ValueError(f"`{name}` must be at least 1. Received: {length}")
+    for parameter, value in {"p": p, "q": q}.items():
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"`{name}` must be a number. Received: {value!r}")
+            raise TypeError(f"`{parameter}` must be a number. Received: {value!r}")
         if not 0 < value < float("inf"):
-            raise ValueError(f"`{name}` must be above 0 and finite. Received: {name}={value}")
+            raise ValueError(
+                f"`{parameter}` must be above 0 and finite. Received: {parameter}={value}"
+            )
 
 
 def check_nodes(nodes: Any, name: str) -> None:

@@ -15,6 +15,7 @@ from keras_ssl.trainers.contrastive import (
     SupCon,
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
+from keras_ssl.trainers.graph import Node2Vec
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
@@ -35,6 +36,7 @@ __all__ = [
     "MoCo",
     "MoCoV3",
     "MomentumTeacher",
+    "Node2Vec",
     "OnlineProbe",
     "SelfSupervisedModel",
     "SequenceCPC",

@@ -51,11 +51,25 @@ def indices_of(x: Any, size: int) -> Any:
             "`index` must hold one integer an image, of shape (batch,). "
             f"Received: {dtype} of shape {tuple(index.shape)}"
         )
+    return assert_in_range(index, size, _out_of_range(size, "another index"))
+
+
+def assert_in_range(index: Any, size: int, message: str) -> Any:
+    """The same indices, whose step fails if one is out of range, where XLA does not run it.
+
+    Args:
+        index: integers.
+        size: the first integer that is too large.
+        message: what the error says.
+
+    Returns:
+        int32 tensor.
+    """
     index = ops.cast(index, "int32")
     if not tf.is_tensor(index):
         return index
     inside = tf.reduce_all((index >= 0) & (index < size))
-    check = tf.debugging.Assert(inside, [_out_of_range(size, "another index"), index])
+    check = tf.debugging.Assert(inside, [message, index])
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(index)
 

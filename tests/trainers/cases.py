@@ -11,7 +11,7 @@ from keras_ssl import augment, layers, losses, optimizers, trainers
 from tests.trainers.methods.gan import GAN
 from tests.trainers.methods.masked_tokens import MaskedTokenModel
 from tests.trainers.methods.vae import VAE
-from tests.trainers.small import dense, encoder, images, scaled_images, tokens
+from tests.trainers.small import block_graph, dense, encoder, images, scaled_images, tokens
 
 
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -334,6 +334,28 @@ CASES = {
             (_indexed(_zeros(0, 28, 28, 1)), "no data"),
         ),
         normalized=True,
+    ),
+    "Node2Vec": Case(
+        make=lambda: trainers.Node2Vec(
+            block_graph()[0],
+            dim=8,
+            walk_length=6,
+            context_size=3,
+            p=0.5,
+            q=2.0,
+            negative_samples=2,
+            seed=0,
+        ),
+        x=lambda: np.arange(256) % 128,
+        falls="skip_gram",
+        optimizer=lambda: keras.optimizers.Adam(5e-2),
+        sgd=lambda: keras.optimizers.SGD(5.0),  # gradients of the first steps are small
+        bad_data=(
+            (_zeros(64), "`x` must hold the numbers of nodes, integers"),
+            (_zeros(64, 1, dtype="int32"), r"`x` must have shape \(batch,\)"),
+            (np.arange(65, 129), "from 0 to 127.*numbers from 65 to 128"),
+            (_zeros(0, dtype="int32"), "no data"),
+        ),
     ),
     "BYOL": Case(
         make=lambda: trainers.BYOL(

@@ -4,6 +4,7 @@ from functools import cache
 
 import keras
 import numpy as np
+import scipy.sparse
 
 from keras_ssl import data, layers
 
@@ -66,3 +67,12 @@ def image_graphs() -> tuple[np.ndarray, np.ndarray]:
 def node_labels() -> np.ndarray:
     """Return the label of its image for each patch, `(256, 16)`."""
     return np.repeat(images()[1][:, None], 16, axis=1)
+
+
+@cache
+def block_graph() -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Return a graph of four blocks of 32 nodes, most edges within one, and its nodes' blocks."""
+    blocks = np.repeat(np.arange(4), 32)
+    chance = np.where(blocks[:, None] == blocks[None], 0.3, 0.02)
+    half = np.triu(np.random.default_rng(0).random((128, 128)) < chance, 1)
+    return scipy.sparse.csr_array((half | half.T).astype("float32")), blocks
