@@ -2,38 +2,48 @@
 
 from keras_ssl.layers.graph.attention_pool import AttentionPool
 from keras_ssl.layers.graph.cheb_conv import ChebConv
+from keras_ssl.layers.graph.continuous_filter_conv import ContinuousFilterConv
 from keras_ssl.layers.graph.edges_to_nodes import EdgesToNodes
 from keras_ssl.layers.graph.gat_conv import GATConv
 from keras_ssl.layers.graph.gat_v2_conv import GATv2Conv
 from keras_ssl.layers.graph.gcn_conv import GCNConv
 from keras_ssl.layers.graph.gin_conv import GINConv
 from keras_ssl.layers.graph.graph_sequential import GraphSequential
+from keras_ssl.layers.graph.jumping_knowledge import JumpingKnowledge
 from keras_ssl.layers.graph.max_pool import MaxPool
 from keras_ssl.layers.graph.mean_pool import MeanPool
 from keras_ssl.layers.graph.message_passing import MessagePassing
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.nodes_to_edges import NodesToEdges
+from keras_ssl.layers.graph.radial_basis import RadialBasis
 from keras_ssl.layers.graph.set2set import Set2Set
+from keras_ssl.layers.graph.shifted_softplus import shifted_softplus
 from keras_ssl.layers.graph.sparse_dropout import SparseDropout
+from keras_ssl.layers.graph.spectral_conv import SpectralConv
 from keras_ssl.layers.graph.sum_pool import SumPool
 from keras_ssl.layers.graph.top_k_pool import TopKPool
 
 __all__ = [
     "AttentionPool",
     "ChebConv",
+    "ContinuousFilterConv",
     "EdgesToNodes",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
     "GINConv",
     "GraphSequential",
+    "JumpingKnowledge",
     "MaxPool",
     "MeanPool",
     "MessagePassing",
     "NodeMask",
     "NodesToEdges",
+    "RadialBasis",
     "Set2Set",
     "SparseDropout",
+    "SpectralConv",
     "SumPool",
     "TopKPool",
+    "shifted_softplus",
 ]

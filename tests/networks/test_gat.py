@@ -1,0 +1,51 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import networks
+from keras_ssl.layers.graph import GATConv, SparseDropout
+
+
+def test_is_the_papers_network():
+    """Section 3.3: 8 heads of 8 features and ELU, one head to the classes, dropout 0.6 twice."""
+    model = networks.gat(classes=7)
+    assert model([np.ones((4, 3)), np.eye(4)]).shape == (4, 7)
+    dropouts, layers = model.steps[::2], model.steps[1::2]
+    assert [type(one) for one in dropouts] == 2 * [SparseDropout]
+    assert [one.rate for one in dropouts] == [0.6, 0.6]
+    first, last = layers
+    assert (first.channels, first.attn_heads, first.concat_heads) == (8, 8, True)
+    assert (last.channels, last.attn_heads, last.concat_heads) == (7, 1, False)
+    assert first.activation is keras.activations.elu
+    assert last.activation is keras.activations.linear
+    assert (first.dropout_rate, last.dropout_rate) == (0.6, 0.6)
+
+
+def test_penalty_is_of_all_kernels_and_the_seed_fixes_weights():
+    x, a = np.ones((3, 4)), np.ones((3, 3))
+    penalty = keras.regularizers.L2(2.5e-4)
+    one, other = (networks.gat((5,), 2, kernel_regularizer=penalty, seed=3) for _ in range(2))
+    one([x, a]), other([x, a])
+    assert len(one.losses) == 6
+    for a_weight, b_weight in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a_weight, b_weight)
+    drawn = [np.asarray(model([x, a], training=True)) for model in (one, other)]
+    np.testing.assert_array_equal(*drawn)
+    encoder = networks.gat((4, 2), attn_heads=3, dropout=0.0)
+    assert encoder([x, a]).shape == (3, 6)
+    assert [type(step) for step in encoder.steps] == 2 * [GATConv]
+
+
+def test_saves_and_loads(tmp_path):
+    model = networks.gat((5,), classes=2, output_heads=2)
+    inputs = [np.ones((3, 4)), np.ones((3, 3))]
+    out = model(inputs)
+    model.save(tmp_path / "gat.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "gat.keras")(inputs), out)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="`channels` must not be empty"):
+        networks.gat(())
+    with pytest.raises(ValueError, match="attn_heads"):
+        networks.gat((4,), attn_heads=0)
