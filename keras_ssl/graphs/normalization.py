@@ -50,10 +50,10 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
     if self_loops:
         loops = (matrix.diagonal() == 0).astype(np.float64)
         matrix = scipy.sparse.csr_array(matrix + scipy.sparse.diags_array(loops))
-    scale = scipy.sparse.diags_array(_inverse_root(matrix.sum(axis=1)))
-    normalized = scipy.sparse.csr_array(scale @ matrix @ scale, dtype=dtype)
-    normalized.sort_indices()
-    return normalized
+    scale = _inverse_root(matrix.sum(axis=1))
+    matrix.data *= np.repeat(scale, np.diff(matrix.indptr)) * scale[matrix.indices]
+    matrix.sort_indices()
+    return matrix.astype(dtype)
 
 
 def row_normalize(x: Any) -> Any:
