@@ -59,25 +59,19 @@ def test_works_in_pipelines_and_searches_of_scikit_learn():
     assert clone(graphs.SubtreeFeatures(5)).iterations == 5
 
 
-def test_svm_on_mutag_reaches_what_the_kernel_is_known_for():
-    load_graph = getattr(data, "load_graph", None)
-    if load_graph is None:
-        pytest.skip("no data.load_graph")
+def test_svm_on_mutag_reaches_what_the_kernel_is_known_for(graph_dir):
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
     from sklearn.svm import SVC
 
-    try:
-        loaded = load_graph("mutag")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    loaded = data.load_graph("mutag", graph_dir)
     pairs = [(one.a, np.asarray(one.x).argmax(axis=1)) for one in loaded]
     y = np.array([int(one.y) for one in loaded])
     assert len(pairs) == 188
-    classifier = make_pipeline(graphs.SubtreeFeatures(4), Normalizer(), SVC(kernel="linear", C=100))
+    classifier = make_pipeline(graphs.SubtreeFeatures(2), Normalizer(), SVC(kernel="linear", C=100))
     folds = StratifiedKFold(10, shuffle=True, random_state=0)
-    assert cross_val_score(classifier, pairs, y, cv=folds).mean() >= 0.8
+    assert cross_val_score(classifier, pairs, y, cv=folds).mean() >= 0.8  # 0.66 is one class
 
 
 @pytest.mark.parametrize(
