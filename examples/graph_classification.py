@@ -19,6 +19,7 @@ from keras_ssl import data, networks
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Train on each nine tenths of the graphs and print the accuracy on the others."""
     graphs = data.load_graph(arguments.dataset)
     labels = np.array([int(graph.y) for graph in graphs])
     folds = StratifiedKFold(arguments.folds, shuffle=True, random_state=arguments.seed)
