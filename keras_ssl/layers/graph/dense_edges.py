@@ -25,6 +25,20 @@ class DenseEdges(Edges):
     def from_receivers(self, h: Any) -> Any:
         return ops.expand_dims(h, -2)
 
+    def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
+        nodes = ops.shape(self.a)[-1]
+        columns = ops.arange(nodes, dtype="int32")
+        senders = ops.sort(ops.where(self.exist[..., 0], columns, nodes), axis=-1)
+        missing = [(0, 0)] * (len(senders.shape) - 1) + [(0, count)]
+        senders = ops.pad(senders, missing, constant_values=nodes)[..., :count]
+        is_sender = senders < nodes
+        senders = ops.where(is_sender, senders, 0)
+        if len(senders.shape) == 2:
+            return ops.take(h, senders, axis=-2), is_sender
+        # senders of all graphs of the batch in one list
+        first = ops.arange(ops.shape(h)[0], dtype="int32")[:, None, None] * nodes
+        return ops.take(ops.reshape(h, (-1, h.shape[-1])), first + senders, axis=0), is_sender
+
     def with_weights(self, weights: Any) -> "DenseEdges":
         return DenseEdges(ops.squeeze(weights, -1))
 

@@ -31,6 +31,19 @@ class Edges:
         """Give each edge the features of the node that receives."""
         raise NotImplementedError
 
+    def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
+        """Return what the first senders of each node hold, in the order of the edges.
+
+        Args:
+            h: `(..., nodes, features)`.
+            count: how many senders to look at.
+
+        Returns:
+            `(..., nodes, count, features)`, and the booleans `(..., nodes, count)`, or the same for
+            all examples, that tell senders from what fills up.
+        """
+        raise NotImplementedError
+
     def with_weights(self, weights: Any) -> "Edges":
         """Return the same edges with other weights, shaped as messages of one feature."""
         raise NotImplementedError
@@ -103,10 +116,8 @@ class Edges:
 
     def max(self, messages: Any) -> Any:
         """Return the largest of the messages that each node receives, by feature."""
-        # far below what a message can be, and finite in float16
-        largest = self._reduce_max(
-            self._where_edges(messages, -3e4 if _is_half(messages) else -1e30)
-        )
+        lowest = -6.5e4 if _is_float16(messages) else -1e30
+        largest = self._reduce_max(self._where_edges(messages, lowest))
         return ops.where(self.count() > 0, largest, ops.zeros_like(largest))
 
     def min(self, messages: Any) -> Any:
@@ -138,5 +149,5 @@ class Edges:
         return ops.where(self.exist, messages, ops.cast(other, messages.dtype))
 
 
-def _is_half(x: Any) -> bool:
+def _is_float16(x: Any) -> bool:
     return keras.backend.standardize_dtype(x.dtype) == "float16"

@@ -41,6 +41,25 @@ class ListedEdges(Edges):
     def from_receivers(self, h: Any) -> Any:
         return ops.take(h, self.receivers, axis=-2)
 
+    def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
+        exist = self.exist[:, 0]
+        receivers = ops.where(exist, ops.cast(self.receivers, "int32"), self.nodes)
+        order = ops.argsort(receivers)  # keeps the order of edges to one node
+        receivers = ops.take(receivers, order)
+        received = ops.segment_sum(ops.cast(exist, "int32"), self.receivers, self.nodes)
+        starts = ops.cumsum(received) - received
+        rank = ops.arange(ops.shape(receivers)[0], dtype="int32") - ops.take(
+            starts, ops.minimum(receivers, self.nodes - 1)
+        )
+        is_read = ops.logical_and(receivers < self.nodes, rank < count)
+        place = ops.where(is_read, receivers * count + rank, self.nodes * count)
+        # one edge a place, so that the sum only puts it there; 0 is left for nobody
+        senders = ops.segment_sum(
+            ops.take(ops.cast(self.senders, "int32"), order) + 1, place, self.nodes * count + 1
+        )
+        senders = ops.reshape(senders[:-1], (self.nodes, count))
+        return ops.take(h, ops.maximum(senders - 1, 0), axis=-2), senders > 0
+
     def with_weights(self, weights: Any) -> "ListedEdges":
         weights = ops.squeeze(weights, -1)
         # weights that differ between examples (mixed mode) are not those of one matrix
@@ -90,7 +109,11 @@ class ListedEdges(Edges):
         return ops.expand_dims(ops.equal(self.senders, self.receivers), -1)
 
     def _reduce_sum(self, messages: Any) -> Any:
-        return self._by_receiver(ops.segment_sum, messages)
+        # numbers of half precision would be added up one by one, and large sums stand still
+        wide = keras.backend.result_type(messages.dtype, "float32")
+        return ops.cast(
+            self._by_receiver(ops.segment_sum, ops.cast(messages, wide)), messages.dtype
+        )
 
     def _reduce_max(self, messages: Any) -> Any:
         return self._by_receiver(ops.segment_max, messages)

@@ -68,6 +68,16 @@ def test_a_graph_without_edges_gives_zeros(aggregation):
         np.testing.assert_array_equal(MessagePassing(aggregation)([np.ones((4, 2)), a]), 0)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("form", ["dense", "sparse", "list"])
+def test_sums_of_half_precision_do_not_stand_still(form, dtype):
+    """Of 1,000 ones: added one by one in bfloat16, they come to 256."""
+    a = np.zeros((1000, 1000), "float32")
+    a[0] = 1
+    out = MessagePassing(dtype=dtype)([np.ones((1000, 1)), forms(a)[form]])
+    assert float(out[0, 0]) == pytest.approx(1000, rel=5e-3)
+
+
 class Gated(MessagePassing):
     """A message, aggregation and update of one's own."""
 
