@@ -67,10 +67,15 @@ class GraphConv(MessagePassing):
         Returns:
             The variable.
         """
+        initializer = initializer_copy(self.kernel_initializer, self._kernels + 1)
+        seed = getattr(self.kernel_initializer, "seed", None)
+        if isinstance(seed, int):
+            # one that was not given was drawn with the layer: not again here, at some later time
+            initializer.seed = seed + self._kernels
         self._kernels += 1
         return self.add_weight(
             shape=shape,
-            initializer=initializer_copy(self.kernel_initializer, self._kernels),
+            initializer=initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             name=name,
