@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [name for name in keras_ssl.__all__ if not name.startswith("_")]
 # a room, or a package within it that has names of its own
 PLACES = {room: getattr(keras_ssl, room) for room in ROOMS} | {
+    "augment.graph": keras_ssl.augment.graph,
     "layers.graph": keras_ssl.layers.graph,
 }
 PUBLIC = [
@@ -31,6 +32,7 @@ ABSTRACT = {
     "Augmentation",
     "ColorAugmentation",
     "GeometricAugmentation",
+    "GraphAugmentation",
 }
 
 

@@ -1,5 +1,6 @@
 """Batched view generation on the device."""
 
+from keras_ssl.augment import graph
 from keras_ssl.augment.asymmetric_views import AsymmetricViews
 from keras_ssl.augment.augmentation import Augmentation
 from keras_ssl.augment.color import ColorAugmentation, ColorMap
@@ -38,5 +39,6 @@ __all__ = [
     "RandomSolarize",
     "SimCLRViews",
     "Views",
+    "graph",
     "simclr_pipeline",
 ]

@@ -42,7 +42,7 @@ def read_graph(inputs: Any) -> GraphInputs:
             f"Received: {type(inputs)}"
         )
     x, a, *others = inputs
-    found = {_kind(one): one for one in others}
+    found = {part_name(one): one for one in others}
     if len(found) < len(others):
         raise ValueError(
             "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
@@ -52,6 +52,14 @@ def read_graph(inputs: Any) -> GraphInputs:
     return GraphInputs(x, a, **found)
 
 
-def _kind(part: Any) -> str:
+def part_name(part: Any) -> str:
+    """Return which part of a graph a tensor is, by its dtype, if it follows `x` and `a`.
+
+    Args:
+        part: tensor.
+
+    Returns:
+        "e", "i" or "mask".
+    """
     dtype = keras.backend.standardize_dtype(part.dtype)
     return "mask" if dtype == "bool" else "i" if "int" in dtype else "e"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_ssl.layers.graph.connect import connect
@@ -52,3 +53,24 @@ def keep_nodes(x: Any, a: Any, keep: Any) -> Any:
     edges = connect(x, a)
     both = ops.logical_and(edges.from_senders(keep), edges.from_receivers(keep))
     return keep_edges(a, edges.weights, both)
+
+
+def spec_of_kept_edges(a: Any, batch: tuple = ()) -> Any:
+    """Return what `keep_edges` returns, as symbolic tensors.
+
+    Args:
+        a: adjacency of any form.
+        batch: shape of `keep` before the nodes.
+
+    Returns:
+        The adjacency in its form.
+    """
+    if isinstance(a, dict):
+        weights = a.get("weights")
+        dtype = "float32" if weights is None else weights.dtype
+        specs = {name: keras.KerasTensor(one.shape, one.dtype) for name, one in a.items()}
+        return specs | {"weights": keras.KerasTensor(a["senders"].shape, dtype)}
+    if is_sparse(a):
+        return keras.KerasTensor(a.shape, a.dtype, sparse=True)
+    shape = a.shape if len(a.shape) == 3 else (*batch, *a.shape)
+    return keras.KerasTensor(shape, a.dtype)

@@ -10,9 +10,8 @@ from keras_ssl.layers.graph.connect import check_adjacency
 from keras_ssl.layers.graph.graph_conv import positive_integer
 from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
-from keras_ssl.layers.graph.kept_edges import keep_nodes
+from keras_ssl.layers.graph.kept_edges import keep_nodes, spec_of_kept_edges
 from keras_ssl.layers.graph.membership import check_nodes, membership
-from keras_ssl.layers.graph.sparse_tensors import is_sparse
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -117,7 +116,7 @@ class TopKPool(keras.layers.Layer):
         x, a, _, i, _ = read_graph(inputs)
         features = keras.KerasTensor(x.shape, self.compute_dtype)
         kept = keras.KerasTensor(x.shape[:-1], "bool" if i is None else i.dtype)
-        return features, _spec(a, x), kept
+        return features, spec_of_kept_edges(a, x.shape[:-2]), kept
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """Return `None`: which nodes are kept is an output."""
@@ -132,15 +131,3 @@ class TopKPool(keras.layers.Layer):
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "constraint": keras.constraints.serialize(self.constraint),
         }
-
-
-def _spec(a: Any, x: Any) -> Any:
-    """What the adjacency is without some of its edges, as symbolic tensors."""
-    if isinstance(a, dict):
-        weights = a.get("weights")
-        dtype = "float32" if weights is None else weights.dtype
-        specs = {name: keras.KerasTensor(one.shape, one.dtype) for name, one in a.items()}
-        return specs | {"weights": keras.KerasTensor(a["senders"].shape, dtype)}
-    if is_sparse(a):
-        return keras.KerasTensor(a.shape, a.dtype, sparse=True)
-    return keras.KerasTensor((*x.shape[:-2], *a.shape[-2:]), a.dtype)

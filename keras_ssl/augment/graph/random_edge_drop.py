@@ -1,0 +1,86 @@
+"""Edges dropped at random."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
+from keras_ssl.graphs.hashed_uniform import hashed_uniform
+from keras_ssl.layers.graph.connect import connect
+from keras_ssl.layers.graph.graph_inputs import GraphInputs
+from keras_ssl.layers.graph.kept_edges import keep_edges, spec_of_kept_edges
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class RandomEdgeDrop(GraphAugmentation):
+    """Drop each edge with a probability; the others keep their weights.
+
+    An undirected graph holds each of its edges twice, once a direction. By default both stay or
+    both go, so that it stays undirected. GRACE's own code drops each direction by itself
+    (`symmetric=False`); the share of what is dropped is the same.
+
+    Give the adjacency as it is, and let the layers normalise what is left of it
+    (`GCNConv(normalize=True)`). Self-loops that are stored in it are dropped like other edges.
+
+    Args:
+        rate: probability for an edge to be dropped, in [0, 1].
+        symmetric: whether an edge and the one in the other direction are dropped together.
+        seed: integer seed.
+        **kwargs: `name` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`.
+        training: whether to drop anything.
+
+    Input shape:
+        As `layers.graph.MessagePassing`.
+
+    Output shape:
+        As the input. Dropped edges have weight 0; a list without weights gets them.
+
+    Raises:
+        ValueError: when `rate` lies outside [0, 1], or shapes do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.augment.graph import RandomEdgeDrop
+    >>> path = {"senders": np.array([0, 1, 1, 2]), "receivers": np.array([1, 0, 2, 1])}
+    >>> x, a = RandomEdgeDrop(0.5, seed=0)((np.ones((3, 2)), path))
+    >>> a["weights"].numpy().tolist()
+    [1.0, 1.0, 0.0, 0.0]
+
+    Reference:
+        - [Rong et al., DropEdge](https://arxiv.org/abs/1907.10903)
+        - [Zhu et al., GRACE](https://arxiv.org/abs/2006.04131)
+    """
+
+    def __init__(self, rate: float, symmetric: bool = True, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed=seed, **kwargs)
+        self.rate = checks.probability("rate", rate)
+        self.symmetric = bool(symmetric)
+
+    def change(self, graph: GraphInputs) -> GraphInputs:
+        edges = connect(graph.x, graph.a)
+        # An edge's number is a hash of random numbers of its ends: the same for both directions
+        # if wanted, and for all forms of the adjacency, whatever the order of the edges.
+        if not isinstance(graph.a, dict) and len(graph.a.shape) == 3:
+            ends = self.draw_for_nodes(self.integers, graph)
+        else:  # one graph, also for a batch of features
+            ends = self.integers((ops.shape(graph.x)[-2], 1))
+        ends = ops.cast(ends, "uint32")
+        sender, receiver = edges.from_senders(ends), edges.from_receivers(ends)
+        if self.symmetric:
+            number = hashed_uniform(sender + receiver, 0)
+        else:
+            number = hashed_uniform(receiver, sender)
+        return graph._replace(a=keep_edges(graph.a, edges.weights, number >= self.rate))
+
+    def changed_spec(self, graph: GraphInputs) -> GraphInputs:
+        return graph._replace(a=spec_of_kept_edges(graph.a))
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "symmetric": self.symmetric}
