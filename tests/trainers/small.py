@@ -76,3 +76,10 @@ def block_graph() -> tuple[scipy.sparse.csr_array, np.ndarray]:
     chance = np.where(blocks[:, None] == blocks[None], 0.3, 0.02)
     half = np.triu(np.random.default_rng(0).random((128, 128)) < chance, 1)
     return scipy.sparse.csr_array((half | half.T).astype("float32")), blocks
+
+
+def graph_encoder(*widths: int) -> keras.Model:
+    """Make a graph convolutional network with ReLU between its layers."""
+    convolutions = [layers.graph.GCNConv(width, normalize=True) for width in widths]
+    steps = [step for one in convolutions for step in (one, keras.layers.ReLU())]
+    return layers.graph.GraphSequential(steps[:-1])

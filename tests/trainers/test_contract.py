@@ -265,7 +265,7 @@ def test_takes_every_form_of_data(name):
         def __getitem__(self, index):
             rows = slice(32 * index, 32 * index + 32)
             part = keras.tree.map_structure(lambda one: one[rows], x)
-            return part if learned is None else (part, y[rows])
+            return (part,) if learned is None else (part, y[rows])
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
     for form in ((x, learned), (dataset,), (Sequence(),)):

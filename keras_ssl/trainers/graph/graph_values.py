@@ -54,7 +54,7 @@ def check_values(x: Any, needs_edges: bool = False, needs_symmetry: bool = False
                 )
     weights = _numbers(a.get("weights", np.ones(1)) if isinstance(a, dict) else a)
     check_finite(weights, "a")
-    if needs_edges and not np.any(weights):
+    if needs_edges and features.shape[0] and not np.any(weights):
         raise ValueError("`a` must hold an edge: the method learns from edges. Received: none")
     if needs_symmetry:
         check_symmetric(_matrix(a, features.shape[-2]), "a")
