@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ssl.layers.graph.graph_conv import positive_integer
@@ -82,7 +81,7 @@ class RadialBasis(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         distances = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        mu = ops.cast(np.linspace(self.start, self.stop, self.centers), distances.dtype)
+        mu = ops.linspace(self.start, self.stop, self.centers, dtype=distances.dtype)
         space = (self.stop - self.start) / (self.centers - 1)
         gamma = 0.5 / space**2 if self.gamma is None else self.gamma
         return ops.cast(ops.exp(-gamma * ops.square(distances - mu)), self.compute_dtype)
