@@ -58,6 +58,9 @@ class DenseEdges(Edges):
             ops.expand_dims(ops.eye(self.a.shape[-1] or ops.shape(self.a)[-1]), -1), "bool"
         )
 
+    def sum_to_senders(self, messages: Any) -> Any:
+        return ops.sum(self._where_edges(messages, 0.0), axis=-3)
+
     def _reduce_sum(self, messages: Any) -> Any:
         return ops.sum(messages, axis=-2)
 

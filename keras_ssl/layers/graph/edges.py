@@ -89,6 +89,10 @@ class Edges:
         """Return which edges lead from a node to itself, as booleans shaped as messages."""
         raise NotImplementedError
 
+    def sum_to_senders(self, messages: Any) -> Any:
+        """Return the sum of the messages that each node sends, `(..., nodes, features)`."""
+        raise NotImplementedError
+
     def _reduce_sum(self, messages: Any) -> Any:
         """Sum messages by receiver, over all places."""
         raise NotImplementedError

@@ -108,6 +108,10 @@ class ListedEdges(Edges):
     def are_loops(self) -> Any:
         return ops.expand_dims(ops.equal(self.senders, self.receivers), -1)
 
+    def sum_to_senders(self, messages: Any) -> Any:
+        back = ListedEdges(self.receivers, self.senders, self.weights[..., 0], self.nodes)
+        return back.sum(messages)
+
     def _reduce_sum(self, messages: Any) -> Any:
         # numbers of half precision would be added up one by one, and large sums stand still
         wide = keras.backend.result_type(messages.dtype, "float32")
