@@ -3,13 +3,17 @@
 from keras_ssl.layers.graph.attention_pool import AttentionPool
 from keras_ssl.layers.graph.cheb_conv import ChebConv
 from keras_ssl.layers.graph.continuous_filter_conv import ContinuousFilterConv
+from keras_ssl.layers.graph.edge_conditioned_conv import EdgeConditionedConv
 from keras_ssl.layers.graph.edges_to_nodes import EdgesToNodes
 from keras_ssl.layers.graph.gat_conv import GATConv
 from keras_ssl.layers.graph.gat_v2_conv import GATv2Conv
+from keras_ssl.layers.graph.gated_graph_conv import GatedGraphConv
 from keras_ssl.layers.graph.gcn_conv import GCNConv
 from keras_ssl.layers.graph.gin_conv import GINConv
+from keras_ssl.layers.graph.graph_sage_conv import GraphSAGEConv
 from keras_ssl.layers.graph.graph_sequential import GraphSequential
 from keras_ssl.layers.graph.jumping_knowledge import JumpingKnowledge
+from keras_ssl.layers.graph.lstm_neighbors import LSTMNeighbors
 from keras_ssl.layers.graph.max_pool import MaxPool
 from keras_ssl.layers.graph.mean_pool import MeanPool
 from keras_ssl.layers.graph.message_passing import MessagePassing
@@ -27,13 +31,17 @@ __all__ = [
     "AttentionPool",
     "ChebConv",
     "ContinuousFilterConv",
+    "EdgeConditionedConv",
     "EdgesToNodes",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
     "GINConv",
+    "GatedGraphConv",
+    "GraphSAGEConv",
     "GraphSequential",
     "JumpingKnowledge",
+    "LSTMNeighbors",
     "MaxPool",
     "MeanPool",
     "MessagePassing",
