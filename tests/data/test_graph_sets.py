@@ -73,7 +73,13 @@ def test_citation_graphs_are_those_of_spektral(graph_dir, tmp_path, monkeypatch)
         np.testing.assert_array_equal(ours.splits[name], mask)
 
 
-@pytest.mark.parametrize("name", COLLECTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "nci1" else [])
+        for name in COLLECTIONS
+    ],
+)
 def test_collections(name, graph_dir):
     count, nodes, edges, features = COLLECTIONS[name]
     graphs = data.load_graph(name, graph_dir)
