@@ -16,7 +16,8 @@ from typing import Any
 
 def versions() -> dict[str, str]:
     """The versions of what is being compared with."""
-    return {name: version(name) for name in ("torch", "torchvision", "lightly", "pillow")}
+    names = ("torch", "torchvision", "lightly", "torch_geometric", "pillow")
+    return {name: version(name) for name in names}
 
 
 def serve(functions: dict[str, Callable[..., Any]]) -> None:

@@ -12,6 +12,7 @@ cd "$(dirname "$0")"
 import torchvision_cpu  # noqa: F401
 import lightly.transforms
 import torch
+import torch_geometric.nn
 import torchvision
 
 print("ready: torch", torch.__version__, "torchvision", torchvision.__version__)
