@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
         "layers",
         "optimizers",
         # JAX compiles every operation of theirs anew
+        pytest.param("layers/graph", marks=pytest.mark.slow),
+        pytest.param("graphs", marks=pytest.mark.slow),
         pytest.param("losses", marks=pytest.mark.slow),
         pytest.param("augment", marks=pytest.mark.slow),
         pytest.param("networks", marks=pytest.mark.slow),
@@ -37,6 +39,7 @@ def test_room_on_jax(room):
             "-p",
             "no:cacheprovider",
             f"tests/{room}",
+            "--ignore=tests/layers/graph" if room == "layers" else "--quiet",
         ],
         capture_output=True,
         text=True,
