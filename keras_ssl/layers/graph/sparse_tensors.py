@@ -25,7 +25,9 @@ def stored_values(x: Any) -> Any:
 def with_values(x: Any, values: Any) -> Any:
     """Return a sparse matrix with other values at the same places."""
     if hasattr(x, "dense_shape"):
-        return x.with_values(values)
+        changed = x.with_values(values)
+        changed.set_shape(x.shape)  # which TensorFlow forgets inside of a function
+        return changed
     return type(x)(
         (values, x.indices),
         shape=x.shape,

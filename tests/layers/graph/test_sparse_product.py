@@ -6,6 +6,7 @@ import pytest
 
 from keras_ssl import graphs
 from keras_ssl.layers.graph import sparse_product as products
+from keras_ssl.layers.graph.sparse_tensors import with_values
 
 SHAPES = [(7, 5), (5, 7), (1, 1)]
 is_tensorflow = keras.backend.backend() == "tensorflow"
@@ -89,6 +90,21 @@ class TestOnTensorFlow:
         empty = graphs.sparse_tensor(np.zeros((7, 5)))
         for kernel in (products.small_product, products.large_product):
             assert np.array_equal(kernel(empty, h), np.zeros((7, 3)))
+
+    def test_other_values_keep_the_static_shape(self):
+        import tensorflow as tf
+
+        shapes = []
+
+        @tf.function(input_signature=[tf.SparseTensorSpec((7, 5), "float32")])
+        def double(a):
+            doubled = with_values(a, 2 * a.values)
+            shapes.append(tuple(doubled.shape))
+            return doubled
+
+        a = graphs.sparse_tensor(matrices(7, 5)[0])
+        assert np.allclose(double(a).values, 2 * a.values)
+        assert shapes == [(7, 5)]
 
     def test_choice(self, monkeypatch):
         import tensorflow as tf
