@@ -141,11 +141,15 @@ def is_edge(neighbours: Neighbours, senders: Any, receivers: Any) -> Any:
 def _first_not_below(values: Any, low: Any, high: Any, target: Any, longest: int) -> Any:
     """The first place from `low` to before `high` whose value is not below the target."""
     low, high = (end + ops.zeros_like(ops.cast(target, "int32")) for end in (low, high))
-    for _ in range(longest.bit_length()):
+
+    def halve(_: Any, ends: tuple) -> tuple:
+        low, high = ends
         middle = (low + high) // 2
         is_later = ops.logical_and(low < high, _look_up(values, middle) < target)
-        low, high = ops.where(is_later, middle + 1, low), ops.where(is_later, high, middle)
-    return low
+        return ops.where(is_later, middle + 1, low), ops.where(is_later, high, middle)
+
+    # a loop: XLA takes minutes to compile as many halvings one after the other
+    return ops.fori_loop(0, longest.bit_length(), halve, (low, high))[0]
 
 
 def _look_up(values: Any, place: Any) -> Any:
