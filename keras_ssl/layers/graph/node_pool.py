@@ -48,6 +48,8 @@ class NodePool(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         x, i = shapes_of_nodes(input_shape)
         check_nodes(x, i)
+        if i is not None and self.graphs is None:
+            self.supports_jit = False  # the number of graphs depends on values
         self.build_nodes(x[-1])
 
     def build_nodes(self, features: int) -> None:

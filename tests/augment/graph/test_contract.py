@@ -157,7 +157,8 @@ def test_compiled_by_jax(make):
 
     for graph in (single("list"), batch()):
         layer = make(seed=3)
-        state = [v.value for v in layer.variables]
+        layer(graph, training=False)  # built, and nothing drawn
+        state = [v.value for v in layer.non_trainable_variables]
 
         @jax.jit
         def change(state, graph, layer=layer):

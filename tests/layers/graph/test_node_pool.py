@@ -188,6 +188,14 @@ def test_compiled_by_xla(make, x, i):
     np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_a_model_is_not_compiled_where_shapes_depend_on_values(make):
+    inputs = [keras.Input((3,)), keras.Input((), dtype="int32")]
+    for graphs, is_compiled in ((None, False), (4, True)):
+        pool = make(graphs=graphs)
+        pool(inputs)
+        assert pool.supports_jit is is_compiled
+
+
 def test_compiled_by_jax(make, x, i):
     if keras.backend.backend() != "jax":
         pytest.skip("needs JAX")
@@ -241,6 +249,8 @@ def test_in_a_sequence_of_graph_layers(x, i):
     assert model([x, a]).shape == (1, 2)
     mask = np.ones((2, 6), bool)
     assert model([x.reshape(2, 6, 3), np.zeros((2, 6, 6)), mask]).shape == (2, 2)
+    half = model([x, a, np.arange(12) < 6])
+    np.testing.assert_allclose(half, model([x[:6], a[:6, :6]]), rtol=1e-5)
 
 
 def test_bad_input_is_named(make, x, i):
