@@ -39,7 +39,9 @@ RECIPES = {
         patience=200,
     ),
     "gat": Recipe(
-        lambda classes, seed: networks.gat((8,), classes, kernel_regularizer=PENALTY, seed=seed),
+        lambda classes, seed: networks.gat(
+            (8,), classes, kernel_regularizer=PENALTY, bias_regularizer=PENALTY, seed=seed
+        ),
         learning_rate=0.005,
         epochs=10_000,
         patience=100,
@@ -50,8 +52,8 @@ RECIPES = {
 class KeepBest(keras.callbacks.Callback):
     """Keep the weights of the epoch that was best on the validation nodes, as GAT's authors do.
 
-    Best is an epoch whose loss and accuracy are both as good as any before. Training stops when
-    for `patience` epochs neither was.
+    Best is an epoch whose cross-entropy and accuracy are both as good as any before. Training
+    stops when for `patience` epochs neither was.
     """
 
     def __init__(self, patience: int):
@@ -60,11 +62,11 @@ class KeepBest(keras.callbacks.Callback):
         self.loss, self.accuracy, self.since, self.weights = np.inf, 0.0, 0, None
 
     def on_epoch_end(self, epoch, logs=None):
-        is_lower = logs["val_loss"] <= self.loss
+        is_lower = logs["val_cross_entropy"] <= self.loss
         is_higher = logs["val_accuracy"] >= self.accuracy
         if is_lower and is_higher:
             self.weights = self.model.get_weights()
-        self.loss = min(self.loss, logs["val_loss"])
+        self.loss = min(self.loss, logs["val_cross_entropy"])
         self.accuracy = max(self.accuracy, logs["val_accuracy"])
         self.since = 0 if is_lower or is_higher else self.since + 1
         self.model.stop_training = self.since >= self.patience
@@ -87,7 +89,11 @@ def train(graph: graphs.Graph, recipe: Recipe, seed: int) -> float:
     model.compile(
         optimizer=keras.optimizers.Adam(recipe.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=["accuracy"],
+        # the loss holds the penalty as well
+        weighted_metrics=[
+            "accuracy",
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
+        ],
     )
     model.fit(
         data.single_graph(graph, "train"),

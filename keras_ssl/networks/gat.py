@@ -16,6 +16,7 @@ def gat(
     activation: Any = "elu",
     dropout: float = 0.6,
     kernel_regularizer: Any = None,
+    bias_regularizer: Any = None,
     seed: int | None = None,
     name: str = "gat",
 ) -> GraphSequential:
@@ -24,7 +25,7 @@ def gat(
     Each width is a `layers.graph.GATConv` whose heads are put side by side, with dropout of the
     features before it and of the coefficients in it. With `classes`, a layer of `output_heads`
     heads follows, whose mean are the logits. The defaults are the paper's network for Cora and
-    CiteSeer, which has the penalty `keras.regularizers.L2(2.5e-4)` on all kernels.
+    CiteSeer, which has the penalty `keras.regularizers.L2(2.5e-4)` on kernels and biases.
 
     Args:
         channels: features of each head of each hidden layer.
@@ -32,9 +33,10 @@ def gat(
         attn_heads: heads of the hidden layers.
         output_heads: heads of the last layer (the paper has 8 for PubMed).
         activation: activation of the hidden layers.
-        dropout: float in [0, 1). Share of the features dropped before each layer, and of the
-            attention coefficients.
+        dropout: float in [0, 1). Share of the features dropped before each layer and, as in the
+            authors' code, after its projection; and of the attention coefficients.
         kernel_regularizer: regularizer of all kernels and attention vectors.
+        bias_regularizer: regularizer of all biases.
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
 
@@ -72,10 +74,12 @@ def gat(
                 attn_heads=output_heads if is_logits else attn_heads,
                 concat_heads=not is_logits,
                 dropout_rate=dropout,
+                feature_dropout_rate=dropout,
                 seed=None if seed is None else offset + 1,
                 activation=None if is_logits else activation,
                 kernel_initializer=keras.initializers.GlorotUniform(offset),
                 kernel_regularizer=kernel_regularizer,
+                bias_regularizer=bias_regularizer,
             )
         )
     return GraphSequential(layers, name=name)

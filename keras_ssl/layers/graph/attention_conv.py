@@ -21,6 +21,8 @@ class AttentionConv(GraphConv):
         attn_heads: number of heads.
         concat_heads: whether the outputs of heads are put side by side, or averaged.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        feature_dropout_rate: share of the projected features that are dropped before they are
+            sent.
         add_self_loops: whether nodes that have no edge to themselves get one.
         negative_slope: slope of the leaky ReLU below 0.
         seed: integer seed of the dropout.
@@ -36,6 +38,7 @@ class AttentionConv(GraphConv):
         attn_heads: int = 1,
         concat_heads: bool = True,
         dropout_rate: float = 0.0,
+        feature_dropout_rate: float = 0.0,
         add_self_loops: bool = True,
         negative_slope: float = 0.2,
         seed: int | None = None,
@@ -45,11 +48,18 @@ class AttentionConv(GraphConv):
         self.attn_heads = positive_integer("attn_heads", attn_heads)
         self.concat_heads = bool(concat_heads)
         self.dropout_rate = dropout_rate
+        self.feature_dropout_rate = feature_dropout_rate
         self.add_self_loops = bool(add_self_loops)
         self.negative_slope = float(negative_slope)
         self.seed = seed
         self.dropout = keras.layers.Dropout(
             dropout_rate, seed=seed, dtype=self.dtype_policy, name="dropout"
+        )
+        self.feature_dropout = keras.layers.Dropout(
+            feature_dropout_rate,
+            seed=None if seed is None else seed + 1,
+            dtype=self.dtype_policy,
+            name="feature_dropout",
         )
 
     @property
@@ -98,6 +108,7 @@ class AttentionConv(GraphConv):
             edges, e = edges.add_self_loops(e)
         sent, logits = self.score(x, edges, e)
         attention = ops.cast(edges.softmax(logits), sent.dtype)
+        sent = self.feature_dropout(sent, training=training)
         h = edges.multiply_by_heads(self.dropout(attention, training=training), sent)
         if not self.concat_heads:
             h = ops.mean(self.by_head(h), axis=-2)
@@ -126,6 +137,7 @@ class AttentionConv(GraphConv):
             "attn_heads": self.attn_heads,
             "concat_heads": self.concat_heads,
             "dropout_rate": self.dropout_rate,
+            "feature_dropout_rate": self.feature_dropout_rate,
             "add_self_loops": self.add_self_loops,
             "negative_slope": self.negative_slope,
             "seed": self.seed,

@@ -31,6 +31,8 @@ class GATConv(AttentionConv):
         concat_heads: whether the outputs of heads are put side by side, or averaged, as in the
             last layer of a classifier.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        feature_dropout_rate: share of the projected features that are dropped before they are
+            sent, the same for all who receive them.
         add_self_loops: whether nodes without an edge to themselves get one. Without it, nodes
             without neighbours get the bias.
         negative_slope: slope of the leaky ReLU below 0.

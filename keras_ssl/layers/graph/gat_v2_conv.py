@@ -29,6 +29,8 @@ class GATv2Conv(AttentionConv):
         attn_heads: number of heads.
         concat_heads: whether the outputs of heads are put side by side, or averaged.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        feature_dropout_rate: share of the projected features that are dropped before they are
+            sent, the same for all who receive them.
         add_self_loops: whether nodes without an edge to themselves get one.
         negative_slope: slope of the leaky ReLU below 0.
         seed: integer seed of the dropout.

@@ -66,3 +66,13 @@ def test_gradients_equal_pytorch_geometric(form):
     for name, gradient in zip(names, found, strict=True):
         wanted = case.gradients[name].reshape(gradient.shape)
         np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=2e-5, err_msg=name)
+
+
+def test_projected_features_are_dropped_for_all_who_receive_them():
+    """Attention is even and the kernel 1: a sum of what is left, scaled by 1 / (1 - rate)."""
+    layer = GATConv(1, feature_dropout_rate=0.5, kernel_initializer="ones", seed=0)
+    inputs = [np.ones((400, 1)), np.ones((400, 400))]
+    np.testing.assert_allclose(layer(inputs, training=False), 1, rtol=1e-5)
+    out = np.asarray(layer(inputs, training=True))
+    np.testing.assert_allclose(out, out[0, 0], rtol=1e-5)
+    assert abs(out[0, 0] - 1) < 5 / np.sqrt(400) and out[0, 0] != 1

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -53,11 +54,7 @@ def test_rankings_differ_between_nodes_unlike_those_of_version_1(rng):
         _, scores = layer([x, np.ones((20, 20))], return_attention_scores=True)
         return len(set(np.argmax(np.asarray(scores)[..., 0], axis=1).tolist()))
 
-    assert favourites(GATConv(8)) == 1
-    assert favourites(GATv2Conv(8, kernel_initializer=_normal())) > 1
-
-
-def _normal():
-    from keras.initializers import RandomNormal
-
-    return RandomNormal(stddev=1.0, seed=3)
+    # of several draws, since not each has scores that bend enough between these nodes
+    assert all(favourites(GATConv(8)) == 1 for _ in range(5))
+    wide = keras.initializers.RandomNormal(stddev=1.0)
+    assert any(favourites(GATv2Conv(8, kernel_initializer=wide.clone())) > 1 for _ in range(5))
