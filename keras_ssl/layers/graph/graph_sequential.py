@@ -9,15 +9,16 @@ from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.node_pool import NodePool
+from keras_ssl.layers.graph.virtual_node import VirtualNode
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GraphSequential(keras.Model):
     """Layers one after the other, those on graphs called with the adjacency.
 
-    As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes on
-    `[h, i]` in disjoint mode, any other layer on `h`. Nothing is fixed but the number of features:
-    one network takes dense, sparse and listed edges, and graphs of any size.
+    As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes or
+    a virtual node on `[h, i]` in disjoint mode, any other layer on `h`. Nothing is fixed but the
+    number of features: one network takes dense, sparse and listed edges, and graphs of any size.
 
     Args:
         layers: list of Keras layers.
@@ -88,7 +89,7 @@ class GraphSequential(keras.Model):
         for layer in self.steps:
             if isinstance(layer, GraphLayer):
                 x = layer([x, a, *edges])
-            elif isinstance(layer, NodePool) and i is not None:
+            elif isinstance(layer, (NodePool, VirtualNode)) and i is not None:
                 x = layer([x, i])
             else:
                 x = layer(x)
