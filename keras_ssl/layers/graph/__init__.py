@@ -5,6 +5,7 @@ from keras_ssl.layers.graph.cheb_conv import ChebConv
 from keras_ssl.layers.graph.continuous_filter_conv import ContinuousFilterConv
 from keras_ssl.layers.graph.edge_conditioned_conv import EdgeConditionedConv
 from keras_ssl.layers.graph.edges_to_nodes import EdgesToNodes
+from keras_ssl.layers.graph.fixed_point_gnn import FixedPointGNN
 from keras_ssl.layers.graph.gat_conv import GATConv
 from keras_ssl.layers.graph.gat_v2_conv import GATv2Conv
 from keras_ssl.layers.graph.gated_graph_conv import GatedGraphConv
@@ -26,6 +27,7 @@ from keras_ssl.layers.graph.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.spectral_conv import SpectralConv
 from keras_ssl.layers.graph.sum_pool import SumPool
 from keras_ssl.layers.graph.top_k_pool import TopKPool
+from keras_ssl.layers.graph.virtual_node import VirtualNode
 
 __all__ = [
     "AttentionPool",
@@ -33,6 +35,7 @@ __all__ = [
     "ContinuousFilterConv",
     "EdgeConditionedConv",
     "EdgesToNodes",
+    "FixedPointGNN",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
@@ -53,5 +56,6 @@ __all__ = [
     "SpectralConv",
     "SumPool",
     "TopKPool",
+    "VirtualNode",
     "shifted_softplus",
 ]
