@@ -15,7 +15,7 @@ from keras_ssl.trainers.contrastive import (
     SupCon,
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
-from keras_ssl.trainers.graph import Node2Vec
+from keras_ssl.trainers.graph import DGI, InfoGraph, Node2Vec
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
@@ -24,6 +24,7 @@ from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 __all__ = [
     "BYOL",
     "CPC",
+    "DGI",
     "DINO",
     "MSN",
     "NNCLR",
@@ -31,6 +32,7 @@ __all__ = [
     "Batch",
     "DeepClusterV2",
     "DeepInfoMax",
+    "InfoGraph",
     "InstanceDiscrimination",
     "KnowledgeDistillation",
     "MoCo",

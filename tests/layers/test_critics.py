@@ -1,4 +1,4 @@
-"""The critics of Deep InfoMax: their formulas, and that products of their factors are scores."""
+"""Critics of mutual information: their formulas, and that products of their factors are scores."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import ops
 from keras.src.testing import TestCase
 
 from keras_ssl import distribute, losses
-from keras_ssl.layers import ConcatAndConvolve, EncodeAndDotProduct
+from keras_ssl.layers import BilinearCritic, ConcatAndConvolve, EncodeAndDotProduct
 
 SHAPES = {"local_features_shape": (4, 6, 3), "global_features_shape": (4, 5)}
 
@@ -34,6 +34,10 @@ class TestConformance(TestCase):
         outputs = ((4, 6, 4), (4, 4))
         self.check(ConcatAndConvolve, outputs, 7, widths=(8, 7))
         self.check(ConcatAndConvolve, outputs, 5, widths=[8])
+
+    def test_bilinear(self):
+        self.check(BilinearCritic, ((4, 6, 3), (4, 3)), 1)
+        self.check(BilinearCritic, ((4, 6, 3), (4, 3)), 1, kernel_initializer="he_normal")
 
 
 def features(rng):
@@ -133,3 +137,15 @@ def test_scores_are_those_with_the_global_features_of_all_replicas(rng, two_repl
 def test_bad_widths_are_refused(make, width):
     with pytest.raises(ValueError, match="positive integers"):
         make(width)
+
+
+def test_bilinear_form(rng):
+    u, v = inputs = features(rng)
+    critic = BilinearCritic()
+    w = randomized(critic, rng, inputs)["kernel"]
+    of_places, of_wholes = critic(*inputs)
+    found = np.asarray(of_places) @ np.asarray(of_wholes)[:, :, None]
+    expected = [[place @ w @ whole for place in places] for places, whole in zip(u, v, strict=True)]
+    np.testing.assert_allclose(found[:, :, 0], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="must be fixed"):
+        BilinearCritic().build((4, 6, None), (4, 5))

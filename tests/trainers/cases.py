@@ -11,7 +11,17 @@ from keras_ssl import augment, layers, losses, optimizers, trainers
 from tests.trainers.methods.gan import GAN
 from tests.trainers.methods.masked_tokens import MaskedTokenModel
 from tests.trainers.methods.vae import VAE
-from tests.trainers.small import block_graph, dense, encoder, images, scaled_images, tokens
+from tests.trainers.small import (
+    block_graph,
+    dense,
+    encoder,
+    graph_encoder,
+    image_graphs,
+    images,
+    node_labels,
+    scaled_images,
+    tokens,
+)
 
 
 def _zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -23,6 +33,14 @@ BAD_IMAGES = (
     (_zeros(64, 28, 28, 3), "axis -1 of input shape to have value 1"),
     (_zeros(0, 28, 28, 1), "no data"),
 )
+
+BAD_GRAPHS = (
+    (_zeros(64, 16, 49), "Expected data of graphs"),
+    ((_zeros(64, 16, 49), _zeros(64, 15, 15)), "16 nodes.*15"),
+    ((_zeros(64, 16, 49), _zeros(64, 16, 15)), "must be square"),
+    ((_zeros(0, 16, 49), _zeros(0, 16, 16)), "no data"),
+)
+
 
 
 @dataclass(frozen=True)
@@ -356,6 +374,22 @@ CASES = {
             (np.arange(65, 129), "from 0 to 127.*numbers from 65 to 128"),
             (_zeros(0, dtype="int32"), "no data"),
         ),
+    ),
+    "DGI": Case(
+        make=lambda: trainers.DGI(
+            graph_encoder(16, 8), corruption=augment.graph.FeatureShuffle(seed=0)
+        ),
+        x=image_graphs,
+        falls="infomax",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "InfoGraph": Case(
+        make=lambda: trainers.InfoGraph(graph_encoder(16, 8)),
+        x=image_graphs,
+        falls="mutual_information",
+        sgd=lambda: keras.optimizers.SGD(0.005),  # sums over nodes
+        bad_data=BAD_GRAPHS,
     ),
     "BYOL": Case(
         make=lambda: trainers.BYOL(

@@ -1,0 +1,180 @@
+"""InfoGraph: the representation of a graph has much to do with its own nodes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import distribute
+from keras_ssl.layers import ResidualHead
+from keras_ssl.layers.graph import SumPool
+from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.losses import JensenShannonMI
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
+from keras_ssl.trainers.graph.node_features import check_node_features
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class InfoGraph(GraphModel):
+    r"""InfoGraph: maximise mutual information between a graph and its nodes.
+
+    The encoder gives each node u a vector h_u that says what is around it: the outputs of all
+    layers, side by side. A readout, the sum, makes the representation H of a graph. Two heads, φ
+    of nodes and ψ of graphs, make what is compared by dot products:
+
+        T(u, G) = φ(h_u) · ψ(H_G)
+        L = mean over u of softplus(-T(u, G_u))
+            + mean over u and G ≠ G_u of softplus(T(u, G)) - 2 log 2
+
+    over the nodes u and graphs G of a batch, G_u being the graph of u: Jensen-Shannon's estimate of
+    the mutual information, negated. With several replicas, over those of all.
+
+    `trainer(x)` gives H, for which a classifier of graphs is trained afterwards; `trainer.encoder`
+    gives the nodes.
+
+    Args:
+        encoder: layer or model from a graph to a vector a node, such as `networks.gin((32,) * 5)`.
+        readout: pooling of nodes, such as those of `layers.graph`. `None` means
+            `layers.graph.SumPool()`.
+        node_head: φ, a layer. `None` means `keras_ssl.layers.ResidualHead()`.
+        graph_head: ψ, a layer whose output is as wide as φ's. `None` means
+            `keras_ssl.layers.ResidualHead()`.
+        loss: called `loss(nodes, graphs, sample_weight, positives=graph_of_node)`. `None` means
+            `keras_ssl.losses.JensenShannonMI()`.
+        augment: layer from a graph to a graph. `None` means the graph as it is, as in the paper.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: graphs: disjoint `(x, a, i)`, batched `(x, a)` or `(x, a, mask)`.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        As `layers.graph.GraphSequential`.
+
+    Output shape:
+        `(graphs, channels)`: what the readout gives.
+
+    Raises:
+        TypeError: if a part is not a Keras object of its kind.
+        ValueError: before the first step, if the data is a single graph or a batch of one, the
+            encoder gives no vectors of nodes, or the heads' widths differ.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_ssl
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.random((8, 12, 4)).astype("float32")  # 8 graphs of 12 nodes
+    >>> a = (rng.random((8, 12, 12)) < 0.2).astype("float32")
+    >>> trainer = keras_ssl.trainers.InfoGraph(keras_ssl.networks.gin((16, 16)))
+    >>> trainer.compile(optimizer=keras.optimizers.Adam(1e-3))
+    >>> history = trainer.fit((x, a), batch_size=4, verbose=0)
+    >>> trainer.predict((x, a), verbose=0).shape
+    (8, 32)
+
+    Reference:
+        - [Sun et al., InfoGraph: Unsupervised and Semi-supervised Graph-Level Representation
+          Learning via Mutual Information Maximization](https://arxiv.org/abs/1908.01000), 2020
+    """
+
+    minimum_batch = 2  # a graph needs another one to differ from
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        readout: keras.layers.Layer | None = None,
+        node_head: keras.layers.Layer | None = None,
+        graph_head: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        augment: keras.layers.Layer | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, augment, **kwargs)
+        check_type("encoder", encoder, keras.layers.Layer)
+        self.readout = SumPool() if readout is None else readout
+        self.node_head = ResidualHead() if node_head is None else node_head
+        self.graph_head = ResidualHead() if graph_head is None else graph_head
+        for name in ("readout", "node_head", "graph_head"):
+            check_type(name, getattr(self, name), keras.layers.Layer)
+        self.loss_function = JensenShannonMI() if loss is None else loss
+        check_type("loss", self.loss_function, keras.losses.Loss)
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are graphs, more than one."""
+        check_graph(views)
+        if len(views[0].shape) == 2 and read_graph(views).i is None:
+            raise ValueError(
+                "InfoGraph compares graphs: expected `(x, a, i)` with the graph of each node, "
+                "integers, as `data.disjoint_batches` makes them, or `(x, a, mask)` with x of "
+                "shape (batch, nodes, features), as `data.padded_batches` does. Received: a single "
+                f"graph, x of shape {tuple(views[0].shape)}"
+            )
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the representations of graphs."""
+        return self._encode(x, training)[1]
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return what the heads make of nodes and graphs, which nodes there are, and H."""
+        _, _, _, i, mask = read_graph(batch.views)
+        nodes, graphs = self._encode(batch.views, training)
+        embeddings = {
+            "nodes": self.node_head(nodes, training=training),
+            "graphs": self.graph_head(graphs, training=training),
+            "representation": graphs,
+        }
+        parts = {"graph_of_node": i, "mask": mask}
+        return embeddings | {name: part for name, part in parts.items() if part is not None}
+
+    def _encode(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """Vectors of the nodes and of the graphs."""
+        _, _, _, i, mask = read_graph(x)
+        nodes = self.encoder(x, training=training)
+        check_node_features(nodes, x[0])
+        return nodes, self.readout(nodes if i is None else [nodes, i], mask=mask)
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the estimate over all pairs of a node and a graph."""
+        nodes, graphs = embeddings["nodes"], embeddings["graphs"]
+        _check_widths(nodes, graphs)
+        is_node, count = embeddings.get("mask"), ops.shape(graphs)[0]
+        if "graph_of_node" in embeddings:
+            graph_of_node = embeddings["graph_of_node"]
+            inside = ops.logical_and(graph_of_node >= 0, graph_of_node < count)
+            is_node = inside if is_node is None else ops.logical_and(inside, is_node)
+            graph_of_node = ops.where(inside, graph_of_node, ops.zeros_like(graph_of_node))
+        else:
+            places = nodes.shape[1] or ops.shape(nodes)[1]
+            graph_of_node = ops.repeat(ops.arange(count, dtype="int32"), places)
+            nodes = ops.reshape(nodes, (-1, nodes.shape[-1]))
+        weights = None if is_node is None else _scaled(ops.reshape(is_node, (-1,)))
+        loss = self.loss_function(nodes, graphs, weights, positives=graph_of_node)
+        return {"mutual_information": loss}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(
+            readout=self.readout,
+            node_head=self.node_head,
+            graph_head=self.graph_head,
+            loss=self.loss_function,
+        )
+        return {**super().get_config(), **parts}
+
+
+def _scaled(is_node: Any) -> Any:
+    """Weights with which the mean over all rows of all replicas is that over the nodes."""
+    is_node = ops.cast(is_node, "float32")
+    nodes = distribute.all_reduce_sum(ops.sum(is_node))
+    rows = ops.cast(ops.size(is_node) * distribute.replica_count(), "float32")
+    return is_node * rows / ops.maximum(nodes, 1.0)
+
+
+def _check_widths(nodes: Any, graphs: Any) -> None:
+    if nodes.shape[-1] != graphs.shape[-1]:
+        raise ValueError(
+            "`node_head` and `graph_head` must give vectors of one width, which are multiplied. "
+            f"Received: {nodes.shape[-1]} of nodes and {graphs.shape[-1]} of graphs"
+        )

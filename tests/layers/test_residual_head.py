@@ -1,0 +1,57 @@
+"""The heads of InfoGraph."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src.testing import TestCase
+
+from keras_ssl.layers import ResidualHead
+
+
+class TestConformance(TestCase):
+    def test_layer(self):
+        for arguments, width, weights in (
+            ({"units": 5, "depth": 2, "activation": "tanh"}, 5, 6),
+            ({"kernel_initializer": keras.initializers.GlorotUniform(3)}, 4, 8),
+        ):
+            self.run_layer_test(
+                ResidualHead,
+                init_kwargs=arguments,
+                input_shape=(2, 3, 4),
+                expected_output_shape=(2, 3, width),
+                expected_num_trainable_weights=weights,
+                expected_num_seed_generators=0,
+                supports_masking=True,
+            )
+
+
+def test_is_a_perceptron_and_a_linear_map(rng):
+    x = rng.normal(size=(7, 4)).astype("float32")
+    head = ResidualHead(5)
+    head(x)
+    head.set_weights([rng.normal(size=w.shape) for w in head.get_weights()])
+    w = {w.path.partition("/")[2]: np.asarray(w, "float64") for w in head.weights}
+    z = x
+    for name in ("dense_1", "dense_2", "dense_3"):
+        z = np.maximum(z @ w[f"{name}/kernel"] + w[f"{name}/bias"], 0)
+    expected = z + x @ w["shortcut/kernel"] + w["shortcut/bias"]
+    np.testing.assert_allclose(head(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_kernels_start_from_different_values():
+    head = ResidualHead(kernel_initializer=keras.initializers.GlorotUniform(0))
+    head.build((None, 4))
+    kernels = [np.asarray(layer.kernel) for layer in (*head.dense, head.shortcut)]
+    for number, kernel in enumerate(kernels):
+        assert all(not np.array_equal(kernel, other) for other in kernels[:number])
+
+
+@pytest.mark.parametrize("arguments", [{"units": 0}, {"depth": 0}, {"depth": 1.5}])
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        ResidualHead(**arguments)
+
+
+def test_an_open_number_of_features_is_refused():
+    with pytest.raises(ValueError, match="must be fixed"):
+        ResidualHead().build((2, None))

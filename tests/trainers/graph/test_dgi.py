@@ -1,0 +1,183 @@
+"""Deep Graph Infomax beyond the contract: its formula in every mode, parts, errors."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import scipy.sparse
+import tensorflow as tf
+
+from keras_ssl import augment, data, layers, trainers
+from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
+from keras_ssl.trainers.batch import Batch
+from tests.trainers.graph.graph_batches import (
+    disjoint,
+    few_graphs,
+    filled_disjoint,
+    padded,
+    singles,
+)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Halve(keras.layers.Layer):
+    """A corruption that is the same in every mode."""
+
+    def call(self, graph, training=False):
+        return (keras.ops.abs(graph[0]) / 2, *graph[1:])
+
+
+def make(**arguments):
+    keras.utils.set_random_seed(3)
+    encoder = GraphSequential([GCNConv(6, normalize=True), keras.layers.Activation("tanh")])
+    parts = {"encoder": encoder, "corruption": Halve(), **arguments}
+    return trainers.DGI(**parts)
+
+
+def loss_of(trainer, graph):
+    """The mean loss of a batch, outside of `fit`."""
+    values = trainer.compute_losses(Batch(graph, graph), training=False)["infomax"]
+    return float(tf.reduce_mean(values))
+
+
+def formula(trainer, x, a):
+    """Equation 1 of the paper for one graph, in float64."""
+    h = np.asarray(trainer.encoder([x, a]), "float64")
+    corrupted = np.asarray(trainer.encoder([tf.abs(x) / 2, a]), "float64")
+    s = 1 / (1 + np.exp(-h.mean(axis=0)))
+    w = np.asarray(trainer.critic.kernel, "float64")
+    real, fake = (1 / (1 + np.exp(-(one @ w @ s))) for one in (h, corrupted))
+    return -(np.log(real).sum() + np.log(1 - fake).sum()) / (len(real) + len(fake))
+
+
+def test_loss_is_the_papers_in_every_mode():
+    trainer, some = make(), few_graphs()
+    trainer.compute_losses(Batch(singles(some)[0], singles(some)[0]), training=False)
+    trainer.critic.kernel.assign(3 * trainer.critic.kernel)  # far from log 2
+    expected = [formula(trainer, x, a) for x, a in singles(some)]
+    assert max(expected) - min(expected) > 0.01 and abs(np.mean(expected) - np.log(2)) > 0.01
+    for graph, value in zip(singles(some), expected, strict=True):
+        assert loss_of(trainer, graph) == pytest.approx(value, rel=1e-5)
+    for graphs in (padded(some), padded(some, filler=-3.0), disjoint(some)):
+        assert loss_of(trainer, graphs) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_graphs_and_nodes_that_fill_up_do_not_count():
+    trainer, some = make(readout=MeanPool(graphs=4)), few_graphs()
+    trainer.compute_losses(Batch(disjoint(some), disjoint(some)), training=False)
+    expected = np.mean([formula(trainer, x, a) for x, a in singles(some)])
+    # three graphs in a place for four; the nodes that fill up are of number 3, then of none
+    x, a, i = filled_disjoint(some)
+    assert loss_of(trainer, (x, a, tf.where(i == 3, 4, i))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_has_no_gradient():
+    trainer, some = make(), few_graphs()
+    x, a, mask = padded(some)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values = trainer.compute_losses(Batch((x, a, mask), (x, a, mask)), training=True)
+        loss = tf.reduce_mean(values["infomax"])
+    gradient = tape.gradient(loss, x).numpy()
+    assert np.all(gradient[~mask.numpy()] == 0) and np.all(np.any(gradient[mask.numpy()], axis=1))
+
+
+def test_one_step_moves_weights_by_the_gradient_of_the_formula():
+    trainer, (graph,) = make(), few_graphs((9,))
+    x, a = singles([graph])[0]
+    trainer.compile(keras.optimizers.SGD(0.1))
+    trainer.fit(tf.data.Dataset.from_tensors(((x, a),)), epochs=0, verbose=0)
+    kernel = trainer.critic.kernel
+    before = kernel.numpy()
+    expected = np.zeros_like(before, "float64")
+    for place in np.ndindex(before.shape):
+        sides = []
+        for step in (1e-3, -1e-3):
+            moved = before.copy()
+            moved[place] += step
+            kernel.assign(moved)
+            sides.append(formula(trainer, x, a))
+        expected[place] = (sides[0] - sides[1]) / 2e-3
+    kernel.assign(before)
+    trainer.fit(tf.data.Dataset.from_tensors(((x, a),)), verbose=0)
+    np.testing.assert_allclose((before - kernel.numpy()) / 0.1, expected, atol=1e-4)
+
+
+def test_sparse_and_dense_features_train_alike():
+    club = data.load_graph("karate_club")
+    weights = []
+    for x in (club.x, scipy.sparse.csr_array(club.x)):
+        trainer = make(corruption=augment.graph.FeatureShuffle(seed=0))
+        trainer.compile(keras.optimizers.Adam(1e-2))
+        whole = data.single_graph(dataclasses.replace(club, x=x))
+        history = trainer.fit(whole.repeat(10), epochs=5, verbose=0).history
+        assert history["infomax"][-1] < 0.9 * history["infomax"][0]
+        assert trainer.predict(whole, verbose=0).shape == (34, 6)
+        weights.append(trainer.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_learns_classes_of_papers_without_labels(graph_dir):
+    from sklearn.linear_model import LogisticRegression
+
+    cora = data.load_graph("cora", graph_dir)
+    cora = dataclasses.replace(cora, a=GCNConv.preprocess(cora.a))
+    encoder = GraphSequential([GCNConv(32), keras.layers.ReLU()])
+    trainer = trainers.DGI(encoder)
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    whole = data.single_graph(cora)
+    train, test = cora.splits["train"], cora.splits["test"]
+
+    def accuracy():
+        features = trainer.predict(whole, verbose=0)
+        probe = LogisticRegression(max_iter=1000).fit(features[train], cora.y[train])
+        return probe.score(features[test], cora.y[test])
+
+    before = accuracy()
+    trainer.fit(whole.repeat(20), epochs=3, verbose=0)
+    assert accuracy() > max(before + 0.05, 0.7)
+
+
+def test_parts_are_replaceable():
+    trainer = make(
+        readout=layers.graph.AttentionPool(),
+        summary_activation=None,
+        critic=layers.EncodeAndDotProduct(8, normalization=False),
+    )
+    x, a, mask = (part.numpy() for part in padded(few_graphs()))
+    trainer.compile("adam")
+    assert np.isfinite(trainer.fit((x, a, mask), batch_size=3, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": "gcn"}, "`encoder` must be a Keras Layer"),
+        ({"corruption": len}, "`corruption` must be a Keras Layer"),
+        ({"readout": "mean"}, "`readout` must be a Keras Layer"),
+        ({"critic": 3}, "`critic` must be a Keras Layer"),
+        ({"augment": "drop"}, "augment"),
+    ],
+)
+def test_parts_that_are_no_layers_are_refused(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        make(**arguments)
+
+
+def test_an_encoder_of_graphs_is_refused_before_the_first_step():
+    trainer = make(encoder=GraphSequential([GCNConv(6, normalize=True), MeanPool()]))
+    trainer.compile("sgd")
+    x, a, mask = (part.numpy() for part in padded(few_graphs()))
+    with pytest.raises(ValueError, match=r"a vector a node.*without pooling"):
+        trainer.fit((x, a, mask), batch_size=3, verbose=0)
+
+
+def test_views_in_place_of_a_graph_are_refused():
+    views = augment.graph.GraphViews([augment.graph.RandomEdgeDrop(0.2)])
+    trainer = make(augment=views)
+    trainer.compile("sgd")
+    x, a, mask = (part.numpy() for part in padded(few_graphs()))
+    with pytest.raises(ValueError, match="Expected data of graphs"):
+        trainer.fit((x, a, mask), batch_size=3, verbose=0)
