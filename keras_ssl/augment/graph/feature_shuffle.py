@@ -50,9 +50,6 @@ class FeatureShuffle(GraphAugmentation):
         - [Veličković et al., Deep Graph Infomax](https://arxiv.org/abs/1809.10341), section 4.2
     """
 
-    def __init__(self, seed: int | None = None, **kwargs: Any):
-        super().__init__(seed=seed, **kwargs)
-
     def change(self, graph: GraphInputs) -> GraphInputs:
         noise = self.draw_for_nodes(self.uniform, graph)[..., 0]
         order = shuffled_within(noise, graph.mask if graph.i is None else graph.i)
