@@ -7,7 +7,7 @@ from keras_ssl.graphs.forms import edge_list, sparse_tensor
 from keras_ssl.graphs.graph import Graph
 from keras_ssl.graphs.laplacians import laplacian, laplacian_eigenbasis, rescaled_laplacian
 from keras_ssl.graphs.negative_edges import negative_edges, uniform_pairs
-from keras_ssl.graphs.neighbours import Neighbours, is_edge, neighbours_of
+from keras_ssl.graphs.neighbors import Neighbors, is_edge, neighbors_of
 from keras_ssl.graphs.normalization import normalized_adjacency, row_normalize
 from keras_ssl.graphs.random_walks import random_walks
 from keras_ssl.graphs.split_edges import EdgeSplit, split_edges
@@ -17,7 +17,7 @@ from keras_ssl.graphs.weisfeiler_lehman import is_possibly_isomorphic, weisfeile
 __all__ = [
     "EdgeSplit",
     "Graph",
-    "Neighbours",
+    "Neighbors",
     "SubtreeFeatures",
     "as_graph",
     "check_edge_list",
@@ -33,7 +33,7 @@ __all__ = [
     "laplacian",
     "laplacian_eigenbasis",
     "negative_edges",
-    "neighbours_of",
+    "neighbors_of",
     "normalized_adjacency",
     "random_walks",
     "rescaled_laplacian",

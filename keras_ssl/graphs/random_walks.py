@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl.graphs.hashed_uniform import hashed_uniform
-from keras_ssl.graphs.neighbours import Neighbours, is_edge, neighbours_of, pick
+from keras_ssl.graphs.neighbors import Neighbors, is_edge, neighbors_of, pick
 
 # steps that are proposed at a time, and after how many proposals the last one is taken
 _PROPOSALS = 16
@@ -40,7 +40,7 @@ def random_walks(
 
     Args:
         graph: graph of any kind that `keras_ssl.graphs.as_graph` knows, with weights above 0; or
-            its `keras_ssl.graphs.neighbours_of`, which saves looking them up in every call.
+            its `keras_ssl.graphs.neighbors_of`, which saves looking them up in every call.
         starts: integers `(batch,)`: where walks start.
         length: how many steps to take, at least 1.
         p: return parameter, above 0.
@@ -68,7 +68,7 @@ def random_walks(
         - [Perozzi et al., DeepWalk](https://arxiv.org/abs/1403.6652), p = q = 1
     """
     check_walk(length, p, q)
-    neighbours = graph if isinstance(graph, Neighbours) else neighbours_of(graph)
+    neighbours = graph if isinstance(graph, Neighbors) else neighbors_of(graph)
     starts = ops.convert_to_tensor(starts)
     check_nodes(starts, "starts")
     drawn = draw_steps(ops.shape(starts)[0], length, seed)
@@ -95,7 +95,7 @@ def draw_steps(batch_size: Any, length: int, seed: Any) -> Any:
     return keras.random.randint((batch_size, length), 0, 2**31 - 1, dtype="int32", seed=seed)
 
 
-def walk(neighbours: Neighbours, starts: Any, drawn: Any, p: float, q: float) -> Any:
+def walk(neighbours: Neighbors, starts: Any, drawn: Any, p: float, q: float) -> Any:
     """Walk by numbers that are drawn already: see `keras_ssl.graphs.random_walks`.
 
     Args:
@@ -111,14 +111,14 @@ def walk(neighbours: Neighbours, starts: Any, drawn: Any, p: float, q: float) ->
     Example:
 
     >>> import networkx as nx
-    >>> from keras_ssl.graphs.neighbours import neighbours_of
+    >>> from keras_ssl.graphs.neighbors import neighbors_of
     >>> from keras_ssl.graphs.random_walks import draw_steps, walk
-    >>> walk(neighbours_of(nx.path_graph(2)), [0], draw_steps(1, 3, seed=0), p=1.0, q=1.0).numpy()
+    >>> walk(neighbors_of(nx.path_graph(2)), [0], draw_steps(1, 3, seed=0), p=1.0, q=1.0).numpy()
     array([[0, 1, 0, 1]], dtype=int32)
     """
     offsets, nodes, shares, largest_degree = neighbours
     shares = None if shares is None else ops.convert_to_tensor(shares)
-    neighbours = Neighbours(
+    neighbours = Neighbors(
         ops.convert_to_tensor(offsets), ops.convert_to_tensor(nodes), shares, largest_degree
     )
     length = drawn.shape[1]
@@ -141,7 +141,7 @@ def walk(neighbours: Neighbours, starts: Any, drawn: Any, p: float, q: float) ->
 
 
 def _biased_step(
-    neighbours: Neighbours, previous: Any, current: Any, drawn: Any, p: float, q: float
+    neighbours: Neighbors, previous: Any, current: Any, drawn: Any, p: float, q: float
 ) -> Any:
     """The node after `current` of walks that came from `previous`."""
     largest = max(1.0, 1 / p, 1 / q)

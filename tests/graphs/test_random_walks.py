@@ -87,7 +87,7 @@ def test_walks_stay_where_nothing_goes_out():
 
 def test_every_step_is_an_edge_of_a_large_graph_with_hubs():
     graph = nx.barabasi_albert_graph(2000, 3, seed=0)
-    neighbours = graphs.neighbours_of(graph)
+    neighbours = graphs.neighbors_of(graph)
     walks = np.asarray(graphs.random_walks(neighbours, np.arange(2000), 20, 0.5, 2.0, seed=0))
     a = nx.to_scipy_sparse_array(graph).tocsr()
     assert np.all(a[walks[:, :-1].ravel(), walks[:, 1:].ravel()] == 1)
@@ -102,7 +102,7 @@ def test_one_seed_gives_one_walk_compiled_or_not():
     from keras_ssl.graphs.random_walks import draw_steps
     from keras_ssl.graphs.random_walks import walk as walk_drawn
 
-    neighbours = graphs.neighbours_of(nx.wheel_graph(300))  # with a hub
+    neighbours = graphs.neighbors_of(nx.wheel_graph(300))  # with a hub
 
     def walk(starts):
         return graphs.random_walks(neighbours, starts, 10, 0.3, 3.0, seed=5)
@@ -118,7 +118,7 @@ def test_one_seed_gives_one_walk_compiled_or_not():
 def test_membership_equals_that_of_the_matrix(rng):
     a = scipy.sparse.random_array((30, 30), density=0.2, rng=rng)
     a.data[:3] = 0
-    neighbours = graphs.neighbours_of(a)
+    neighbours = graphs.neighbors_of(a)
     senders, receivers = np.divmod(np.arange(900), 30)
     found = np.asarray(graphs.is_edge(neighbours, senders, receivers)).reshape(30, 30)
     np.testing.assert_array_equal(found, a.toarray().T != 0)
@@ -147,7 +147,7 @@ def test_a_dynamic_batch_is_taken():
         pytest.skip("traces with TensorFlow")
     import tensorflow as tf
 
-    neighbours = graphs.neighbours_of(nx.cycle_graph(5))
+    neighbours = graphs.neighbors_of(nx.cycle_graph(5))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), "int64")])
     def walk(starts):

@@ -32,6 +32,8 @@ class AttentionConv(GraphConv):
         ValueError: if `attn_heads` is not a positive integer or `dropout_rate` not in [0, 1].
     """
 
+    aggregations = ("sum",)
+
     def __init__(
         self,
         channels: int,

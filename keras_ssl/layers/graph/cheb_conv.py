@@ -70,6 +70,8 @@ class ChebConv(GraphConv):
     - [Defferrard et al., 2016](https://arxiv.org/abs/1606.09375)
     """
 
+    aggregations = ("sum",)
+
     def __init__(self, channels: int, K: int = 3, normalize: bool = False, **kwargs: Any):
         super().__init__(channels, **kwargs)
         self.K = positive_integer("K", K)

@@ -64,6 +64,8 @@ class GCNConv(GraphConv):
     - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
     """
 
+    aggregations = ("sum",)
+
     def __init__(self, channels: int, normalize: bool = False, **kwargs: Any):
         super().__init__(channels, **kwargs)
         self.normalize = bool(normalize)

@@ -69,11 +69,14 @@ class MessagePassing(GraphLayer):
     - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
     """
 
+    # those that a layer can be asked for
+    aggregations: tuple[str, ...] = AGGREGATIONS
+
     def __init__(self, aggregation: str = "sum", **kwargs: Any):
         super().__init__(**kwargs)
-        if aggregation not in AGGREGATIONS:
+        if aggregation not in self.aggregations:
             raise ValueError(
-                f"`aggregation` must be one of {AGGREGATIONS}. Received: {aggregation!r}"
+                f"`aggregation` must be one of {self.aggregations}. Received: {aggregation!r}"
             )
         self.aggregation = aggregation
 

@@ -73,6 +73,8 @@ class SpectralConv(GraphConv):
     - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
     """
 
+    aggregations = ("sum",)
+
     def __init__(self, channels: int, knots: int | None = None, **kwargs: Any):
         super().__init__(channels, **kwargs)
         if knots is not None and positive_integer("knots", knots) < 2:

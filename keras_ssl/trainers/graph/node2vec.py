@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import distribute, graphs
-from keras_ssl.graphs.neighbours import pick
+from keras_ssl.graphs.neighbors import pick
 from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, walk
 from keras_ssl.losses.check_number import check_weight
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.graph.stored_neighbours import StoredNeighbours, is_sizes
+from keras_ssl.trainers.graph.stored_neighbors import StoredNeighbors, is_sizes
 from keras_ssl.trainers.indexed_images import assert_in_range
 
 
@@ -111,9 +111,9 @@ class Node2Vec(SelfSupervisedModel):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         is_config = is_sizes(graph)
-        self.walkable = StoredNeighbours(graph if is_config else graphs.neighbours_of(graph))
+        self.walkable = StoredNeighbors(graph if is_config else graphs.neighbors_of(graph))
         self.nodes = self.walkable.sizes["nodes"]
-        self.noise = StoredNeighbours(
+        self.noise = StoredNeighbors(
             {"nodes": 1, "edges": self.nodes, "largest_degree": self.nodes, "is_weighted": True}
             if is_config
             else _noise(graph, self.noise_exponent)
@@ -167,9 +167,9 @@ class Node2Vec(SelfSupervisedModel):
         uniform = distribute.draw_per_example(
             lambda count: keras.random.uniform((count, *shape), seed=generator), size
         )
-        walks = walk(self.walkable.neighbours, nodes, steps, self.p, self.q)
+        walks = walk(self.walkable.neighbors, nodes, steps, self.p, self.q)
         everywhere = ops.zeros_like(uniform, dtype="int32")
-        return walks, pick(self.noise.neighbours, everywhere, uniform)
+        return walks, pick(self.noise.neighbors, everywhere, uniform)
 
     def _skip_gram(self, z: Any, contexts: Any, negatives: Any, walks: Any) -> Any:
         """Return the mean loss of the pairs of each walk."""
@@ -187,7 +187,7 @@ class Node2Vec(SelfSupervisedModel):
         place = np.arange(self.walk_length + 1)
         apart = np.abs(place[:, None] - place[None])
         is_near = ((apart > 0) & (apart <= self.context_size)).astype("float32")
-        offsets = self.walkable.neighbours.offsets
+        offsets = self.walkable.neighbors.offsets
         left = walks[:, :-1]
         has_left = ops.take(offsets, left + 1) > ops.take(offsets, left)
         is_reached = ops.cast(ops.pad(has_left, [[0, 0], [1, 0]], constant_values=True), "float32")
@@ -222,7 +222,7 @@ class Node2Vec(SelfSupervisedModel):
         }
 
 
-def _noise(graph: Any, exponent: float) -> graphs.Neighbours:
+def _noise(graph: Any, exponent: float) -> graphs.Neighbors:
     """The nodes as neighbours of one, with weights of the noise."""
     a = graphs.as_graph(graph).a
     # both directions: a node also is the context of those that it sends to
@@ -230,7 +230,7 @@ def _noise(graph: Any, exponent: float) -> graphs.Neighbours:
     shares = (np.cumsum(weights) / weights.sum()).astype("float32")
     shares[-1] = 1.0
     nodes = np.arange(len(shares), dtype="int32")
-    return graphs.Neighbours(np.array([0, len(nodes)], "int32"), nodes, shares, len(nodes))
+    return graphs.Neighbors(np.array([0, len(nodes)], "int32"), nodes, shares, len(nodes))
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -126,3 +126,8 @@ def test_dropout_of_sparse_features_drops_stored_values(rng):
 def test_channels_must_be_a_positive_integer(channels):
     with pytest.raises(ValueError, match="`channels` must be a positive integer"):
         GCNConv(channels)
+
+
+def test_there_is_no_other_aggregation():
+    with pytest.raises(ValueError, match=r"`aggregation` must be one of \('sum',\)"):
+        GCNConv(2, aggregation="max")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate, graphs, trainers
-from keras_ssl.graphs.neighbours import pick
+from keras_ssl.graphs.neighbors import pick
 from keras_ssl.graphs.random_walks import draw_steps, walk
 from tests.trainers.small import block_graph
 
@@ -50,9 +50,9 @@ def next_draws(trainer, graph, nodes):
     generator.state.assign(trainer.seed_generator.state)
     drawn = draw_steps(len(nodes), LENGTH, generator)
     uniform = keras.random.uniform((len(nodes), LENGTH + 1, NEGATIVES), seed=generator)
-    walks = walk(graphs.neighbours_of(graph), np.asarray(nodes), drawn, trainer.p, trainer.q)
+    walks = walk(graphs.neighbors_of(graph), np.asarray(nodes), drawn, trainer.p, trainer.q)
     everywhere = np.zeros(uniform.shape, "int32")
-    return np.asarray(walks), np.asarray(pick(trainer.noise.neighbours, everywhere, uniform))
+    return np.asarray(walks), np.asarray(pick(trainer.noise.neighbors, everywhere, uniform))
 
 
 def loss_float64(z, c, walks, negatives, ends):
@@ -107,7 +107,7 @@ def test_isolated_nodes_have_no_loss_and_are_no_noise():
     logs = trainer.evaluate(np.full(4, 12), verbose=0, return_dict=True)
     assert logs["skip_gram"] == 0
     uniform = np.random.default_rng(0).random((20_000,), "float32")
-    drawn = np.asarray(pick(trainer.noise.neighbours, np.zeros(20_000, "int32"), uniform))
+    drawn = np.asarray(pick(trainer.noise.neighbors, np.zeros(20_000, "int32"), uniform))
     weights = np.array([graph.degree(v, weight="weight") for v in graph]) ** 0.75
     shares = np.bincount(drawn, minlength=13) / 20_000
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.015)
@@ -161,7 +161,7 @@ def test_files_hold_the_graph(graph, tmp_path):
     trainer.train_on_batch(np.arange(4))
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
-    stored, read = trainer.walkable.neighbours, loaded.walkable.neighbours
+    stored, read = trainer.walkable.neighbors, loaded.walkable.neighbors
     assert (stored.shares is None) == (read.shares is None) == (graph.is_directed())
     for one, other in zip(stored, read, strict=True):
         if one is not None:

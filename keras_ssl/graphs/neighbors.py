@@ -10,7 +10,7 @@ from keras import ops
 from keras_ssl.graphs.conversion import as_graph
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """For every node, the nodes that it sends to, sorted.
 
     Attributes:
@@ -28,14 +28,14 @@ class Neighbours(NamedTuple):
     largest_degree: int
 
 
-def neighbours_of(graph: Any) -> Neighbours:
+def neighbors_of(graph: Any) -> Neighbors:
     """Look up whom each node sends to: where a walk may go from it.
 
     Args:
         graph: graph of any kind that `keras_ssl.graphs.as_graph` knows.
 
     Returns:
-        `Neighbours` of NumPy arrays.
+        `Neighbors` of NumPy arrays.
 
     Raises:
         TypeError: if `graph` is no graph.
@@ -45,7 +45,7 @@ def neighbours_of(graph: Any) -> Neighbours:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
-    >>> neighbours = graphs.neighbours_of(nx.path_graph(3))
+    >>> neighbours = graphs.neighbors_of(nx.path_graph(3))
     >>> neighbours.offsets.tolist(), neighbours.nodes.tolist()
     ([0, 1, 3, 4], [1, 0, 2, 1])
     """
@@ -61,7 +61,7 @@ def neighbours_of(graph: Any) -> Neighbours:
     degrees = np.diff(sent.indptr)
     node = np.repeat(np.arange(a.shape[0]), degrees)
     is_plain = np.all(sent.data == sent.data[sent.indptr[node]])
-    return Neighbours(
+    return Neighbors(
         offsets=sent.indptr.astype("int32"),
         nodes=sent.indices.astype("int32"),
         shares=None if is_plain else _shares(sent.data, sent.indptr, node),
@@ -78,7 +78,7 @@ def _shares(weights: np.ndarray, offsets: np.ndarray, node: np.ndarray) -> np.nd
     return shares
 
 
-def pick(neighbours: Neighbours, nodes: Any, uniform: Any) -> Any:
+def pick(neighbours: Neighbors, nodes: Any, uniform: Any) -> Any:
     """A random neighbour of each node, by the weights of its edges.
 
     Args:
@@ -93,8 +93,8 @@ def pick(neighbours: Neighbours, nodes: Any, uniform: Any) -> Any:
     Example:
 
     >>> import networkx as nx, numpy as np
-    >>> from keras_ssl.graphs.neighbours import neighbours_of, pick
-    >>> pick(neighbours_of(nx.path_graph(3)), np.array([1, 1]), np.array([0.2, 0.8])).numpy()
+    >>> from keras_ssl.graphs.neighbors import neighbors_of, pick
+    >>> pick(neighbors_of(nx.path_graph(3)), np.array([1, 1]), np.array([0.2, 0.8])).numpy()
     array([0, 2], dtype=int32)
     """
     nodes = ops.cast(nodes, "int32")
@@ -110,13 +110,13 @@ def pick(neighbours: Neighbours, nodes: Any, uniform: Any) -> Any:
     return ops.where(high > low, _look_up(neighbours.nodes, place), nodes)
 
 
-def is_edge(neighbours: Neighbours, senders: Any, receivers: Any) -> Any:
+def is_edge(neighbours: Neighbors, senders: Any, receivers: Any) -> Any:
     """Whether there is an edge from one node to another, for many pairs at once.
 
     A binary search among the sorted neighbours of the sender.
 
     Args:
-        neighbours: those of the graph, of `keras_ssl.graphs.neighbours_of`.
+        neighbours: those of the graph, of `keras_ssl.graphs.neighbors_of`.
         senders: integers of any shape.
         receivers: integers of a shape that broadcasts with that of `senders`.
 
@@ -127,7 +127,7 @@ def is_edge(neighbours: Neighbours, senders: Any, receivers: Any) -> Any:
 
     >>> import networkx as nx, numpy as np
     >>> from keras_ssl import graphs
-    >>> neighbours = graphs.neighbours_of(nx.path_graph(4))
+    >>> neighbours = graphs.neighbors_of(nx.path_graph(4))
     >>> graphs.is_edge(neighbours, np.array([0, 0, 2]), np.array([1, 2, 3])).numpy()
     array([ True, False,  True])
     """

@@ -6,44 +6,44 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ssl.graphs import Neighbours
+from keras_ssl.graphs import Neighbors
 
 _SIZES = {"nodes", "edges", "largest_degree", "is_weighted"}
 
 
-class StoredNeighbours(keras.layers.Layer):
+class StoredNeighbors(keras.layers.Layer):
     """Holds a graph's neighbours as weights that do not learn.
 
     A configuration is no place for arrays: it holds sizes, and the weights the rest. Made from
     sizes, the layer has no edges until weights are loaded.
 
     Args:
-        neighbours: `keras_ssl.graphs.Neighbours` of arrays, or the sizes of some.
+        neighbors: `keras_ssl.graphs.Neighbors` of arrays, or the sizes of some.
         **kwargs: those of `keras.layers.Layer`.
 
     Example:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
-    >>> from keras_ssl.trainers.graph.stored_neighbours import StoredNeighbours
-    >>> stored = StoredNeighbours(graphs.neighbours_of(nx.path_graph(3)))
+    >>> from keras_ssl.trainers.graph.stored_neighbors import StoredNeighbors
+    >>> stored = StoredNeighbors(graphs.neighbors_of(nx.path_graph(3)))
     >>> stored.sizes
     {'nodes': 3, 'edges': 4, 'largest_degree': 2, 'is_weighted': False}
-    >>> stored.neighbours.nodes.numpy()
+    >>> stored.neighbors.nodes.numpy()
     array([1, 0, 2, 1], dtype=int32)
     """
 
-    def __init__(self, neighbours: Neighbours | Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, neighbors: Neighbors | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        is_known = isinstance(neighbours, Neighbours)
-        self.sizes = sizes_of(neighbours) if is_known else {**neighbours}
+        is_known = isinstance(neighbors, Neighbors)
+        self.sizes = sizes_of(neighbors) if is_known else {**neighbors}
         nodes, edges = self.sizes["nodes"], self.sizes["edges"]
         self._offsets = self._add("offsets", nodes + 1, "int32")
         self._nodes = self._add("nodes", edges, "int32")
         self._shares = self._add("shares", edges, "float32") if self.sizes["is_weighted"] else None
         self.built = True
         if is_known:
-            for weight, values in zip(self._stored(), neighbours, strict=True):
+            for weight, values in zip(self._stored(), neighbors, strict=True):
                 if weight is not None:
                     weight.assign(values)
 
@@ -63,10 +63,10 @@ class StoredNeighbours(keras.layers.Layer):
         return self._offsets, self._nodes, self._shares, None
 
     @property
-    def neighbours(self) -> Neighbours:
-        """The neighbours, as tensors."""
+    def neighbors(self) -> Neighbors:
+        """The neighbors, as tensors."""
         offsets, nodes, shares, _ = (None if one is None else one.value for one in self._stored())
-        return Neighbours(offsets, nodes, shares, self.sizes["largest_degree"])
+        return Neighbors(offsets, nodes, shares, self.sizes["largest_degree"])
 
     @property
     def is_loaded(self) -> bool:
@@ -75,23 +75,23 @@ class StoredNeighbours(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return the sizes."""
-        return {**super().get_config(), "neighbours": self.sizes}
+        return {**super().get_config(), "neighbors": self.sizes}
 
 
-def sizes_of(neighbours: Neighbours) -> dict[str, Any]:
+def sizes_of(neighbors: Neighbors) -> dict[str, Any]:
     """What tells the shapes of a graph's arrays.
 
     Args:
-        neighbours: arrays.
+        neighbors: arrays.
 
     Returns:
         Dictionary of integers and a boolean.
     """
     return {
-        "nodes": len(neighbours.offsets) - 1,
-        "edges": len(neighbours.nodes),
-        "largest_degree": neighbours.largest_degree,
-        "is_weighted": neighbours.shares is not None,
+        "nodes": len(neighbors.offsets) - 1,
+        "edges": len(neighbors.nodes),
+        "largest_degree": neighbors.largest_degree,
+        "is_weighted": neighbors.shares is not None,
     }
 
 
