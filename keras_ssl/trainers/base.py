@@ -263,9 +263,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             return super().get_build_config()
         # of any batch size: a share of one example is too few where there is one replica
         specs = keras.tree.map_structure(
-            lambda spec: keras.KerasTensor(
-                (None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse
-            ),
+            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
             specs,
         )
         # Keras writes shapes and dtypes alone

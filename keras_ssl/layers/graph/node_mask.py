@@ -36,7 +36,9 @@ class NodeMask(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        self.supports_masking = True
+
+    def get_config(self) -> dict:
+        return super().get_config()
 
     def call(self, inputs: Any) -> Any:
         return keras.ops.multiply(inputs[0], 1)  # a tensor of its own, to hold the mask

@@ -44,6 +44,14 @@ class SparseDropout(keras.layers.Dropout):
     [[0, 1], [1, 0]]
     """
 
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(rate, seed=seed, **kwargs)
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        config.pop("noise_shape")  # of dense input alone
+        return config
+
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not is_sparse(inputs):
             return super().call(inputs, training=training)
