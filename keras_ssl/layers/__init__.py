@@ -6,6 +6,7 @@ from keras_ssl.layers.center import Center
 from keras_ssl.layers.concat_and_convolve import ConcatAndConvolve
 from keras_ssl.layers.encode_and_dot_product import EncodeAndDotProduct
 from keras_ssl.layers.feature_queue import FeatureQueue
+from keras_ssl.layers.mask_token import MaskToken
 from keras_ssl.layers.masked_context import MaskedContext
 from keras_ssl.layers.memory_bank import MemoryBank
 from keras_ssl.layers.patch_grid import PatchGrid
@@ -22,6 +23,7 @@ __all__ = [
     "ConcatAndConvolve",
     "EncodeAndDotProduct",
     "FeatureQueue",
+    "MaskToken",
     "MaskedContext",
     "MemoryBank",
     "PatchGrid",

@@ -16,6 +16,7 @@ from keras_ssl.losses.negative_cosine_similarity import (
     negative_cosine_similarity,
 )
 from keras_ssl.losses.nt_xent import NTXent, nt_xent
+from keras_ssl.losses.scaled_cosine_error import ScaledCosineError, scaled_cosine_error
 from keras_ssl.losses.sinkhorn_knopp import sinkhorn_knopp
 from keras_ssl.losses.sup_con import SupCon, sup_con
 from keras_ssl.losses.swav import SwAV, swav
@@ -35,6 +36,7 @@ __all__ = [
     "JensenShannonMI",
     "NTXent",
     "NegativeCosineSimilarity",
+    "ScaledCosineError",
     "SupCon",
     "SwAV",
     "VICReg",
@@ -51,6 +53,7 @@ __all__ = [
     "nce",
     "negative_cosine_similarity",
     "nt_xent",
+    "scaled_cosine_error",
     "sinkhorn_knopp",
     "sup_con",
     "swav",

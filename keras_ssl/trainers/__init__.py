@@ -15,23 +15,28 @@ from keras_ssl.trainers.contrastive import (
     SupCon,
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
-from keras_ssl.trainers.graph import DGI, InfoGraph, Node2Vec
+from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 
 __all__ = [
+    "BGRL",
     "BYOL",
     "CPC",
     "DGI",
     "DINO",
+    "GAE",
+    "GRACE",
     "MSN",
     "NNCLR",
+    "VGAE",
     "BarlowTwins",
     "Batch",
     "DeepClusterV2",
     "DeepInfoMax",
+    "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",
     "KnowledgeDistillation",

@@ -42,7 +42,6 @@ BAD_GRAPHS = (
 )
 
 
-
 @dataclass(frozen=True)
 class Case:
     """A trainer of small size and what the contract asks of it.
@@ -268,6 +267,12 @@ def _msn() -> trainers.MSN:
     )
 
 
+def _graph_views() -> augment.graph.GraphViews:
+    return augment.graph.GraphViews(
+        [augment.graph.RandomEdgeDrop(0.2, seed=0), augment.graph.RandomFeatureMask(0.2, seed=1)]
+    )
+
+
 def _indexed(images: np.ndarray) -> dict[str, np.ndarray]:
     return {"image": images, "index": np.arange(len(images))}
 
@@ -390,6 +395,54 @@ CASES = {
         falls="mutual_information",
         sgd=lambda: keras.optimizers.SGD(0.005),  # sums over nodes
         bad_data=BAD_GRAPHS,
+    ),
+    "GRACE": Case(
+        make=lambda: trainers.GRACE(
+            graph_encoder(16, 8),
+            layers.ProjectionHead((16, 8), normalization=False, activation="elu"),
+            _graph_views(),
+        ),
+        x=image_graphs,
+        falls="contrastive",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "BGRL": Case(
+        make=lambda: trainers.BGRL(
+            graph_encoder(16, 8),
+            predictor=layers.ProjectionHead((16, 8), normalization=False),
+            augment=_graph_views(),
+            momentum=optimizers.cosine_momentum(0.9, steps=100),
+        ),
+        x=image_graphs,
+        falls="regression",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "GraphMAE": Case(
+        make=lambda: trainers.GraphMAE(
+            graph_encoder(16, 8), graph_encoder(49), replace_rate=0.2, seed=0
+        ),
+        x=image_graphs,
+        falls="reconstruction",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "GAE": Case(
+        make=lambda: trainers.GAE(graph_encoder(16, 8)),
+        x=image_graphs,
+        falls="reconstruction",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "VGAE": Case(
+        make=lambda: trainers.VGAE(
+            graph_encoder(16), graph_encoder(8), layers.graph.GCNConv(8, normalize=True), seed=0
+        ),
+        x=image_graphs,
+        falls="reconstruction",
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
     ),
     "BYOL": Case(
         make=lambda: trainers.BYOL(

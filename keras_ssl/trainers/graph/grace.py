@@ -1,0 +1,116 @@
+"""GRACE: nodes agree with themselves in another view, and disagree with all other nodes."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.layers import ProjectionHead
+from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.losses import NTXent
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.graph.node_views import NodeViews, as_rows
+from keras_ssl.trainers.joint_embedding import JointEmbedding
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class GRACE(NodeViews, JointEmbedding):
+    r"""GRACE: deep graph contrastive representation learning.
+
+    Two random views of a graph, with edges dropped and features masked, go through an encoder,
+    `U = f(X̃_1, Ã_1)`, `V = f(X̃_2, Ã_2)`, and a projector `g`. A node's vectors in both views are a
+    positive pair, and all other nodes are its negatives, in the other view and in its own. With
+    θ(u, v) the cosine similarity of `g(u)` and `g(v)`:
+
+        l(u_i, v_i) = -log( exp(θ(u_i, v_i) / τ)
+                            / (Σ_k exp(θ(u_i, v_k) / τ) + Σ_{k ≠ i} exp(θ(u_i, u_k) / τ)) )
+
+    and the loss is the mean of l(u_i, v_i) and l(v_i, u_i) over all nodes. That is NT-Xent with
+    nodes in place of images. In a batch, or a union, the nodes of all graphs are negatives.
+
+    Args:
+        encoder: layer or model on graphs `f` that gives a vector a node, such as
+            `networks.gcn((256, 128))`.
+        projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((128, 128),
+            normalization=False, activation="elu")`, the paper's for Cora.
+        augment: layer that makes two views of a graph, such as
+            `keras_ssl.augment.graph.GraphViews`.
+        loss: loss of the two projected views, called `loss(z_1, z_2)` on rows. `None` means
+            `keras_ssl.losses.NTXent(temperature=0.4)`. For graphs of more than some ten thousand
+            nodes, `NTXent(chunk_size=2048)` never holds the matrix of similarities.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: `[x, a]`, and what else graphs have; see `trainers.graph.GraphModel`.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` the adjacency in any form.
+
+    Output shape:
+        What the encoder gives: `(nodes, dim)` or `(batch, nodes, dim)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object.
+        ValueError: before the first step, if `augment` does not give two views, the encoder pools
+            nodes, or graphs are padded: padding would be a negative of all nodes.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl import augment, data, networks, trainers
+    >>> club = data.load_graph("karate_club")
+    >>> trainer = trainers.GRACE(
+    ...     networks.gcn((16, 8)),
+    ...     augment=augment.graph.GraphViews(
+    ...         [augment.graph.RandomEdgeDrop(0.2), augment.graph.RandomFeatureMask(0.3)]
+    ...     ),
+    ... )
+    >>> trainer.compile(keras.optimizers.Adam(1e-3))
+    >>> history = trainer.fit(data.single_graph(club), epochs=2, verbose=0)
+    >>> (x, a), _ = next(iter(data.single_graph(club)))
+    >>> trainer([x, a]).shape
+    TensorShape([34, 8])
+
+    Reference:
+        - [Deep Graph Contrastive Representation Learning](https://arxiv.org/abs/2006.04131), Zhu
+          et al., 2020
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ):
+        if projector is None:
+            projector = ProjectionHead((128, 128), normalization=False, activation="elu")
+        loss = NTXent(temperature=0.4) if loss is None else loss
+        super().__init__(encoder, projector, augment, loss, **kwargs)
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are two graphs of the same nodes, none of them padding."""
+        super().check_views(views)
+        if any(read_graph(view).mask is not None for view in views):
+            raise ValueError(
+                "GRACE compares all nodes of a batch with each other, and padding is no node. "
+                "Expected graphs without a mask, as `data.disjoint_batches` makes them. "
+                "Received: graphs with a mask of their nodes"
+            )
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the projections of both views, and the vectors of the first."""
+        (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
+        return {"z_1": z_1, "z_2": z_2, "representation": h_1}
+
+    def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return the contrastive loss of the nodes of all graphs."""
+        z_1, z_2 = (as_rows(embeddings[name]) for name in ("z_1", "z_2"))
+        return {"contrastive": self.loss_function(z_1, z_2)}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
+        return {**super().get_config(), **parts}

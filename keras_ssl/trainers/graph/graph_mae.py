@@ -1,0 +1,182 @@
+"""GraphMAE: fill in the features of masked nodes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import distribute
+from keras_ssl.layers.graph.graph_inputs import GraphInputs, read_graph
+from keras_ssl.layers.mask_token import MaskToken
+from keras_ssl.losses import ScaledCosineError
+from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
+from keras_ssl.trainers.graph.node_features import check_node_features
+from keras_ssl.trainers.graph.node_views import as_rows
+from keras_ssl.trainers.graph.node_weights import scaled_to_mean
+from keras_ssl.trainers.graph.on_graph import on_graph
+from keras_ssl.trainers.parts import serialize_parts
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class GraphMAE(GraphModel):
+    r"""GraphMAE: a masked autoencoder of the features of nodes.
+
+    Of the nodes of each graph a fixed share V is masked: their features are replaced by a learned
+    token. An encoder sees the graph, its vectors of masked nodes are set to zero ("re-mask"), and
+    a decoder, again a layer on graphs, must fill in their features from those of the neighbours:
+
+        H = f(X̃, A),    Z = d(remask(H), A)
+        L = 1/|V| Σ_{i in V} (1 - cos(z_i, x_i))^γ
+
+    The mean is over the masked nodes of each graph, then over graphs; a disjoint union is one
+    graph here. The representation is what the encoder gives of the graph without a mask.
+
+    Args:
+        encoder: layer or model on graphs `f` that gives a vector a node.
+        decoder: layer `d` on graphs, such as `layers.graph.GCNConv`, that gives as many channels
+            as nodes have features. The paper's linear map between encoder and decoder is a
+            dense layer without bias at its start:
+            `GraphSequential([Dense(512, use_bias=False), GCNConv(1433)])`.
+        mask_rate: share of the nodes that are masked, above 0 and at most 1.
+        replace_rate: share of the masked nodes, in [0, 1], that get the features of another
+            node in place of the token, which never comes after training.
+        loss: loss of filled in and true features whose `call` gives a value a row. `None` means
+            `keras_ssl.losses.ScaledCosineError(gamma=2.0)`.
+        seed: integer seed of the masks.
+        **kwargs: `augment`, a layer from a graph to a graph before the mask; `name`, `dtype` of the
+            model.
+
+    Call arguments:
+        x: `[x, a]`, and what else graphs have; see `trainers.graph.GraphModel`.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` the adjacency in any form. Of
+        sparse features a dense copy is made.
+
+    Output shape:
+        What the encoder gives: `(nodes, dim)` or `(batch, nodes, dim)`.
+
+    Raises:
+        TypeError: if a part is not a Keras object, or a rate not a number.
+        ValueError: if a rate is out of range; before the first step, if the data is no graph, the
+            encoder pools nodes, or the decoder gives another number of features.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ssl import data, layers, networks, trainers
+    >>> club = data.load_graph("karate_club")
+    >>> trainer = trainers.GraphMAE(
+    ...     networks.gcn((16, 8), dropout=0.0),
+    ...     decoder=layers.graph.GCNConv(34, normalize=True),
+    ... )
+    >>> trainer.compile(keras.optimizers.Adam(1e-3))
+    >>> history = trainer.fit(data.single_graph(club), epochs=2, verbose=0)
+    >>> (x, a), _ = next(iter(data.single_graph(club)))
+    >>> trainer([x, a]).shape
+    TensorShape([34, 8])
+
+    Reference:
+        - [GraphMAE: Self-Supervised Masked Graph Autoencoders](https://arxiv.org/abs/2205.10803),
+          Hou et al., 2022
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        mask_rate: float = 0.5,
+        replace_rate: float = 0.0,
+        loss: keras.losses.Loss | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, **kwargs)
+        check_type("decoder", decoder, keras.layers.Layer)
+        self.loss_function = ScaledCosineError() if loss is None else loss
+        check_type("loss", self.loss_function, keras.losses.Loss)
+        _check_rate("mask_rate", mask_rate, above_zero=True)
+        _check_rate("replace_rate", replace_rate)
+        self.decoder = decoder
+        self.mask_rate = mask_rate
+        self.replace_rate = replace_rate
+        self.mask_token = MaskToken()
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless there is one graph to mask."""
+        check_graph(views)
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the mean error of the masked nodes of each graph; of one graph, of each node."""
+        graph = read_graph(batch.views)
+        x = ops.convert_to_tensor(graph.x, sparse=False)
+        is_masked, is_replaced, others = self._draw_masks(x, graph)
+        seen = self.mask_token([x, is_masked])
+        replacement = ops.take_along_axis(x, ops.expand_dims(others, -1), axis=-2)
+        seen = ops.where(ops.expand_dims(is_replaced, -1), replacement, seen)
+
+        h = self.encoder((seen, *batch.views[1:]), training=training)
+        check_node_features(h, x)
+        h = ops.where(ops.expand_dims(is_masked, -1), ops.zeros_like(h), h)
+        z = on_graph(self.decoder, h, batch.views)
+        if z.shape[-1] != x.shape[-1]:
+            raise ValueError(
+                f"`decoder` must give the {x.shape[-1]} features of the nodes. Received: "
+                f"{z.shape[-1]} channels"
+            )
+        z, x = (as_rows(ops.cast(one, "float32")) for one in (z, x))
+        errors = ops.reshape(self.loss_function.call(z, x), ops.shape(is_masked))
+        weights = scaled_to_mean(ops.cast(is_masked, "float32"))
+        return {"reconstruction": errors * weights}
+
+    def _draw_masks(self, x: Any, graph: GraphInputs) -> tuple[Any, Any, Any]:
+        """Which nodes are masked, which of these are replaced, and by whose features."""
+        shape = [ops.shape(x)[n] if size is None else size for n, size in enumerate(x.shape[:-1])]
+        uniform = distribute.draw_per_example(
+            lambda rows: keras.random.uniform(
+                (rows, *shape[1:], 2), dtype="float32", seed=self.seed_generator
+            ),
+            shape[0],
+        )
+        is_node = ops.ones(shape, "bool")
+        if graph.mask is not None:
+            is_node = ops.cast(graph.mask, "bool")
+        if graph.i is not None:
+            is_node = ops.logical_and(is_node, graph.i >= 0)
+        # nodes in random order, padding after them
+        order = ops.argsort(
+            uniform[..., 0] + 2.0 * ops.cast(ops.logical_not(is_node), "float32"), axis=-1
+        )
+        place = ops.argsort(order, axis=-1)
+        nodes = ops.sum(ops.cast(is_node, "float32"), axis=-1, keepdims=True)
+        masked = ops.maximum(ops.floor(self.mask_rate * nodes + 0.5), 1.0)
+        replaced = ops.floor(self.replace_rate * masked + 0.5)
+        place = ops.cast(place, "float32")
+        is_masked = ops.logical_and(place < masked, is_node)
+        is_replaced = ops.logical_and(place < replaced, is_node)
+        others = ops.cast(ops.floor(uniform[..., 1] * nodes), "int32")
+        others = ops.minimum(others, shape[-1] - 1)
+        return is_masked, is_replaced, ops.take_along_axis(order, others, axis=-1)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(decoder=self.decoder, loss=self.loss_function)
+        own = {
+            "mask_rate": self.mask_rate,
+            "replace_rate": self.replace_rate,
+            "seed": self.seed,
+        }
+        return {**super().get_config(), **parts, **own}
+
+
+def _check_rate(name: str, rate: Any, above_zero: bool = False) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        raise TypeError(f"`{name}` must be a number. Received: {name}={rate!r}")
+    if not 0 <= rate <= 1 or (above_zero and rate == 0):
+        allowed = "above 0 and at most 1" if above_zero else "from 0 to 1"
+        raise ValueError(f"`{name}` must be {allowed}. Received: {name}={rate}")
