@@ -3,9 +3,11 @@
 from keras_ssl.evaluate.clone import random_encoder
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
+from keras_ssl.evaluate.graph_probe import graph_probe
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
 from keras_ssl.evaluate.linear_probe import linear_probe
 from keras_ssl.evaluate.link_prediction import link_prediction
+from keras_ssl.evaluate.node_probe import node_probe
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
@@ -15,10 +17,12 @@ __all__ = [
     "extract_features",
     "feature_std",
     "fine_tune",
+    "graph_probe",
     "knn_accuracy",
     "knn_predict",
     "linear_probe",
     "link_prediction",
+    "node_probe",
     "random_encoder",
     "raw_pixels",
     "representation_report",

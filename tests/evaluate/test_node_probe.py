@@ -1,0 +1,53 @@
+"""The linear classifier of nodes against scikit-learn, called by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from keras_ssl import evaluate, graphs
+
+
+def labelled_graph(rng, nodes=300):
+    y = rng.integers(0, 3, nodes)
+    part = rng.permutation(nodes) % 5
+    splits = {"train": part == 0, "val": part == 1, "test": part > 1}
+    x = (np.eye(3)[y] + rng.normal(size=(nodes, 3))) * rng.uniform(0.1, 10, (nodes, 1))
+    return graphs.Graph(a=np.eye(nodes), y=y, splits=splits), x
+
+
+def test_is_the_classifier_that_is_best_on_the_validation_nodes(rng):
+    graph, x = labelled_graph(rng)
+    train, val, test = (graph.splits[name] for name in ("train", "val", "test"))
+    unit, y = normalize(x.astype("float32")), graph.y
+    fitted = [LogisticRegression(C=c).fit(unit[train], y[train]) for c in (0.01, 1.0, 100.0)]
+    on_val = [one.score(unit[val], y[val]) for one in fitted]
+    on_test = [one.score(unit[test], y[test]) for one in fitted]
+    assert len(set(on_test)) > 1
+    for values in ((0.01, 1.0, 100.0), (100.0, 1.0, 0.01)):
+        order = [(0.01, 1.0, 100.0).index(c) for c in values]
+        expected = on_test[max(order, key=lambda k: on_val[k])]
+        assert evaluate.node_probe(x, graph, regularizations=values) == pytest.approx(expected)
+
+
+def test_lengths_and_zeros_do_not_matter(rng):
+    graph, x = labelled_graph(rng)
+    x[:5] = 0
+    scaled = x * rng.uniform(0.5, 2, (len(x), 1))
+    assert evaluate.node_probe(x, graph) == evaluate.node_probe(scaled, graph) > 0.5
+
+
+def test_what_does_not_fit_is_refused(rng):
+    graph, x = labelled_graph(rng)
+    without = dataclasses.replace(graph, splits={"train": graph.splits["train"]})
+    for features, of, message in (
+        (x[:-1], graph, "each of the 300 nodes.*299"),
+        (np.full_like(x, np.nan), graph, "must be finite"),
+        (x, without, "must have nodes in the splits"),
+        (x, dataclasses.replace(graph, y=None), "integer label a node"),
+        (x, dataclasses.replace(graph, y=np.ones((300, 2))), "integer label a node"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate.node_probe(features, of)
