@@ -49,7 +49,8 @@ class GraphModel(SelfSupervisedModel):
             y: the same for the labels, or `None`.
 
         Raises:
-            ValueError: if `x` is no graph, or a single graph is to be shared among replicas.
+            ValueError: if `x` is no graph, or a single graph is to be shared among replicas or cut
+                into micro-batches.
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         # before the shapes, which are then those of a part of the graph
@@ -60,6 +61,13 @@ class GraphModel(SelfSupervisedModel):
                 f"Received: x of shape {tuple(x[0].shape)}"
             )
         check_graph(x)
+        micro_batch_size = self._training_state.micro_batch_size
+        if micro_batch_size is not None and len(x[0].shape) == 2:
+            raise ValueError(
+                "One graph cannot be cut into micro-batches: `micro_batch_size` needs a batch of "
+                "graphs, x of shape (batch, nodes, features). Received: "
+                f"micro_batch_size={micro_batch_size} and x of shape {tuple(x[0].shape)}"
+            )
         super().build_step(x, y)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:

@@ -197,6 +197,15 @@ def test_what_cannot_be_decoded_is_refused_before_training():
     fails_to_fit(trainers.GAE(encoder()), x, 0 * a, match="must hold an edge")
 
 
+@pytest.mark.parametrize("adjacency", ["dense", "sparse", "edges"])
+def test_one_graph_is_not_cut_into_micro_batches(adjacency):
+    trainer = trainers.GAE(encoder())
+    trainer.compile("sgd", micro_batch_size=17)
+    club = data.single_graph(data.load_graph("karate_club"), adjacency=adjacency)
+    with pytest.raises(ValueError, match="One graph cannot be cut into micro-batches.*Received"):
+        trainer.fit(club, verbose=0)
+
+
 @pytest.mark.parametrize("part", ["encoder", "mean_head", "log_std_head"])
 def test_parts_of_another_kind_are_refused(part):
     parts = {"encoder": encoder(), "mean_head": GCNConv(2), "log_std_head": GCNConv(2)}
