@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_store import GraphStore
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def disjoint_batches(
     batches = numbers.map(union, num_parallel_calls=tf.data.AUTOTUNE)
     if static_shapes:
         batches = batches.map(filled, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
 
 
 def _element(x: Any, a: Any, e: Any, i: Any, y: Any) -> tuple:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_tensors import graph_with_features
 from keras_ssl.data.neighbor_sampling import distinct_places, tree_edges, tree_sizes
 
@@ -97,7 +98,8 @@ def neighbor_batches(
     nodes = nodes.batch(batch_size, drop_remainder=drop_remainder)
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     batches = tf.data.Dataset.zip(nodes, numbers)
-    return batches.map(tree.sample, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = batches.map(tree.sample, num_parallel_calls=tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
 
 
 class _Tree:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_store import GraphStore
 
 if TYPE_CHECKING:
@@ -83,4 +84,5 @@ def padded_batches(
         inputs = tuple(tf.ensure_shape(part, [count, *part.shape[1:]]) for part in inputs)
         return (inputs,) if batch.y is None else (inputs, batch.y)
 
-    return numbers.map(pad, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = numbers.map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))

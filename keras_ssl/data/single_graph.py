@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_tensors import (
     adjacency_tensors,
     graph_with_features,
@@ -64,7 +65,7 @@ def single_graph(
     element = (inputs,) if graph.y is None else (inputs, graph.y)
     if split is not None:
         element = (*element, _weights(graph, split))
-    return tf.data.Dataset.from_tensors(element)
+    return without_autotuning(tf.data.Dataset.from_tensors(element))
 
 
 def _weights(graph: Any, split: str) -> np.ndarray:

@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.distribute.agreement import agree
 from keras_ssl.distribute.array_batches import array_batches
-from keras_ssl.distribute.autotuning import without_autotuning
 from keras_ssl.distribute.epochs import ResumableFit
 from keras_ssl.distribute.worker_batches import (
     check_divisible,

@@ -8,8 +8,9 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("needs the TensorFlow backend", allow_module_level=True)
 
+from keras_ssl import data as graph_data  # noqa: E402
 from keras_ssl import distribute  # noqa: E402
-from keras_ssl.distribute.autotuning import without_autotuning  # noqa: E402
+from keras_ssl.data.autotuning import without_autotuning  # noqa: E402
 
 
 class Model(distribute.DistributedFit, keras.Model):
@@ -72,3 +73,13 @@ def test_fit_leaves_what_the_user_tunes(model):
     options.autotune.enabled = True
     model.fit(dataset().with_options(options), verbose=0)
     assert model.read[0].options().autotune.enabled is True
+
+
+def test_batches_of_graphs_are_not_tuned():
+    club = graph_data.load_graph("karate_club")
+    batches = [
+        graph_data.single_graph(club).repeat(),
+        graph_data.neighbor_batches(club, [0, 1], [2], batch_size=2),
+    ]
+    for one in batches:
+        assert one.options().autotune.enabled is False

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import tensorflow as tf
-
 
 def without_autotuning(data: Any) -> Any:
     """The same data, without the thread that tunes its pipeline; what the user set is kept.
@@ -25,10 +23,12 @@ def without_autotuning(data: Any) -> Any:
     Example:
 
     >>> import tensorflow as tf
-    >>> from keras_ssl.distribute.autotuning import without_autotuning
+    >>> from keras_ssl.data.autotuning import without_autotuning
     >>> without_autotuning(tf.data.Dataset.range(9)).options().autotune.enabled
     False
     """
+    import tensorflow as tf
+
     if not isinstance(data, tf.data.Dataset) or data.options().autotune.enabled is not None:
         return data
     options = tf.data.Options()
