@@ -1,5 +1,6 @@
 """How much memory a call needs; on Linux, for either side of a benchmark."""
 
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,16 @@ def seconds_and_memory(function: Callable[[], Any]) -> dict[str, float]:
     function()
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "gigabytes": _gigabytes("VmHWM") - before}
+
+
+def resident_gigabytes() -> float:
+    """The resident set of this process now."""
+    return _gigabytes("VmRSS")
+
+
+def return_freed_memory() -> None:
+    """Gives back to the system what this process has freed (glibc)."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_gigabytes() -> float:
