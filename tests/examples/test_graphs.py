@@ -38,3 +38,17 @@ def test_hidden_edges_are_predicted_as_the_paper_does(tmp_path, graph_dir):
     scores = re.findall(r"(auc|average_precision): ([\d.]+) \+-", printed)
     assert [name for name, _ in scores] == ["auc", "average_precision"]
     assert all(float(score) > 88 for _, score in scores)
+
+
+def test_dgi_learns_vectors_that_tell_classes(tmp_path, graph_dir):
+    printed = run(
+        *("dgi.py", "cora", "--seeds", "1", "--features", "64", "--learning-rate", "0.01"),
+        *("--epochs", "80"),
+        cwd=tmp_path,
+    )
+    assert figure(printed) > 70
+
+
+def test_info_graph_learns_representations_of_molecules(tmp_path, graph_dir):
+    printed = run(*("info_graph.py", "mutag", "--seeds", "1", "--epochs", "10"), cwd=tmp_path)
+    assert figure(printed) > 66.5 + 3
