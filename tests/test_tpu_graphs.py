@@ -73,7 +73,7 @@ def inputs_of(make, form):
     }
     if make.__name__ in special:
         return special[make.__name__]
-    if issubclass(make, NodePool):
+    if issubclass(make, NodePool) or make.__name__ == "VirtualNode":
         return [x, i] if form == "list" else x
     if not issubclass(make, GraphLayer) and make.__name__ not in ("GraphSequential", "TopKPool"):
         raise KeyError(f"{make.__name__}: what is it called on?")
@@ -83,7 +83,12 @@ def inputs_of(make, form):
 @pytest.mark.parametrize("make", classes(layers, keras.layers.Layer))
 @pytest.mark.parametrize("form", ["dense", "list"])
 def test_layer_and_its_gradient(make, form):
-    static = {"graphs": GRAPHS} if issubclass(make, NodePool) else {}
+    if (make.__name__, form) == ("FixedPointGNN", "list"):
+        # The axis of a gather is a constant outside of the loop over its gradient, from which
+        # TensorFlow infers no shape. XLA does: tests/layers/graph/test_fixed_point_gnn.py.
+        pytest.skip("its gradient is compiled in the layer's own tests")
+    takes_graphs = issubclass(make, NodePool) or make.__name__ == "VirtualNode"
+    static = {"graphs": GRAPHS} if takes_graphs else {}
     layer = make(**arguments_of(make), **static)
     inputs = inputs_of(make, form)
     layer.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), inputs))

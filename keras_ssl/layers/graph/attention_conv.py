@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs, split_inputs
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 
 
 class AttentionConv(GraphConv):
@@ -104,7 +104,7 @@ class AttentionConv(GraphConv):
     def call(
         self, inputs: Any, return_attention_scores: bool = False, training: bool | None = None
     ) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         edges = connect(x, a)
         if self.add_self_loops:
             edges, e = edges.add_self_loops(e)

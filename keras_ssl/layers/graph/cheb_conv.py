@@ -10,7 +10,6 @@ from keras_ssl import graphs
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
-from keras_ssl.layers.graph.graph_layer import split_inputs
 from keras_ssl.layers.graph.sparse_product import multiply_features
 from keras_ssl.layers.graph.sparse_tensors import is_sparse
 
@@ -82,7 +81,7 @@ class ChebConv(GraphConv):
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
         multiply = multiply_rescaled_laplacian(edges) if self.normalize else edges.multiply
         # fewer columns to multiply with, and features may be sparse: W first, then L̃

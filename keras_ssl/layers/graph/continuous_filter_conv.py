@@ -9,7 +9,6 @@ from keras import ops
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edge_network import apply_to_edges, build_network, check_network
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
-from keras_ssl.layers.graph.graph_layer import split_inputs
 from keras_ssl.layers.graph.radial_basis import RadialBasis
 from keras_ssl.layers.graph.shifted_softplus import shifted_softplus
 
@@ -126,7 +125,7 @@ class ContinuousFilterConv(GraphConv):
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
-        x, a, distances = split_inputs(inputs)
+        x, a, distances = self.split_inputs(inputs)
         h = self.propagate(ops.matmul(x, self.in_kernel), connect(x, a), distances)
         return self.finish(ops.matmul(h, self.out_kernel))
 

@@ -9,7 +9,6 @@ from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edge_network import apply_to_edges, build_network, check_network
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv
-from keras_ssl.layers.graph.graph_layer import split_inputs
 
 LINEAR_AGGREGATIONS = ("sum", "mean")
 
@@ -105,7 +104,7 @@ class EdgeConditionedConv(GraphConv):
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         return self.finish(self.propagate(x, connect(x, a), e))
 
     def message(self, x: Any, edges: Edges, e: Any = None) -> Any:

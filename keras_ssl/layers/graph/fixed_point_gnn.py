@@ -10,7 +10,7 @@ from keras_ssl.layers.graph.edge_network import apply_to_edges, build_network, c
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.fixed_point import fixed_point
 from keras_ssl.layers.graph.graph_conv import positive_integer
-from keras_ssl.layers.graph.graph_layer import GraphLayer, split_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -141,7 +141,7 @@ class FixedPointGNN(GraphLayer):
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         edges = connect(x, a)
         known = _concatenate(
             edges.from_receivers(x), edges.from_senders(x), *([] if e is None else [e])

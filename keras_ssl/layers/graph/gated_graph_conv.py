@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
-from keras_ssl.layers.graph.graph_layer import split_inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -90,7 +89,7 @@ class GatedGraphConv(GraphConv):
         self.cell.build((None, self.channels))
 
     def call(self, inputs: Any) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         edges = connect(x, a)
         h = ops.pad(x, [(0, 0)] * (len(x.shape) - 1) + [(0, self.channels - x.shape[-1])])
         for kernel in self.kernels:

@@ -9,7 +9,6 @@ from keras_ssl import graphs
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv
-from keras_ssl.layers.graph.graph_layer import split_inputs
 from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
@@ -75,7 +74,7 @@ class GCNConv(GraphConv):
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
         h = multiply_features(x, self.kernel)
         h = multiply_normalized(edges, h) if self.normalize else edges.multiply(h)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs, split_inputs
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.message_passing import MessagePassing
 from keras_ssl.layers.graph.node_mask import NodeMask
 
@@ -92,7 +92,7 @@ class GINConv(MessagePassing):
             )
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         h = self.propagate(x, connect(x, a), e)
         node_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         if node_mask is not None:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ssl.layers.graph.connect import check_adjacency
+from keras_ssl.layers.graph.sparse_tensors import is_sparse, stored_values, with_values
 
 
 class GraphLayer(keras.layers.Layer):
@@ -58,6 +60,22 @@ class GraphLayer(keras.layers.Layer):
             edge_features: the same of an edge, where edges have features.
         """
 
+    def split_inputs(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """Return node features, adjacency and features of edges, `None` where there are none.
+
+        Keras casts floating input alone; a count of words or atoms in integers would make of every
+        weight that it is multiplied with an integer too.
+
+        Args:
+            inputs: `[x, a]` or `[x, a, e]`.
+
+        Returns:
+            A tuple of three, features as floating numbers.
+        """
+        x, a, *e = inputs
+        x, *e = (floating(one, self.compute_dtype) for one in (x, *e))
+        return x, a, e[0] if e else None
+
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         x = shapes_of_inputs(input_shape)[0]
         return (*x[:-1], self.channels or x[-1])
@@ -93,14 +111,18 @@ def shapes_of_inputs(input_shape: Any) -> list[Any]:
     ]
 
 
-def split_inputs(inputs: Any) -> tuple[Any, Any, Any]:
-    """Return node features, adjacency and features of edges, `None` where there are none.
+def floating(x: Any, dtype: str) -> Any:
+    """Return integers and booleans as numbers of a floating dtype, floating ones as they are.
 
     Args:
-        inputs: `[x, a]` or `[x, a, e]`.
+        x: dense or sparse tensor.
+        dtype: the floating dtype.
 
     Returns:
-        A tuple of three.
+        The tensor.
     """
-    x, a, *e = inputs
-    return x, a, e[0] if e else None
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+        return x
+    if is_sparse(x) and not isinstance(x, keras.KerasTensor):
+        return with_values(x, ops.cast(stored_values(x), dtype))
+    return ops.cast(x, dtype)

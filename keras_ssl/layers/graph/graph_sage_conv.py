@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.graph_conv import GraphConv
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs, split_inputs
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.message_passing import MessagePassing
 from keras_ssl.layers.l2_normalize import l2_normalize
 
@@ -100,7 +100,7 @@ class GraphSAGEConv(GraphConv):
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         own = ops.matmul(x, self.self_kernel)
         is_linear = not self.is_by_layer and self.aggregation in ("sum", "mean")
         if is_linear and self.channels < x.shape[-1]:

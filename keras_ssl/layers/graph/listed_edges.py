@@ -140,8 +140,11 @@ def listed_edges(a: Any, nodes: Any) -> ListedEdges:
         The edges.
     """
     if is_sparse(a):
-        places = coordinates(a)
-        return ListedEdges(places[:, 1], places[:, 0], stored_values(a), nodes, a)
+        places, weights = coordinates(a), stored_values(a)
+        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(weights.dtype)):
+            weights = ops.cast(weights, "float32")  # sparse products of integers there are none
+            a = with_values(a, weights)
+        return ListedEdges(places[:, 1], places[:, 0], weights, nodes, a)
     senders, receivers = a["senders"], a["receivers"]
     weights = a.get("weights")
     if weights is None:

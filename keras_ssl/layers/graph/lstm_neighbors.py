@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.graph_conv import positive_integer
-from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs, split_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -61,7 +61,7 @@ class LSTMNeighbors(GraphLayer):
         self.lstm.build((None, self.max_neighbors, features))
 
     def call(self, inputs: Any) -> Any:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         sent, is_sent = connect(x, a).from_first_senders(x, self.max_neighbors)
         is_sent = ops.broadcast_to(is_sent, ops.shape(sent)[:-1])
         held = self.lstm(

@@ -6,7 +6,7 @@ import keras
 
 from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
-from keras_ssl.layers.graph.graph_layer import GraphLayer, split_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer
 
 AGGREGATIONS = ("sum", "mean", "max", "min", "std")
 
@@ -81,7 +81,7 @@ class MessagePassing(GraphLayer):
         self.aggregation = aggregation
 
     def call(self, inputs: Any) -> Any:
-        x, a, e = split_inputs(inputs)
+        x, a, e = self.split_inputs(inputs)
         return self.propagate(x, connect(x, a), e)
 
     def propagate(self, x: Any, edges: Edges, e: Any = None) -> Any:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.graph_layer import GraphLayer, split_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer
 from keras_ssl.layers.graph.sparse_tensors import is_sparse
 
 COMBINATIONS = {
@@ -67,7 +67,7 @@ class NodesToEdges(GraphLayer):
         self.combination = combination
 
     def call(self, inputs: Any) -> Any:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
         receiver, sender = edges.from_receivers(x), edges.from_senders(x)
         shape = ops.shape(receiver + sender)
@@ -81,7 +81,7 @@ class NodesToEdges(GraphLayer):
         return (*x[:-2], *places, 2 * x[-1] if self.combination == "concat" else x[-1])
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        x, a, _ = split_inputs(inputs)
+        x, a, _ = self.split_inputs(inputs)
         shape = self.compute_output_shape([x.shape, _shape(a)])
         return keras.KerasTensor(shape, self.compute_dtype)
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import graphs
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs, split_inputs
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -112,7 +112,7 @@ class SpectralConv(GraphConv):
         return drawn
 
     def call(self, inputs: Any) -> Any:
-        x, basis, _ = split_inputs(inputs)
+        x, basis, _ = self.split_inputs(inputs)
         check_basis(tuple(x.shape), tuple(basis.shape), self.frequencies)
         spectrum = ops.matmul(ops.swapaxes(basis, -1, -2), x)
         multipliers = ops.convert_to_tensor(self.kernel)

@@ -1,0 +1,58 @@
+"""Counts of words or atoms come as integers, and so do 0 and 1 of an adjacency."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import graphs
+from keras_ssl.layers import graph as layers
+from tests.layers.graph.conformance import tensors
+
+MAKE = {
+    "sum": lambda: layers.MessagePassing(),
+    "mean": lambda: layers.MessagePassing("mean"),
+    "std": lambda: layers.MessagePassing("std"),
+    "GCN": lambda: layers.GCNConv(4, normalize=True),
+    "Chebyshev": lambda: layers.ChebConv(4, normalize=True),
+    "GAT": lambda: layers.GATConv(4),
+    "GATv2": lambda: layers.GATv2Conv(4),
+    "GIN": lambda: layers.GINConv(keras.layers.Dense(4)),
+    "GraphSAGE": lambda: layers.GraphSAGEConv(4),
+    "gated": lambda: layers.GatedGraphConv(4),
+    "in turn": lambda: layers.GraphSequential([layers.GCNConv(4), layers.MessagePassing()]),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_integers_are_taken_as_numbers(name, rng):
+    x = rng.integers(0, 4, size=(6, 3))
+    a = np.triu(rng.integers(0, 3, size=(6, 6)), 1)
+    a = a + a.T
+    half = 0.5 * a.astype("float32")  # which as an integer would be 0
+    layer = MAKE[name]()
+    for matrix in (half, a):
+        wanted = layer([x.astype("float32"), matrix.astype("float32")])
+        forms = {
+            "dense": matrix,
+            "sparse": graphs.sparse_tensor(matrix),
+            "list": graphs.edge_list(matrix),
+        }
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            forms["sparse, as it is"] = tf.sparse.from_dense(matrix)
+        for form, given in forms.items():
+            out = layer(tensors([x, given]))
+            np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-5, err_msg=form)
+
+
+def test_sparse_features_of_integers():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("KerasTensor of sparse features is TensorFlow's")
+    import tensorflow as tf
+
+    x = np.eye(4, 3, dtype="int64")
+    layer = layers.GCNConv(2, normalize=True)
+    wanted = layer([x.astype("float32"), np.ones((4, 4), "float32")])
+    out = layer([tf.sparse.from_dense(x), tf.ones((4, 4))])
+    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
