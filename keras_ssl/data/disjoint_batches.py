@@ -13,6 +13,8 @@ from keras_ssl.data.graph_store import GraphStore
 if TYPE_CHECKING:
     import tensorflow as tf
 
+NO_GRAPH = -1
+
 
 def disjoint_batches(
     graphs: Iterable[Any],
@@ -27,8 +29,9 @@ def disjoint_batches(
 
     With `static_shapes` every batch has the same shapes, as XLA and TPUs want it: as many nodes
     and edges as the `batch_size` largest graphs have. Nodes that fill up are zeros and belong to
-    no graph: their `i` is `batch_size`, which poolings with `graphs=batch_size` leave out. Edges
-    that fill up have weight 0. A last batch of fewer graphs is filled up with graphs of weight 0.
+    no graph: their `i` is -1, which poolings leave out; these need `graphs=batch_size`, so that
+    their own shapes are the same too. Edges that fill up have weight 0. A last batch of fewer
+    graphs is filled up with graphs without nodes, of weight 0.
 
     Args:
         graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each;
@@ -92,7 +95,7 @@ def disjoint_batches(
         x, a, *e, i = inputs
         a = {name: _fill(part, edge_places) for name, part in a.items()}
         e = [_fill(part, edge_places) for part in e]
-        inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, batch_size))
+        inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, NO_GRAPH))
         if y is None:
             return (inputs,)
         count = tf.shape(y)[0]

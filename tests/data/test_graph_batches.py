@@ -58,7 +58,7 @@ def test_static_shapes(members):
         n, edges = union.nodes, union.edges
         assert x.shape == (11, 3)
         np.testing.assert_array_equal(x[:n], union.x)
-        np.testing.assert_array_equal(i, np.pad(graph_of, (0, 11 - n), constant_values=2))
+        np.testing.assert_array_equal(i, np.pad(graph_of, (0, 11 - n), constant_values=-1))
         assert not x[n:].numpy().any() and not a["weights"][edges:].numpy().any()
         np.testing.assert_array_equal(as_union(a, 11)[:n, :n], union.a.toarray())
         np.testing.assert_array_equal(e[:edges], union.e)

@@ -39,8 +39,7 @@ class NodePairs:
         """Return how many pairs there are, `(graphs,)`."""
         if self.graph.i is None:
             return ops.square(ops.sum(self.is_node, axis=1))
-        size = ops.segment_sum(self.is_node[0], self.graph.i, num_segments=self.nodes)
-        return ops.sum(ops.square(size), keepdims=True)
+        return ops.sum(ops.square(self._sizes()), keepdims=True)
 
     def mean(self, of_nodes: Any) -> Any:
         """Return the sum of a number a node over the number of pairs, `(graphs,)`.
@@ -143,8 +142,13 @@ class NodePairs:
             one = ops.zeros((self.nodes,), "int32")
             return ops.zeros((1,), "int32"), one, one + self.nodes
         i = ops.cast(ops.maximum(i, 0), "int32")
-        sizes = ops.segment_sum(ops.ones_like(i), i, num_segments=self.nodes)
+        sizes = ops.cast(self._sizes(), "int32")
         return ops.cumsum(sizes) - sizes, i, ops.take(sizes, i)
+
+    def _sizes(self) -> Any:
+        """How many nodes each graph of a union has, followed by zeros; padding is of none."""
+        i = ops.cast(ops.maximum(self.graph.i, 0), "int32")
+        return ops.segment_sum(self.is_node[0], i, num_segments=self.nodes)
 
     def _logits(self, senders: Any, receivers: Any) -> Any:
         """The logits of some pairs, `(graphs, pairs)`."""

@@ -143,6 +143,11 @@ def test_padding_of_a_union_is_left_out(make, x, i):
     np.testing.assert_allclose(
         pool([padded, np.concatenate([i, [4, 9, -1]])]), wanted, rtol=1e-5, atol=1e-6
     )
+    # below 0 without a number of graphs too
+    pool = make()
+    wanted = to_numpy(pool([x, i]))
+    found = pool([padded, np.concatenate([i, [-1, -1, -1]])])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_the_order_of_nodes_does_not_matter(make, x, i, rng):
