@@ -9,6 +9,7 @@ from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.node_pool import NodePool
+from keras_ssl.layers.graph.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 
 
@@ -38,7 +39,8 @@ class GraphSequential(keras.Model):
         That of the last layer.
 
     Raises:
-        TypeError: if `layers` holds anything but Keras layers.
+        TypeError: if `layers` holds anything but Keras layers, or a `TopKPool`, which returns a
+            graph.
         ValueError: if the inputs are not a list of `x`, `a` and, at most once each, the others.
 
     Example:
@@ -59,6 +61,12 @@ class GraphSequential(keras.Model):
                 raise TypeError(
                     f"`layers` must be Keras layers. Received: {layer} of type {type(layer)}"
                 )
+            if isinstance(layer, TopKPool):
+                raise TypeError(
+                    "`layers` must be layers that return features. `TopKPool` returns a graph and "
+                    "is called by hand: `smaller = TopKPool()([x, a, ...])`, and another "
+                    f"`GraphSequential` on `smaller`. Received: {layer}"
+                )
         self.steps = list(layers)
         self.node_mask = NodeMask(name="node_mask")
 
@@ -74,6 +82,8 @@ class GraphSequential(keras.Model):
         is_batch = not isinstance(a, dict) and len(a) == 3
         # vectors name graphs; in batch mode a matrix is a mask, otherwise features of edges
         edges = [one for one in others if len(one) > (2 if is_batch else 1)]
+        # in mixed mode it is a mask where it has the shape of one
+        edges = [one for one in edges if len(x) == 2 or tuple(one) != tuple(x[:2])]
         for layer in self.steps:
             shape = [x, a, *edges] if isinstance(layer, GraphLayer) else x
             if build and not layer.built:

@@ -2,7 +2,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl.layers.graph import GCNConv, GraphSequential, MessagePassing, NodeMask
+from keras_ssl import graphs
+from keras_ssl.layers.graph import (
+    GCNConv,
+    GraphSequential,
+    MeanPool,
+    MessagePassing,
+    NodeMask,
+    TopKPool,
+)
 from tests.layers.graph import peers
 from tests.layers.graph.conformance import forms, tensors
 
@@ -66,3 +74,17 @@ def test_bad_input_is_refused():
         model([x, a, np.zeros(4, "int32"), np.zeros(4, "int32")])
     with pytest.raises(TypeError, match="Keras layers"):
         GraphSequential([np.tanh])
+    with pytest.raises(TypeError, match=r"`TopKPool` returns a graph.*by hand"):
+        GraphSequential([TopKPool(0.5), MeanPool()])
+
+
+def test_a_mask_in_mixed_mode_is_no_feature_of_edges(rng):
+    x, a = rng.normal(size=(2, 5, 3)), np.ones((5, 5))
+    mask = np.array([[True] * 5, [True] * 2 + [False] * 3])
+    for form in (a, graphs.edge_list(a)):
+        model = GraphSequential([GCNConv(3), MeanPool()])
+        pooled = np.asarray(model([x, form, mask]))
+        out = np.asarray(model.steps[0]([x, a]))
+        np.testing.assert_allclose(pooled, [out[0].mean(0), out[1, :2].mean(0)], rtol=1e-5)
+    with_edges = GraphSequential([Difference(), MeanPool()])
+    assert with_edges([x, a, np.ones((5, 5, 1)), mask]).shape == (2, 3)
