@@ -38,7 +38,8 @@ def check_symmetric(a: Any, name: str = "a") -> None:
     """Raise unless an adjacency is that of an undirected graph.
 
     Args:
-        a: NumPy array of shape `(n, n)` or `(batch, n, n)`, or scipy.sparse of shape `(n, n)`.
+        a: NumPy array of shape `(n, n)` or `(batch, n, n)`, or scipy.sparse of shape `(n, n)`; of
+            numbers or booleans.
         name: how the error calls it.
 
     Raises:
@@ -59,6 +60,8 @@ def check_symmetric(a: Any, name: str = "a") -> None:
     import scipy.sparse
 
     check_square(a, name)
+    a = a if scipy.sparse.issparse(a) else np.asarray(a)
+    a = a.astype("float32") if a.dtype == bool else a  # booleans have no difference
     if scipy.sparse.issparse(a):
         difference = abs(a - a.T).tocoo()
         worst = difference.data.argmax() if difference.nnz else None
@@ -67,7 +70,7 @@ def check_symmetric(a: Any, name: str = "a") -> None:
         gap = 0.0 if worst is None else difference.data[worst]
         values = a.tocsr()
     else:
-        values = np.asarray(a)
+        values = a
         difference = abs(values - np.swapaxes(values, -1, -2))
         largest, gap = (abs(values).max(), difference.max()) if values.size else (0.0, 0.0)
         place = np.unravel_index(difference.argmax(), difference.shape) if values.size else None

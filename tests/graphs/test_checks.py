@@ -16,6 +16,14 @@ def test_asymmetry_is_named(form):
     graphs.check_symmetric(form(np.zeros((3, 3))))
 
 
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_booleans_are_checked_as_numbers(form):
+    a = np.array([[False, True], [True, False]])
+    graphs.check_symmetric(form(a))
+    with pytest.raises(ValueError, match="must be symmetric"):
+        graphs.check_symmetric(form(np.triu(a)))
+
+
 def test_asymmetry_in_a_batch():
     batch = np.zeros((2, 3, 3))
     graphs.check_symmetric(batch)

@@ -53,7 +53,8 @@ class GRACE(NodeViews, JointEmbedding):
     Raises:
         TypeError: if a part is not a Keras object.
         ValueError: before the first step, if `augment` does not give two views, the encoder pools
-            nodes, or graphs are padded: padding would be a negative of all nodes.
+            nodes, or graphs are padded (in disjoint mode, in the first batch): padding would be a
+            negative of all nodes.
 
     Example:
 
@@ -76,6 +77,8 @@ class GRACE(NodeViews, JointEmbedding):
         - [Deep Graph Contrastive Representation Learning](https://arxiv.org/abs/2006.04131), Zhu
           et al., 2020
     """
+
+    takes_padding = False
 
     def __init__(
         self,

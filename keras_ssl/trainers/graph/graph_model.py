@@ -21,8 +21,10 @@ class GraphModel(SelfSupervisedModel):
     `trainer([x, a])` gives what the encoder gives: a vector a node, or a graph.
 
     `fit` looks at the first batch, which of a single graph is all there is: features and weights
-    must be finite, and edges lead to nodes that are there. What a method may set besides:
-    `needs_edges`, if it cannot learn from a graph without edges, and `needs_symmetry`.
+    must be finite, edges lead to nodes that are there, and in disjoint mode the nodes of a graph
+    follow those of the graph before, with padding (-1) at the end. What a method may set besides:
+    `needs_edges`, if it cannot learn from a graph without edges, `needs_symmetry`, and
+    `takes_padding`, to be `False` if each row must be a node.
 
     Args:
         encoder: layer or model on graphs, such as `networks.gcn` or `layers.graph.GraphSequential`.
@@ -33,6 +35,7 @@ class GraphModel(SelfSupervisedModel):
     has_ready_views = False
     needs_edges = False
     needs_symmetry = False
+    takes_padding = True
     # weights belong to the labels of nodes, which no method reads
     uses_sample_weight = True
 
@@ -75,7 +78,7 @@ class GraphModel(SelfSupervisedModel):
 
         Args:
             x: data of `(x, a)` or `((x, a), y)`: `tf.data.Dataset`, arrays in batch mode, or a
-                loader of Spektral.
+                loader of Spektral. One graph in single mode is `data.single_graph(graph)`.
             *args: as of `SelfSupervisedModel.fit`.
             **kwargs: as of `SelfSupervisedModel.fit`.
 
@@ -87,12 +90,13 @@ class GraphModel(SelfSupervisedModel):
                 `SelfSupervisedModel.fit`.
         """
         x = _as_dataset(x)
+        check_not_single_arrays(x)
         if "validation_data" in kwargs:
             kwargs["validation_data"] = _as_dataset(kwargs["validation_data"])
         first = first_graph(x)
         if first is not None:
             check_graph(first)
-            check_values(first, self.needs_edges, self.needs_symmetry)
+            check_values(first, self.needs_edges, self.needs_symmetry, self.takes_padding)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -106,11 +110,31 @@ class GraphModel(SelfSupervisedModel):
         Returns:
             The losses, as `keras.Model.evaluate`.
         """
-        return super().evaluate(_as_dataset(x), *args, **kwargs)
+        x = _as_dataset(x)
+        check_not_single_arrays(x)
+        return super().evaluate(x, *args, **kwargs)
 
 
 def _as_dataset(x: Any) -> Any:
     return from_spektral_loader(x) if is_spektral_loader(x) else x
+
+
+def check_not_single_arrays(x: Any) -> None:
+    """Raise if data is one graph in arrays, of which Keras would make batches of rows.
+
+    Args:
+        x: what `fit` or `evaluate` got.
+
+    Raises:
+        ValueError: if it is `(x, a, ...)` with `x` of shape `(nodes, features)`.
+    """
+    if isinstance(x, (tuple, list)) and len(x) >= 2 and len(getattr(x[0], "shape", ())) == 2:
+        raise ValueError(
+            "One graph, `(x, a)` in single mode, cannot be given as arrays: Keras would cut them "
+            "into batches of rows. Expected `data.single_graph(graph)`, whose one batch is the "
+            "whole graph, or arrays in batch mode, x of shape (batch, nodes, features). "
+            f"Received: x of shape {tuple(x[0].shape)}"
+        )
 
 
 def check_graph(x: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl.graphs import check_finite, check_symmetric
+from keras_ssl.layers.graph.graph_inputs import read_graph
 
 
 def first_graph(x: Any) -> Any:
@@ -29,19 +30,26 @@ def first_graph(x: Any) -> Any:
     return x if is_arrays else None
 
 
-def check_values(x: Any, needs_edges: bool = False, needs_symmetry: bool = False) -> None:
+def check_values(
+    x: Any,
+    needs_edges: bool = False,
+    needs_symmetry: bool = False,
+    takes_padding: bool = True,
+) -> None:
     """Raise unless the numbers of a graph can be learned from.
 
     Args:
         x: graph `(x, a, ...)` of eager tensors or arrays.
         needs_edges: whether there must be an edge.
         needs_symmetry: whether each edge must have its reverse, of the same weight.
+        takes_padding: whether nodes of a union may be padding.
 
     Raises:
         ValueError: if features or weights are NaN or infinite, an edge leads to a node that is not
-            there, or what is needed is missing.
+            there, the numbers of the nodes' graphs are not those of a union, or what is needed is
+            missing.
     """
-    features, a, *_ = x
+    features, a, _, i, _ = read_graph(x)
     check_finite(_numbers(features), "x")
     if isinstance(a, dict):
         nodes = features.shape[-2]
@@ -58,6 +66,36 @@ def check_values(x: Any, needs_edges: bool = False, needs_symmetry: bool = False
         raise ValueError("`a` must hold an edge: the method learns from edges. Received: none")
     if needs_symmetry:
         check_symmetric(_matrix(a, features.shape[-2]), "a")
+
+    if i is not None:
+        _check_union(np.asarray(i), features.shape[0], takes_padding)
+
+
+def _check_union(i: np.ndarray, nodes: int, takes_padding: bool) -> None:
+    if i.shape != (nodes,):
+        raise ValueError(
+            f"`i`, the graph of each node, must be a vector of length {nodes}, as there are rows "
+            f"of `x`. Received: shape {i.shape}"
+        )
+    count = int(np.sum(i >= 0))
+    if np.any(i[:count] < 0) or np.any(np.diff(i[:count]) < 0):
+        raise ValueError(
+            "`i`, the graph of each node, must be ascending, with -1 for padding at the end only. "
+            f"Received: i={i}"
+        )
+    missing = np.setdiff1d(np.arange(i.max(initial=-1) + 1), i)
+    if missing.size:
+        raise ValueError(
+            "`i`, the graph of each node, must name every graph from 0 on: an empty graph, without "
+            f"nodes, has no place in a union. Received: no node of graph {missing[0]}, "
+            f"i={i}"
+        )
+    if count < nodes and not takes_padding:
+        raise ValueError(
+            "The method compares all nodes of a batch with each other, and padding is no node. "
+            "Expected graphs without padding, as `data.disjoint_batches` makes them without "
+            f"`static_shapes`. Received: `i` below 0 for {nodes - count} of {nodes} nodes"
+        )
 
 
 def _numbers(x: Any) -> np.ndarray:

@@ -117,6 +117,40 @@ def test_graphs_that_cannot_be_learned_from_are_refused(club, change, message):
     assert int(trainer.optimizer.iterations) == 0
 
 
+@pytest.mark.parametrize(
+    ("i", "message"),
+    [
+        (np.zeros(33, "int32"), r"`i`.*length 34.*\(33,\)"),
+        (np.arange(34)[::-1] // 17, "`i`.*ascending"),
+        (np.array([0, -1] + [1] * 32), "`i`.*-1 for padding at the end only"),
+        (np.array([0] * 10 + [2] * 24), "`i`.*empty graph.*no node of graph 1"),
+        (np.ones(34, "int32"), "`i`.*empty graph.*no node of graph 0"),
+    ],
+)
+def test_numbers_of_graphs_that_are_no_union_are_refused(club, i, message):
+    x, a = club
+    with pytest.raises(ValueError, match=message):
+        method().fit(tf.data.Dataset.from_tensors(((x, a, i),)), verbose=0)
+    union = np.array([0] * 10 + [1] * 20 + [-1] * 4)
+    method().fit(tf.data.Dataset.from_tensors(((x, a, union),)), verbose=0)
+
+
+def test_booleans_are_an_adjacency(club):
+    x, a = club
+    trainer = trainers.GAE(networks.gcn((8,), dropout=0.0, seed=0))
+    trainer.compile(keras.optimizers.SGD(0.0))
+    losses = [trainer.fit(repeated(x, one), verbose=0).history["loss"] for one in (a, a > 0)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    with pytest.raises(ValueError, match="must be symmetric"):
+        trainer.fit(repeated(x, np.triu(a) > 0), verbose=0)
+
+
+def test_one_graph_as_arrays_is_refused(club):
+    for call in (method().fit, method().evaluate):
+        with pytest.raises(ValueError, match=r"data\.single_graph"):
+            call(club, verbose=0)
+
+
 def test_what_is_no_graph_is_refused(club):
     x, a = club
     # without labels, the pair must be wrapped once more
