@@ -40,8 +40,14 @@ def neighbor_batches(
     by edges of weight 0, which no layer sees. The cost of an epoch grows with the number of seeds,
     not with the graph.
 
-    Edges keep their weights. Layers that average (`GraphSAGEConv`, `GCNConv(normalize=True)`) and
-    attention fit; a sum over sampled neighbours is smaller than the sum over all.
+    Edges keep their weights. With fanouts no smaller than the number of neighbours, the outputs of
+    the seeds are those on the whole graph for layers whose messages depend on their two ends
+    alone: means, sums, `GraphSAGEConv`, and where no node has an edge to itself, whose sender
+    would be another node of the tree, `GATConv`. With smaller fanouts a mean over sampled
+    neighbours estimates that over all, and a sum is smaller. `GCNConv(normalize=True)` takes the
+    degrees that nodes have in the tree, where the outermost have no neighbours, and so differs
+    from the whole graph under any fanout; sample from a graph whose `a` is
+    `GCNConv.preprocess(a)` to keep the whole graph's degrees.
 
     Args:
         graph: a `graphs.Graph`, Spektral's, or a networkx graph, with features. Sparse features

@@ -80,6 +80,45 @@ def test_all_neighbors_give_the_output_of_the_whole_graph(graph):
     np.testing.assert_allclose(apply(x, a)[:12], whole, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["GraphSAGE", "GAT", "preprocessed GCN"])
+def test_networks_give_all_neighbors_the_output_of_the_whole_graph(graph, kind):
+    """Layers whose messages depend on their two ends alone; of GCN, only by the graph's degrees."""
+    from keras_ssl.layers.graph import GATConv, GCNConv, GraphSAGEConv, GraphSequential
+
+    layer, fanouts = {
+        "GraphSAGE": (GraphSAGEConv, [12, 12]),
+        "GAT": (GATConv, [12, 12]),
+        "preprocessed GCN": (GCNConv, [13, 13]),  # with the edge to itself
+    }[kind]
+    a = graph.a
+    if kind == "GAT":
+        a = a.toarray() * (1 - np.eye(12))  # a node's copy in the tree is another node
+    if kind == "preprocessed GCN":
+        a = GCNConv.preprocess(a.maximum(a.T))
+    plain = graphs.Graph(graph.x, a)
+    network = GraphSequential([layer(8, activation="relu"), layer(4)])
+    whole = np.asarray(network([plain.x, plain.a.toarray()]))
+    ((x, a),) = next(iter(data.neighbor_batches(plain, np.arange(12), fanouts, 12)))
+    np.testing.assert_allclose(np.asarray(network([x, a]))[:12], whole, atol=1e-5)
+
+
+def test_degrees_of_gcn_are_those_of_the_tree(graph):
+    """The outermost nodes have none: the documented difference from the whole graph."""
+    from keras_ssl.layers.graph import GCNConv
+
+    layer = GCNConv(4, normalize=True)
+    a = (graph.a.toarray() != 0).astype("float32")
+    plain = graphs.Graph(graph.x, a)
+    ((x, edges),) = next(iter(data.neighbor_batches(plain, np.arange(12), [12], 12)))
+    loops = np.eye(12)[np.diag(a) == 0].sum(0)  # nodes get a loop that have none
+    received = a.sum(1) + loops
+    weights = a + np.diag(loops)
+    found = np.asarray(layer([x, edges]))[:12]
+    whole = weights / np.sqrt(np.outer(received, received)) @ np.asarray(layer.kernel)
+    np.testing.assert_allclose(np.asarray(layer([plain.x, a])), whole, atol=1e-5)
+    assert abs(found - whole).max() > 1e-2
+
+
 def test_subsets_are_uniform(rng):
     """Counts of all subsets against the equal share of each (chi-square), and of whole rows."""
     from scipy.stats import chisquare
