@@ -124,3 +124,18 @@ def test_python_code_in_the_readme_runs(tmp_path, monkeypatch):
         small = block.replace('"train")', '"train[:256]")').replace('"test")', '"test[:256]")')
         small = re.sub(r"epochs=\d+", "epochs=1", small)
         exec(compile(small, "README.md", "exec"), {})
+
+
+def test_python_code_of_the_page_on_graphs_runs():
+    page = (ROOT / "docs" / "graphs.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        small = re.sub(r"epochs=\d+", "epochs=1", block)
+        exec(compile(small, "graphs.md", "exec"), names)
+    assert (
+        0
+        <= names["evaluate"].link_prediction(
+            names["trainer"].embeddings, names["split"].test, names["split"].test_negatives
+        )["auc"]
+        <= 1
+    )
