@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_ssl import augment, data, graphs, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential
@@ -83,7 +82,7 @@ def test_random_pairs_of_a_filled_union_estimate_the_loss_of_all(make):
 def test_grace_refuses_nodes_that_are_padding():
     trainer = trainers.GRACE(encoder(), augment=same_views())
     trainer.compile("sgd")
-    with pytest.raises(ValueError, match="padding is no node.*2 of 16 nodes"):
+    with pytest.raises(ValueError, match=r"padding is no node.*2 of 16 nodes"):
         trainer.fit(unions(static_shapes=True), verbose=0)
     assert int(trainer.optimizer.iterations) == 0
     assert np.isfinite(trainer.fit(unions(), verbose=0).history["loss"][0])
