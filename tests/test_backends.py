@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     "room",
     [
-        "layers",
         "optimizers",
         # JAX compiles every operation of theirs anew
+        pytest.param("layers", marks=pytest.mark.slow),
         pytest.param("layers/graph", marks=pytest.mark.slow),
         pytest.param("graphs", marks=pytest.mark.slow),
         pytest.param("losses", marks=pytest.mark.slow),
@@ -39,7 +39,7 @@ def test_room_on_jax(room):
             "-p",
             "no:cacheprovider",
             f"tests/{room}",
-            "--ignore=tests/layers/graph" if room == "layers" else "--quiet",
+            *(["--ignore=tests/layers/graph"] if room == "layers" else []),
         ],
         capture_output=True,
         text=True,

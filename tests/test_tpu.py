@@ -46,8 +46,10 @@ OF_GRIDS = {
 }
 # what layers that take more than one input make of a feature map
 INPUTS = {
+    "BilinearCritic": lambda x: (x, x),
     "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
     "EncodeAndDotProduct": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "MaskToken": lambda x: ([x, x[..., 0] > 0],),
     "StepPredictor": lambda x: (x, x),
 }
 # how layers are called that take more than tensors of features
@@ -115,7 +117,8 @@ def test_layer_and_its_gradient(make, shape, policy):
         pytest.skip("the layer takes feature maps")
     layer = make(**ARGUMENTS.get(make.__name__, {}))
     inputs = INPUTS.get(make.__name__, lambda x: (x,))
-    layer.build(*(one.shape for one in inputs(keras.ops.zeros(shape))))
+    given = inputs(keras.ops.zeros(shape))
+    layer.build(*keras.tree.map_structure(lambda one: tuple(one.shape), given))
     call = LAYER_CALLS.get(make.__name__, lambda layer: layer)(layer)
     for training in (True, False):
         step = with_gradient(

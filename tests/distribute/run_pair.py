@@ -15,7 +15,7 @@ from keras_ssl.distribute.launch.shares import HOST, find_ports
 from tests.trainers.cases import DEFAULT_CASES
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = {"first": 300, "further": 900}
+SECONDS = {"first": 300, "further": 1500}
 
 
 def group_of(check: str) -> str:

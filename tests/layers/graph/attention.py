@@ -91,9 +91,9 @@ class Properties:
         layer = self.layer(4, attn_heads=2, dropout_rate=0.5, seed=1)
         quiet = np.asarray(layer([graph.x, graph.edges], training=False))
         for form in (graph.a, graph.edges):
-            drawn = [np.asarray(layer([graph.x, form], training=True)) for _ in range(500)]
+            drawn = [np.asarray(layer([graph.x, form], training=True)) for _ in range(100)]
             assert np.std(drawn, axis=0).max() > 0.1
-            assert np.abs(np.mean(drawn, axis=0) - quiet).mean() < 0.1
+            assert np.abs(np.mean(drawn, axis=0) - quiet).mean() < 0.2
 
     def test_sparse_features(self, graph):
         if keras.backend.backend() != "tensorflow":
