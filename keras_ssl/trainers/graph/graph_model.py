@@ -1,5 +1,6 @@
 """What all methods on graphs share: batches that are graphs, checked before training."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -72,6 +73,15 @@ class GraphModel(SelfSupervisedModel):
                 f"micro_batch_size={micro_batch_size} and x of shape {tuple(x[0].shape)}"
             )
         super().build_step(x, y)
+        if self.jit_compile and any(one.sparse for one in keras.tree.flatten(x)):
+            # by itself Keras asks for XLA wherever there is a GPU
+            warnings.warn(
+                "XLA has no products with sparse tensors: the step runs without it. For XLA give "
+                "dense features and an edge list, `data.single_graph(graph, adjacency='edges')`; "
+                "pass `jit_compile=False` to silence this.",
+                stacklevel=2,
+            )
+            self.jit_compile = False
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train, as every trainer's `fit`.

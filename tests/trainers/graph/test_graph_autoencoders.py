@@ -202,7 +202,7 @@ def test_one_graph_is_not_cut_into_micro_batches(adjacency):
     trainer = trainers.GAE(encoder())
     trainer.compile("sgd", micro_batch_size=17)
     club = data.single_graph(data.load_graph("karate_club"), adjacency=adjacency)
-    with pytest.raises(ValueError, match="One graph cannot be cut into micro-batches.*Received"):
+    with pytest.raises(ValueError, match=r"One graph cannot be cut into micro-batches.*Received"):
         trainer.fit(club, verbose=0)
 
 

@@ -63,6 +63,17 @@ def test_a_single_graph_is_learned_alike_in_every_form(club):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_sparse_tensors_go_without_xla(club):
+    x, a = club
+    trainer = method(jit_compile=True)
+    with pytest.warns(UserWarning, match="XLA has no products with sparse tensors"):
+        history = trainer.fit(repeated(x, graphs.sparse_tensor(a)), verbose=0).history
+    assert np.isfinite(history["loss"][0])
+    listed = method(jit_compile=True)
+    assert np.isfinite(listed.fit(repeated(x, graphs.edge_list(a)), verbose=0).history["loss"][0])
+    assert listed.jit_compile
+
+
 def test_probe_learns_from_the_labels_of_nodes_and_weights_are_passed_over(club):
     x, a = club
     y = (np.arange(34) > 16).astype("int32")
