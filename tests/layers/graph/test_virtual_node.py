@@ -39,10 +39,7 @@ def expected(layer, x, i, state=0.0):
     state = np.broadcast_to(state, (i.max() + 1, 4))
     for graph in range(i.max() + 1):
         nodes = x[i == graph].astype("float64")
-        s = (
-            getattr(nodes, layer.aggregation)(axis=0)
-            + state[graph]
-        )
+        s = getattr(nodes, layer.aggregation)(axis=0) + state[graph]
         for kernel, bias in np.reshape(np.array(layer.get_weights(), object), (-1, 2)):
             s = np.maximum(s @ kernel + bias, 0)
         out[i == graph] += s
