@@ -98,3 +98,22 @@ def test_datasets_are_batched_without_a_loader():
     (x, _, i), y = next(iter(data.disjoint_batches(Members(range(3, 10)), 3)))
     assert x.shape == (12, 3) and y.shape == (3, 2)
     np.testing.assert_array_equal(np.bincount(i), [3, 4, 5])
+
+
+def test_a_functional_model_as_spektrals_examples_have_it():
+    """Preprocessing as a transform of the data set, sparse input, its loader, its `fit`."""
+    from spektral.transforms import LayerPreprocess
+
+    members = Members([20], node_labels=True)
+    members.apply(LayerPreprocess(GCNConv))
+    loader = spektral_data.SingleLoader(members, sample_weights=np.ones(20))
+    x, a = keras.Input((3,)), keras.Input((None,), sparse=True)
+    h = keras.layers.Dropout(0.5)(GCNConv(8, activation="relu")([x, a]))
+    model = keras.Model([x, a], GCNConv(2, activation="softmax")([h, a]))
+    model.compile("adam", "categorical_crossentropy", weighted_metrics=["accuracy"])
+    history = model.fit(
+        loader.load(), steps_per_epoch=loader.steps_per_epoch, epochs=2, verbose=0
+    ).history
+    assert np.isfinite(history["loss"]).all()
+    hat = GCNConv.preprocess(Members([20], node_labels=True)[0].a)
+    assert abs(members[0].a - hat).max() < 1e-6
