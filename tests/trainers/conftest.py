@@ -20,11 +20,17 @@ COSTLY = {
     "test_xla_step_equals_the_plain_step",
 }
 
+# cases of a trainer that has a case already, with another loss: these have tests of their own
+OTHER_LOSSES = {"SimCLR with DCL", "SimCLR with DCLW"}
+
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
 def pytest_collection_modifyitems(items):
     """Mark the costly tests of further trainers as slow."""
     for item in items:
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        if getattr(item, "originalname", "") in COSTLY and name not in DEFAULT_CASES:
-            item.add_marker(pytest.mark.slow)
+        if getattr(item, "originalname", "") not in COSTLY or name in DEFAULT_CASES:
+            continue
+        item.add_marker(pytest.mark.slow)
+        if name in OTHER_LOSSES:
+            item.add_marker(pytest.mark.skip(reason="but for its loss, SimCLR's own case"))
