@@ -48,7 +48,8 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
     reference.build_step(specs, labels)
     views = reference.to_encode(x)
     if reference.augment is not None:
-        views = reference.augment(views.astype("float32"))
+        as_float = keras.tree.map_structure(lambda one: one.astype("float32"), views)
+        views = reference.augment(as_float)
     with tf.GradientTape() as tape:
         parts = []
         for start in range(0, 32, 8):
