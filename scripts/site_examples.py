@@ -1,0 +1,31 @@
+"""Griffe extension: the examples of docstrings as code.
+
+Markdown takes lines that begin with `>>>` for quotations within quotations.
+"""
+
+from typing import Any
+
+import griffe
+
+
+class FencedExamples(griffe.Extension):
+    """Puts the doctests of every docstring into blocks of code."""
+
+    def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Change the docstring of an object that was read."""
+        if obj.docstring is not None:
+            obj.docstring.value = fence_examples(obj.docstring.value)
+
+
+def fence_examples(text: str) -> str:
+    """Put fences around doctests, which end at an empty line."""
+    lines, in_example = [], False
+    for line in [*text.splitlines(), ""]:
+        if not in_example and line.startswith(">>> "):
+            lines.append("```python")
+            in_example = True
+        elif in_example and not line:
+            lines.append("```")
+            in_example = False
+        lines.append(line)
+    return "\n".join(lines).rstrip("\n")
