@@ -49,6 +49,19 @@ def test_dgi_learns_vectors_that_tell_classes(tmp_path, graph_dir):
     assert figure(printed) > 70
 
 
+@pytest.mark.parametrize(
+    ("method", "epochs", "least"),
+    [("grace", "10", 65), ("bgrl", "20", 70), ("graph_mae", "10", 65), ("deepwalk", "3", 55)],
+)
+def test_vectors_of_nodes_tell_classes(method, epochs, least, tmp_path, graph_dir):
+    """Bags of words have 58, vectors before training down to 14."""
+    printed = run(
+        *("node_representations.py", method, "cora", "--seeds", "1", "--epochs", epochs),
+        cwd=tmp_path,
+    )
+    assert figure(printed) > least
+
+
 def test_info_graph_learns_representations_of_molecules(tmp_path, graph_dir):
     printed = run(*("info_graph.py", "mutag", "--seeds", "1", "--epochs", "10"), cwd=tmp_path)
     assert figure(printed) > 66.5 + 3
