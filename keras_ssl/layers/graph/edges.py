@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers.graph.widened import widened
+
 
 class Edges:
     """The edges of a graph: who sends to whom, and how what is sent is put together.
@@ -115,8 +117,9 @@ class Edges:
 
     def mean(self, messages: Any) -> Any:
         """Return the mean of the messages that each node receives."""
-        count = ops.maximum(self.count(), 1.0)
-        return self.sum(messages) / ops.cast(count, messages.dtype)
+        wide = widened(messages)  # the sum may leave the range of half precision
+        count = ops.cast(ops.maximum(self.count(), 1.0), wide.dtype)
+        return ops.cast(self.sum(wide) / count, messages.dtype)
 
     def max(self, messages: Any) -> Any:
         """Return the largest of the messages that each node receives, by feature."""
@@ -133,12 +136,12 @@ class Edges:
 
         Where all messages are equal it is 0, and so is its gradient.
         """
-        mean = self.mean(messages)
+        wide = widened(messages)
         # of differences, since of squares the digits that matter are lost
-        variance = self.mean(ops.square(messages - self.from_receivers(mean)))
+        variance = self.mean(ops.square(wide - self.from_receivers(self.mean(wide))))
         is_zero = variance < 1e-12
         root = ops.sqrt(ops.where(is_zero, ops.ones_like(variance), variance))
-        return ops.where(is_zero, ops.zeros_like(root), root)
+        return ops.cast(ops.where(is_zero, ops.zeros_like(root), root), messages.dtype)
 
     def softmax(self, logits: Any) -> Any:
         """Return the softmax of logits over the edges that lead to a node; 0 where no edge is."""

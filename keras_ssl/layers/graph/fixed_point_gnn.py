@@ -11,6 +11,7 @@ from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.fixed_point import fixed_point
 from keras_ssl.layers.graph.graph_conv import positive_integer
 from keras_ssl.layers.graph.graph_layer import GraphLayer
+from keras_ssl.layers.graph.widened import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -162,8 +163,7 @@ class FixedPointGNN(GraphLayer):
         return ops.cast(h, self.compute_dtype)
 
     def _messages(self, known: Any, sent: Any, edges: Edges) -> Any:
-        messages = apply_to_edges(self.transition, _concatenate(known, sent))
-        messages = ops.cast(messages, keras.backend.result_type(messages.dtype, "float32"))
+        messages = widened(apply_to_edges(self.transition, _concatenate(known, sent)))
         return ops.cast(edges.weights, messages.dtype) * messages
 
     def excess(self, known: Any, h: Any, edges: Edges) -> Any:

@@ -14,6 +14,7 @@ from keras_ssl.layers.graph.sparse_tensors import (
     with_places,
     with_values,
 )
+from keras_ssl.layers.graph.widened import widened
 
 
 class ListedEdges(Edges):
@@ -114,10 +115,7 @@ class ListedEdges(Edges):
 
     def _reduce_sum(self, messages: Any) -> Any:
         # numbers of half precision would be added up one by one, and large sums stand still
-        wide = keras.backend.result_type(messages.dtype, "float32")
-        return ops.cast(
-            self._by_receiver(ops.segment_sum, ops.cast(messages, wide)), messages.dtype
-        )
+        return ops.cast(self._by_receiver(ops.segment_sum, widened(messages)), messages.dtype)
 
     def _reduce_max(self, messages: Any) -> Any:
         return self._by_receiver(ops.segment_max, messages)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import positive_integer
 from keras_ssl.layers.graph.membership import check_nodes, membership
+from keras_ssl.layers.graph.widened import widened
 
 
 class NodePool(keras.layers.Layer):
@@ -62,8 +63,7 @@ class NodePool(keras.layers.Layer):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, i = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-        x, members = membership(x, i, mask, self.graphs)
+        x, members = membership(widened(x), i, mask, self.graphs)
         return ops.cast(self.pool(x, members), self.compute_dtype)
 
     def pool(self, x: Any, members: Edges) -> Any:

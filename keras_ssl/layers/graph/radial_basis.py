@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.graph_conv import positive_integer
+from keras_ssl.layers.graph.widened import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -80,7 +81,7 @@ class RadialBasis(keras.layers.Layer):
             )
 
     def call(self, inputs: Any) -> Any:
-        distances = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        distances = widened(inputs)
         mu = ops.linspace(self.start, self.stop, self.centers, dtype=distances.dtype)
         space = (self.stop - self.start) / (self.centers - 1)
         gamma = 0.5 / space**2 if self.gamma is None else self.gamma

@@ -12,6 +12,7 @@ from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.kept_edges import keep_nodes, spec_of_kept_edges
 from keras_ssl.layers.graph.membership import check_nodes, membership
+from keras_ssl.layers.graph.widened import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -101,7 +102,7 @@ class TopKPool(keras.layers.Layer):
         x, a, _, i, is_node = read_graph(inputs)
         if is_node is None and mask is not None:
             is_node = mask[0]
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        wide = widened(x)
         p = ops.cast(self.projection, wide.dtype)
         score = ops.matmul(wide, p[:, None]) * ops.rsqrt(ops.maximum(ops.sum(p * p), 1e-20))
         keep = best_nodes(*membership(score, i, is_node, self.graphs), self.ratio)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl.layers.graph.edge_network import build_network, check_network
 from keras_ssl.layers.graph.graph_conv import positive_integer
 from keras_ssl.layers.graph.membership import check_nodes, membership
+from keras_ssl.layers.graph.widened import widened
 
 AGGREGATIONS = ("sum", "mean")
 
@@ -116,8 +117,7 @@ class VirtualNode(keras.layers.Layer):
         i = next((one for one in others if len(one.shape) == 1), None)
         state = next((one for one in others if len(one.shape) == 2), None)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-        nodes, members = membership(wide, i, mask, self.graphs)
+        nodes, members = membership(widened(x), i, mask, self.graphs)
         heard = members.mean(nodes) if self.aggregation == "mean" else members.sum(nodes)
         if state is not None:
             heard = heard + ops.cast(state, heard.dtype)

@@ -78,6 +78,32 @@ def test_sums_of_half_precision_do_not_stand_still(form, dtype):
     assert float(out[0, 0]) == pytest.approx(1000, rel=5e-3)
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse", "list"])
+def test_means_of_many_messages_stay_in_the_range_of_float16(form):
+    """3,000 messages of 40 and 60, whose sum is beyond float16."""
+    a = np.zeros((3001, 3001), "float32")
+    a[0, 1:] = 1
+    x = np.where(np.arange(3001) % 2, 40.0, 60.0)[:, None]
+    given = tensors([x, forms(a)[form]])
+    mean, std = (MessagePassing(name, dtype="mixed_float16")(given) for name in ("mean", "std"))
+    assert float(mean[0, 0]) == pytest.approx(50, rel=1e-3)
+    assert float(std[0, 0]) == pytest.approx(10, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float32"])
+def test_the_gradient_of_the_deviation_of_equal_messages_is_zero(a, dtype):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("gradients are taken with a tape")
+    import tensorflow as tf
+
+    x = tf.ones((7, 2))
+    layer = MessagePassing("std", dtype=dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        deviations = layer([x, (a != 0).astype("float32")])
+    np.testing.assert_array_equal(tape.gradient(deviations, x), 0)
+
+
 class Gated(MessagePassing):
     """A message, aggregation and update of one's own."""
 
