@@ -94,6 +94,7 @@ def check_finite(values: Any, name: str) -> None:
         name: how the error calls them.
 
     Raises:
+        TypeError: if they are no numbers.
         ValueError: if a number is not finite.
 
     Example:
@@ -106,7 +107,12 @@ def check_finite(values: Any, name: str) -> None:
     ValueError: `x` must hold finite numbers. Received: 1 of 2 are NaN or infinite
     """
     values = np.asarray(values.data if hasattr(values, "nnz") else values)
-    count = values.size - np.isfinite(values).sum()
+    try:
+        count = values.size - np.isfinite(values).sum()
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must hold numbers. Received: values of dtype {values.dtype}"
+        ) from error
     if count:
         raise ValueError(
             f"`{name}` must hold finite numbers. Received: {count} of {values.size} are NaN or "

@@ -125,7 +125,8 @@ def check_edge_list(edges: Mapping[str, Any], nodes: int) -> None:
     >>> graphs.check_edge_list({"senders": [0, 1], "receivers": [1, 3]}, nodes=3)
     Traceback (most recent call last):
     ...
-    ValueError: `receivers` must be integers from 0 to 2. Received: values from 1 to 3
+    ValueError: `receivers` must be integers from 0 to 2. Received: values from 1 to 3 of dtype
+    int64
     """
     names = {"senders", "receivers"}
     if not isinstance(edges, Mapping) or not names <= set(edges) <= names | {"weights"}:
@@ -147,7 +148,7 @@ def check_edge_list(edges: Mapping[str, Any], nodes: int) -> None:
         if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= nodes:
             raise ValueError(
                 f"`{name}` must be integers from 0 to {nodes - 1}. Received: values from "
-                f"{values.min()} to {values.max()}"
+                f"{values.min()} to {values.max()} of dtype {values.dtype}"
             )
     weights = arrays.get("weights", np.zeros(0))
     if not np.isfinite(weights).all():

@@ -61,8 +61,9 @@ class GraphMAE(GraphModel):
 
     Raises:
         TypeError: if a part is not a Keras object, or a rate not a number.
-        ValueError: if a rate is out of range; before the first step, if the data is no graph, the
-            encoder pools nodes, or the decoder gives another number of features.
+        ValueError: if a rate is out of range; before the first step, if the data is no graph or
+            one that has no edges, the encoder pools nodes, or the decoder gives another number of
+            features.
 
     Example:
 
@@ -83,6 +84,8 @@ class GraphMAE(GraphModel):
         - [GraphMAE: Self-Supervised Masked Graph Autoencoders](https://arxiv.org/abs/2205.10803),
           Hou et al., 2022
     """
+
+    needs_edges = True  # a masked node has nothing but its neighbours to be filled in from
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import keras
 from keras_ssl.data.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.graph.graph_values import check_values, first_graph
+from keras_ssl.trainers.graph.graph_values import check_values, first_graph, validation_inputs
 
 
 class GraphModel(SelfSupervisedModel):
@@ -21,9 +21,10 @@ class GraphModel(SelfSupervisedModel):
 
     `trainer([x, a])` gives what the encoder gives: a vector a node, or a graph.
 
-    `fit` looks at the first batch, which of a single graph is all there is: features and weights
-    must be finite, edges lead to nodes that are there, and in disjoint mode the nodes of a graph
-    follow those of the graph before, with padding (-1) at the end. What a method may set besides:
+    `fit` looks at the first batch, which of a single graph is all there is, and at that of
+    `validation_data`: features and weights must be finite, edges lead to nodes that are there, and
+    in disjoint mode the nodes of a graph follow those of the graph before, with padding (-1) at the
+    end. What a method may set besides:
     `needs_edges`, if it cannot learn from a graph without edges, `needs_symmetry`, and
     `takes_padding`, to be `False` if each row must be a node.
 
@@ -100,14 +101,22 @@ class GraphModel(SelfSupervisedModel):
                 `SelfSupervisedModel.fit`.
         """
         x = _as_dataset(x)
+        self._check_first(x)
+        validation = _as_dataset(kwargs.get("validation_data"))
+        if validation is not None:
+            kwargs["validation_data"] = validation
+            try:
+                self._check_first(validation_inputs(validation))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"In `validation_data`: {error}") from error
+        return super().fit(x, *args, **kwargs)
+
+    def _check_first(self, x: Any) -> None:
         check_not_single_arrays(x)
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = _as_dataset(kwargs["validation_data"])
         first = first_graph(x)
         if first is not None:
             check_graph(first)
             check_values(first, self.needs_edges, self.needs_symmetry, self.takes_padding)
-        return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses, as every trainer's `evaluate`; also of a loader of Spektral.
@@ -124,6 +133,21 @@ class GraphModel(SelfSupervisedModel):
         check_not_single_arrays(x)
         return super().evaluate(x, *args, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the representation, as every trainer's `predict`; also of a loader of Spektral.
+
+        Args:
+            x: data, as of `fit`.
+            *args: as of `keras.Model.predict`.
+            **kwargs: as of `keras.Model.predict`.
+
+        Returns:
+            The representation of all batches, one after the other.
+        """
+        x = _as_dataset(x)
+        check_not_single_arrays(x)
+        return super().predict(x, *args, **kwargs)
+
 
 def _as_dataset(x: Any) -> Any:
     return from_spektral_loader(x) if is_spektral_loader(x) else x
@@ -133,7 +157,7 @@ def check_not_single_arrays(x: Any) -> None:
     """Raise if data is one graph in arrays, of which Keras would make batches of rows.
 
     Args:
-        x: what `fit` or `evaluate` got.
+        x: what `fit`, `evaluate` or `predict` got.
 
     Raises:
         ValueError: if it is `(x, a, ...)` with `x` of shape `(nodes, features)`.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ssl.graphs import check_finite, check_symmetric
+from keras_ssl.graphs import check_edge_list, check_finite, check_symmetric
 from keras_ssl.layers.graph.graph_inputs import read_graph
 
 
@@ -26,8 +26,22 @@ def first_graph(x: Any) -> Any:
         return None
     if isinstance(x, keras.utils.PyDataset):
         return keras.utils.unpack_x_y_sample_weight(x[0])[0] if len(x) else None
-    is_arrays = isinstance(x, (tuple, list)) and len(x) >= 2
+    is_arrays = hasattr(x, "shape") or (isinstance(x, (tuple, list)) and len(x) >= 2)
     return x if is_arrays else None
+
+
+def validation_inputs(data: Any) -> Any:
+    """Return the inputs of what `fit` got as `validation_data`.
+
+    Args:
+        data: data set, or arrays as a tuple `(x, y)` or `(x,)`.
+
+    Returns:
+        The data set, or `x`.
+    """
+    if isinstance(data, (tuple, list)):
+        return keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
+    return data
 
 
 def check_values(
@@ -45,23 +59,21 @@ def check_values(
         takes_padding: whether nodes of a union may be padding.
 
     Raises:
+        TypeError: if features or weights are no numbers.
         ValueError: if features or weights are NaN or infinite, an edge leads to a node that is not
             there, the numbers of the nodes' graphs are not those of a union, or what is needed is
             missing.
     """
-    features, a, _, i, _ = read_graph(x)
-    check_finite(_numbers(features), "x")
+    features, a, e, i, _ = read_graph(x)
+    check_finite(_numbers(features, "x"), "x")
+    if e is not None:
+        check_finite(_numbers(e, "e"), "e")
     if isinstance(a, dict):
-        nodes = features.shape[-2]
-        for name in ("senders", "receivers"):
-            ends = _numbers(a[name])
-            if ends.size and not 0 <= ends.min() <= ends.max() < nodes:
-                raise ValueError(
-                    f"`{name}` must be nodes from 0 to {nodes - 1}, as there are rows of `x`. "
-                    f"Received: from {ends.min()} to {ends.max()}"
-                )
-    weights = _numbers(a.get("weights", np.ones(1)) if isinstance(a, dict) else a)
-    check_finite(weights, "a")
+        check_edge_list(a, features.shape[-2])
+        weights = np.asarray(a["weights"] if "weights" in a else np.ones(len(a["senders"])))
+    else:
+        weights = _numbers(a, "a")
+        check_finite(weights, "a")
     if needs_edges and features.shape[0] and not np.any(weights):
         raise ValueError("`a` must hold an edge: the method learns from edges. Received: none")
     if needs_symmetry:
@@ -98,8 +110,17 @@ def _check_union(i: np.ndarray, nodes: int, takes_padding: bool) -> None:
         )
 
 
-def _numbers(x: Any) -> np.ndarray:
-    return np.asarray(x.values if isinstance(x, tf.SparseTensor) else x)
+def _numbers(x: Any, name: str) -> np.ndarray:
+    """The numbers of a tensor or array; of a sparse tensor those that it stores."""
+    if not isinstance(x, tf.SparseTensor):
+        return np.asarray(x)
+    places, shape = np.asarray(x.indices), tuple(x.shape)
+    if np.any((places < 0) | (places >= shape)):
+        raise ValueError(
+            f"`{name}` must hold its entries within its shape {shape}. Received: indices from "
+            f"{places.min(axis=0)} to {places.max(axis=0)}"
+        )
+    return np.asarray(x.values)
 
 
 def _matrix(a: Any, nodes: int) -> Any:
@@ -110,7 +131,7 @@ def _matrix(a: Any, nodes: int) -> Any:
         places = (np.asarray(a.indices[:, 0]), np.asarray(a.indices[:, 1]))
         return coo_array((np.asarray(a.values), places), shape=(nodes, nodes)).tocsr()
     if isinstance(a, dict):
-        places = (_numbers(a["receivers"]), _numbers(a["senders"]))
-        weights = _numbers(a["weights"]) if "weights" in a else np.ones(len(places[0]))
+        places = (np.asarray(a["receivers"]), np.asarray(a["senders"]))
+        weights = np.asarray(a["weights"]) if "weights" in a else np.ones(len(places[0]))
         return coo_array((weights, places), shape=(nodes, nodes)).tocsr()
     return np.asarray(a)

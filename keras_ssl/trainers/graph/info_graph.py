@@ -141,7 +141,7 @@ class InfoGraph(GraphModel):
         _check_widths(nodes, graphs)
         is_node, count = embeddings.get("mask"), ops.shape(graphs)[0]
         if "graph_of_node" in embeddings:
-            graph_of_node = embeddings["graph_of_node"]
+            graph_of_node = ops.cast(embeddings["graph_of_node"], "int32")
             inside = ops.logical_and(graph_of_node >= 0, graph_of_node < count)
             is_node = inside if is_node is None else ops.logical_and(inside, is_node)
             graph_of_node = ops.where(inside, graph_of_node, ops.zeros_like(graph_of_node))

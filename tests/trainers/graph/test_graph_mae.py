@@ -141,6 +141,14 @@ def fails_to_fit(trainer, *graph, match):
     assert int(trainer.optimizer.iterations) == 0
 
 
+def test_a_graph_without_edges_is_refused():
+    x, a = graph(0)
+    trainer = graph_mae()
+    trainer.compile(keras.optimizers.SGD(0.1))
+    with pytest.raises(ValueError, match="`a` must hold an edge"):
+        trainer.fit(tf.data.Dataset.from_tensors(((x, 0 * a),)), verbose=0)
+
+
 def test_what_cannot_be_filled_in_is_refused_before_training():
     x, a = graph(0)
     narrow = trainers.GraphMAE(encoder(), GCNConv(4, normalize=True))

@@ -108,6 +108,14 @@ def out_of_range(a):
     return graphs.edge_list(a) | {"senders": np.full(156, 34, "int32")}
 
 
+def sparse_out_of_range():
+    return tf.SparseTensor([[0, 1], [1, 34]], [1.0, 1.0], [34, 34])
+
+
+def in_floats(a):
+    return {name: part.astype("float32") for name, part in graphs.edge_list(a).items()}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -116,15 +124,20 @@ def out_of_range(a):
         (lambda x, a: (x, 0 * a), "must hold an edge"),
         (lambda x, a: (x, without((0, 1), a)), "must be symmetric"),
         (lambda x, a: (x, graphs.sparse_tensor(without((0, 1), a))), "must be symmetric"),
-        (lambda x, a: (x, out_of_range(a)), "`senders` must be nodes from 0 to 33"),
+        (lambda x, a: (x, out_of_range(a)), "`senders` must be integers from 0 to 33"),
+        (lambda x, a: (x, sparse_out_of_range()), r"`a` must hold its entries.*\(34, 34\)"),
+        (lambda x, a: (x, in_floats(a)), "`receivers` must be integers.*float32"),
         (lambda x, a: (x[:-1], a), "33 nodes.*adjacency of 34"),
         (lambda x, a: (x, a[:-1]), "square"),
     ],
 )
 def test_graphs_that_cannot_be_learned_from_are_refused(club, change, message):
     trainer = method()
+    bad = repeated(*change(*club))
     with pytest.raises(ValueError, match=message):
-        trainer.fit(repeated(*change(*club)), verbose=0)
+        trainer.fit(bad, verbose=0)
+    with pytest.raises(ValueError, match=f"In `validation_data`: .*{message}"):
+        trainer.fit(repeated(*club), validation_data=bad, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
@@ -156,8 +169,36 @@ def test_booleans_are_an_adjacency(club):
         trainer.fit(repeated(x, np.triu(a) > 0), verbose=0)
 
 
+def test_features_of_edges_are_looked_at(club):
+    x, a = club
+    graph = (x, graphs.edge_list(a), np.full((156, 1), np.nan, "float32"))
+    with pytest.raises(ValueError, match="`e` must hold finite numbers"):
+        method().fit(tf.data.Dataset.from_tensors((graph,)), verbose=0)
+
+
+def test_validation_arrays_are_looked_at(club):
+    x, a = (np.stack([one] * 4) for one in club)
+    trainer = method()
+    trainer.fit((x, a), validation_data=((x, a),), verbose=0)
+    steps = int(trainer.optimizer.iterations)
+    for bad, message in (
+        (((x * np.nan, a),), "`x` must hold finite"),
+        ((x, a), "data of graphs"),  # Keras takes a for labels
+        ((club, None), r"data\.single_graph"),
+    ):
+        with pytest.raises(ValueError, match=f"In `validation_data`: .*{message}"):
+            trainer.fit((x, a), validation_data=bad, verbose=0)
+    assert int(trainer.optimizer.iterations) == steps
+
+
+def test_what_is_no_number_is_refused(club):
+    x, a = (np.stack([one] * 4) for one in club)
+    with pytest.raises(TypeError, match=r"`x` must hold numbers.*U"):
+        method().fit((x.astype(str), a), verbose=0)
+
+
 def test_one_graph_as_arrays_is_refused(club):
-    for call in (method().fit, method().evaluate):
+    for call in (method().fit, method().evaluate, method().predict):
         with pytest.raises(ValueError, match=r"data\.single_graph"):
             call(club, verbose=0)
 
@@ -190,3 +231,6 @@ def test_loaders_of_spektral_are_data(club):
         assert history["val_loss"][1] < history["val_loss"][0]
         assert int(trainer.optimizer.iterations) == 6
         assert np.isfinite(trainer.evaluate(loader(Clubs(), batch_size=3), verbose=0)[0])
+        vectors = trainer.predict(loader(Clubs(), batch_size=3, shuffle=False), verbose=0)
+        batch = isinstance(loader(Clubs(), batch_size=3), spektral.data.BatchLoader)
+        assert vectors.shape == ((6, 34, 8) if batch else (6 * 34, 8))

@@ -54,6 +54,12 @@ def test_loss_is_the_papers_in_both_modes():
         assert loss_of(trainer, graphs) == pytest.approx(expected, rel=1e-4)
 
 
+def test_graphs_may_be_numbered_in_int64():
+    # as Spektral's loaders number them
+    trainer, (x, a, i) = make(), disjoint(few_graphs())
+    assert loss_of(trainer, (x, a, tf.cast(i, "int64"))) == loss_of(trainer, (x, a, i))
+
+
 def test_graphs_of_one_size_need_no_mask():
     trainer, some = make(), few_graphs((4, 4))
     graphs = tuple(tf.stack(parts) for parts in zip(*singles(some), strict=True))
