@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", nargs="?", default="cora", help="cora, citeseer or pubmed")
-    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--width", type=int, default=512, help="features of a node")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--patience", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=10_000, help="at most")
@@ -53,9 +53,9 @@ def learn(graph: graphs.Graph, seed: int, arguments: argparse.Namespace) -> np.n
     """Train an encoder on the graph and return the vectors of its nodes."""
     keras.utils.set_random_seed(seed)
     prelu = keras.layers.PReLU(keras.initializers.Constant(0.25), shared_axes=[1])
-    encoder = GraphSequential([GCNConv(arguments.features), prelu])
+    encoder = GraphSequential([GCNConv(arguments.width), prelu])
     # the authors' start of W, much smaller than that of a dense layer
-    bound = np.sqrt(6 / (arguments.features**2 + arguments.features))
+    bound = np.sqrt(6 / (arguments.width**2 + arguments.width))
     critic = layers.BilinearCritic(keras.initializers.RandomUniform(-bound, bound))
     trainer = trainers.DGI(encoder, critic=critic)
     trainer.compile(optimizer=keras.optimizers.Adam(arguments.learning_rate))

@@ -24,12 +24,12 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", nargs="?", default="mutag", help="mutag, proteins, nci1, ...")
-    parser.add_argument("--channels", type=int, default=32, help="features of each of 4 layers")
+    parser.add_argument("--width", type=int, default=32, help="features of each of 4 layers")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--learn-epsilon", action="store_true", help="GIN-epsilon, not GIN-0")
     parser.add_argument("--epochs", type=int, default=350)
-    parser.add_argument("--steps", type=int, default=50, help="batches an epoch")
+    parser.add_argument("--steps-per-epoch", type=int, default=50)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -63,7 +63,7 @@ def accuracies(graphs, train, held_out, classes, arguments) -> list[float]:
     )
     others = data.disjoint_batches([graphs[k] for k in held_out], len(held_out))
     model = networks.gin(
-        (arguments.channels,) * 4,
+        (arguments.width,) * 4,
         int(classes),
         learn_epsilon=arguments.learn_epsilon,
         include_input=True,
@@ -71,7 +71,7 @@ def accuracies(graphs, train, held_out, classes, arguments) -> list[float]:
         seed=arguments.seed,
     )
     rate = keras.optimizers.schedules.ExponentialDecay(
-        0.01, decay_steps=50 * arguments.steps, decay_rate=0.5, staircase=True
+        0.01, decay_steps=50 * arguments.steps_per_epoch, decay_rate=0.5, staircase=True
     )
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
@@ -80,7 +80,7 @@ def accuracies(graphs, train, held_out, classes, arguments) -> list[float]:
     )
     history = model.fit(
         batches.repeat(),
-        steps_per_epoch=arguments.steps,
+        steps_per_epoch=arguments.steps_per_epoch,
         epochs=arguments.epochs,
         validation_data=others,
         shuffle=False,

@@ -42,7 +42,7 @@ def test_hidden_edges_are_predicted_as_the_paper_does(tmp_path, graph_dir):
 
 def test_dgi_learns_vectors_that_tell_classes(tmp_path, graph_dir):
     printed = run(
-        *("dgi.py", "cora", "--seeds", "1", "--features", "64", "--learning-rate", "0.01"),
+        *("dgi.py", "cora", "--seeds", "1", "--width", "64", "--learning-rate", "0.01"),
         *("--epochs", "80"),
         cwd=tmp_path,
     )
