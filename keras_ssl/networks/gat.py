@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph import GATConv, GraphSequential, SparseDropout
+from keras_ssl.layers.graph import GATConv, GraphSequential
 
 
 def gat(
@@ -22,8 +22,8 @@ def gat(
 ) -> GraphSequential:
     """Build a graph attention network: from `[x, a]` to a vector, or logits, a node.
 
-    Each width is a `layers.graph.GATConv` whose heads are put side by side, with dropout of the
-    features before it and of the coefficients in it. With `classes`, a layer of `output_heads`
+    Each width is a `layers.graph.GATConv` whose heads are put side by side, with dropout of
+    features and coefficients in it. With `classes`, a layer of `output_heads`
     heads follows, whose mean are the logits. The defaults are the paper's network for Cora and
     CiteSeer, which has the penalty `keras.regularizers.L2(2.5e-4)` on kernels and biases.
 
@@ -33,8 +33,9 @@ def gat(
         attn_heads: heads of the hidden layers.
         output_heads: heads of the last layer (the paper has 8 for PubMed).
         activation: activation of the hidden layers.
-        dropout: float in [0, 1). Share of the features dropped before each layer and, as in the
-            authors' code, after its projection; and of the attention coefficients.
+        dropout: float in [0, 1). Share of the features dropped before each layer, for each head
+            anew, and after their projection, both as in the authors' code; and of the attention
+            coefficients.
         kernel_regularizer: regularizer of all kernels and attention vectors.
         bias_regularizer: regularizer of all biases.
         seed: integer seed of the initial weights and of dropout.
@@ -65,15 +66,14 @@ def gat(
     layers = []
     for number, width in enumerate(widths):
         is_logits = classes is not None and number == len(widths) - 1
-        offset = None if seed is None else seed + 2 * number
-        if dropout:
-            layers.append(SparseDropout(dropout, seed=offset))
+        offset = None if seed is None else seed + 4 * number
         layers.append(
             GATConv(
                 width,
                 attn_heads=output_heads if is_logits else attn_heads,
                 concat_heads=not is_logits,
                 dropout_rate=dropout,
+                input_dropout_rate=dropout,
                 feature_dropout_rate=dropout,
                 seed=None if seed is None else offset + 1,
                 activation=None if is_logits else activation,

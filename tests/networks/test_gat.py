@@ -3,22 +3,21 @@ import numpy as np
 import pytest
 
 from keras_ssl import networks
-from keras_ssl.layers.graph import GATConv, SparseDropout
+from keras_ssl.layers.graph import GATConv
 
 
 def test_is_the_papers_network():
     """Section 3.3: 8 heads of 8 features and ELU, one head to the classes, dropout 0.6 twice."""
     model = networks.gat(classes=7)
     assert model([np.ones((4, 3)), np.eye(4)]).shape == (4, 7)
-    dropouts, layers = model.steps[::2], model.steps[1::2]
-    assert [type(one) for one in dropouts] == 2 * [SparseDropout]
-    assert [one.rate for one in dropouts] == [0.6, 0.6]
-    first, last = layers
+    assert [type(one) for one in model.steps] == 2 * [GATConv]
+    first, last = model.steps
     assert (first.channels, first.attn_heads, first.concat_heads) == (8, 8, True)
     assert (last.channels, last.attn_heads, last.concat_heads) == (7, 1, False)
     assert first.activation is keras.activations.elu
     assert last.activation is keras.activations.linear
-    assert (first.dropout_rate, last.dropout_rate) == (0.6, 0.6)
+    for layer in (first, last):
+        assert (layer.input_dropout_rate, layer.dropout_rate) == (0.6, 0.6)
 
 
 def test_penalty_is_of_all_kernels_and_the_seed_fixes_weights():

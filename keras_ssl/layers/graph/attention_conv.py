@@ -9,6 +9,8 @@ from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
+from keras_ssl.layers.graph.sparse_dropout import SparseDropout
+from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 class AttentionConv(GraphConv):
@@ -21,6 +23,8 @@ class AttentionConv(GraphConv):
         attn_heads: number of heads.
         concat_heads: whether the outputs of heads are put side by side, or averaged.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        input_dropout_rate: share of the features that are dropped before they are projected, for
+            each head anew.
         feature_dropout_rate: share of the projected features that are dropped before they are
             sent.
         add_self_loops: whether nodes that have no edge to themselves get one.
@@ -40,6 +44,7 @@ class AttentionConv(GraphConv):
         attn_heads: int = 1,
         concat_heads: bool = True,
         dropout_rate: float = 0.0,
+        input_dropout_rate: float = 0.0,
         feature_dropout_rate: float = 0.0,
         add_self_loops: bool = True,
         negative_slope: float = 0.2,
@@ -50,6 +55,7 @@ class AttentionConv(GraphConv):
         self.attn_heads = positive_integer("attn_heads", attn_heads)
         self.concat_heads = bool(concat_heads)
         self.dropout_rate = dropout_rate
+        self.input_dropout_rate = input_dropout_rate
         self.feature_dropout_rate = feature_dropout_rate
         self.add_self_loops = bool(add_self_loops)
         self.negative_slope = float(negative_slope)
@@ -62,6 +68,12 @@ class AttentionConv(GraphConv):
             seed=None if seed is None else seed + 1,
             dtype=self.dtype_policy,
             name="feature_dropout",
+        )
+        self.input_dropout = SparseDropout(
+            input_dropout_rate,
+            seed=None if seed is None else seed + 2,
+            dtype=self.dtype_policy,
+            name="input_dropout",
         )
 
     @property
@@ -87,13 +99,14 @@ class AttentionConv(GraphConv):
         """
         raise NotImplementedError
 
-    def score(self, x: Any, edges: Edges, e: Any) -> tuple[Any, Any]:
+    def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
         """Return what nodes send, and how much it counts.
 
         Args:
             x: features of the nodes.
             edges: the edges between them.
             e: features of the edges, or `None`.
+            training: whether features are dropped before they are projected.
 
         Returns:
             What nodes send, `(..., nodes, attn_heads * channels)`, and logits, shaped as messages
@@ -108,7 +121,7 @@ class AttentionConv(GraphConv):
         edges = connect(x, a)
         if self.add_self_loops:
             edges, e = edges.add_self_loops(e)
-        sent, logits = self.score(x, edges, e)
+        sent, logits = self.score(x, edges, e, training)
         attention = ops.cast(edges.softmax(logits), sent.dtype)
         sent = self.feature_dropout(sent, training=training)
         h = edges.multiply_by_heads(self.dropout(attention, training=training), sent)
@@ -116,6 +129,16 @@ class AttentionConv(GraphConv):
             h = ops.mean(self.by_head(h), axis=-2)
         h = self.finish(h)
         return (h, attention) if return_attention_scores else h
+
+    def project(self, x: Any, kernel: Any, training: bool | None) -> Any:
+        """Return `x kernel`, each head's part from features of which others were dropped."""
+        if not training or not self.input_dropout_rate:
+            return multiply_features(x, kernel)
+        parts = ops.split(ops.convert_to_tensor(kernel), self.attn_heads, axis=-1)
+        projected = [
+            multiply_features(self.input_dropout(x, training=True), part) for part in parts
+        ]
+        return ops.concatenate(projected, axis=-1)
 
     def by_head(self, h: Any) -> Any:
         """Return features of all heads as `(..., attn_heads, channels)`."""
@@ -139,6 +162,7 @@ class AttentionConv(GraphConv):
             "attn_heads": self.attn_heads,
             "concat_heads": self.concat_heads,
             "dropout_rate": self.dropout_rate,
+            "input_dropout_rate": self.input_dropout_rate,
             "feature_dropout_rate": self.feature_dropout_rate,
             "add_self_loops": self.add_self_loops,
             "negative_slope": self.negative_slope,

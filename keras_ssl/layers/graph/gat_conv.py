@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_ssl.layers.graph.attention_conv import AttentionConv
 from keras_ssl.layers.graph.edges import Edges
-from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -31,6 +30,8 @@ class GATConv(AttentionConv):
         concat_heads: whether the outputs of heads are put side by side, or averaged, as in the
             last layer of a classifier.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        input_dropout_rate: share of the features of nodes that are dropped before they are
+            projected, for each head anew, as in the authors' code.
         feature_dropout_rate: share of the projected features that are dropped before they are
             sent, the same for all who receive them.
         add_self_loops: whether nodes without an edge to themselves get one. Without it, nodes
@@ -64,8 +65,8 @@ class GATConv(AttentionConv):
         `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` of averaged heads.
 
     Raises:
-        ValueError: if `channels` or `attn_heads` is not a positive integer, `dropout_rate` not in
-            [0, 1], or shapes do not fit.
+        ValueError: if `channels` or `attn_heads` is not a positive integer, a rate of dropout not
+            in [0, 1], or shapes do not fit.
 
     Example:
 
@@ -91,8 +92,8 @@ class GATConv(AttentionConv):
             self.edge_kernel = self.add_kernel((edge_features, self.width), "edge_kernel")
             self.attention_edge = self.add_kernel(vector, "attention_edge")
 
-    def score(self, x: Any, edges: Edges, e: Any) -> tuple[Any, Any]:
-        h = multiply_features(x, self.kernel)
+    def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
+        h = self.project(x, self.kernel, training)
         heads = self.by_head(h)
         senders = ops.sum(heads * self.attention_sender, axis=-1)
         receivers = ops.sum(heads * self.attention_receiver, axis=-1)

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_ssl.layers.graph.attention_conv import AttentionConv
 from keras_ssl.layers.graph.edges import Edges
-from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -29,6 +28,8 @@ class GATv2Conv(AttentionConv):
         attn_heads: number of heads.
         concat_heads: whether the outputs of heads are put side by side, or averaged.
         dropout_rate: share of the attention coefficients that are dropped in training.
+        input_dropout_rate: share of the features of nodes that are dropped before they are
+            projected, for each head and projection anew.
         feature_dropout_rate: share of the projected features that are dropped before they are
             sent, the same for all who receive them.
         add_self_loops: whether nodes without an edge to themselves get one.
@@ -59,8 +60,8 @@ class GATv2Conv(AttentionConv):
         `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` of averaged heads.
 
     Raises:
-        ValueError: if `channels` or `attn_heads` is not a positive integer, `dropout_rate` not in
-            [0, 1], or shapes do not fit.
+        ValueError: if `channels` or `attn_heads` is not a positive integer, a rate of dropout not
+            in [0, 1], or shapes do not fit.
 
     Example:
 
@@ -94,21 +95,19 @@ class GATv2Conv(AttentionConv):
             return None
         return self.add_weight(shape=(self.width,), initializer=self.bias_initializer, name=name)
 
-    def score(self, x: Any, edges: Edges, e: Any) -> tuple[Any, Any]:
-        sent = received = project(x, self.sender_kernel, self.sender_bias)
+    def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
+        sent = received = self._project(x, self.sender_kernel, self.sender_bias, training)
         if not self.share_weights:
-            received = project(x, self.receiver_kernel, self.receiver_bias)
+            received = self._project(x, self.receiver_kernel, self.receiver_bias, training)
         pairs = edges.from_senders(sent) + edges.from_receivers(received)
         if e is not None:
             pairs = pairs + ops.matmul(ops.cast(e, pairs.dtype), self.edge_kernel)
         pairs = self.by_head(ops.leaky_relu(pairs, self.negative_slope))
         return sent, ops.sum(pairs * self.attention, axis=-1)
 
+    def _project(self, x: Any, kernel: Any, bias: Any, training: bool | None) -> Any:
+        h = self.project(x, kernel, training)
+        return h if bias is None else h + bias
+
     def get_config(self) -> dict:
         return {**super().get_config(), "share_weights": self.share_weights}
-
-
-def project(x: Any, kernel: Any, bias: Any) -> Any:
-    """Return `x kernel + bias`, without a bias where it is `None`."""
-    h = multiply_features(x, kernel)
-    return h if bias is None else h + bias

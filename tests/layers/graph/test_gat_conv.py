@@ -1,11 +1,13 @@
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 
+from keras_ssl import graphs
 from keras_ssl.layers.graph import GATConv
 from tests.layers.graph import peers
 from tests.layers.graph.attention import Properties, assert_equals_peer, built
-from tests.layers.graph.conformance import GraphLayerTest
+from tests.layers.graph.conformance import GraphLayerTest, tensors
 
 ORDER = (
     "kernel",
@@ -52,8 +54,6 @@ def test_gradients_equal_pytorch_geometric(form):
         pytest.skip("gradients by tf.GradientTape")
     import tensorflow as tf
 
-    from keras_ssl import graphs
-
     case = peers.case("gat/concat")
     layer = built(GATConv, case, ORDER)
     x, a = tf.Variable(case.graph.x), getattr(case.graph, form)
@@ -76,3 +76,19 @@ def test_projected_features_are_dropped_for_all_who_receive_them():
     out = np.asarray(layer(inputs, training=True))
     np.testing.assert_allclose(out, out[0, 0], rtol=1e-5)
     assert abs(out[0, 0] - 1) < 5 / np.sqrt(400) and out[0, 0] != 1
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_features_are_dropped_for_each_head_anew(form):
+    """Each node has one feature 1 and sees itself alone: 0 where dropped, else 1 / (1 - rate)."""
+    x = np.ones((400, 1), "float32")
+    if form == "sparse":
+        x = graphs.sparse_tensor(scipy.sparse.csr_array(x))
+    layer = GATConv(1, attn_heads=2, input_dropout_rate=0.5, kernel_initializer="ones", seed=0)
+    inputs = tensors([x, np.eye(400, dtype="float32")])
+    np.testing.assert_allclose(layer(inputs, training=False), 1, rtol=1e-5)
+    out = np.asarray(layer(inputs, training=True))
+    assert set(out.ravel().round(4)) == {0.0, 2.0}
+    kept = out > 0
+    shares = [kept[:, 0].mean(), kept[:, 1].mean(), kept.all(axis=1).mean()]
+    np.testing.assert_allclose(shares, [0.5, 0.5, 0.25], atol=5 * 0.5 / np.sqrt(400))
