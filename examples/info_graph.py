@@ -2,10 +2,11 @@
 
     python examples/info_graph.py mutag --seeds 5
 
-The network learns from all graphs and no labels. Then a support vector machine classifies the
-representations, in ten folds; its C is chosen by cross-validation within the nine training folds.
-The figure is the mean over folds, with the mean and standard deviation over seeds beside it, at
-the last epoch: nothing is chosen on the graphs that it is measured on.
+The network learns from all graphs and no labels. After each epoch a support vector machine
+classifies the representations, in ten folds; its C is chosen by cross-validation within the nine
+training folds. Printed are mean and standard deviation over seeds of the mean over folds, at the
+one epoch at which it is best, an optimistic figure, as that epoch is chosen on the graphs that it
+is measured on; and at the last epoch.
 """
 
 import argparse
@@ -24,10 +25,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("dataset", nargs="?", default="mutag", help="mutag, proteins, nci1, ...")
     parser.add_argument("--width", type=int, default=32, help="features of a layer")
-    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
     return parser.parse_args()
 
@@ -35,27 +36,35 @@ def parse_arguments() -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> None:
     """Train with several seeds and print mean and standard deviation of the accuracy."""
     graphs = data.load_graph(arguments.dataset)
-    y = np.array([int(graph.y) for graph in graphs])
-    accuracies = []
+    curves = []
     for seed in range(arguments.seeds):
-        features = learn(graphs, seed, arguments)
-        accuracies.append(100 * evaluate.graph_probe(features, y, seed=seed))
-        print(f"seed {seed}: {accuracies[-1]:.1f} %", flush=True)
-    print(
-        f"InfoGraph, {arguments.dataset}, {arguments.seeds} seeds: "
-        f"{np.mean(accuracies):.1f} +- {np.std(accuracies):.1f} %"
-    )
+        curves.append(learn(graphs, seed, arguments))
+        print(f"seed {seed}: best {max(curves[-1]):.3f}, last {curves[-1][-1]:.3f}", flush=True)
+    curves = 100 * np.array(curves)
+    best = curves.mean(0).argmax()
+    for what, epoch in (("the best epoch", best), ("the last epoch", len(curves[0]) - 1)):
+        at = curves[:, epoch]
+        print(f"{arguments.dataset}, {what} ({epoch + 1}): {at.mean():.1f} +- {at.std():.1f} %")
 
 
-def learn(graphs: list, seed: int, arguments: argparse.Namespace) -> np.ndarray:
-    """Train a network on the graphs and return a vector of each."""
+def learn(graphs: list, seed: int, arguments: argparse.Namespace) -> list[float]:
+    """Train a network on the graphs; return what its representations are worth at each epoch."""
     keras.utils.set_random_seed(seed)
     layers = [graph_layer(arguments.width) for _ in range(arguments.layers)]
     trainer = trainers.InfoGraph(GraphSequential([JumpingKnowledge(layers)]))
     trainer.compile(optimizer=keras.optimizers.Adam(arguments.learning_rate))
     batches = data.disjoint_batches(graphs, arguments.batch_size, shuffle=True, seed=seed)
-    trainer.fit(batches, epochs=arguments.epochs, verbose=0)
-    return trainer.predict(data.disjoint_batches(graphs, len(graphs)), verbose=0)
+    whole = data.disjoint_batches(graphs, len(graphs))
+    y = np.array([int(graph.y) for graph in graphs])
+    curve = []
+
+    def probe(epoch: int, logs: dict) -> None:
+        features = trainer.predict(whole, verbose=0)
+        curve.append(evaluate.graph_probe(features, y, seed=seed))
+
+    each_epoch = keras.callbacks.LambdaCallback(on_epoch_end=probe)
+    trainer.fit(batches, epochs=arguments.epochs, callbacks=[each_epoch], verbose=0)
+    return curve
 
 
 def graph_layer(width: int) -> GINConv:
