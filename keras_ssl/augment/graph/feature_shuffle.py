@@ -13,6 +13,7 @@ from keras_ssl.layers.graph.sparse_tensors import (
     stored_values,
     with_places,
 )
+from keras_ssl.layers.graph.take_nodes import take_nodes
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -55,9 +56,7 @@ class FeatureShuffle(GraphAugmentation):
         order = shuffled_within(noise, graph.mask if graph.i is None else graph.i)
         if is_sparse(graph.x):
             return graph._replace(x=_take_rows_of_sparse(graph.x, order))
-        if len(graph.x.shape) == 2:
-            return graph._replace(x=ops.take(graph.x, order, axis=0))
-        return graph._replace(x=ops.take_along_axis(graph.x, order[..., None], axis=-2))
+        return graph._replace(x=take_nodes(graph.x, order))
 
 
 def shuffled_within(noise: Any, groups: Any = None) -> Any:

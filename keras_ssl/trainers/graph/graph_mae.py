@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.layers.graph.graph_inputs import GraphInputs, read_graph
+from keras_ssl.layers.graph.take_nodes import take_nodes
 from keras_ssl.layers.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
 from keras_ssl.trainers.batch import Batch
@@ -120,8 +121,7 @@ class GraphMAE(GraphModel):
         x = ops.convert_to_tensor(graph.x, sparse=False)
         is_masked, is_replaced, others = self._draw_masks(x, graph)
         seen = self.mask_token([x, is_masked])
-        replacement = ops.take_along_axis(x, ops.expand_dims(others, -1), axis=-2)
-        seen = ops.where(ops.expand_dims(is_replaced, -1), replacement, seen)
+        seen = ops.where(ops.expand_dims(is_replaced, -1), take_nodes(x, others), seen)
 
         h = self.encoder((seen, *batch.views[1:]), training=training)
         check_node_features(h, x)
