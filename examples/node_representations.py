@@ -205,7 +205,7 @@ RECIPES = {
                 gamma=3.0,
                 weight_decay=2e-4,
             ),
-            epochs=300,
+            epochs=200,
             epoch=whole_graph,
         ),
         "citeseer": Recipe(
@@ -217,7 +217,7 @@ RECIPES = {
                 gamma=1.0,
                 weight_decay=2e-5,
             ),
-            epochs=300,
+            epochs=100,
             epoch=whole_graph,
         ),
     },
