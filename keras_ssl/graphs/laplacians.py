@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import numbers
 from typing import Any
 
 import numpy as np
@@ -114,7 +116,7 @@ def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, 
         are orthonormal.
 
     Raises:
-        ValueError: if `a` is no symmetric adjacency, or `count` is not between 1 and `n`.
+        ValueError: if `a` is no symmetric adjacency, or `count` is no integer from 1 to `n`.
 
     Example:
 
@@ -128,25 +130,17 @@ def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, 
     Reference:
         - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
     """
-    import scipy.linalg
     import scipy.sparse
 
     matrix = scipy.sparse.csr_array(laplacian(as_csr(a).astype(np.float64)))
     n = matrix.shape[0]
     count = n if count is None else count
-    if not 1 <= count <= n:
+    if not isinstance(count, numbers.Integral) or not 1 <= count <= n:
         raise ValueError(
-            f"`count` must be between 1 and the number of nodes, {n}. Received: count={count}"
+            f"`count` must be an integer from 1 to the number of nodes, {n}. Received: "
+            f"count={count}"
         )
-    if n <= _DENSE_NODES or count > n // 4:
-        values, vectors = scipy.linalg.eigh(matrix.toarray(), subset_by_index=(0, count - 1))
-    else:
-        # iteration finds large eigenvalues fast, and those of 2 I - L are 2 minus those of L
-        mirrored = 2 * scipy.sparse.eye_array(n, format="csr") - matrix
-        values, vectors = _extreme_eigenpairs(mirrored, count)
-        values, vectors = 2 - values, vectors
-    order = np.argsort(values, kind="stable")
-    values, vectors = values[order], vectors[:, order]
+    values, vectors = _smallest_eigenpairs(matrix, count)
     largest = vectors[abs(vectors).argmax(axis=0), np.arange(count)]
     return values.astype(np.float32), (vectors * np.sign(largest)).astype(np.float32)
 
@@ -154,12 +148,81 @@ def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, 
 def _largest_eigenvalue(matrix: Any) -> float:
     if matrix.shape[0] <= _DENSE_NODES:
         return float(np.linalg.eigvalsh(matrix.toarray().astype(np.float64))[-1])
-    return float(_extreme_eigenpairs(matrix.astype(np.float64), 1)[0][0])
+    return float(_iterated(matrix.astype(np.float64), 1, _start(matrix.shape[0]))[0][0])
 
 
-def _extreme_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of a symmetric matrix, the same in every run."""
+def _smallest_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest eigenvalues of a Laplacian, ascending, component by component.
+
+    Of a whole graph, equal parts have equal eigenvalues, the 0 of each among them, and of these
+    iteration finds some.
+    """
+    import scipy.sparse
+
+    components, component = scipy.sparse.csgraph.connected_components(matrix, directed=False)
+    order = np.argsort(component, kind="stable")
+    ends = np.cumsum(np.bincount(component, minlength=components))
+    matrix = scipy.sparse.csr_array(matrix[order][:, order])
+    pairs = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        values, vectors = _of_component(matrix[start:end, start:end], min(count, end - start))
+        nodes = order[start:end]
+        pairs += [(value, nodes, vectors[:, k]) for k, value in enumerate(values)]
+    pairs = sorted(pairs, key=lambda pair: pair[0])[:count]
+    basis = np.zeros((matrix.shape[0], count))
+    for k, (_, nodes, vector) in enumerate(pairs):
+        basis[nodes, k] = vector
+    return np.array([value for value, _, _ in pairs]), basis
+
+
+def _of_component(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    import scipy.linalg
     import scipy.sparse.linalg
 
-    start = np.random.default_rng(0).normal(size=matrix.shape[0])
+    n = matrix.shape[0]
+    if n > _DENSE_NODES and count <= n // 8:
+        # iteration finds large eigenvalues fast, and those of 2 I - L are 2 minus those of L
+        mirrored = 2 * scipy.sparse.eye_array(n, format="csr") - matrix
+        # it breaks down where nearly all are equal, as where every node is joined to every other
+        with contextlib.suppress(scipy.sparse.linalg.ArpackError):
+            values, vectors = _largest_eigenpairs(mirrored, count)
+            return 2 - values, vectors
+    return scipy.linalg.eigh(matrix.toarray(), subset_by_index=(0, count - 1))
+
+
+def _largest_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of a symmetric matrix of none below 0, the same in every run.
+
+    Iteration may miss some of several equal ones. So it is run again on what is left of the
+    matrix without the eigenvectors found, until nothing larger is left.
+    """
+    import scipy.sparse.linalg
+
+    n = matrix.shape[0]
+    values, vectors = _iterated(matrix, count, _start(n))
+    while True:
+        found = vectors
+
+        def without_found(y: np.ndarray, found: np.ndarray = found) -> np.ndarray:
+            y = matrix @ (y - found @ (found.T @ y))
+            return y - found @ (found.T @ y)
+
+        rest = scipy.sparse.linalg.LinearOperator((n, n), without_found, dtype=matrix.dtype)
+        more, others = _iterated(rest, min(count, 8), without_found(_start(n)))
+        is_missed = more > values.min() + 1e-9
+        values = np.concatenate([values, more[is_missed]])
+        vectors = np.concatenate([vectors, others[:, is_missed]], axis=1)
+        best = np.argsort(-values, kind="stable")[:count]
+        values, vectors = values[best], vectors[:, best]
+        if not is_missed.any():
+            return values, vectors
+
+
+def _iterated(matrix: Any, count: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import scipy.sparse.linalg
+
     return scipy.sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start)
+
+
+def _start(nodes: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=nodes)

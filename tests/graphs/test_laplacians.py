@@ -77,9 +77,43 @@ def test_eigenbasis(n, count):
     assert (vectors[abs(vectors).argmax(0), np.arange(count)] > 0).all()
 
 
+def many_parts():
+    """Components of which some are alike, their nodes in mixed order."""
+    parts = [nx.gnp_random_graph(11, 0.5, seed=k % 4) for k in range(12)]
+    a = sp.block_diag([nx.to_scipy_sparse_array(part, dtype=float) for part in parts])
+    order = np.random.default_rng(0).permutation(a.shape[0])
+    return sp.csr_array(a)[order][:, order]
+
+
+def joined_cliques():
+    """Cliques around one node: connected, and 11 eigenvalues are equal."""
+    graph = nx.disjoint_union_all([nx.complete_graph(11)] * 12)
+    graph.add_edges_from(("hub", 11 * clique) for clique in range(12))
+    return nx.to_scipy_sparse_array(graph, dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("a", "count"),
+    [
+        (many_parts(), 14),
+        (joined_cliques(), 14),
+        (nx.to_scipy_sparse_array(nx.complete_graph(100)), 10),
+        (nx.to_scipy_sparse_array(nx.star_graph(99)), 10),
+        (nx.to_scipy_sparse_array(nx.grid_2d_graph(8, 8, periodic=True)), 8),
+    ],
+    ids=["parts", "cliques", "complete", "star", "torus"],
+)
+def test_iteration_finds_every_one_of_equal_eigenvalues(by_iteration, a, count):
+    values, vectors = graphs.laplacian_eigenbasis(a, count)
+    matrix = graphs.laplacian(a).toarray().astype("float64")
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix)[:count], atol=1e-5)
+    np.testing.assert_allclose(matrix @ vectors, vectors * values, atol=1e-5)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(count), atol=1e-5)
+
+
 def test_bad_arguments(weighted):
-    for count in (0, 41, -1):
-        with pytest.raises(ValueError, match=f"between 1 and the number of nodes, 40.*{count}"):
+    for count in (0, 41, -1, 2.5):
+        with pytest.raises(ValueError, match=f"from 1 to the number of nodes, 40.*{count}"):
             graphs.laplacian_eigenbasis(weighted, count)
     with pytest.raises(ValueError, match="`lambda_max` must be a positive"):
         graphs.rescaled_laplacian(weighted, lambda_max=0)

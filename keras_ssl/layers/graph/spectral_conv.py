@@ -134,7 +134,7 @@ class SpectralConv(GraphConv):
             `(n, count)` or `(batch, n, count)`, float32.
 
         Raises:
-            ValueError: if `a` is no symmetric adjacency, or `count` is not between 1 and `n`.
+            ValueError: if `a` is no symmetric adjacency, or `count` is no integer from 1 to `n`.
         """
         if len(getattr(a, "shape", ())) == 3:
             return np.stack([graphs.laplacian_eigenbasis(one, count)[1] for one in a])
