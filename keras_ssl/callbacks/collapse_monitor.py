@@ -9,7 +9,7 @@ import numpy as np
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
 from keras_ssl.callbacks.spreads import Spreads
 from keras_ssl.distribute import on_chief
-from keras_ssl.evaluate.batches import as_batches, rows_of
+from keras_ssl.evaluate.batches import as_batches
 from keras_ssl.evaluate.features import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
@@ -134,15 +134,10 @@ class CollapseMonitor(EpochEndMeasure):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Read the examples, once, find mistakes early, and measure what training starts from."""
-        on_chief(self._keep_examples, self.model.distribute_strategy)
         self._warned = set()
         super().on_train_begin(logs)
         strategy = self.model.distribute_strategy
         self._before = on_chief(lambda: self.measure(self._forward), strategy)
-
-    def _keep_examples(self) -> None:
-        if self._batches is None:
-            self._batches = self._read()
 
     def get_state(self) -> dict[str, Any]:
         """Return what `BackupAndResume` keeps: the numbers, and what was warned about."""
@@ -154,31 +149,33 @@ class CollapseMonitor(EpochEndMeasure):
         self._before = state["before"]
         self._warned = set(state["warned"])
 
-    def _read(self) -> list[Any]:
-        batches, missing = [], self.examples
+    def _read(self, forward: Forward) -> list[Any]:
+        batches, rows = [], 0
         for x, _ in self.data:
-            rows = min(rows_of(x), missing)
-            batches.append(keras.tree.map_structure(lambda leaf, rows=rows: leaf[:rows], x))
-            missing -= rows
-            if not missing:
+            if not keras.tree.is_nested(x):  # a graph, or inputs side by side, are not cut
+                x = x[: self.examples - rows]
+            batches.append(x)
+            rows += len(forward(x))
+            if rows >= self.examples:
                 break
-        if self.examples - missing < 2:
-            raise ValueError(
-                "`data` must hold at least two examples to compare. "
-                f"Received: {self.examples - missing}"
-            )
+        if rows < 2:
+            raise ValueError(f"`data` must hold at least two examples to compare. Received: {rows}")
         return batches
 
     def check(self, forward: Forward) -> None:
-        """Raise unless the model takes the examples."""
-        forward(self._batches[0])
+        """Read the examples, once; raise unless the model takes them."""
+        if self._batches is None:
+            self._batches = self._read(forward)
+        else:
+            forward(self._batches[0])
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """Return `feature_std`, `effective_rank`, and the spread of what the loss compares."""
         compared = getattr(self.model, "compared", None)
-        features, spreads = [], Spreads()
+        features, spreads, missing = [], Spreads(), self.examples
         for x in self._batches:
-            h = forward(x)
+            h = forward(x)[:missing]
+            missing -= len(h)
             features.append(h.numpy())
             if compared is not None:
                 spreads.add(compared(h))

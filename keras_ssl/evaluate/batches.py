@@ -63,7 +63,7 @@ class Batches:
         empty = True
         for batch in self._read():
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            yield x, self._labels(y, rows_of(x))
+            yield x, self._labels(y, None if is_union(x) else rows_of(x))
             empty = False
         if empty:
             raise ValueError(f"`{self.name}` must hold at least one example. Received: no batch")
@@ -72,7 +72,7 @@ class Batches:
         """The first batch, read to find mistakes early."""
         return next(iter(self))
 
-    def _labels(self, y: Any, rows: int) -> np.ndarray | None:
+    def _labels(self, y: Any, rows: int | None) -> np.ndarray | None:
         if y is None:
             if self.labelled:
                 raise ValueError(
@@ -83,7 +83,7 @@ class Batches:
         if not self.labelled:
             return np.asarray(y)
         y = class_labels(y, self.name)
-        if len(y) != rows:
+        if rows is not None and len(y) != rows:
             raise ValueError(
                 f"`{self.name}` must have one label an example. "
                 f"Received: {rows} examples and {len(y)} labels"
@@ -97,7 +97,9 @@ class Batches:
                 f"or add `take(n)`. Received: {data}"
             )
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data.element_spec)
-        leaves = [leaf for leaf in keras.tree.flatten((x, y)) if leaf is not None]
+        # of a graph the features of the nodes stand first: it has more or fewer edges than nodes
+        examples = (x[0], None if is_union(x) else y) if is_graph(x) else (x, y)
+        leaves = [leaf for leaf in keras.tree.flatten(examples) if leaf is not None]
         sizes = [leaf.shape[:1] for leaf in leaves if leaf.shape.rank is not None]
         known = {size[0] for size in sizes if size.rank == 1 and size[0] is not None}
         if any(size.rank == 0 for size in sizes) or len(known) > 1:
@@ -144,6 +146,23 @@ def as_batches(data: Any, name: str, batch_size: int = 256, labelled: bool = Fal
 def rows_of(x: Any) -> int:
     """The number of examples in a batch."""
     return int(keras.tree.flatten(x)[0].shape[0])
+
+
+def is_graph(x: Any) -> bool:
+    """Whether a batch is a graph, `(x, a, ...)`, of which `a` is a list of edges or sparse."""
+    if not isinstance(x, (tuple, list)) or len(x) < 2:
+        return False
+    return isinstance(x[1], (dict, tf.SparseTensor, tf.SparseTensorSpec)) or is_union(x)
+
+
+def is_union(x: Any) -> bool:
+    """Whether a batch is a union of graphs: the graph of each node, integers, follows `(x, a)`.
+
+    An encoder of nodes has a row of features a node then, one of graphs a row a graph.
+    """
+    if not isinstance(x, (tuple, list)) or len(x) < 3:
+        return False
+    return any(len(part.shape) == 1 and tf.as_dtype(part.dtype).is_integer for part in x[2:])
 
 
 class ShuffledArrays(keras.utils.PyDataset):

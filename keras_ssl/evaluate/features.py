@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ssl.evaluate.batches import Batches, as_batches, rows_of
+from keras_ssl.evaluate.batches import Batches, as_batches, is_union, rows_of
 
 
 def extract_features(
@@ -23,7 +23,8 @@ def extract_features(
             a batch that returns its features, such as `keras_ssl.evaluate.raw_pixels`. A layer
             gets images of uint8 as float32 in the same scale, as augmentation would hand them over.
         data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, an array
-            `x`, or a tuple of arrays `(x, y)`. One pass is made over it.
+            `x`, or a tuple of arrays `(x, y)`; of graphs, what `keras_ssl.data` makes of them. One
+            pass is made over it.
         batch_size: examples a batch where `data` is arrays.
         verbose: 1 shows a progress bar, 0 is silent.
 
@@ -53,10 +54,12 @@ def extract_features(
     features, labels = [], []
     for step, (x, y) in enumerate(batches):
         batch = forward(x).numpy()
-        if len(batch) != rows_of(x):
+        # a union of graphs has an example a node, or a graph: the labels tell
+        rows = (len(batch) if y is None else len(y)) if is_union(x) else rows_of(x)
+        if len(batch) != rows:
             raise ValueError(
                 "`encoder` must return one row of features an example. "
-                f"Received: {len(batch)} rows for {rows_of(x)} examples"
+                f"Received: {len(batch)} rows for {rows} examples"
             )
         features.append(batch)
         labels.append(y)
@@ -101,7 +104,7 @@ class Forward:
 
     def __call__(self, x: Any) -> tf.Tensor:
         """Return the features of a batch."""
-        x = keras.tree.map_structure(tf.convert_to_tensor, x)
+        x = keras.tree.map_structure(_as_tensor, x)
         if self._eager:
             return self._features(x)
         specs = keras.tree.map_structure(_any_batch_size, x)
@@ -116,8 +119,13 @@ class Forward:
         return as_vectors(self._encoder(as_input(x), training=False))
 
 
-def _any_batch_size(x: tf.Tensor) -> tf.TensorSpec:
-    return tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+def _as_tensor(x: Any) -> Any:
+    return x if isinstance(x, tf.SparseTensor) else tf.convert_to_tensor(x)
+
+
+def _any_batch_size(x: Any) -> tf.TypeSpec:
+    spec = tf.SparseTensorSpec if isinstance(x, tf.SparseTensor) else tf.TensorSpec
+    return spec([None, *x.shape[1:]], x.dtype)
 
 
 def as_input(x: Any) -> Any:
@@ -132,8 +140,8 @@ def as_input(x: Any) -> Any:
         The same structure of tensors.
     """
 
-    def cast(leaf: Any) -> tf.Tensor:
-        leaf = tf.convert_to_tensor(leaf)
+    def cast(leaf: Any) -> Any:
+        leaf = _as_tensor(leaf)
         return tf.cast(leaf, tf.float32) if leaf.dtype == tf.uint8 else leaf
 
     return keras.tree.map_structure(cast, x)

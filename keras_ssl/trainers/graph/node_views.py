@@ -43,6 +43,19 @@ class NodeViews(GraphModel):
         check_node_features(h, view[0])
         return h
 
+    def compared(self, h: Any) -> dict[str, Any]:
+        """Return what the method compares of nodes, in inference mode: see `JointEmbedding`.
+
+        Args:
+            h: representations of nodes, or of a batch of graphs with those of all their nodes side
+                by side.
+
+        Returns:
+            Tensors with a row a node.
+        """
+        width = self._training_state.representation_spec.shape[-1]
+        return super().compared(ops.reshape(h, (-1, width)))
+
 
 def as_rows(z: Any) -> Any:
     """Return vectors of nodes, `(..., nodes, dim)`, as rows, `(all nodes, dim)`."""

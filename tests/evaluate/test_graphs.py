@@ -1,0 +1,114 @@
+"""Graphs in every mode, where the other tests have images."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ssl import augment, callbacks, data, evaluate, graphs, trainers
+from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
+from tests.trainers.graph.graph_batches import few_graphs
+
+
+@pytest.fixture
+def nodes():
+    keras.utils.set_random_seed(0)
+    return GraphSequential([GCNConv(3, normalize=True)])
+
+
+@pytest.fixture
+def club():
+    return data.load_graph("karate_club")
+
+
+@pytest.fixture
+def members():
+    some = few_graphs((5, 3, 6, 4, 5, 6))
+    return [graphs.Graph(one.x, one.a, y=number % 2) for number, one in enumerate(some)]
+
+
+@pytest.mark.parametrize("form", ["sparse", "edges", "dense"])
+def test_features_of_the_nodes_of_one_graph(nodes, club, form):
+    batches = data.single_graph(club, adjacency=form)
+    features, labels = evaluate.extract_features(nodes, batches)
+    np.testing.assert_allclose(features, nodes([club.x, club.a.toarray()]), atol=1e-5)
+    np.testing.assert_array_equal(labels, club.y)
+    assert 0 <= evaluate.knn_accuracy(nodes, batches, batches, k=3) <= 1
+
+
+def test_sparse_features_stay_sparse(nodes, club):
+    x = graphs.sparse_tensor(club.x)
+    dataset = tf.data.Dataset.from_tensors(((x, graphs.sparse_tensor(club.a)), club.y))
+    features, _ = evaluate.extract_features(nodes, dataset)
+    np.testing.assert_allclose(features, nodes([club.x, club.a.toarray()]), atol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"adjacency": "edges", "static_shapes": True}])
+def test_features_of_graphs_in_a_union(members, arguments):
+    keras.utils.set_random_seed(0)
+    encoder = GraphSequential([GCNConv(3, normalize=True), MeanPool(graphs=3)])
+    batches = data.disjoint_batches(members, 3, **arguments)
+    features, labels = evaluate.extract_features(encoder, batches)
+    expected, _ = evaluate.extract_features(encoder, data.padded_batches(members, 2))
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_array_equal(labels, [0, 1, 0, 1, 0, 1])
+
+
+def test_features_of_nodes_in_a_union_have_no_labels_of_graphs(nodes, members):
+    batches = data.disjoint_batches(members, 3)
+    with pytest.raises(ValueError, match="14 rows for 3 examples"):
+        evaluate.extract_features(nodes, batches)
+    features, labels = evaluate.extract_features(nodes, batches.map(lambda x, y: (x,)))
+    assert features.shape == (29, 3)
+    assert labels is None
+
+
+def test_callbacks_measure_one_graph(nodes, club):
+    batches = data.single_graph(club)
+    trainer = trainers.DGI(nodes)
+    trainer.compile(keras.optimizers.SGD(0.1))
+    monitors = [callbacks.CollapseMonitor(batches), callbacks.KNNCallback(batches, batches, k=3)]
+    history = trainer.fit(batches, verbose=0, callbacks=monitors).history
+    features = trainer.predict(batches, verbose=0)
+    expected = evaluate.feature_std(features).mean()
+    np.testing.assert_allclose(history["feature_std"][0], expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        history["knn_accuracy"][0],
+        evaluate.knn_accuracy(trainer, batches, batches, k=3),
+        rtol=1e-6,
+    )
+
+
+def test_collapse_is_measured_on_as_many_nodes_as_asked_for(nodes, club):
+    batches = data.single_graph(club)
+    trainer = trainers.DGI(nodes)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    monitor = callbacks.CollapseMonitor(batches, examples=10)
+    history = trainer.fit(batches, verbose=0, callbacks=[monitor]).history
+    features = trainer.predict(batches, verbose=0)[:10]
+    expected = evaluate.feature_std(features).mean()
+    np.testing.assert_allclose(history["feature_std"][0], expected, rtol=1e-4)
+
+
+def test_callbacks_measure_graphs_of_a_union(nodes, members):
+    batches = data.disjoint_batches(members, 3)
+    trainer = trainers.InfoGraph(nodes)
+    trainer.compile(keras.optimizers.SGD(0.01))
+    monitors = [callbacks.CollapseMonitor(batches), callbacks.KNNCallback(batches, batches, k=3)]
+    history = trainer.fit(batches, verbose=0, callbacks=monitors).history
+    assert history["feature_std"][0] > 0
+    assert 0 <= history["knn_accuracy"][0] <= 1
+
+
+@pytest.mark.parametrize("modes", ["single", "batch"])
+def test_collapse_is_watched_in_projections_of_nodes(nodes, club, modes):
+    views = augment.graph.GraphViews([augment.graph.RandomEdgeDrop(0.2, seed=0)])
+    trainer = trainers.GRACE(nodes, projector=keras.layers.Dense(4), augment=views)
+    trainer.compile(keras.optimizers.SGD(0.01))
+    batches = data.single_graph(club)
+    if modes == "batch":
+        x, a = (np.stack([one, one.T] * 2) for one in (club.x, club.a.toarray()))
+        x[1::2] *= -1.0
+        batches = tf.data.Dataset.from_tensor_slices(((x, a),)).batch(2)
+    history = trainer.fit(batches, verbose=0, callbacks=[callbacks.CollapseMonitor(batches)])
+    assert 0 < history.history["projection_spread"][0] <= 1
