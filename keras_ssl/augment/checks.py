@@ -3,30 +3,7 @@
 import numbers
 from typing import Any
 
-
-def integer(name: str, value: Any, minimum: int | None = None) -> int:
-    """Return `value` as an integer, or raise when it is none or below `minimum`."""
-    wanted = "an integer" if minimum is None else f"an integer >= {minimum}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-    if minimum is not None and value < minimum:
-        raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-    return int(value)
-
-
-def number(name: str, value: Any, minimum: float = float("-inf"), maximum: float = float("inf")):
-    """Return `value` as a float, or raise when it is no number from `minimum` to `maximum`."""
-    wanted = "a number"
-    if maximum != float("inf"):
-        wanted += f" from {minimum:g} to {maximum:g}"
-    elif minimum != float("-inf"):
-        wanted += f" >= {minimum:g}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-    # written so that NaN fails as well
-    if not (minimum <= value <= maximum) or value in (float("inf"), float("-inf")):
-        raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-    return float(value)
+from keras_ssl.checks import integer, number
 
 
 def probability(name: str, value: Any) -> float:

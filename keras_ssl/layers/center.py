@@ -1,12 +1,11 @@
 """Subtracts the moving mean of what it sees."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -62,19 +61,11 @@ class Center(keras.layers.Layer):
     """
 
     def __init__(self, momentum: float = 0.9, **kwargs: Any):
-        if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real):
-            raise TypeError(
-                "`momentum` must be a number. "
-                f"Received: momentum={momentum!r} of type {type(momentum).__name__}"
-            )
-        if not 0 <= momentum < 1:
-            raise ValueError(
-                f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}"
-            )
+        momentum = checks.below_one("momentum", momentum)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = keras.backend.result_type(keras.config.floatx(), "float32")
         super().__init__(**kwargs)
-        self.momentum = float(momentum)
+        self.momentum = momentum
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
 from keras_ssl.layers.random_directions import RandomDirections
 
 
@@ -38,6 +38,7 @@ class FeatureQueue(keras.layers.Layer):
     Raises:
         ValueError: if `size` is below 1, smaller than the global batch, or no multiple of it; or
             if the input is not of rank 2.
+        TypeError: if `size` is no integer.
 
     Example:
 
@@ -55,9 +56,7 @@ class FeatureQueue(keras.layers.Layer):
 
     def __init__(self, size: int, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"`size` must be a positive integer. Received: size={size}")
-        self.size = size
+        self.size = checks.integer("size", size, 1)
         self.seed = seed
         # a seed that is not given is drawn now, as that of any Keras layer
         self._random_directions = RandomDirections(seed)

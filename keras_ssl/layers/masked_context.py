@@ -1,10 +1,11 @@
 """The context network of CPC: each row of a grid sees the rows above it."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_ssl import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -72,13 +73,11 @@ class MaskedContext(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, value in (("blocks", blocks), ("width", width), ("kernel_size", kernel_size)):
-            _check_positive(name, value)
+        self.blocks = checks.integer("blocks", blocks, 1)
+        self.width = checks.integer("width", width, 1)
+        self.kernel_size = checks.integer("kernel_size", kernel_size, 1)
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
-        self.blocks = int(blocks)
-        self.width = int(width)
-        self.kernel_size = int(kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         # now and not when the layer is built: a copy draws the seed of its kernel
         self._initializers = [
@@ -145,11 +144,3 @@ class MaskedContext(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _check_positive(name: str, value: Any) -> None:
-    message = f"`{name}` must be a positive integer. Received: {name}={value!r}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(message)
-    if value < 1:
-        raise ValueError(message)

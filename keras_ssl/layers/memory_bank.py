@@ -1,12 +1,11 @@
 """One embedding of every example of the data set, as it was when the example last came."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.layers.random_directions import RandomDirections
 
@@ -64,26 +63,13 @@ class MemoryBank(keras.layers.Layer):
     def __init__(
         self, size: int, momentum: float = 0.5, seed: int | None = None, **kwargs: Any
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, numbers.Integral):
-            raise TypeError(
-                f"`size` must be an integer. Received: size={size!r} of type {type(size).__name__}"
-            )
-        if size < 1:
-            raise ValueError(f"`size` must be at least 1. Received: size={size}")
-        if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real):
-            raise TypeError(
-                "`momentum` must be a number. "
-                f"Received: momentum={momentum!r} of type {type(momentum).__name__}"
-            )
-        if not 0 <= momentum < 1:
-            raise ValueError(
-                f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}"
-            )
+        size = checks.integer("size", size, 1)
+        momentum = checks.below_one("momentum", momentum)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = keras.backend.result_type(keras.config.floatx(), "float32")
         super().__init__(**kwargs)
-        self.size = int(size)
-        self.momentum = float(momentum)
+        self.size = size
+        self.momentum = momentum
         self.seed = seed
         # a seed that is not given is drawn now, as that of any Keras layer
         self._random_directions = RandomDirections(seed)

@@ -1,11 +1,13 @@
 """The small network between an encoder and a loss: projector, predictor, head."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.layers.initializer_copy import initializer_copy
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.layers.sync_batch_normalization import SyncBatchNormalization
@@ -107,7 +109,7 @@ class ProjectionHead(keras.layers.Layer):
         self.last_normalization = _checked_pattern(last_normalization, "last_normalization")
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.dropout = _checked_dropout(dropout)
+        self.dropout = checks.below_one("dropout", dropout)
         self.l2_normalize = bool(l2_normalize)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -189,15 +191,9 @@ def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
             "Argument `widths` must be a non-empty sequence of positive integers. "
             f"Received: widths={widths}"
         )
-    if any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
+    if any(isinstance(w, bool) or not isinstance(w, numbers.Integral) or w < 1 for w in widths):
         raise ValueError(f"Argument `widths` must hold positive integers. Received: {widths=}")
-    return tuple(widths)
-
-
-def _checked_dropout(dropout: float) -> float:
-    if not 0 <= dropout < 1:
-        raise ValueError(f"Argument `dropout` must be in [0, 1). Received: {dropout=}")
-    return float(dropout)
+    return tuple(int(w) for w in widths)
 
 
 def _checked_pattern(value: Any, argument: str) -> _Pattern | None:

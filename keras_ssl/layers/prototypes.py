@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.layers.l2_normalize import l2_normalize
 
 
@@ -67,17 +68,12 @@ class Prototypes(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(
-                f"`count` must be an integer. Received: count={count!r} of type "
-                f"{type(count).__name__}"
-            )
+        self.count = checks.integer("count", count)
         if count < 2:
             raise ValueError(
                 "`count` must be at least 2: with one prototype all embeddings get the same "
                 f"assignment. Received: count={count}"
             )
-        self.count = count
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.supports_masking = True

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.graph_conv import positive_integer
+from keras_ssl import checks
 from keras_ssl.layers.initializer_copy import initializer_copy
 
 
@@ -35,7 +35,8 @@ class ResidualHead(keras.layers.Layer):
         `(..., units)`.
 
     Raises:
-        ValueError: if `units` or `depth` is no positive integer.
+        TypeError: if `units` or `depth` is no integer.
+        ValueError: if one is below 1.
 
     Example:
 
@@ -58,13 +59,14 @@ class ResidualHead(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.units = None if units is None else positive_integer("units", units)
-        self.depth = positive_integer("depth", depth)
+        self.units = None if units is None else checks.integer("units", units, 1)
+        self.depth = checks.integer("depth", depth, 1)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         # copied here, since each copy draws a seed where none is given
         self._initializers = [
-            initializer_copy(self.kernel_initializer, number + 1) for number in range(depth + 1)
+            initializer_copy(self.kernel_initializer, number + 1)
+            for number in range(self.depth + 1)
         ]
 
     def build(self, input_shape: Any) -> None:

@@ -1,33 +1,8 @@
 """How far training is, for methods that begin otherwise than they go on."""
 
-import numbers
 from typing import Any
 
 from keras import ops
-
-
-def check_steps(name: str, steps: Any) -> int:
-    """Raise unless an argument is a number of optimizer steps.
-
-    Args:
-        name: the constructor's argument.
-        steps: what it got.
-
-    Returns:
-        The number, as a Python integer.
-
-    Raises:
-        TypeError: if it is no integer; a bool is none.
-        ValueError: if it is below 0.
-    """
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral):
-        raise TypeError(
-            f"`{name}` must be an integer. "
-            f"Received: {name}={steps!r} of type {type(steps).__name__}"
-        )
-    if steps < 0:
-        raise ValueError(f"`{name}` must be at least 0. Received: {name}={steps}")
-    return int(steps)
 
 
 def steps_taken(trainer: Any) -> Any:

@@ -86,9 +86,11 @@ def test_keeps_float32_under_mixed_precision(rng):
     assert keras.backend.standardize_dtype(queue.features.dtype) == "float32"
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, True])
-def test_bad_size_is_refused(size):
-    with pytest.raises(ValueError, match="size"):
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)]
+)
+def test_bad_size_is_refused(size, error):
+    with pytest.raises(error, match=r"`size` must be.*Received"):
         FeatureQueue(size)
 
 

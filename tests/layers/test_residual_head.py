@@ -46,9 +46,12 @@ def test_kernels_start_from_different_values():
         assert all(not np.array_equal(kernel, other) for other in kernels[:number])
 
 
-@pytest.mark.parametrize("arguments", [{"units": 0}, {"depth": 0}, {"depth": 1.5}])
-def test_bad_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match=next(iter(arguments))):
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"units": 0}, ValueError), ({"depth": 0}, ValueError), ({"depth": 1.5}, TypeError)],
+)
+def test_bad_arguments_are_refused(arguments, error):
+    with pytest.raises(error, match=next(iter(arguments))):
         ResidualHead(**arguments)
 
 

@@ -2,10 +2,9 @@
 
 import keras
 import numpy as np
-import pytest
 
 from keras_ssl import trainers
-from keras_ssl.trainers.steps import check_steps, is_before, steps_taken
+from keras_ssl.trainers.steps import is_before, steps_taken
 
 
 class Model(trainers.SelfSupervisedModel):
@@ -21,12 +20,3 @@ def test_counts_the_optimizers_steps():
     assert int(steps_taken(trainer)) == 3
     assert bool(is_before(trainer, 4)) and not bool(is_before(trainer, 3))
     assert is_before(trainer, 0) is False
-
-
-def test_numbers_of_steps_are_checked():
-    assert check_steps("freeze_steps", np.int64(3)) == 3
-    with pytest.raises(ValueError, match=r"`freeze_steps`.*Received: freeze_steps=-1"):
-        check_steps("freeze_steps", -1)
-    for bad in (1.5, True, "1"):
-        with pytest.raises(TypeError, match=r"`freeze_steps`.*Received"):
-            check_steps("freeze_steps", bad)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ssl import distribute, layers
+from keras_ssl import checks, distribute, layers
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
@@ -21,7 +21,6 @@ from keras_ssl.trainers.indexed_images import (
 )
 from keras_ssl.trainers.multi_crop import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.steps import check_steps
 
 UNKNOWN = -1
 
@@ -136,8 +135,8 @@ class DeepClusterV2(MultiCrop):
         self.bank = bank
         self.prototypes = _make_prototypes(prototypes, bank.size)
         self.temperature = float(temperature)
-        self.iterations = check_steps("iterations", iterations)
-        self.seed = random.randrange(2**31) if seed is None else check_steps("seed", seed)
+        self.iterations = checks.integer("iterations", iterations, 0)
+        self.seed = random.randrange(2**31) if seed is None else checks.integer("seed", seed, 0)
         # all replicas assign the same: no second exchange
         state = {"trainable": False, "dtype": "int32", "aggregation": "only_first_replica"}
         self.seen = self.add_weight(name="seen", shape=(bank.size,), initializer="zeros", **state)

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute, layers, losses
+from keras_ssl import checks, distribute, layers, losses
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.multi_crop import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.steps import check_steps, is_before
+from keras_ssl.trainers.steps import is_before
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -115,8 +115,8 @@ class SwAV(MultiCrop):
             check_type("queue", queue, layers.FeatureQueue)
         self.prototypes = prototypes
         self.queue = queue
-        self.freeze_steps = check_steps("freeze_steps", freeze_steps)
-        self.queue_from_step = check_steps("queue_from_step", queue_from_step)
+        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, 0)
+        self.queue_from_step = checks.integer("queue_from_step", queue_from_step, 0)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the embeddings of all views, and the first's representation."""

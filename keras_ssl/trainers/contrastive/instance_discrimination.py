@@ -1,11 +1,11 @@
 """Instance discrimination: every image is a class of its own, and a memory holds all of them."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.layers.l2_normalize import l2_normalize
 from keras_ssl.losses import NCE
@@ -117,7 +117,8 @@ class InstanceDiscrimination(JointEmbedding):
     ):
         check_temperature(temperature)
         check_weight(proximal_weight, "proximal_weight")
-        _check_noise_samples(noise_samples)
+        if noise_samples is not None:
+            noise_samples = checks.integer("noise_samples", noise_samples, 1)
         projector = ProjectionHead((128,)) if projector is None else projector
         super().__init__(encoder, projector, augment, NCE() if loss is None else loss, **kwargs)
         check_type("bank", bank, MemoryBank)
@@ -185,15 +186,3 @@ class InstanceDiscrimination(JointEmbedding):
             "seed": self.seed,
         }
         return {**super().get_config(), **parts, **numbers_of_method}
-
-
-def _check_noise_samples(noise_samples: Any) -> None:
-    if noise_samples is None:
-        return
-    if isinstance(noise_samples, bool) or not isinstance(noise_samples, numbers.Integral):
-        raise TypeError(
-            "`noise_samples` must be an integer or None. "
-            f"Received: {noise_samples!r} of type {type(noise_samples)}"
-        )
-    if noise_samples < 1:
-        raise ValueError(f"`noise_samples` must be at least 1. Received: {noise_samples}")

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import layers, losses
+from keras_ssl import checks, layers, losses
 from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.multi_crop import MultiCrop, call_by_size
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.steps import check_steps, is_before, steps_taken
+from keras_ssl.trainers.steps import is_before, steps_taken
 from keras_ssl.trainers.teacher_projection import TeacherProjection
 
 
@@ -126,7 +126,7 @@ class DINO(TeacherProjection, MultiCrop):
         self.prototypes = prototypes
         self.center = center
         self.teacher_temperature = teacher_temperature
-        self.freeze_steps = check_steps("freeze_steps", freeze_steps)
+        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, 0)
         self.follow_projection(momentum)
         self.teacher_prototypes = self.follow(self.prototypes, momentum)
 
