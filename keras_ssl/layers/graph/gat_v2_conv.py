@@ -76,8 +76,10 @@ class GATv2Conv(AttentionConv):
     - [Brody et al., 2022](https://arxiv.org/abs/2105.14491)
     """
 
-    def __init__(self, channels: int, *args: Any, share_weights: bool = False, **kwargs: Any):
-        super().__init__(channels, *args, **kwargs)
+    def __init__(
+        self, channels: int, attn_heads: int = 1, *, share_weights: bool = False, **kwargs: Any
+    ):
+        super().__init__(channels, attn_heads, **kwargs)
         self.share_weights = bool(share_weights)
 
     def build_score(self, features: int, edge_features: int | None) -> None:

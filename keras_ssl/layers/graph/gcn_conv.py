@@ -25,8 +25,8 @@ class GCNConv(GraphConv):
 
     Args:
         channels: number of features that a node has afterwards.
-        normalize: whether `a` is the plain adjacency, to be normalised in each call.
         activation: activation function.
+        normalize: whether `a` is the plain adjacency, to be normalised in each call.
         use_bias: whether to add a bias.
         kernel_initializer: initializer of the kernel.
         bias_initializer: initializer of the bias.
@@ -64,9 +64,12 @@ class GCNConv(GraphConv):
     """
 
     aggregations = ("sum",)
+    takes_sparse_features = True
 
-    def __init__(self, channels: int, normalize: bool = False, **kwargs: Any):
-        super().__init__(channels, **kwargs)
+    def __init__(
+        self, channels: int, activation: Any = None, *, normalize: bool = False, **kwargs: Any
+    ):
+        super().__init__(channels, activation=activation, **kwargs)
         self.normalize = bool(normalize)
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:

@@ -128,6 +128,14 @@ def test_channels_must_be_a_positive_integer(channels):
         GCNConv(channels)
 
 
+def test_the_activation_comes_second_as_in_dense_and_spektral():
+    layer = GCNConv(2, "relu")
+    assert layer.activation is keras.activations.relu
+    assert not layer.normalize
+    with pytest.raises(TypeError):
+        GCNConv(2, "relu", True)
+
+
 def test_there_is_no_other_aggregation():
     with pytest.raises(ValueError, match=r"`aggregation` must be one of \('sum',\)"):
         GCNConv(2, aggregation="max")
