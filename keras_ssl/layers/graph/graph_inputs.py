@@ -28,7 +28,7 @@ def read_graph(inputs: Any) -> GraphInputs:
 
     Args:
         inputs: `[x, a]` and, after these, features of the edges (floats), the graph of each node
-            (integers) and the mask of the nodes (booleans), in any order.
+            (a vector of integers) and the mask of the nodes (booleans), in any order.
 
     Returns:
         The parts by name.
@@ -46,14 +46,17 @@ def read_graph(inputs: Any) -> GraphInputs:
     if len(found) < len(others):
         raise ValueError(
             "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
-            "each node (integers) and the mask of the nodes (booleans). Received: dtypes "
-            f"{[keras.backend.standardize_dtype(one.dtype) for one in others]}"
+            "each node (a vector of integers) and the mask of the nodes (booleans). Received: "
+            f"dtypes {[keras.backend.standardize_dtype(one.dtype) for one in others]}"
         )
     return GraphInputs(x, a, **found)
 
 
 def part_name(part: Any) -> str:
     """Return which part of a graph a tensor is, by its dtype, if it follows `x` and `a`.
+
+    Integers are the graph of each node where they are a vector, otherwise features of the edges,
+    such as kinds of bonds.
 
     Args:
         part: tensor.
@@ -62,4 +65,6 @@ def part_name(part: Any) -> str:
         "e", "i" or "mask".
     """
     dtype = keras.backend.standardize_dtype(part.dtype)
-    return "mask" if dtype == "bool" else "i" if "int" in dtype else "e"
+    if dtype == "bool":
+        return "mask"
+    return "i" if keras.backend.is_int_dtype(dtype) and len(part.shape) == 1 else "e"

@@ -9,7 +9,7 @@ from keras_ssl.layers.graph.best_nodes import best_nodes
 from keras_ssl.layers.graph.connect import check_adjacency
 from keras_ssl.layers.graph.graph_conv import positive_integer
 from keras_ssl.layers.graph.graph_inputs import read_graph
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
+from keras_ssl.layers.graph.graph_layer import floating, shapes_of_inputs
 from keras_ssl.layers.graph.kept_edges import keep_nodes, spec_of_kept_edges
 from keras_ssl.layers.graph.membership import check_nodes, membership
 from keras_ssl.layers.graph.widened import widened
@@ -100,6 +100,7 @@ class TopKPool(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> tuple[Any, Any, Any]:
         x, a, _, i, is_node = read_graph(inputs)
+        x = floating(x, self.compute_dtype)
         if is_node is None and mask is not None:
             is_node = mask[0]
         wide = widened(x)

@@ -56,3 +56,24 @@ def test_sparse_features_of_integers():
     wanted = layer([x.astype("float32"), np.ones((4, 4), "float32")])
     out = layer([tf.sparse.from_dense(x), tf.ones((4, 4))])
     np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_the_best_nodes_keeps_the_gate(rng):
+    """tanh of a score as an integer is 0."""
+    x, a = rng.integers(1, 4, size=(6, 3)), np.ones((6, 6), "float32")
+    layer = layers.TopKPool()
+    wanted = layer([x.astype("float32"), a])[0]
+    out = layer([x, a])[0]
+    np.testing.assert_allclose(out, wanted, rtol=1e-6)
+    assert np.any(np.asarray(out))
+
+
+def test_kinds_of_edges_in_integers_are_no_numbers_of_graphs(rng):
+    a = graphs.edge_list(np.ones((4, 4)))
+    x, kinds = np.ones((4, 2), "float32"), rng.integers(0, 2, size=(16, 3))
+    network = layers.GraphSequential([layers.EdgesToNodes()])
+    out = network([x, a, kinds])
+    np.testing.assert_array_equal(out, kinds.reshape(4, 4, 3).sum(1))
+    pooled = layers.GraphSequential([layers.EdgesToNodes(), layers.SumPool()])
+    out = pooled([x, a, kinds, np.array([0, 0, 1, 1])])
+    np.testing.assert_array_equal(out, kinds.reshape(2, 8, 3).sum(1))
