@@ -37,6 +37,7 @@ class AttentionConv(GraphConv):
     """
 
     aggregations = ("sum",)
+    takes_sparse_features = True
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ class ChebConv(GraphConv):
     """
 
     aggregations = ("sum",)
+    takes_sparse_features = True
 
     def __init__(self, channels: int, K: int = 3, normalize: bool = False, **kwargs: Any):
         super().__init__(channels, **kwargs)

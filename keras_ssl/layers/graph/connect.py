@@ -7,7 +7,7 @@ from keras import ops
 from keras_ssl.layers.graph.dense_edges import DenseEdges
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.listed_edges import listed_edges
-from keras_ssl.layers.graph.sparse_tensors import is_sparse
+from keras_ssl.layers.graph.sparse_tensors import coordinates, is_sparse
 
 
 def connect(x: Any, a: Any) -> Edges:
@@ -90,6 +90,37 @@ def check_adjacency(x: tuple, a: Any) -> None:
             f"Features and adjacency must be of the same nodes. Received: features of {x[-2]} "
             f"nodes (shape {x}), adjacency of {rows} (shape {a})"
         )
+
+
+def check_edge_features(x: Any, a: Any, e: Any) -> None:
+    """Raise unless there are features of every edge.
+
+    Args:
+        x: features of the nodes.
+        a: adjacency of any form.
+        e: features of the edges.
+
+    Raises:
+        ValueError: if their shape does not fit the adjacency.
+    """
+    if isinstance(a, dict):
+        edges = tuple(a["senders"].shape)
+    else:
+        edges = tuple(coordinates(a).shape[:1]) if is_sparse(a) else tuple(a.shape[-2:])
+    of_all, of_each = edges, (*x.shape[:-2], *edges)
+    if not any(_fits(tuple(e.shape[:-1]), places) for places in (of_all, of_each)):
+        raise ValueError(
+            "Features of edges must be of shape (edges, features), in the order of the edges of a "
+            "list or a sparse adjacency, or (nodes, nodes, features) of a dense one; the same for "
+            f"all of a batch or (batch, ...). Received: features of shape {tuple(e.shape)} of "
+            f"{edges} edges"
+        )
+
+
+def _fits(shape: tuple, wanted: tuple) -> bool:
+    return len(shape) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
+    )
 
 
 def _check_edge_list(a: dict) -> None:

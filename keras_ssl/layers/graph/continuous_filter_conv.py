@@ -11,6 +11,7 @@ from keras_ssl.layers.graph.edge_network import apply_to_edges, build_network, c
 from keras_ssl.layers.graph.graph_conv import GraphConv, positive_integer
 from keras_ssl.layers.graph.radial_basis import RadialBasis
 from keras_ssl.layers.graph.shifted_softplus import shifted_softplus
+from keras_ssl.layers.graph.sparse_product import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -79,6 +80,8 @@ class ContinuousFilterConv(GraphConv):
     - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
     """
 
+    takes_sparse_features = True
+
     def __init__(
         self,
         channels: int,
@@ -126,7 +129,7 @@ class ContinuousFilterConv(GraphConv):
 
     def call(self, inputs: Any) -> Any:
         x, a, distances = self.split_inputs(inputs)
-        h = self.propagate(ops.matmul(x, self.in_kernel), connect(x, a), distances)
+        h = self.propagate(multiply_features(x, self.in_kernel), connect(x, a), distances)
         return self.finish(ops.matmul(h, self.out_kernel))
 
     def message(self, x: Any, edges: Any, e: Any = None) -> Any:

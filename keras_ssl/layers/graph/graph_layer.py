@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.connect import check_adjacency
+from keras_ssl.layers.graph.connect import check_adjacency, check_edge_features
 from keras_ssl.layers.graph.sparse_tensors import is_sparse, stored_values, with_values
 
 
@@ -14,7 +14,7 @@ class GraphLayer(keras.layers.Layer):
 
     What such layers share: the check of shapes, the shape of the output, and masks of nodes, which
     pass through. Subclasses implement `build_nodes(features)`, `call`, and set `channels` if they
-    change the number of features.
+    change the number of features, and `takes_sparse_features` where `call` can do with them.
 
     Args:
         **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
@@ -36,6 +36,7 @@ class GraphLayer(keras.layers.Layer):
     """
 
     channels: int | None = None
+    takes_sparse_features = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -71,10 +72,23 @@ class GraphLayer(keras.layers.Layer):
 
         Returns:
             A tuple of three, features as floating numbers.
+
+        Raises:
+            ValueError: if `x` is sparse and the layer takes dense features alone, or `e` does not
+                hold features of every edge.
         """
         x, a, *e = inputs
+        if is_sparse(x) and not self.takes_sparse_features:
+            raise ValueError(
+                f"`{type(self).__name__}` takes dense features of nodes; a layer that projects "
+                "them first, such as `GCNConv`, takes sparse ones. Received: a sparse tensor of "
+                f"shape {tuple(x.shape)}"
+            )
         x, *e = (floating(one, self.compute_dtype) for one in (x, *e))
-        return x, a, e[0] if e else None
+        if not e:
+            return x, a, None
+        check_edge_features(x, a, e[0])
+        return x, a, e[0]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         x = shapes_of_inputs(input_shape)[0]

@@ -8,6 +8,8 @@ from keras import ops
 from keras_ssl.layers.graph.graph_conv import GraphConv
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.message_passing import MessagePassing
+from keras_ssl.layers.graph.sparse_product import multiply_features
+from keras_ssl.layers.graph.sparse_tensors import is_sparse
 from keras_ssl.layers.l2_normalize import l2_normalize
 
 
@@ -42,8 +44,8 @@ class GraphSAGEConv(GraphConv):
         **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`. `x` may be sparse where it is
-            wider than `channels` and the aggregation is "mean" or "sum".
+        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`. `x` may be sparse where
+            the aggregation is "mean" or "sum".
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
@@ -70,6 +72,8 @@ class GraphSAGEConv(GraphConv):
 
     - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
     """
+
+    takes_sparse_features = True
 
     def __init__(
         self,
@@ -101,11 +105,11 @@ class GraphSAGEConv(GraphConv):
 
     def call(self, inputs: Any) -> Any:
         x, a, _ = self.split_inputs(inputs)
-        own = ops.matmul(x, self.self_kernel)
+        own = multiply_features(x, self.self_kernel)
         is_linear = not self.is_by_layer and self.aggregation in ("sum", "mean")
-        if is_linear and self.channels < x.shape[-1]:
+        if is_linear and (is_sparse(x) or self.channels < x.shape[-1]):
             # the same, and less to send
-            received = self.aggregator([ops.matmul(x, self.neighbors_kernel), a])
+            received = self.aggregator([multiply_features(x, self.neighbors_kernel), a])
         else:
             received = ops.cast(self.aggregator([x, a]), self.compute_dtype)
             received = ops.matmul(received, self.neighbors_kernel)

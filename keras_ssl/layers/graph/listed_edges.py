@@ -99,7 +99,7 @@ class ListedEdges(Edges):
             looped.matrix = with_places(self.matrix, places, weights)
         if e is None:
             return looped, None
-        added = ops.zeros((self.nodes, e.shape[-1]), e.dtype)
+        added = ops.zeros((*ops.shape(e)[:-2], self.nodes, e.shape[-1]), e.dtype)
         return looped, ops.concatenate([e, added], axis=-2)
 
     def self_loops(self) -> Any:

@@ -74,6 +74,7 @@ class SpectralConv(GraphConv):
     """
 
     aggregations = ("sum",)
+    takes_sparse_features = True
 
     def __init__(self, channels: int, knots: int | None = None, **kwargs: Any):
         super().__init__(channels, **kwargs)
@@ -82,7 +83,12 @@ class SpectralConv(GraphConv):
         self.knots = knots
 
     def build(self, input_shape: Any) -> None:
-        x, basis = shapes_of_inputs(input_shape)
+        x, basis, *more = shapes_of_inputs(input_shape)
+        if more:
+            raise ValueError(
+                "`SpectralConv` is called on `[x, basis]` and nothing besides. Received: inputs of "
+                f"shapes {input_shape}"
+            )
         check_basis(x, basis)
         if None in (x[-1], basis[-1]):
             raise ValueError(

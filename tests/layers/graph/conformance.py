@@ -75,6 +75,10 @@ def assert_forms_agree(layer, x, a, e=None, tolerance=1e-5):
     np.testing.assert_allclose(out[0], wanted, rtol=tolerance, atol=tolerance, err_msg="batch")
     mixed = layer([x[None], a] if e is None else [x[None], a, e])
     np.testing.assert_allclose(mixed[0], wanted, rtol=tolerance, atol=tolerance, err_msg="mixed")
+    if e is not None:  # each example with features of its own
+        for form, features in ((a, e), (graphs.edge_list(a), e[rows, columns])):
+            mixed = layer(tensors([x[None], form, features[None]]))
+            np.testing.assert_allclose(mixed[0], wanted, rtol=tolerance, atol=tolerance)
     return wanted
 
 

@@ -85,12 +85,13 @@ def test_isolated_nodes_and_half_precision_are_finite(name):
         assert np.isfinite(out).all()
 
 
-def test_sparse_features(rng):
+@pytest.mark.parametrize("channels", [4, 12])
+def test_sparse_features(rng, channels):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("sparse features are TensorFlow's here")
     x = rng.normal(size=(6, 9)).astype("float32") * (rng.uniform(size=(6, 9)) < 0.3)
     a = (rng.uniform(size=(6, 6)) < 0.5).astype("float32")
-    layer = GraphSAGEConv(4)
+    layer = GraphSAGEConv(channels)
     out = layer(tensors([graphs.sparse_tensor(x), a]))
     np.testing.assert_allclose(out, layer([x, a]), rtol=1e-5, atol=1e-5)
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import graphs
+from keras_ssl.layers import graph as layers
 from keras_ssl.layers.graph import MessagePassing
 from keras_ssl.layers.graph.message_passing import AGGREGATIONS
 from tests.layers.graph.conformance import GraphLayerTest, forms, tensors
@@ -137,6 +138,33 @@ def test_a_layer_of_ones_own_sees_both_ends_and_the_features_of_edges(a, rng):
 def test_shapes_that_do_not_fit_are_refused(x, a, message):
     with pytest.raises(ValueError, match=message):
         MessagePassing()([np.ones(x), np.ones(a)])
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        ("dense", (5, 2)),  # which would be added to any matrix of messages
+        ("dense", (25, 2)),
+        ("list", (1, 2)),
+        ("list", (27, 2)),
+        ("list", (28,)),
+        ("sparse", (5, 5, 2)),
+        ("sparse", (3, 25, 2)),
+    ],
+)
+def test_features_that_are_not_of_the_edges_are_refused(form, shape):
+    layer = layers.EdgesToNodes()
+    with pytest.raises(ValueError, match="Features of edges must be of shape"):
+        layer(tensors([np.ones((5, 3)), forms(np.ones((5, 5)))[form], np.ones(shape)]))
+
+
+def test_sparse_features_are_refused_where_they_are_not_projected():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("layers take sparse features on TensorFlow")
+    x, a = graphs.sparse_tensor(np.eye(5, 3)), graphs.sparse_tensor(np.ones((5, 5)))
+    for layer in (MessagePassing(), layers.GINConv(keras.layers.Dense(2)), layers.NodesToEdges()):
+        with pytest.raises(ValueError, match="takes dense features of nodes"):
+            layer([x, a])
 
 
 def test_what_is_no_graph_is_refused():
