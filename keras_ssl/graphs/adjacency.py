@@ -37,6 +37,8 @@ def as_csr(a: Any, name: str = "a") -> Any:
                 f"{a!r} of type {type(a)}"
             )
         a = dense
+    elif a.dtype.kind not in "biuf":
+        raise TypeError(f"`{name}` must hold real numbers. Received: values of dtype {a.dtype}")
     check_square(a, name)
     if len(a.shape) != 2:
         raise ValueError(f"`{name}` must be one matrix (n, n). Received: {name}.shape={a.shape}")

@@ -180,8 +180,10 @@ def from_networkx(
         A `Graph`.
 
     Raises:
-        TypeError: if `graph` is no networkx graph, or features are no numbers.
-        ValueError: if a node or edge lacks a named attribute, or parallel edges have features.
+        TypeError: if `graph` is no networkx graph, features or weights are no numbers, or labels
+            are of kinds that have no order.
+        ValueError: if a node or edge lacks a named attribute, attributes differ in length, or
+            parallel edges have features.
 
     Example:
 
@@ -197,15 +199,40 @@ def from_networkx(
         raise TypeError(
             f"`graph` must be a networkx graph. Received: {graph!r} of type {type(graph)}"
         )
-    a = networkx.to_scipy_sparse_array(graph, weight=weight, format="csr", dtype=np.float32).T
+    a = _weights(graph, weight)
     features = None if e is None else _edge_features(graph, e)
     labels = None if y is None else _attributes(graph.nodes(data=True), y)
     if labels is not None and labels.dtype.kind not in "biuf":
-        labels = np.unique(labels, return_inverse=True)[1]
+        labels = _numbered(labels, y)
     nodes = None if x is None else _attributes(graph.nodes(data=True), x)
     if nodes is not None and nodes.ndim == 1:
         nodes = nodes[:, None]
     return Graph(nodes, a, features, labels)
+
+
+def _weights(graph: networkx.Graph, weight: str | None) -> Any:
+    """The adjacency, rows receiving."""
+    import networkx
+    import scipy.sparse
+
+    if not len(graph):  # which networkx refuses
+        return scipy.sparse.csr_array((0, 0), dtype=np.float32)
+    try:
+        return networkx.to_scipy_sparse_array(graph, weight=weight, dtype=np.float32).T
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`weight` must name an attribute that is a number at every edge. Received: "
+            f"weight={weight!r}: {error}"
+        ) from error
+
+
+def _numbered(labels: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(
+            f"`y` must name labels of one kind, which can be sorted. Received: y={name!r}: {error}"
+        ) from error
 
 
 def _attributes(items: Any, name: str) -> np.ndarray:
@@ -218,6 +245,12 @@ def _attributes(items: Any, name: str) -> np.ndarray:
                 f"{name!r}, which {tuple(place)} lacks: it has {sorted(attributes)}"
             )
         rows.append(attributes[name])
+    lengths = {np.shape(row) for row in rows}
+    if len(lengths) > 1:
+        raise ValueError(
+            "An attribute must be of one shape at all nodes, or edges. Received: "
+            f"{name!r} of shapes {sorted(lengths)[:5]}"
+        )
     return np.asarray(rows)
 
 

@@ -97,7 +97,9 @@ def _edges(a: Any, e: Any) -> tuple[Any, np.ndarray | None]:
     """Canonical adjacency, and edge features in its order."""
     import scipy.sparse
 
-    matrix = as_csr(a).astype(np.float32)
+    with np.errstate(over="ignore"):
+        matrix = as_csr(a).astype(np.float32)
+    check_finite(matrix, "a")  # float64 reaches further
     if e is None:
         return matrix, None
     e = _numbers(e, "e")
@@ -121,7 +123,7 @@ def _edges(a: Any, e: Any) -> tuple[Any, np.ndarray | None]:
 def _features(x: Any, n: int) -> Any:
     import scipy.sparse
 
-    if scipy.sparse.issparse(x):
+    if scipy.sparse.issparse(x) and x.dtype.kind in "biuf":
         x = scipy.sparse.csr_array(x, dtype=np.float32, copy=True)
         x.sum_duplicates()
         check_finite(x, "x")
@@ -142,8 +144,10 @@ def _numbers(values: Any, name: str) -> np.ndarray:
             f"`{name}` must be an array of numbers. Received: {name} of type {type(values)}, "
             f"dtype {array.dtype}"
         )
-    check_finite(array, name)
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    check_finite(array, name)  # as float32: float64 reaches further
+    return array
 
 
 def _mask(name: str, mask: Any, n: int) -> np.ndarray:

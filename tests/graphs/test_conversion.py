@@ -56,6 +56,20 @@ def test_networkx_parallel_edges():
 
 def test_networkx_without_edges():
     assert graphs.from_networkx(nx.empty_graph(3)).edges == 0
+    assert graphs.from_networkx(nx.Graph()).nodes == 0
+
+
+def test_networkx_attributes_that_are_no_arrays():
+    source = nx.path_graph(3)
+    nx.set_node_attributes(source, {0: [1.0], 1: [1.0, 2.0], 2: [1.0]}, "size")
+    nx.set_node_attributes(source, {0: "a", 1: None, 2: "b"}, "class")
+    nx.set_edge_attributes(source, "heavy", "weight")
+    with pytest.raises(ValueError, match=r"'size' of shapes \[\(1,\), \(2,\)\]"):
+        graphs.from_networkx(source, x="size", weight=None)
+    with pytest.raises(TypeError, match=r"`y` must name labels of one kind.*'class'"):
+        graphs.from_networkx(source, y="class", weight=None)
+    with pytest.raises(TypeError, match=r"`weight` must name.*number at every edge.*heavy"):
+        graphs.from_networkx(source)
 
 
 def test_edge_list_there_and_back(rng):

@@ -73,6 +73,8 @@ def test_no_edges_and_no_features():
             r"`x` must have shape .n, features.*3 nodes.*Received: x.shape=\(4, 4\)",
         ),
         ({"x": np.ones(3)}, r"`x` must have shape.*Received: x.shape=\(3,\)"),
+        ({"a": PATH * 1e300}, "`a` must hold finite numbers.*4 of 4"),
+        ({"x": np.full((3, 1), 1e300)}, "`x` must hold finite numbers.*3 of 3"),
         ({"x": np.full((3, 1), np.nan)}, "`x` must hold finite numbers.*3 of 3"),
         ({"x": sp.csr_array(np.diag([1, np.nan, np.inf]))}, "`x` must hold finite.*2 of 3"),
         ({"e": np.ones((3, 1))}, r"`e` must have shape .edges, features.*4 edges.*\(3, 1\)"),
@@ -101,7 +103,16 @@ def test_broken_indices():
         Graph(a=a)
 
 
-@pytest.mark.parametrize("parts", [{"x": [["a"]] * 3}, {"a": "graph"}, {"e": [["a"]] * 4}])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"x": [["a"]] * 3},
+        {"x": sp.csr_array(1j * np.eye(3))},
+        {"a": "graph"},
+        {"a": sp.csr_array(1j * np.eye(3))},
+        {"e": [["a"]] * 4},
+    ],
+)
 def test_no_numbers(parts):
-    with pytest.raises(TypeError, match=r"must be.*numbers.*Received"):
+    with pytest.raises(TypeError, match=r"must (be|hold).*numbers.*Received"):
         Graph(**({"a": PATH} | parts))
