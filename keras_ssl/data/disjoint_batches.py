@@ -50,6 +50,7 @@ def disjoint_batches(
         that over the others.
 
     Raises:
+        TypeError: if `graphs` is one graph, or a number no integer.
         ValueError: if there is no graph, one has no nodes or no features, they do not fit each
             other, or an argument is not one of these.
 
@@ -76,6 +77,7 @@ def disjoint_batches(
         )
     store = GraphStore(graphs)
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
+    batch_size = int(batch_size)
     node_places = int(np.sort(store.node_counts)[-batch_size:].sum())
     edge_places = int(np.sort(store.edge_counts)[-batch_size:].sum())
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from keras_ssl.checks import integer
 from keras_ssl.data.graph_tensors import graph_with_features
-from keras_ssl.graphs import as_graph
-from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty
+from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty, several_graphs
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,6 +48,7 @@ class GraphStore:
         graphs: graphs of any kind that `graphs.as_graph` takes, each with features `x`.
 
     Raises:
+        TypeError: if they are one graph.
         ValueError: if there is none, one has no nodes or no features, or they do not fit each
             other.
     """
@@ -56,7 +57,7 @@ class GraphStore:
         import scipy.sparse
         import tensorflow as tf
 
-        graphs = [as_graph(graph) for graph in graphs]
+        graphs = several_graphs(graphs)
         check_not_empty(graphs)
         graphs = [graph_with_features(graph, "graphs") for graph in graphs]
         check_alike(graphs)
@@ -130,15 +131,13 @@ class GraphStore:
             `tf.data.Dataset` of vectors of integers.
 
         Raises:
+            TypeError: if `batch_size` is no integer.
             ValueError: if `batch_size` is not positive, or larger than the number of graphs with
                 `drop_remainder`.
         """
         import tensorflow as tf
 
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-            )
+        batch_size = integer("batch_size", batch_size, 1)
         if drop_remainder and batch_size > len(self):
             raise ValueError(
                 f"`batch_size` must be at most the number of graphs, {len(self)}, with "

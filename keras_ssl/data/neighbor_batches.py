@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.checks import integer
 from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_tensors import graph_with_features
 from keras_ssl.data.neighbor_sampling import distinct_places, tree_edges, tree_sizes
@@ -68,6 +69,7 @@ def neighbor_batches(
         mean over the seeds.
 
     Raises:
+        TypeError: if a number is no integer.
         ValueError: if the graph has no features, there are no seeds or they are out of range, or a
             number is not positive.
 
@@ -87,11 +89,12 @@ def neighbor_batches(
 
     graph = graph_with_features(graph)
     seeds = _seed_nodes(seeds, graph.nodes)
-    _check_positive(batch_size=batch_size)
-    for fanout in fanouts:
-        _check_positive(fanouts=fanout)
-    if not len(fanouts):
-        raise ValueError("`fanouts` must hold one number a layer. Received: none")
+    batch_size = integer("batch_size", batch_size, 1)
+    if not isinstance(fanouts, (Sequence, np.ndarray)) or not len(fanouts):
+        raise ValueError(
+            f"`fanouts` must be a list of one number a layer. Received: fanouts={fanouts!r}"
+        )
+    fanouts = [integer(f"fanouts[{layer}]", fanout, 1) for layer, fanout in enumerate(fanouts)]
     if drop_remainder and batch_size > len(seeds):
         raise ValueError(
             f"`batch_size` must be at most the number of seeds, {len(seeds)}, with "
@@ -213,9 +216,3 @@ def _seed_nodes(seeds: Any, n: int) -> np.ndarray:
             f"{seeds.min()} to {seeds.max()}, dtype {seeds.dtype}"
         )
     return seeds.astype(np.int32)
-
-
-def _check_positive(**numbers: Any) -> None:
-    for name, number in numbers.items():
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"`{name}` must be positive integers. Received: {name}={number!r}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.checks import integer
 from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph_store import GraphStore
 
@@ -43,6 +44,7 @@ def padded_batches(
         without labels `((x, a, mask),)`.
 
     Raises:
+        TypeError: if `graphs` is one graph, or a number no integer.
         ValueError: if there is no graph, one has no nodes, no features, or more than `nodes`
             nodes, or they do not fit each other.
 
@@ -60,7 +62,7 @@ def padded_batches(
 
     store = GraphStore(graphs)
     largest = int(np.max(store.node_counts))
-    places = largest if nodes is None else nodes
+    places = largest if nodes is None else integer("nodes", nodes)
     if places < largest:
         raise ValueError(
             f"`nodes` must be at least the nodes of the largest graph, {largest}. Received: "

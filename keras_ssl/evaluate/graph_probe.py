@@ -35,7 +35,8 @@ def graph_probe(
         The mean over folds of the share of graphs classified right, from 0 to 1.
 
     Raises:
-        ValueError: if features are not finite, or labels are no integers, one a graph.
+        ValueError: if features are not finite, labels are no integers, one a graph, or of less than
+            two classes, or a class has fewer graphs than there are folds.
 
     Example:
 
@@ -58,6 +59,12 @@ def graph_probe(
         raise ValueError(
             f"`y` must hold an integer label for each of {len(features)} graphs. Received: "
             f"{y.dtype} of shape {y.shape}"
+        )
+    fewest = np.unique(y, return_counts=True)[1]
+    if len(fewest) < 2 or fewest.min() < folds:
+        raise ValueError(
+            f"`y` must hold at least two classes, each of at least `folds`={folds} graphs. "
+            f"Received: classes of {fewest.tolist()} graphs"
         )
     machine = make_pipeline(StandardScaler(), SVC())
     search = GridSearchCV(machine, {"svc__C": list(regularizations)}, cv=inner_folds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def disjoint_union(graphs: Iterable[Any], node_labels: bool = False) -> tuple[Gr
         ascending.
 
     Raises:
+        TypeError: if `graphs` is one graph.
         ValueError: if there is no graph, one has no nodes, or features or labels do not fit each
             other.
 
@@ -39,7 +40,7 @@ def disjoint_union(graphs: Iterable[Any], node_labels: bool = False) -> tuple[Gr
     """
     import scipy.sparse
 
-    graphs = [as_graph(graph) for graph in graphs]
+    graphs = several_graphs(graphs)
     check_not_empty(graphs)
     check_alike(graphs)
     xs, es, ys = ([getattr(graph, name) for graph in graphs] for name in "xey")
@@ -65,6 +66,30 @@ def _labels(ys: list[np.ndarray], node_labels: bool) -> np.ndarray:
             f"`node_labels=True`. Received: y of shapes {sorted({y.shape for y in ys})[:5]}"
         )
     return np.stack(ys)
+
+
+def several_graphs(graphs: Any) -> list[Graph]:
+    """Return several graphs as a list of `Graph`.
+
+    Args:
+        graphs: graphs, each of any kind that `as_graph` takes; Spektral's `Dataset`.
+
+    Returns:
+        List of `Graph`.
+
+    Raises:
+        TypeError: if it is one graph, or holds what is none.
+    """
+    import networkx
+
+    # networkx' graphs are iterable, over their nodes
+    is_one = isinstance(graphs, (Graph, networkx.Graph))
+    if is_one or not isinstance(graphs, Iterable | Sized):
+        raise TypeError(
+            "`graphs` must be a list of graphs; for one graph there is `data.single_graph`. "
+            f"Received: {graphs!r} of type {type(graphs)}"
+        )
+    return [as_graph(graph) for graph in graphs]
 
 
 def check_not_empty(graphs: list[Graph]) -> None:

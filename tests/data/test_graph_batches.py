@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import networkx
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -151,8 +152,14 @@ def test_graphs_that_do_not_fit(members, make):
         make([members[0], dataclasses.replace(members[1], y=np.arange(3))], 2)
     with pytest.raises(ValueError, match="must have features"):
         make([graphs.Graph(a=np.eye(2))], 2)
-    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
         make(members, 0)
+    with pytest.raises(TypeError, match="`batch_size` must be an integer"):
+        make(members, True)
+    assert len(make(members, np.int64(2))) == 3
+    for one in (members[0], networkx.path_graph(2), 3):
+        with pytest.raises(TypeError, match="`graphs` must be a list of graphs"):
+            make(one, 2)
     with pytest.raises(ValueError, match="at most the number of graphs, 5"):
         make(members, 6, drop_remainder=True)
 
@@ -164,6 +171,8 @@ def test_bad_arguments(members):
         data.disjoint_batches(members, 2, static_shapes=True)
     with pytest.raises(ValueError, match=r"largest graph, 6.*nodes=5"):
         data.padded_batches(members, 2, nodes=5)
+    with pytest.raises(TypeError, match="`nodes` must be an integer"):
+        data.padded_batches(members, 2, nodes="all")
 
 
 def test_without_labels_and_edge_features(members):

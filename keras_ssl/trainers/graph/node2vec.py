@@ -1,6 +1,5 @@
 """node2vec: nodes that random walks meet together get embeddings that are alike."""
 
-import numbers
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import distribute, graphs
+from keras_ssl.checks import integer
 from keras_ssl.graphs.neighbors import pick
 from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, walk
 from keras_ssl.losses.check_number import check_weight
@@ -95,18 +95,18 @@ class Node2Vec(SelfSupervisedModel):
     ):
         check_walk(walk_length, p, q, name="walk_length")
         check_weight(noise_exponent, "noise_exponent")
-        _check_count("dim", dim)
-        _check_count("context_size", context_size)
-        _check_count("negative_samples", negative_samples)
+        dim = integer("dim", dim, 1)
+        context_size = integer("context_size", context_size, 1)
+        negative_samples = integer("negative_samples", negative_samples, 1)
         if context_size > walk_length:
             raise ValueError(
                 f"`context_size` must be at most `walk_length`={walk_length}. "
                 f"Received: context_size={context_size}"
             )
         super().__init__(**kwargs)
-        self.walk_length, self.context_size = int(walk_length), int(context_size)
+        self.walk_length, self.context_size = int(walk_length), context_size
         self.p, self.q = float(p), float(q)
-        self.dim, self.negative_samples = int(dim), int(negative_samples)
+        self.dim, self.negative_samples = dim, negative_samples
         self.noise_exponent = float(noise_exponent)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -231,13 +231,6 @@ def _noise(graph: Any, exponent: float) -> graphs.Neighbors:
     shares[-1] = 1.0
     nodes = np.arange(len(shares), dtype="int32")
     return graphs.Neighbors(np.array([0, len(nodes)], "int32"), nodes, shares, len(nodes))
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer. Received: {value!r}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
 
 
 def _out_of_range(nodes: int, found: str) -> str:
