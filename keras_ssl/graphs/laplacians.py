@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_ssl.graphs.adjacency import as_csr
 from keras_ssl.graphs.checks import check_symmetric
-from keras_ssl.graphs.normalization import normalized_adjacency
+from keras_ssl.graphs.normalization import in_form_of, normalized_adjacency
 
 # below this many nodes all eigenvectors cost less than a few by iteration
 _DENSE_NODES = 512
@@ -25,13 +25,14 @@ def laplacian(a: Any) -> Any:
     between 0 and 2 where weights are positive.
 
     Args:
-        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+        a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
 
     Returns:
-        `scipy.sparse.csr_array` if `a` is scipy.sparse, otherwise an array. Float64 if `a` is,
-        otherwise float32.
+        An array if `a` is one, otherwise `scipy.sparse.csr_array`. Float64 if `a` is, otherwise
+        float32.
 
     Raises:
+        TypeError: if `a` does not hold numbers.
         ValueError: if `a` is no symmetric adjacency or a degree is negative.
 
     Example:
@@ -53,7 +54,7 @@ def laplacian(a: Any) -> Any:
     loops = scipy.sparse.diags_array(matrix.diagonal())
     normalized = normalized_adjacency(scipy.sparse.csr_array(matrix - loops), self_loops=False)
     result = scipy.sparse.csr_array(identity - normalized)
-    return result if scipy.sparse.issparse(a) else result.toarray()
+    return in_form_of(a, result)
 
 
 def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
@@ -64,7 +65,7 @@ def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
     It is what Chebyshev polynomials are computed of.
 
     Args:
-        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+        a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
         lambda_max: the largest eigenvalue of the normalised Laplacian. 2 is its upper bound;
             `None` computes it.
 
@@ -97,7 +98,7 @@ def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
     identity = scipy.sparse.eye_array(matrix.shape[0], dtype=matrix.dtype, format="csr")
     result = scipy.sparse.csr_array((2 / lambda_max) * matrix - identity).astype(matrix.dtype)
     result.eliminate_zeros()
-    return result if scipy.sparse.issparse(a) else result.toarray()
+    return in_form_of(a, result)
 
 
 def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +109,7 @@ def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, 
     those of equal eigenvalues are one of many bases of their space.
 
     Args:
-        a: scipy.sparse or array of shape `(n, n)`, symmetric.
+        a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
         count: how many to return, or `None` for all `n`.
 
     Returns:

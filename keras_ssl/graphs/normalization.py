@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_ssl.graphs.adjacency import as_csr
-from keras_ssl.graphs.checks import check_finite, check_square
+from keras_ssl.graphs.checks import check_finite
 
 
 def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
@@ -20,14 +20,15 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
     with `self_loops=False`, gets zeros.
 
     Args:
-        a: scipy.sparse of shape `(n, n)`, or array of shape `(n, n)` or `(batch, n, n)`.
+        a: scipy.sparse of shape `(n, n)`, array of shape `(n, n)` or `(batch, n, n)`, or a `Graph`.
         self_loops: whether nodes without a self-loop get one of weight 1.
 
     Returns:
-        `scipy.sparse.csr_array` if `a` is scipy.sparse, otherwise an array. Float64 if `a` is,
-        otherwise float32.
+        An array if `a` is one, otherwise `scipy.sparse.csr_array`. Float64 if `a` is, otherwise
+        float32.
 
     Raises:
+        TypeError: if `a` does not hold numbers.
         ValueError: if `a` is no adjacency or a degree is negative.
 
     Example:
@@ -43,8 +44,8 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
     """
     import scipy.sparse
 
-    if not scipy.sparse.issparse(a):
-        return _normalized_dense(np.asarray(a), self_loops)
+    if len(getattr(a, "shape", ())) == 3:
+        return np.stack([normalized_adjacency(one, self_loops) for one in a])
     matrix = as_csr(a)
     dtype, matrix = matrix.dtype, matrix.astype(np.float64)
     if self_loops:
@@ -53,7 +54,7 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
     scale = _inverse_root(matrix.sum(axis=1))
     matrix.data *= np.repeat(scale, np.diff(matrix.indptr)) * scale[matrix.indices]
     matrix.sort_indices()
-    return matrix.astype(dtype)
+    return in_form_of(a, matrix.astype(dtype))
 
 
 def row_normalize(x: Any) -> Any:
@@ -93,17 +94,19 @@ def row_normalize(x: Any) -> Any:
     return x * factors[:, None]
 
 
-def _normalized_dense(a: np.ndarray, self_loops: bool) -> np.ndarray:
-    check_square(a)
-    check_finite(a, "a")
-    dtype = np.float64 if a.dtype == np.float64 else np.float32
-    a = a.astype(np.float64)
-    if self_loops:
-        diagonal = np.arange(a.shape[-1])
-        loops = a[..., diagonal, diagonal]
-        a[..., diagonal, diagonal] = np.where(loops == 0, 1, loops)
-    scale = _inverse_root(a.sum(axis=-1))
-    return (scale[..., :, None] * a * scale[..., None, :]).astype(dtype)
+def in_form_of(a: Any, matrix: Any) -> Any:
+    """Return a matrix that was made of an adjacency in the adjacency's form.
+
+    Args:
+        a: what the matrix was made of.
+        matrix: `scipy.sparse.csr_array`.
+
+    Returns:
+        An array if `a` is one, or nested lists; otherwise the matrix.
+    """
+    import scipy.sparse
+
+    return matrix if scipy.sparse.issparse(a) or hasattr(a, "a") else matrix.toarray()
 
 
 def _inverse_root(degree: np.ndarray) -> np.ndarray:

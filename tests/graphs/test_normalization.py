@@ -78,6 +78,19 @@ def test_bad_adjacency(form):
         graphs.normalized_adjacency(form(np.array([[0.0, np.nan], [1.0, 0.0]])))
 
 
+@pytest.mark.parametrize(
+    "function", [graphs.normalized_adjacency, graphs.laplacian, graphs.rescaled_laplacian]
+)
+def test_a_graph_is_taken_and_what_is_none_is_named(function):
+    a = nx.to_numpy_array(nx.path_graph(4))
+    result = function(graphs.Graph(a=a))
+    assert sp.issparse(result)  # as a graph may be large
+    np.testing.assert_allclose(result.toarray(), function(a), atol=1e-6)
+    for wrong in (np.array([["a"]]), np.array([[1j]]), object()):
+        with pytest.raises(TypeError, match="`a` must be"):
+            function(wrong)
+
+
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
 def test_row_normalize(rng, form):
     from sklearn.preprocessing import normalize

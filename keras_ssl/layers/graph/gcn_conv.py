@@ -85,7 +85,17 @@ class GCNConv(GraphConv):
 
     @staticmethod
     def preprocess(a: Any) -> Any:
-        """Return Â of a SciPy matrix or NumPy array; see `graphs.normalized_adjacency`."""
+        """Return Â, computed once; see `graphs.normalized_adjacency`.
+
+        Args:
+            a: adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
+
+        Returns:
+            The same kind of matrix.
+
+        Raises:
+            ValueError: if `a` is no adjacency, or a degree is negative.
+        """
         return graphs.normalized_adjacency(a)
 
     def get_config(self) -> dict:
