@@ -34,7 +34,9 @@ def fixed_point(step: Step, start: Any, max_iterations: int, tolerance: float) -
 
 
 def iterate(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
-    """Iterate `h = step(h)` until it stays. Steps end before h leaves the finite numbers.
+    """Iterate `h = step(h)` until it stays.
+
+    Where steps grow without end, they stop before h leaves the finite numbers.
 
     Args:
         step: from h to the next h.
@@ -53,7 +55,8 @@ def iterate(step: Step, start: Any, max_iterations: int, tolerance: float) -> tu
         following = step(h)
         change = ops.max(ops.abs(following - h))
         is_finite = ops.isfinite(change)
-        following = ops.where(is_finite, following, h)
+        # NaN of the first step is of the input, and must be seen
+        following = ops.where(ops.logical_or(is_finite, steps == 0), following, h)
         return following, ops.where(is_finite, change, ops.zeros_like(change)), steps + 1
 
     far = ops.cast(float("inf"), start.dtype)

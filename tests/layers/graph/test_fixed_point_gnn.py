@@ -189,6 +189,13 @@ def test_without_contraction_it_stops_and_stays_finite(a, x, rng, scale):
             assert np.isfinite(one).all()
 
 
+def test_nan_is_not_hidden(a, x):
+    x = x.copy()
+    x[0, 0] = np.nan
+    out = np.asarray(FixedPointGNN(3)([x, a]))
+    assert np.isnan(out[a[:, 0] != 0]).all()
+
+
 def test_a_looser_tolerance_takes_fewer_iterations(a, x, rng):
     tight = linear_layer(rng, max_iterations=200)
     loose = FixedPointGNN(2, tight.transition, tolerance=0.1, penalty=0.0)
