@@ -87,9 +87,11 @@ class TopKPool(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        x, a, *_ = shapes_of_inputs(input_shape)
+        x, a, *others = shapes_of_inputs(input_shape)
         check_nodes(x, None)
         check_adjacency(x, a)
+        if self.graphs is None and len(x) == 2 and any(len(one) == 1 for one in others):
+            self.supports_jit = False  # the number of graphs depends on values
         self.projection = self.add_weight(
             shape=(x[-1],),
             initializer=self.initializer,

@@ -96,6 +96,8 @@ class VirtualNode(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         x, i = _shapes(input_shape)
         check_nodes(x, i)
+        if i is not None and self.graphs is None:
+            self.supports_jit = False  # the number of graphs depends on values
         features = x[-1]
         if self.network is None:
             self.network = keras.Sequential(

@@ -4,7 +4,14 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from keras_ssl.layers.graph import GCNConv, GraphSequential, MessagePassing, NodeMask, VirtualNode
+from keras_ssl.layers.graph import (
+    GCNConv,
+    GraphSequential,
+    MessagePassing,
+    NodeMask,
+    TopKPool,
+    VirtualNode,
+)
 
 I = np.array([0, 0, 0, 1, 1, 2], "int32")  # noqa: E741
 
@@ -166,3 +173,12 @@ def test_bad_arguments_are_refused(x):
         VirtualNode()([x, I[:5]])
     with pytest.raises(TypeError, match=r"`i`.*must hold integers"):
         VirtualNode()([x, I.astype("float32")])
+
+
+def test_a_model_is_not_compiled_where_shapes_depend_on_values():
+    x, a, i = keras.Input((3,)), keras.Input((None,)), keras.Input((), dtype="int32")
+    for graphs, is_compiled in ((None, False), (4, True)):
+        node, pool = VirtualNode(graphs=graphs), TopKPool(graphs=graphs)
+        node([x, i])
+        pool([x, a, i])
+        assert node.supports_jit is pool.supports_jit is is_compiled
