@@ -69,7 +69,7 @@ def single_graph(
 
 
 def _weights(graph: Any, split: str) -> np.ndarray:
-    if split not in graph.splits:
+    if not isinstance(split, str) or split not in graph.splits:
         raise ValueError(
             f"`split` must be one of {sorted(graph.splits)}, the splits of the graph. Received: "
             f"split={split!r}"

@@ -91,6 +91,7 @@ def test_loss_is_the_mean_over_the_split(graph):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"split": np.ones(9, bool)}, "`split` must be one of"),
         ({"split": "training"}, r"`split` must be one of \['test', 'train', 'val'\].*'training'"),
         ({"split": "test"}, "`split` must hold nodes.*'test'"),
         ({"adjacency": "coo"}, "`adjacency` must be 'sparse', 'edges' or 'dense'.*'coo'"),

@@ -52,9 +52,9 @@ class GAE(GraphAutoencoder):
         What the encoder gives: `(nodes, dim)` or `(batch, nodes, dim)`.
 
     Raises:
-        TypeError: if `encoder` is not a Keras layer.
-        ValueError: if `negatives_per_edge` is not a positive integer; before the first step, if
-            the data is no graph, or one that has no edges or is not symmetric, the encoder pools
+        TypeError: if `encoder` is not a Keras layer, or `negatives_per_edge` no integer.
+        ValueError: if `negatives_per_edge` is not positive; before the first step, if the data is
+            no graph, or one that has no edges or is not symmetric, the encoder pools
             nodes, or random pairs are asked for beside a dense adjacency.
 
     Example:

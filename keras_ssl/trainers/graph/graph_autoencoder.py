@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.checks import integer
 from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
@@ -26,8 +27,8 @@ class GraphAutoencoder(GraphModel):
             `name`, `dtype` of the model.
 
     Raises:
-        TypeError: if `encoder` is not a Keras layer.
-        ValueError: if `negatives_per_edge` is not a positive integer.
+        TypeError: if `encoder` is not a Keras layer, or `negatives_per_edge` no integer.
+        ValueError: if `negatives_per_edge` is not positive.
     """
 
     needs_edges = True
@@ -41,12 +42,8 @@ class GraphAutoencoder(GraphModel):
         **kwargs: Any,
     ):
         super().__init__(encoder, **kwargs)
-        is_count = isinstance(negatives_per_edge, int) and not isinstance(negatives_per_edge, bool)
-        if negatives_per_edge is not None and not (is_count and negatives_per_edge > 0):
-            raise ValueError(
-                "`negatives_per_edge` must be a positive integer, or `None` to compare all pairs. "
-                f"Received: negatives_per_edge={negatives_per_edge!r}"
-            )
+        if negatives_per_edge is not None:
+            negatives_per_edge = integer("negatives_per_edge", negatives_per_edge, 1)
         self.negatives_per_edge = negatives_per_edge
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -116,7 +116,13 @@ class GraphModel(SelfSupervisedModel):
         first = first_graph(x)
         if first is not None:
             check_graph(first)
-            check_values(first, self.needs_edges, self.needs_symmetry, self.takes_padding)
+            check_values(
+                first,
+                self.needs_edges,
+                self.needs_symmetry,
+                self.takes_padding,
+                self.minimum_batch,
+            )
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses, as every trainer's `evaluate`; also of a loader of Spektral.

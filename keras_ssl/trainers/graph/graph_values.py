@@ -49,6 +49,7 @@ def check_values(
     needs_edges: bool = False,
     needs_symmetry: bool = False,
     takes_padding: bool = True,
+    minimum_graphs: int = 1,
 ) -> None:
     """Raise unless the numbers of a graph can be learned from.
 
@@ -57,6 +58,7 @@ def check_values(
         needs_edges: whether there must be an edge.
         needs_symmetry: whether each edge must have its reverse, of the same weight.
         takes_padding: whether nodes of a union may be padding.
+        minimum_graphs: how many graphs a union must hold.
 
     Raises:
         TypeError: if features or weights are no numbers.
@@ -80,10 +82,10 @@ def check_values(
         check_symmetric(_matrix(a, features.shape[-2]), "a")
 
     if i is not None:
-        _check_union(np.asarray(i), features.shape[0], takes_padding)
+        _check_union(np.asarray(i), features.shape[0], takes_padding, minimum_graphs)
 
 
-def _check_union(i: np.ndarray, nodes: int, takes_padding: bool) -> None:
+def _check_union(i: np.ndarray, nodes: int, takes_padding: bool, minimum_graphs: int) -> None:
     if i.shape != (nodes,):
         raise ValueError(
             f"`i`, the graph of each node, must be a vector of length {nodes}, as there are rows "
@@ -101,6 +103,11 @@ def _check_union(i: np.ndarray, nodes: int, takes_padding: bool) -> None:
             "`i`, the graph of each node, must name every graph from 0 on: an empty graph, without "
             f"nodes, has no place in a union. Received: no node of graph {missing[0]}, "
             f"i={i}"
+        )
+    if i.max(initial=-1) + 1 < minimum_graphs:
+        raise ValueError(
+            f"Expected a union of at least {minimum_graphs} graphs: the method compares each with "
+            f"the others. Received: {i.max(initial=-1) + 1}"
         )
     if count < nodes and not takes_padding:
         raise ValueError(

@@ -11,7 +11,7 @@ from keras_ssl.layers.graph import SumPool
 from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.losses import JensenShannonMI
 from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.checks import check_batch_size, check_type
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
 from keras_ssl.trainers.graph.node_features import check_node_features
 from keras_ssl.trainers.parts import serialize_parts
@@ -141,6 +141,9 @@ class InfoGraph(GraphModel):
         _check_widths(nodes, graphs)
         is_node, count = embeddings.get("mask"), ops.shape(graphs)[0]
         if "graph_of_node" in embeddings:
+            # of a union, the base has counted nodes
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            check_batch_size(graphs, self.minimum_batch, replicas)
             graph_of_node = ops.cast(embeddings["graph_of_node"], "int32")
             inside = ops.logical_and(graph_of_node >= 0, graph_of_node < count)
             is_node = inside if is_node is None else ops.logical_and(inside, is_node)

@@ -149,6 +149,7 @@ def test_parts_of_another_kind_are_refused(arguments, message):
     [
         ({}, singles(few_graphs())[0], "InfoGraph compares graphs.*single graph"),
         ({}, padded(few_graphs((5,))), "at least 2 examples"),
+        ({}, disjoint(few_graphs((5,))), "at least 2 graphs.*Received: 1"),
         ({"graph_head": layers.ResidualHead(4)}, padded(few_graphs()), "one width.*6.*4"),
         (
             {"encoder": GraphSequential([GCNConv(6, normalize=True), MeanPool()])},
@@ -162,3 +163,12 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, grap
     trainer.compile("sgd")
     with pytest.raises(ValueError, match=message):
         trainer.fit(tf.data.Dataset.from_tensors((graphs,)), verbose=0)
+
+
+def test_a_last_union_of_one_graph_is_refused_in_its_step():
+    trainer = make()
+    trainer.compile("sgd")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="drop_remainder=True"):
+        trainer.fit(data.disjoint_batches(few_graphs(), 2), verbose=0)
+    batches = data.disjoint_batches(few_graphs(), 2, drop_remainder=True)
+    assert np.isfinite(trainer.fit(batches, verbose=0).history["loss"][0])
