@@ -57,6 +57,14 @@ def rng():
 
 
 @pytest.fixture
+def set_dtype_policy():
+    """A function that sets Keras' dtype policy until the test ends."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
 def deterministic():
     """Operations give the same bits every time."""
     from tensorflow.python.framework.config import disable_op_determinism

@@ -94,11 +94,9 @@ def with_gradient(function, variables=()):
 
 
 @pytest.fixture(params=["float32", "mixed_bfloat16"])
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
+def policy(request, set_dtype_policy):
+    set_dtype_policy(request.param)
+    return request.param
 
 
 @pytest.mark.parametrize("make", classes(augment, keras.layers.Layer))

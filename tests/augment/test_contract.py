@@ -204,14 +204,10 @@ def test_two_replicas_draw_as_one(make, images, two_replicas):
 
 
 @only_tensorflow
-def test_computes_in_float32_under_any_policy(make, images):
+def test_computes_in_float32_under_any_policy(make, images, set_dtype_policy):
     expected = make(seed=3)(images)
-    before = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy("mixed_float16")
-        output = make(seed=3)(images)
-    finally:
-        keras.config.set_dtype_policy(before)
+    set_dtype_policy("mixed_float16")
+    output = make(seed=3)(images)
     assert all(x.dtype == "float32" for x in as_list(output))
     assert_equal(output, expected, atol=0)
 

@@ -22,11 +22,8 @@ class Squares(trainers.SelfSupervisedModel):
 
 
 @pytest.fixture
-def mixed_float16():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    yield
-    keras.config.set_dtype_policy(before)
+def mixed_float16(set_dtype_policy):
+    set_dtype_policy("mixed_float16")
 
 
 @pytest.mark.parametrize("huge", [0, 1])

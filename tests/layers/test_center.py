@@ -106,20 +106,16 @@ def test_is_saved_with_its_model(rng, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_computes_in_float32_under_mixed_precision(rng, policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        layer = Center(momentum=0.5)
-        x = ops.cast(1000 + rng.normal(size=(6, 5)), "float32")
-        layer(x, training=True)
-        mean = ops.convert_to_numpy(x).astype("float64").mean(axis=0)
-        np.testing.assert_allclose(layer.center, 0.5 * mean, rtol=1e-6)
-        outputs = layer(x)
-        assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
-        np.testing.assert_allclose(outputs, x - 0.5 * mean, rtol=1e-5)
-    finally:
-        keras.config.set_dtype_policy(before)
+def test_computes_in_float32_under_mixed_precision(rng, policy, set_dtype_policy):
+    set_dtype_policy(policy)
+    layer = Center(momentum=0.5)
+    x = ops.cast(1000 + rng.normal(size=(6, 5)), "float32")
+    layer(x, training=True)
+    mean = ops.convert_to_numpy(x).astype("float64").mean(axis=0)
+    np.testing.assert_allclose(layer.center, 0.5 * mean, rtol=1e-6)
+    outputs = layer(x)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
+    np.testing.assert_allclose(outputs, x - 0.5 * mean, rtol=1e-5)
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, float("nan")])

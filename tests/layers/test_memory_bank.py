@@ -164,15 +164,11 @@ def test_two_replicas_hold_the_bank_of_one(two_replicas, rng):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_computes_in_float32_under_mixed_precision(rng, policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        bank = bank_of(momentum=0.0)
-        z = rng.normal(size=(1, 3)).astype("float32")
-        held = bank(z, np.array([2]), training=True)
-    finally:
-        keras.config.set_dtype_policy(before)
+def test_computes_in_float32_under_mixed_precision(rng, policy, set_dtype_policy):
+    set_dtype_policy(policy)
+    bank = bank_of(momentum=0.0)
+    z = rng.normal(size=(1, 3)).astype("float32")
+    held = bank(z, np.array([2]), training=True)
     assert keras.backend.standardize_dtype(held.dtype) == "float32"
     np.testing.assert_allclose(held_by(bank)[2], normalized(z)[0], rtol=1e-6)
 

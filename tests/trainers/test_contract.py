@@ -219,17 +219,15 @@ class _TwoEqualReplicas:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_starts_like_float32_and_stays_finite(name, policy, two_replicas):
+def test_mixed_precision_starts_like_float32_and_stays_finite(
+    name, policy, two_replicas, set_dtype_policy
+):
     full = make(name).fit(batches(name, count=1), verbose=0).history
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        with two_replicas.scope():
-            trainer = make(name, CASES[name].optimizer())
-        first = trainer.fit(batches(name, count=1), verbose=0).history
-        history = trainer.fit(batches(name), epochs=2, verbose=0).history
-    finally:
-        keras.config.set_dtype_policy(before)
+    set_dtype_policy(policy)
+    with two_replicas.scope():
+        trainer = make(name, CASES[name].optimizer())
+    first = trainer.fit(batches(name, count=1), verbose=0).history
+    history = trainer.fit(batches(name), epochs=2, verbose=0).history
     falls = CASES[name].falls
     assert first[falls] == pytest.approx(full[falls], rel=0.05)
     assert all(np.all(np.isfinite(values)) for values in history.values())

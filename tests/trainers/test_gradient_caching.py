@@ -142,14 +142,10 @@ def test_weights_of_the_loss_learn_and_unused_ones_stay():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_equals_its_plain_step(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        plain, _ = trained(flat_simclr, None)
-        cached, _ = trained(flat_simclr, 8)
-    finally:
-        keras.config.set_dtype_policy(before)
+def test_mixed_precision_equals_its_plain_step(policy, set_dtype_policy):
+    set_dtype_policy(policy)
+    plain, _ = trained(flat_simclr, None)
+    cached, _ = trained(flat_simclr, 8)
     assert_equal(plain, cached, tolerance=2e-3)
 
 
@@ -253,18 +249,14 @@ class AddedByExample(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_added_losses_may_be_of_low_precision_and_one_an_example(policy):
+def test_added_losses_may_be_of_low_precision_and_one_an_example(policy, set_dtype_policy):
     def make():
         first = keras.layers.Dense(32, "relu", activity_regularizer=keras.regularizers.L2(0.1))
         return flat_simclr(keras.Sequential([first, keras.layers.Dense(16), AddedByExample()]))
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        plain, plain_logs = trained(make, None)
-        cached, cached_logs = trained(make, 8)
-    finally:
-        keras.config.set_dtype_policy(before)
+    set_dtype_policy(policy)
+    plain, plain_logs = trained(make, None)
+    cached, cached_logs = trained(make, 8)
     assert_equal(plain, cached, tolerance=1e-6 if policy == "float32" else 2e-3)
     assert cached_logs["loss"] == pytest.approx(plain_logs["loss"], rel=1e-3)
     assert plain_logs["loss"][0] > 1.01 * plain_logs["contrastive"][0]

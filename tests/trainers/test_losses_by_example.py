@@ -70,14 +70,10 @@ def test_losses_by_example_embed_once():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_losses_by_example_in_mixed_precision(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        plain, _ = trained(by_example, None)
-        cached, _ = trained(by_example, 8)
-    finally:
-        keras.config.set_dtype_policy(before)
+def test_losses_by_example_in_mixed_precision(policy, set_dtype_policy):
+    set_dtype_policy(policy)
+    plain, _ = trained(by_example, None)
+    cached, _ = trained(by_example, 8)
     assert_equal(plain, cached, tolerance=2e-3)
 
 

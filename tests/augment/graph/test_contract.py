@@ -212,15 +212,11 @@ def test_two_replicas_draw_as_one(make, two_replicas):
 
 @only_tensorflow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_computes_in_float32_under_any_policy(make, dtype):
+def test_computes_in_float32_under_any_policy(make, dtype, set_dtype_policy):
     expected = make(seed=3)(batch())
     x, a, mask = arrays(batch())
-    before = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy("mixed_float16")
-        out = make(seed=3)((x.astype(dtype), a.astype(dtype), mask))
-    finally:
-        keras.config.set_dtype_policy(before)
+    set_dtype_policy("mixed_float16")
+    out = make(seed=3)((x.astype(dtype), a.astype(dtype), mask))
     assert specs(out) == specs(expected)
     for one, other in zip(arrays(out), arrays(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3)
