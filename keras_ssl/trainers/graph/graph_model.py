@@ -57,14 +57,8 @@ class GraphModel(SelfSupervisedModel):
             ValueError: if `x` is no graph, or a single graph is to be shared among replicas or cut
                 into micro-batches.
         """
-        replicas = self.distribute_strategy.num_replicas_in_sync
         # before the shapes, which are then those of a part of the graph
-        if replicas > 1 and isinstance(x, (tuple, list)) and len(x[0].shape) == 2:
-            raise ValueError(
-                f"One graph cannot be shared among {replicas} replicas. Expected a batch of "
-                "graphs, x of shape (batch, nodes, features), as `data.padded_batches` makes them. "
-                f"Received: x of shape {tuple(x[0].shape)}"
-            )
+        check_shared(x, self.distribute_strategy.num_replicas_in_sync)
         check_graph(x)
         micro_batch_size = self._training_state.micro_batch_size
         if micro_batch_size is not None and len(x[0].shape) == 2:
@@ -116,6 +110,7 @@ class GraphModel(SelfSupervisedModel):
         first = first_graph(x)
         if first is not None:
             check_graph(first)
+            check_shared(first, self.distribute_strategy.num_replicas_in_sync)
             check_values(
                 first,
                 self.needs_edges,
@@ -173,6 +168,24 @@ def check_not_single_arrays(x: Any) -> None:
             "One graph, `(x, a)` in single mode, cannot be given as arrays: Keras would cut them "
             "into batches of rows. Expected `data.single_graph(graph)`, whose one batch is the "
             "whole graph, or arrays in batch mode, x of shape (batch, nodes, features). "
+            f"Received: x of shape {tuple(x[0].shape)}"
+        )
+
+
+def check_shared(x: Any, replicas: int) -> None:
+    """Raise if one graph, or a union of several, is to be shared among replicas.
+
+    Args:
+        x: the batch, or a replica's part of it.
+        replicas: how many replicas there are.
+
+    Raises:
+        ValueError: if there are several replicas, and `x` is no batch of graphs.
+    """
+    if replicas > 1 and isinstance(x, (tuple, list)) and len(x[0].shape) == 2:
+        raise ValueError(
+            f"One graph, or a union, cannot be shared among {replicas} replicas. Expected a batch "
+            "of graphs, x of shape (batch, nodes, features), as `data.padded_batches` makes them. "
             f"Received: x of shape {tuple(x[0].shape)}"
         )
 

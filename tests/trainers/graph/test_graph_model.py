@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import graphs, networks, trainers
+from keras_ssl import data, graphs, networks, trainers
 from keras_ssl.trainers.graph import GraphModel
 from tests.layers.graph.conformance import forms
 
@@ -94,8 +94,10 @@ def test_batch_mode_shares_graphs_and_probes_nodes(club, two_replicas):
 def test_a_single_graph_is_not_shared_out(club, two_replicas):
     with two_replicas.scope():
         trainer = method()
-    with pytest.raises(ValueError, match="cannot be shared among 2 replicas"):
-        trainer.fit(repeated(*club), verbose=0)
+    union = data.disjoint_batches([graphs.Graph(*club)] * 4, 2)
+    for batches in (repeated(*club), union):
+        with pytest.raises(ValueError, match="cannot be shared among 2 replicas"):
+            trainer.fit(batches, verbose=0)
 
 
 def without(edge, a):
