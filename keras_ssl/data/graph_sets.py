@@ -73,7 +73,9 @@ def load_graph(name: str, data_dir: str | PathLike[str] | None = None) -> Graph 
         folder = _download(name, folders)
         graph = _find_and_read(name, [folder])
     if graph is None:
-        raise FileNotFoundError(_not_found(name, [*folders, folder], "files are missing there"))
+        # a folder that is there, Spektral never fills again
+        reason = f"a download by Spektral was broken off: remove its folder {folder} and try again"
+        raise FileNotFoundError(_not_found(name, [*folders, folder], reason))
     return graph
 
 

@@ -254,3 +254,17 @@ def test_download_that_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.Citation, "download", fail)
     with pytest.raises(FileNotFoundError, match=r"download it \(ConnectionError: no route"):
         data.load_graph("pubmed", tmp_path)
+
+
+def test_a_download_that_was_broken_off_before(tmp_path, monkeypatch):
+    pytest.importorskip("spektral")
+    from spektral.data import dataset
+    from spektral.datasets import citation
+
+    monkeypatch.undo()
+    monkeypatch.setattr(citation, "DATASET_FOLDER", str(tmp_path))
+    monkeypatch.setattr(dataset, "DATASET_FOLDER", str(tmp_path))
+    monkeypatch.delenv("KERAS_SSL_DATA_DIR", raising=False)
+    (tmp_path / "Citation" / "cora").mkdir(parents=True)  # which Spektral takes for complete
+    with pytest.raises(FileNotFoundError, match=r"broken off: remove its folder.*Citation/cora"):
+        data.load_graph("cora")
