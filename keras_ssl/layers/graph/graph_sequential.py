@@ -18,8 +18,10 @@ class GraphSequential(keras.Model):
     """Layers one after the other, those on graphs called with the adjacency.
 
     As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes or
-    a virtual node on `[h, i]` in disjoint mode, any other layer on `h`. Nothing is fixed but the
-    number of features: one network takes dense, sparse and listed edges, and graphs of any size.
+    a virtual node on `[h, i]` in disjoint mode, any other layer on `h`. One within another, such as
+    an encoder before a pooling, gets `h` and all that follows `x` in the inputs. Nothing is fixed
+    but the number of features: one network takes dense, sparse and listed edges, and graphs of any
+    size.
 
     Args:
         layers: list of Keras layers.
@@ -69,6 +71,7 @@ class GraphSequential(keras.Model):
                 )
         self.steps = list(layers)
         self.node_mask = NodeMask(name="node_mask")
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         self._walk(input_shape, build=True)
@@ -85,7 +88,10 @@ class GraphSequential(keras.Model):
         # in mixed mode it is a mask where it has the shape of one
         edges = [one for one in edges if len(x) == 2 or tuple(one) != tuple(x[:2])]
         for layer in self.steps:
-            shape = [x, a, *edges] if isinstance(layer, GraphLayer) else x
+            if isinstance(layer, GraphSequential):
+                shape = [x, a, *others]
+            else:
+                shape = [x, a, *edges] if isinstance(layer, GraphLayer) else x
             if build and not layer.built:
                 layer.build(shape)
             x = tuple(layer.compute_output_shape(shape))
@@ -97,13 +103,18 @@ class GraphSequential(keras.Model):
         if mask is not None:
             x = self.node_mask([x, mask])
         for layer in self.steps:
-            if isinstance(layer, GraphLayer):
+            if isinstance(layer, GraphSequential):
+                x = layer([x, *inputs[1:]])
+            elif isinstance(layer, GraphLayer):
                 x = layer([x, a, *edges])
             elif isinstance(layer, (NodePool, VirtualNode)) and i is not None:
                 x = layer([x, i])
             else:
                 x = layer(x)
         return x
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """Leave the mask to the layers, of which a pooling ends it."""
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]

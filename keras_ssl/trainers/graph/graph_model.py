@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
+from keras_ssl.data.single_graph import single_graph
 from keras_ssl.data.spektral_loaders import from_spektral_loader, is_spektral_loader
+from keras_ssl.graphs import Graph
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.graph.graph_values import check_values, first_graph, validation_inputs
@@ -82,8 +84,8 @@ class GraphModel(SelfSupervisedModel):
         """Train, as every trainer's `fit`.
 
         Args:
-            x: data of `(x, a)` or `((x, a), y)`: `tf.data.Dataset`, arrays in batch mode, or a
-                loader of Spektral. One graph in single mode is `data.single_graph(graph)`.
+            x: data of `(x, a)` or `((x, a), y)`: `tf.data.Dataset`, arrays in batch mode, a loader
+                of Spektral, or a `graphs.Graph`, which stands for `data.single_graph(graph)`.
             *args: as of `SelfSupervisedModel.fit`.
             **kwargs: as of `SelfSupervisedModel.fit`.
 
@@ -120,7 +122,7 @@ class GraphModel(SelfSupervisedModel):
             )
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Compute the losses, as every trainer's `evaluate`; also of a loader of Spektral.
+        """Compute the losses, as every trainer's `evaluate`; of what `fit` takes.
 
         Args:
             x: data, as of `fit`.
@@ -135,7 +137,7 @@ class GraphModel(SelfSupervisedModel):
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Compute the representation, as every trainer's `predict`; also of a loader of Spektral.
+        """Compute the representation, as every trainer's `predict`; of what `fit` takes.
 
         Args:
             x: data, as of `fit`.
@@ -151,7 +153,9 @@ class GraphModel(SelfSupervisedModel):
 
 
 def _as_dataset(x: Any) -> Any:
-    return from_spektral_loader(x) if is_spektral_loader(x) else x
+    if is_spektral_loader(x):
+        return from_spektral_loader(x)
+    return single_graph(x) if isinstance(x, Graph) else x
 
 
 def check_not_single_arrays(x: Any) -> None:

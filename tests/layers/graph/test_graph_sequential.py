@@ -9,6 +9,7 @@ from keras_ssl.layers.graph import (
     MeanPool,
     MessagePassing,
     NodeMask,
+    SumPool,
     TopKPool,
 )
 from tests.layers.graph import peers
@@ -51,6 +52,23 @@ def test_features_of_edges_go_to_layers_on_graphs():
     alone = Difference()([graph.x, graph.edges, e])
     i = np.zeros(len(graph.x), "int32")
     np.testing.assert_allclose(model([graph.x, graph.edges, e, i]), alone, rtol=1e-6)
+
+
+def test_one_within_another_gets_the_whole_graph(rng, tmp_path):
+    inner = [GCNConv(4, normalize=True), keras.layers.LayerNormalization()]
+    flat = GraphSequential([*inner, SumPool(), keras.layers.Dense(2)])
+    nested = GraphSequential([GraphSequential(inner), *flat.steps[2:]])
+    x, a = rng.normal(size=(6, 3)), np.ones((6, 6))
+    i, mask = np.array([0, 0, 1, 1, 1, 1]), np.arange(6).reshape(2, 3) % 3 < 2
+    batch = [x.reshape(2, 3, 3), np.ones((2, 3, 3)), mask]
+    for graph in ([x, a], [x, a, i], batch):
+        np.testing.assert_allclose(nested(graph), flat(graph), rtol=1e-6)
+    nested.save(tmp_path / "nested.keras")
+    loaded = keras.saving.load_model(tmp_path / "nested.keras")
+    np.testing.assert_allclose(loaded(batch), flat(batch), rtol=1e-6)
+    with_edges = GraphSequential([GraphSequential([Difference()])])
+    e = rng.normal(size=(6, 6, 1))
+    np.testing.assert_allclose(with_edges([x, a, e]), Difference()([x, a, e]), rtol=1e-6)
 
 
 def test_the_mask_reaches_what_takes_one(rng):

@@ -1,5 +1,7 @@
 """What all methods on graphs share, with the smallest of methods."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -212,6 +214,22 @@ def test_what_is_no_graph_is_refused(club):
         method().fit(tf.data.Dataset.from_tensors((x, a)), verbose=0)
     with pytest.raises(ValueError, match="data of graphs"):
         method().fit(np.ones((64, 3)), verbose=0)
+
+
+def test_a_graph_is_data():
+    graph = data.load_graph("karate_club")
+    graph = dataclasses.replace(graph, x=graph.x[:, :2])
+    batch = data.single_graph(graph)
+    found = []
+    for given in (graph, batch):
+        keras.utils.set_random_seed(0)
+        trainer = method()
+        trainer.fit(given, epochs=3, validation_data=given, shuffle=False, verbose=0)
+        losses = trainer.history.history | trainer.evaluate(given, verbose=0, return_dict=True)
+        found.append((losses, trainer.predict(given, verbose=0)))
+    (ours, h), (theirs, wanted) = found
+    assert ours == theirs
+    np.testing.assert_array_equal(h, wanted)
 
 
 def test_loaders_of_spektral_are_data(club):
