@@ -10,9 +10,10 @@ from keras_ssl.augment import checks
 from keras_ssl.distribute import draw_per_example
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
 from keras_ssl.layers.graph.graph_inputs import GraphInputs, part_name, read_graph
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 
 
-class GraphAugmentation(keras.layers.Layer):
+class GraphAugmentation(TakesGraphs, keras.layers.Layer):
     """A random operation from a graph, or a batch of graphs, to one of the same shapes.
 
     Nothing is removed, since then shapes would depend on chance: an edge that is dropped has

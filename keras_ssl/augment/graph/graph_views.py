@@ -5,9 +5,11 @@ from typing import Any
 
 import keras
 
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
+
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GraphViews(keras.layers.Layer):
+class GraphViews(TakesGraphs, keras.layers.Layer):
     """Make two views of a graph, by one pipeline or by two.
 
     Rows of both views are the same node, as augmentations of this room keep shapes.

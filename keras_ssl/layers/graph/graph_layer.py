@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_ssl.layers.graph.connect import check_adjacency, check_edge_features
 from keras_ssl.layers.graph.sparse_tensors import is_sparse, stored_values, with_values
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 
 
-class GraphLayer(keras.layers.Layer):
+class GraphLayer(TakesGraphs, keras.layers.Layer):
     """A layer that is called on `[x, a]` or `[x, a, e]`, in which each node gets new features.
 
     What such layers share: the check of shapes, the shape of the output, and masks of nodes, which
@@ -20,7 +21,7 @@ class GraphLayer(keras.layers.Layer):
         **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` where edges have features.
+        inputs: `[x, a]`, or `[x, a, e]` where edges have features; or a `graphs.Graph`.
 
     Input shape:
         - `x`, features of the nodes: `(nodes, features)`, or `(batch, nodes, features)`.

@@ -9,12 +9,13 @@ from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.node_pool import NodePool
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 from keras_ssl.layers.graph.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GraphSequential(keras.Model):
+class GraphSequential(TakesGraphs, keras.Model):
     """Layers one after the other, those on graphs called with the adjacency.
 
     As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes or
@@ -28,9 +29,9 @@ class GraphSequential(keras.Model):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        inputs: `[x, a]`, and after these, told apart by their dtype: features of the edges
-            (floats), the graph of each node (integers, disjoint mode), and which rows are nodes
-            and not padding (booleans, batch mode). Features of the edges are given to all
+        inputs: a `graphs.Graph`, or `[x, a]`, and after these, told apart by their dtype: features
+            of the edges (floats), the graph of each node (integers, disjoint mode), and which rows
+            are nodes and not padding (booleans, batch mode). Features of the edges are given to all
             layers on graphs.
         training: whether layers run in training mode.
 

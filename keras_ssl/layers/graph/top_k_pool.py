@@ -12,11 +12,12 @@ from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import floating, shapes_of_inputs
 from keras_ssl.layers.graph.kept_edges import keep_nodes, spec_of_kept_edges
 from keras_ssl.layers.graph.membership import check_nodes, membership
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 from keras_ssl.layers.graph.widened import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class TopKPool(keras.layers.Layer):
+class TopKPool(TakesGraphs, keras.layers.Layer):
     """Keep the nodes of each graph that score best, scaled by their score.
 
         y_n = <x_n, p> / |p|

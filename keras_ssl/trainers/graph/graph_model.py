@@ -9,11 +9,12 @@ from keras_ssl.data.single_graph import single_graph
 from keras_ssl.data.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.graphs import Graph
 from keras_ssl.layers.graph.connect import check_adjacency, shape_of
+from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.graph.graph_values import check_values, first_graph, validation_inputs
 
 
-class GraphModel(SelfSupervisedModel):
+class GraphModel(TakesGraphs, SelfSupervisedModel):
     """Base of methods that learn from graphs: `x` of the data is `(x, a)`, nodes and adjacency.
 
     After these may come, told apart by their dtype, features of the edges (floats), the graph of
