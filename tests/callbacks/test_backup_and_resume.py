@@ -51,7 +51,14 @@ fit_arrays = fit_with(examples, batch_size=4, validation_data=examples(12), vali
 
 
 @pytest.mark.parametrize(
-    "at", [(0, 0), (0, 5), (1, 2), (2, 5), (0, None), (1, None)], ids=lambda at: f"{at[0]}-{at[1]}"
+    "at",
+    [
+        (0, 0),
+        (1, 2),
+        (1, None),
+        *(pytest.param(at, marks=pytest.mark.slow) for at in [(0, 5), (2, 5), (0, None)]),
+    ],
+    ids=lambda at: f"{at[0]}-{at[1]}",
 )
 def test_interrupted_anywhere_it_ends_as_if_never(tmp_path, at):
     """At the first step, within, at the last step of an epoch, and in validation (`None`)."""
@@ -64,6 +71,7 @@ def test_interrupted_anywhere_it_ends_as_if_never(tmp_path, at):
     assert again.history == history.history
 
 
+@pytest.mark.slow
 def test_interrupted_again_and_again(tmp_path):
     whole = compiled()
     history = fit_arrays(whole, [])

@@ -23,6 +23,7 @@ def logged_epochs(folder):
     return [json.loads(line)["epoch"] for line in (folder / "log.jsonl").open()]
 
 
+@pytest.mark.slow
 def test_trains_on_two_replicas_and_measures(tmp_path):
     tensorboard = ["--tensorboard"] if find_spec("tensorboard") else []
     printed = run(
