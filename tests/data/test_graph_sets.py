@@ -210,11 +210,10 @@ def test_missing_files(name, tmp_path, monkeypatch):
         data.load_graph(name)
 
 
-def test_download_by_spektral(tmp_path, monkeypatch):
+@pytest.fixture
+def spektral_folder(tmp_path, monkeypatch):
+    """The folder that Spektral downloads to, empty, and no other with data."""
     pytest.importorskip("spektral")
-    from pathlib import Path
-
-    from spektral import datasets
     from spektral.data import dataset
     from spektral.datasets import citation
 
@@ -222,6 +221,14 @@ def test_download_by_spektral(tmp_path, monkeypatch):
     monkeypatch.setattr(citation, "DATASET_FOLDER", str(tmp_path))
     monkeypatch.setattr(dataset, "DATASET_FOLDER", str(tmp_path))
     monkeypatch.delenv("KERAS_SSL_DATA_DIR", raising=False)
+    return tmp_path
+
+
+def test_download_by_spektral(spektral_folder, monkeypatch):
+    from pathlib import Path
+
+    from spektral import datasets
+
     monkeypatch.setattr(
         datasets.Citation, "download", lambda self: small_planetoid(Path(self.path))
     )
@@ -256,15 +263,7 @@ def test_download_that_fails(tmp_path, monkeypatch):
         data.load_graph("pubmed", tmp_path)
 
 
-def test_a_download_that_was_broken_off_before(tmp_path, monkeypatch):
-    pytest.importorskip("spektral")
-    from spektral.data import dataset
-    from spektral.datasets import citation
-
-    monkeypatch.undo()
-    monkeypatch.setattr(citation, "DATASET_FOLDER", str(tmp_path))
-    monkeypatch.setattr(dataset, "DATASET_FOLDER", str(tmp_path))
-    monkeypatch.delenv("KERAS_SSL_DATA_DIR", raising=False)
-    (tmp_path / "Citation" / "cora").mkdir(parents=True)  # which Spektral takes for complete
+def test_a_download_that_was_broken_off_before(spektral_folder):
+    (spektral_folder / "Citation" / "cora").mkdir(parents=True)  # which Spektral takes for complete
     with pytest.raises(FileNotFoundError, match=r"broken off: remove its folder.*Citation/cora"):
         data.load_graph("cora")
