@@ -10,8 +10,8 @@ regression is fitted on the vectors, scaled to length 1, of the 20 labelled node
 validation nodes choose how it is regularised, and the 1,000 test nodes judge it. The bags of words
 themselves and the vectors before training are judged in the same way.
 
-Settings of GRACE are its authors'. Those of the others are for a CPU: docs/benchmarks.md says how
-they differ from published ones. Deep Graph Infomax is in `dgi.py`.
+Settings are for a CPU; docs/benchmarks.md says how they differ from published ones. Deep Graph
+Infomax is in `dgi.py`.
 """
 
 import argparse
