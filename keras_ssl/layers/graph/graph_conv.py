@@ -1,5 +1,6 @@
 """What graph convolutions with dense kernels share."""
 
+import numbers
 from typing import Any
 
 import keras
@@ -129,14 +130,14 @@ def positive_integer(name: str, value: Any) -> int:
 
     Args:
         name: the argument's name.
-        value: what it got.
+        value: what it got; NumPy's integers are some.
 
     Returns:
-        The integer.
+        The integer, as Python's.
 
     Raises:
         ValueError: if it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
-    return value
+    return int(value)

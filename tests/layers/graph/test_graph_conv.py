@@ -26,3 +26,11 @@ def test_a_seed_decides_how_kernels_start():
         layer.build([(5, 4), (5, 5)])
     for one, other in zip(*(layer.get_weights() for layer in layers), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_numpy_integers_are_channels_and_saved_as_pythons():
+    layer = TwoKernels(np.int64(4))
+    assert type(layer.get_config()["channels"]) is int
+    for bad in (0, -1, 2.0, True, "4"):
+        with pytest.raises(ValueError, match=r"`channels` must be a positive integer\. Received"):
+            TwoKernels(bad)
