@@ -71,7 +71,7 @@ def vicreg(encoder: keras.Model, size: int, complete: bool) -> trainers.VICReg:
         encoder,
         layers.ProjectionHead((128, 128), use_bias=False),
         augment.SimCLRViews(size, scale=(0.3, 1.0)),
-        losses.VICReg(variance_weight=25 if complete else 0),
+        losses.VICRegLoss(variance_weight=25 if complete else 0),
     )
 
 

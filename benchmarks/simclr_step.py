@@ -76,7 +76,9 @@ def main() -> None:
     ours, parameters = set_up(arguments)
     contenders = {"keras_ssl": ours}
     if arguments.keras_normalization:
-        with mock.patch("keras_ssl.networks.residual.SyncBatchNormalization", keras_normalization):
+        with mock.patch(
+            "keras_ssl.networks.vision._residual.SyncBatchNormalization", keras_normalization
+        ):
             contenders["keras normalization"], _ = set_up(arguments)
     if arguments.bfloat16:
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")

@@ -1,6 +1,6 @@
 """Compile every trainer's steps with the compiler of a TPU, without a TPU.
 
-`distribute.tpu_obstacles` reads what TensorFlow's compiler takes. This asks the TPU's own one,
+`tpu_obstacles` reads what TensorFlow's compiler takes. This asks the TPU's own one,
 `libtpu`, which compiles for a TPU that is not there. It needs a Python with JAX and libtpu
 (`pip install "jax[tpu]"`), another one than TensorFlow's, since libtpu wants its own JAX:
 
@@ -106,9 +106,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "step.pb"
         for name, trainer, batch in make_trainers():
-            from keras_ssl import distribute
+            from tests.tpu.obstacles import tpu_obstacles
 
-            for obstacle in distribute.tpu_obstacles(trainer, batch):
+            for obstacle in tpu_obstacles(trainer, batch):
                 print(obstacle)
             for step in (trainer.train_step, trainer.test_step):
                 file.write_bytes(translate(step, batch))

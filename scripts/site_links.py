@@ -21,8 +21,8 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
 
     Example:
 
-    >>> on_page_markdown("See [nt_xent.py](../../keras_ssl/losses/nt_xent.py).")
-    'See `keras_ssl/losses/nt_xent.py`.'
+    >>> on_page_markdown("See [nt_xent.py](../../keras_ssl/losses/contrastive/nt_xent.py).")
+    'See `keras_ssl/losses/contrastive/nt_xent.py`.'
     """
     return LINK.sub(_path_or_text, markdown)
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
     "room",
     [
         "optimizers",
+        "ops",
         # JAX compiles every operation of theirs anew
         pytest.param("layers", marks=pytest.mark.slow),
         pytest.param("layers/graph", marks=pytest.mark.slow),

@@ -82,9 +82,7 @@ def test_public_keras_objects_are_registered(room, name):
         return
     if name in ABSTRACT:
         return
-    # a method's trainer and its loss go by one name, and files must tell them apart
-    names = {f"keras_ssl>{name}"} | ({f"keras_ssl>{name}Loss"} if room == "losses" else set())
-    assert keras.saving.get_registered_name(documented) in names
+    assert keras.saving.get_registered_name(documented) == f"keras_ssl>{name}"
     # a class with a constructor of its own must not inherit the configuration of another's
     definers = [
         next(c for c in documented.__mro__ if method in vars(c))

@@ -154,7 +154,7 @@ def nnclr(
 
 def sup_con(train: Images, width: int, projector: Sequence[int], temperature: float) -> Trainer:
     head = layers.ProjectionHead(projector, normalization=False)
-    return trainers.SupCon(small_encoder(width), head, two_views(), losses.SupCon(temperature))
+    return trainers.SupCon(small_encoder(width), head, two_views(), losses.SupConLoss(temperature))
 
 
 def instance_discrimination(
@@ -262,7 +262,7 @@ def msn(
         layers.ProjectionHead(projector, activation="gelu"),
         layers.Prototypes(prototypes),
         augment.AsymmetricViews(views + focal_views * [view(16, (0.05, 0.3))]),
-        losses.MSN(sinkhorn_iterations=3),
+        losses.MSNLoss(sinkhorn_iterations=3),
         momentum,
     )
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_ssl.augment import checks
-from keras_ssl.augment.augmentation import Augmentation
-from keras_ssl.augment.fused_pipeline import FusedPipeline
+from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.fused_pipeline import FusedPipeline
 
 
 def as_pipeline(pipeline: Any) -> FusedPipeline:

@@ -23,11 +23,11 @@ from keras_ssl.callbacks.backup_file import (
 )
 from keras_ssl.callbacks.callback_states import read_callbacks, write_callbacks
 from keras_ssl.distribute.agreement import agree, gather_numbers
-from keras_ssl.distribute.epochs import EpochKeeper, Epochs, Position
-from keras_ssl.distribute.pipelines import shuffles_without_seed
-from keras_ssl.distribute.random_states import read_random_states, write_random_states
-from keras_ssl.distribute.replica_values import ReplicaValues
 from keras_ssl.distribute.workers import is_chief, is_multi_worker
+from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, Position
+from keras_ssl.trainers.engine.pipelines import shuffles_without_seed
+from keras_ssl.trainers.engine.random_states import read_random_states, write_random_states
+from keras_ssl.trainers.engine.replica_values import ReplicaValues
 
 
 class BackupAndResume(EpochKeeper):
@@ -226,7 +226,7 @@ class BackupAndResume(EpochKeeper):
         if self._epochs is None:
             raise TypeError(
                 "BackupAndResume needs a model that can start in the middle of an epoch: a trainer "
-                "of keras_ssl, or a model that mixes in `keras_ssl.distribute.DistributedFit`. For "
+                "of keras_ssl, or a model that mixes in `keras_ssl.trainers.DistributedFit`. For "
                 "others there is `keras.callbacks.BackupAndRestore`. Received: a model of type "
                 f"{type(self.model).__name__}"
             )

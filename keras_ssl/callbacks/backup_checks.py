@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.distribute.epochs import Epochs
+from keras_ssl.trainers.engine.epochs import Epochs
 
 
 def describe_run(model: keras.Model, epochs: Epochs) -> dict[str, Any]:

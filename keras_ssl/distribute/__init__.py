@@ -11,31 +11,22 @@ from keras_ssl.distribute.replicas import (
     replica_index,
 )
 from keras_ssl.distribute.strategies import STRATEGIES, strategy
-from keras_ssl.distribute.tpu_obstacles import (
-    TPUObstacle,
-    function_tpu_obstacles,
-    tpu_obstacles,
-)
 from keras_ssl.distribute.workers import is_chief, on_chief
 
 __all__ = [
     "STRATEGIES",
-    "TPUObstacle",
     "all_gather",
     "all_reduce_sum",
     "draw_per_example",
-    "function_tpu_obstacles",
     "is_chief",
     "local_rows",
     "on_chief",
     "replica_count",
     "replica_index",
     "strategy",
-    "tpu_obstacles",
 ]
 
 if keras.backend.backend() == "tensorflow":
-    from keras_ssl.distribute.fit import DistributedFit
     from keras_ssl.distribute.worker_batches import shard_batches
 
-    __all__ += ["DistributedFit", "shard_batches"]
+    __all__ += ["shard_batches"]

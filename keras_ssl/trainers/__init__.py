@@ -15,6 +15,7 @@ from keras_ssl.trainers.contrastive import (
     SupCon,
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
+from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
 from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
@@ -36,6 +37,7 @@ __all__ = [
     "Batch",
     "DeepClusterV2",
     "DeepInfoMax",
+    "DistributedFit",
     "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.distribute.fit import resolve_jit_compile
+from keras_ssl.trainers.engine.fit import resolve_jit_compile
 from keras_ssl.trainers.micro_batch_checks import check_micro_batch_size
 from keras_ssl.trainers.parts import freeze
 from keras_ssl.trainers.probe import OnlineProbe

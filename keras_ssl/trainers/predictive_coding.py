@@ -32,7 +32,7 @@ class PredictiveCoding(SelfSupervisedModel):
         projector: layer from features to what is predicted. `None` means the features themselves.
         augment: layer that makes one view of a batch, or `None`.
         loss: loss called `loss(prediction, target)`, for each step. `None` means
-            `keras_ssl.losses.CPC()`.
+            `keras_ssl.losses.CPCLoss()`.
         steps: how far to predict, as in `keras_ssl.layers.StepPredictor`.
         directions: names out of `turns`.
         **kwargs: `name`, `dtype` of the model.
@@ -57,7 +57,7 @@ class PredictiveCoding(SelfSupervisedModel):
     ):
         super().__init__(encoder, augment, **kwargs)
         self.projector = keras.layers.Identity() if projector is None else projector
-        self.loss_function = losses.CPC() if loss is None else loss
+        self.loss_function = losses.CPCLoss() if loss is None else loss
         check_type("context", context, keras.layers.Layer)
         check_type("projector", self.projector, keras.layers.Layer)
         check_type("loss", self.loss_function, keras.losses.Loss)

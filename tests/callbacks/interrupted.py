@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_ssl.distribute.fit import DistributedFit
+from keras_ssl.trainers.engine.fit import DistributedFit
 
 
 class Everything(DistributedFit, keras.Model):

@@ -9,11 +9,11 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("needs the TensorFlow backend", allow_module_level=True)
 
 from keras_ssl import data as graph_data  # noqa: E402
-from keras_ssl import distribute  # noqa: E402
+from keras_ssl import trainers  # noqa: E402
 from keras_ssl.data.autotuning import without_autotuning  # noqa: E402
 
 
-class Model(distribute.DistributedFit, keras.Model):
+class Model(trainers.DistributedFit, keras.Model):
     """Keeps the datasets that Keras reads."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

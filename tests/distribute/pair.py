@@ -76,7 +76,7 @@ def arrays(strategy, folder):
 @check
 def last_execution(strategy, folder):
     """Five steps of an epoch, two executed together."""
-    model = plain.compiled(lambda: plain.functional(distribute.DistributedFit), strategy)
+    model = plain.compiled(lambda: plain.functional(trainers.DistributedFit), strategy)
     model.steps_per_execution = 2
     return plain.results(model)
 
@@ -90,7 +90,7 @@ def primitives(strategy, folder):
 def mixed_in(strategy, folder):
     results = {}
     for name, make_model in plain.MODELS.items():
-        model = plain.compiled(lambda make=make_model: make(distribute.DistributedFit), strategy)
+        model = plain.compiled(lambda make=make_model: make(trainers.DistributedFit), strategy)
         found = plain.results(model, only_fit=name == "subclassed")
         results |= {f"{name} {key}": value for key, value in found.items()}
     return results
@@ -246,13 +246,13 @@ def refusals(strategy, folder):
         yield np.zeros((4, 3)), np.zeros((4, 1))
 
     def fit(*arguments, **more):
-        model = plain.compiled(lambda: plain.functional(distribute.DistributedFit), strategy)
+        model = plain.compiled(lambda: plain.functional(trainers.DistributedFit), strategy)
         return lambda: model.fit(*arguments, verbose=0, **more)
 
     x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     size = 4 if distribute.is_chief() else 8
-    outside = plain.functional(distribute.DistributedFit)
+    outside = plain.functional(trainers.DistributedFit)
     outside.compile("sgd", "mse")
 
     def made_outside():
@@ -263,13 +263,13 @@ def refusals(strategy, folder):
         part = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         with strategy.scope():
             inputs = keras.Input((3,))
-            model = plain.with_base(distribute.DistributedFit)(inputs, part(inputs))
+            model = plain.with_base(trainers.DistributedFit)(inputs, part(inputs))
             model.compile("sgd", "mse")
         model.fit(x, y, batch_size=4, verbose=0)
 
     def optimizer_made_outside():
         with strategy.scope():
-            model = plain.functional(distribute.DistributedFit)
+            model = plain.functional(trainers.DistributedFit)
         model.compile(keras.optimizers.SGD(), "mse")
         model.fit(x, y, batch_size=4, verbose=0)
 

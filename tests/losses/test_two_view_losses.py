@@ -20,7 +20,7 @@ from tests.losses.gradients import (
 def _sup_con(z1, z2, **settings):
     """SupCon as a loss of two views, with labels of which one occurs once."""
     labels = np.array(formulas.LIGHTLY["labels"])
-    return losses.SupCon(0.2, **settings)(labels, ops.stack([z1, z2], axis=1))
+    return losses.SupConLoss(0.2, **settings)(labels, ops.stack([z1, z2], axis=1))
 
 
 def _sup_con_formula(z1, z2):
@@ -36,12 +36,12 @@ LOSSES = {
         losses.NegativeCosineSimilarity(),
         lambda *z: formulas.negative_cosine_similarity(*z).mean(),
     ),
-    "barlow_twins_0.005": (losses.BarlowTwins(), formulas.barlow_twins),
-    "barlow_twins_0.5": (losses.BarlowTwins(0.5), lambda *z: formulas.barlow_twins(*z, 0.5)),
-    "vicreg_25_25_1": (losses.VICReg(), formulas.vicreg),
-    "vicreg_1_0_0": (losses.VICReg(1, 0, 0), lambda *z: formulas.vicreg(*z, (1, 0, 0))),
-    "vicreg_0_1_0": (losses.VICReg(0, 1, 0), lambda *z: formulas.vicreg(*z, (0, 1, 0))),
-    "vicreg_0_0_1": (losses.VICReg(0, 0, 1), lambda *z: formulas.vicreg(*z, (0, 0, 1))),
+    "barlow_twins_0.005": (losses.BarlowTwinsLoss(), formulas.barlow_twins),
+    "barlow_twins_0.5": (losses.BarlowTwinsLoss(0.5), lambda *z: formulas.barlow_twins(*z, 0.5)),
+    "vicreg_25_25_1": (losses.VICRegLoss(), formulas.vicreg),
+    "vicreg_1_0_0": (losses.VICRegLoss(1, 0, 0), lambda *z: formulas.vicreg(*z, (1, 0, 0))),
+    "vicreg_0_1_0": (losses.VICRegLoss(0, 1, 0), lambda *z: formulas.vicreg(*z, (0, 1, 0))),
+    "vicreg_0_0_1": (losses.VICRegLoss(0, 0, 1), lambda *z: formulas.vicreg(*z, (0, 0, 1))),
     "sup_con_0.2": (_sup_con, _sup_con_formula),
 }
 if BACKEND == "tensorflow":  # JAX compiles each loop anew, for a second
@@ -223,8 +223,8 @@ def test_functions_compute_half_precision_in_float32():
     [
         (losses.DCL(dtype="float64"), lambda *z: formulas.dcl(*z).mean()),
         (losses.DCLW(dtype="float64"), lambda *z: formulas.dcl(*z, 0.1, 0.5).mean()),
-        (losses.BarlowTwins(dtype="float64"), formulas.barlow_twins),
-        (losses.VICReg(dtype="float64"), formulas.vicreg),
+        (losses.BarlowTwinsLoss(dtype="float64"), formulas.barlow_twins),
+        (losses.VICRegLoss(dtype="float64"), formulas.vicreg),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -238,8 +238,8 @@ CONFIGURED = [
     losses.DCL(0.3, 5, "sum", "contrastive"),
     losses.DCLW(0.3, 0.7, 5, "sum", "contrastive"),
     losses.NegativeCosineSimilarity("sum", "similarity"),
-    losses.BarlowTwins(0.01, "redundancy"),
-    losses.VICReg(1.0, 2.0, 3.0, 0.001, "regularised"),
+    losses.BarlowTwinsLoss(0.01, "redundancy"),
+    losses.VICRegLoss(1.0, 2.0, 3.0, 0.001, "regularised"),
 ]
 
 
@@ -260,7 +260,7 @@ def test_config_round_trip(rng, loss, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.DCL(), losses.DCLW(), losses.BarlowTwins(), losses.VICReg()]
+    "loss", [losses.DCL(), losses.DCLW(), losses.BarlowTwinsLoss(), losses.VICRegLoss()]
 )
 def test_one_example_is_too_few(loss):
     z = np.ones((1, 3), "float32")
@@ -311,7 +311,7 @@ GOOD = np.ones((4, 3), "float32")
     "loss",
     [
         *(losses.DCL(), losses.DCLW(), losses.NegativeCosineSimilarity()),
-        *(losses.BarlowTwins(), losses.VICReg(), losses.dcl, losses.dclw),
+        *(losses.BarlowTwinsLoss(), losses.VICRegLoss(), losses.dcl, losses.dclw),
         *(losses.negative_cosine_similarity, losses.barlow_twins, losses.vicreg_terms),
     ],
     ids=lambda loss: getattr(loss, "__name__", type(loss).__name__),
@@ -328,12 +328,12 @@ def test_bad_views(loss, z1, z2, error, message):
         (losses.DCL, losses.dcl, "temperature"),
         (losses.DCLW, losses.dclw, "temperature"),
         (losses.DCLW, losses.dclw, "sigma"),
-        (losses.SupCon, losses.sup_con, "temperature"),
-        (losses.BarlowTwins, losses.barlow_twins, "off_diagonal_weight"),
-        (losses.VICReg, losses.vicreg, "invariance_weight"),
-        (losses.VICReg, losses.vicreg, "variance_weight"),
-        (losses.VICReg, losses.vicreg, "covariance_weight"),
-        (losses.VICReg, losses.vicreg, "epsilon"),
+        (losses.SupConLoss, losses.sup_con, "temperature"),
+        (losses.BarlowTwinsLoss, losses.barlow_twins, "off_diagonal_weight"),
+        (losses.VICRegLoss, losses.vicreg, "invariance_weight"),
+        (losses.VICRegLoss, losses.vicreg, "variance_weight"),
+        (losses.VICRegLoss, losses.vicreg, "covariance_weight"),
+        (losses.VICRegLoss, losses.vicreg, "epsilon"),
     ],
 )
 def test_bad_numbers(loss, function, argument, value):
@@ -345,7 +345,7 @@ def test_bad_numbers(loss, function, argument, value):
         function(GOOD, GOOD, **{argument: value})
 
 
-@pytest.mark.parametrize("loss", [losses.DCL, losses.DCLW, losses.SupCon])
+@pytest.mark.parametrize("loss", [losses.DCL, losses.DCLW, losses.SupConLoss])
 def test_bad_chunk_size(loss):
     with pytest.raises(ValueError, match="`chunk_size` must be at least 1"):
         loss(chunk_size=0)
@@ -353,7 +353,7 @@ def test_bad_chunk_size(loss):
         loss(chunk_size=2.0)
 
 
-@pytest.mark.parametrize("loss", [losses.BarlowTwins(), losses.VICReg()])
+@pytest.mark.parametrize("loss", [losses.BarlowTwinsLoss(), losses.VICRegLoss()])
 def test_losses_of_statistics_refuse_weights_of_examples(loss):
     with pytest.raises(ValueError, match=r"does not weigh examples.*sample_weight="):
         loss(GOOD, GOOD, sample_weight=np.ones(4))

@@ -302,7 +302,7 @@ CASES = {
             encoder(),
             projector=layers.ProjectionHead((32, 16), normalization=False),
             augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
-            loss=losses.SupCon(temperature=0.2),
+            loss=losses.SupConLoss(temperature=0.2),
         ),
         falls="contrastive",
         labelled=True,

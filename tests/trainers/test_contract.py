@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import distribute, trainers
+from keras_ssl import trainers
 from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
 from tests.callbacks.interrupted import InterruptAt, assert_same_bits
+from tests.tpu.obstacles import tpu_obstacles
 from tests.trainers.cases import CASES
 from tests.trainers.small import images
 
@@ -187,7 +188,7 @@ def test_a_tpu_can_run_the_steps(name, micro_batch_size):
     if micro_batch_size and CASES[name].make().updates()[0].embed is None:
         pytest.skip("the method takes no micro-batches")
     trainer = make(name, CASES[name].optimizer(), micro_batch_size=micro_batch_size)
-    assert distribute.tpu_obstacles(trainer, batches(name)) == []
+    assert tpu_obstacles(trainer, batches(name)) == []
     # nothing that the compiler's walk left behind is in the way of a run
     assert np.isfinite(trainer.fit(batches(name, count=1), verbose=0).history["loss"][0])
 
@@ -195,7 +196,7 @@ def test_a_tpu_can_run_the_steps(name, micro_batch_size):
 def test_a_tpu_can_run_what_replicas_do_besides(name, monkeypatch):
     monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
     trainer = make(name, CASES[name].optimizer())
-    assert distribute.tpu_obstacles(trainer, batches(name, size=16)) == []
+    assert tpu_obstacles(trainer, batches(name, size=16)) == []
 
 
 class _TwoEqualReplicas:

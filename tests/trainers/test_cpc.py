@@ -90,7 +90,7 @@ def test_version_2_predicts_projections_in_four_directions():
     directions = ("down", "up", "right", "left")
     trainer = cpc(
         projector=keras.layers.Dense(6),
-        loss=losses.CPC(temperature=10),
+        loss=losses.CPCLoss(temperature=10),
         steps=(2,),
         directions=directions,
     )
@@ -129,9 +129,9 @@ def test_loss_is_the_papers_formula_over_sequences():
 
 @pytest.mark.parametrize("chunk_size", [None, 50])
 def test_negatives_are_those_of_both_replicas(two_replicas, chunk_size):
-    one = cpc(loss=losses.CPC(chunk_size=chunk_size))
+    one = cpc(loss=losses.CPCLoss(chunk_size=chunk_size))
     with two_replicas.scope():
-        two = cpc(loss=losses.CPC(chunk_size=chunk_size))
+        two = cpc(loss=losses.CPCLoss(chunk_size=chunk_size))
     results = [t.evaluate(photos(), batch_size=8, verbose=0, return_dict=True) for t in (one, two)]
     assert results[0]["step_1"] == pytest.approx(results[1]["step_1"], rel=1e-5)
     # with the negatives of half the images it would be log 2 lower

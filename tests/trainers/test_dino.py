@@ -111,10 +111,10 @@ def test_teachers_temperature_follows_a_schedule_of_optimizer_steps():
 
 def test_a_number_takes_the_place_of_the_losses_temperature():
     views = crops()
-    trainer = make(teacher_temperature=0.5, loss=losses.DINO(teacher_temperature=0.01))
+    trainer = make(teacher_temperature=0.5, loss=losses.DINOLoss(teacher_temperature=0.01))
     found = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
     assert found["distillation"] == pytest.approx(formula(trainer, views, 0.5)[0], rel=1e-4)
-    trainer = make(loss=losses.DINO(teacher_temperature=0.5))
+    trainer = make(loss=losses.DINOLoss(teacher_temperature=0.5))
     again = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
     assert again["distillation"] == pytest.approx(found["distillation"], rel=1e-6)
 

@@ -53,7 +53,7 @@ def target_float64(trainer, sharpening=0.25):
 
 
 def test_is_the_papers_formula():
-    trainer = make(loss=losses.MSN(regularization_weight=0.7))
+    trainer = make(loss=losses.MSNLoss(regularization_weight=0.7))
     for _ in range(3):
         trainer.train_on_batch(views())  # student and teacher differ now
     logs = trainer.evaluate(views(), batch_size=16, verbose=0, return_dict=True)

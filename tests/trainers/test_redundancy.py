@@ -57,12 +57,12 @@ def test_vicreg_reports_its_three_weighted_terms():
 
 
 def test_vicreg_takes_another_loss():
-    logs, _ = evaluated(make(trainers.VICReg, loss=losses.BarlowTwins()))
+    logs, _ = evaluated(make(trainers.VICReg, loss=losses.BarlowTwinsLoss()))
     assert set(logs) == {"loss", "regularization"}
 
 
 def test_vicreg_trains_with_term_weights_of_its_own():
-    loss = losses.VICReg(invariance_weight=1.0, variance_weight=1.0, covariance_weight=0.04)
+    loss = losses.VICRegLoss(invariance_weight=1.0, variance_weight=1.0, covariance_weight=0.04)
     logs = {
         name: evaluated(make(trainers.VICReg, loss=one))[0]
         for name, one in (("default", None), ("small", loss))

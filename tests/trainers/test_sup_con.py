@@ -42,7 +42,7 @@ def test_is_simclr_where_no_class_occurs_twice():
 
 
 def test_learning_brings_classes_together():
-    trainer = make(loss=losses.SupCon(temperature=0.2))
+    trainer = make(loss=losses.SupConLoss(temperature=0.2))
     trainer.compile(keras.optimizers.Adam(3e-3))
     x, y = images()[0].astype("float32"), images()[1]
 

@@ -198,7 +198,7 @@ def test_numbers_of_steps_are_checked(name):
 
 
 def test_another_loss_is_used():
-    trainer = swav(loss=losses.SwAV(temperature=1.0))
+    trainer = swav(loss=losses.SwAVLoss(temperature=1.0))
     softer = trainer.evaluate(crops(), batch_size=16, verbose=0, return_dict=True)
     sharper = swav().evaluate(crops(), batch_size=16, verbose=0, return_dict=True)
     assert abs(softer["loss"] - sharper["loss"]) > 0.01

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers.graph.conv.message_passing import MessagePassing
 from keras_ssl.layers.graph.edges import Edges
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
-from keras_ssl.layers.graph.message_passing import MessagePassing
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

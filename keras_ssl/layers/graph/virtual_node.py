@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.edge_network import build_network, check_network
-from keras_ssl.layers.graph.graph_conv import positive_integer
+from keras_ssl.layers.graph.conv._edge_network import build_network, check_network
+from keras_ssl.layers.graph.conv._graph_conv import positive_integer
 from keras_ssl.layers.graph.membership import check_nodes, membership
 from keras_ssl.layers.graph.widened import widened
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute, layers, losses
-from keras_ssl.layers.l2_normalize import l2_normalize
+from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.multi_crop import MultiCrop
@@ -46,7 +46,7 @@ class SwAV(MultiCrop):
         augment: layer that makes two global views of a batch and after them local ones, such as
             `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
         loss: loss called `loss(global_scores, local_scores, queue_scores=queue_scores)` on lists
-            of scores of shape `(batch, prototypes)`. `None` means `keras_ssl.losses.SwAV()`.
+            of scores of shape `(batch, prototypes)`. `None` means `keras_ssl.losses.SwAVLoss()`.
         queue: `keras_ssl.layers.FeatureQueue` of a size that is a multiple of the batch over all
             replicas, each row of which holds the embeddings of all global views of an image. The
             paper has 3840 for batches of 256. `None` means no queue.
@@ -106,7 +106,7 @@ class SwAV(MultiCrop):
         **kwargs: Any,
     ):
         projector = layers.ProjectionHead((2048, 128)) if projector is None else projector
-        loss = losses.SwAV() if loss is None else loss
+        loss = losses.SwAVLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
         if prototypes is None:
             prototypes = layers.Prototypes(3000, kernel_constraint="unit_norm")

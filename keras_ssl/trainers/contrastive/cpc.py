@@ -31,7 +31,7 @@ class CPC(PredictiveCoding):
     | patches | `PatchViews(64, 32)` | `PatchViews(80, 36, [RandomColorDrop(), ...])` |
     | `directions` | `("down",)` | `("down", "up", "right", "left")` |
     | `projector` | `None` | `keras.layers.Dense(64)` |
-    | `loss` | `losses.CPC()` | `losses.CPC(temperature=10)` |
+    | `loss` | `losses.CPCLoss()` | `losses.CPCLoss(temperature=10)` |
     | `steps` | `5` | `(3,)` |
 
     Args:
@@ -44,7 +44,7 @@ class CPC(PredictiveCoding):
             `keras_ssl.layers.MaskedContext()`.
         projector: layer from features to what is predicted. `None` means the features themselves.
         loss: loss called `loss(prediction, target)` with `(batch, rows - k, columns, dim)` and
-            `(batch, rows, columns, dim)`. `None` means `keras_ssl.losses.CPC()`.
+            `(batch, rows, columns, dim)`. `None` means `keras_ssl.losses.CPCLoss()`.
         steps: how many rows below to predict: an integer K for 1 to K, or the ks themselves.
         directions: in which to predict: of "down", "up", "right" and "left". A loss is the mean
             over them.

@@ -31,7 +31,7 @@ class SequenceCPC(PredictiveCoding):
             of its own.
         projector: layer from features to what is predicted. `None` means the features themselves.
         loss: loss called `loss(prediction, target)` with `(batch, steps - k, dim)` and
-            `(batch, steps, dim)`. `None` means `keras_ssl.losses.CPC()`.
+            `(batch, steps, dim)`. `None` means `keras_ssl.losses.CPCLoss()`.
         steps: how many steps ahead to predict: an integer K for 1 to K, or the ks themselves.
         directions: in which to predict: of "forward" and "backward". A loss is the mean over
             them.

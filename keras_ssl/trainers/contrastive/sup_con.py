@@ -34,7 +34,7 @@ class SupCon(JointEmbedding):
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
             `None` means that the data holds pairs of ready views.
         loss: loss of labels and the two projected views `(batch, 2, dim)`, called
-            `loss(labels, z)`. `None` means `keras_ssl.losses.SupCon()`.
+            `loss(labels, z)`. `None` means `keras_ssl.losses.SupConLoss()`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -86,7 +86,7 @@ class SupCon(JointEmbedding):
     ):
         if projector is None:
             projector = ProjectionHead((2048, 128), normalization=False)
-        loss = losses.SupCon() if loss is None else loss
+        loss = losses.SupConLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class DINO(TeacherProjection, MultiCrop):
             `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
         loss: loss called `loss(teacher_scores, student_scores)`, on lists of `(batch, prototypes)`,
             one a view; a `teacher_temperature` below is passed on by its name. `None` means
-            `keras_ssl.losses.DINO()`.
+            `keras_ssl.losses.DINOLoss()`.
         center: layer that takes the teacher's scores, `(views, batch, prototypes)`, in training
             mode once a step, and gives them centred. `None` means `keras_ssl.layers.Center(0.9)`;
             `keras.layers.Identity()` leaves it out.
@@ -116,7 +116,7 @@ class DINO(TeacherProjection, MultiCrop):
             projector = layers.ProjectionHead(
                 (2048, 2048, 256), normalization=False, activation="gelu", l2_normalize=True
             )
-        loss = losses.DINO() if loss is None else loss
+        loss = losses.DINOLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
         prototypes = layers.Prototypes(65_536) if prototypes is None else prototypes
         center = layers.Center() if center is None else center

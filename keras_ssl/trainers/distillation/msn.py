@@ -43,7 +43,7 @@ class MSN(TeacherProjection, MultiCrop):
             any number of anchors that are no larger. See the example. `None` means that the data
             holds ready views.
         loss: loss called `loss(target_scores, anchor_scores)`, on `(batch, prototypes)` and a list
-            of them, one an anchor. `None` means `keras_ssl.losses.MSN()`.
+            of them, one an anchor. `None` means `keras_ssl.losses.MSNLoss()`.
         momentum: how much of the teacher's weights stays at each step: a number in [0, 1), or a
             schedule. The paper's rises from 0.996 to 1:
             `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
@@ -104,7 +104,7 @@ class MSN(TeacherProjection, MultiCrop):
     ):
         if projector is None:
             projector = layers.ProjectionHead((2048, 2048, 256), activation="gelu")
-        loss = losses.MSN() if loss is None else loss
+        loss = losses.MSNLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
         prototypes = layers.Prototypes(1024) if prototypes is None else prototypes
         check_type("prototypes", prototypes, layers.Prototypes)

@@ -31,7 +31,7 @@ class BarlowTwins(RedundancyModel):
             `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
             views.
         loss: loss of the two projected views, called `loss(z_1, z_2)`. `None` means
-            `keras_ssl.losses.BarlowTwins()`, with the paper's λ of 0.005.
+            `keras_ssl.losses.BarlowTwinsLoss()`, with the paper's λ of 0.005.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -78,7 +78,7 @@ class BarlowTwins(RedundancyModel):
     ):
         if projector is None:
             projector = ProjectionHead((8192, 8192, 8192), use_bias=False)
-        loss = losses.BarlowTwins() if loss is None else loss
+        loss = losses.BarlowTwinsLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:

@@ -32,10 +32,10 @@ class VICReg(RedundancyModel):
         augment: layer that makes two views of a batch, such as
             `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
             views.
-        loss: loss of the two projected views. `None` means `keras_ssl.losses.VICReg()`, with the
-            paper's weights of 25, 25 and 1. Of a `keras_ssl.losses.VICReg` the weighted terms are
-            losses of their own, "invariance", "variance" and "covariance"; another loss, called
-            `loss(z_1, z_2)`, is one by the name "regularization".
+        loss: loss of the two projected views. `None` means `keras_ssl.losses.VICRegLoss()`, with
+            the paper's weights of 25, 25 and 1. Of a `keras_ssl.losses.VICRegLoss` the weighted
+            terms are losses of their own, "invariance", "variance" and "covariance"; another loss,
+            called `loss(z_1, z_2)`, is one by the name "regularization".
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -82,20 +82,20 @@ class VICReg(RedundancyModel):
     ):
         if projector is None:
             projector = ProjectionHead((8192, 8192, 8192), use_bias=False)
-        loss = losses.VICReg() if loss is None else loss
+        loss = losses.VICRegLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the weighted terms of the loss."""
         z_1, z_2 = embeddings["z_1"], embeddings["z_2"]
-        if isinstance(self.loss_function, losses.VICReg):
+        if isinstance(self.loss_function, losses.VICRegLoss):
             return self.loss_function.terms(z_1, z_2)
         return {"regularization": self.loss_function(z_1, z_2)}
 
     def compared(self, h: Any) -> dict[str, Any]:
         """Return the projection, beside a constant of the size that the variance term asks for."""
         found = super().compared(h)
-        if isinstance(self.loss_function, losses.VICReg):
+        if isinstance(self.loss_function, losses.VICRegLoss):
             # The loss sees lengths: without the variance term all projections shrink, and keep
             # their directions. With deviations far below 1, these vectors point one way.
             z = ops.cast(found["projection"], "float32")

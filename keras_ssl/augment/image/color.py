@@ -1,0 +1,141 @@
+"""Colour as affine maps: one small matrix for an image's mean and one for the deviations from it.
+
+Brightness, contrast, saturation, hue and grayscale all act on pixels linearly, but contrast pulls
+them to the image's mean, which the steps before have moved. With `x` a pixel and `m` the mean
+pixel of its image, every step is
+
+    x' - m' = P (x - m),     m' = S m + t,
+
+and a chain of steps is `P = P_2 P_1`, `S = S_2 S_1`, `t = S_2 t_1 + t_2`. So a whole chain is one
+affine map an image, exactly, the mean in contrast included.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_ssl.augment.image.augmentation import Augmentation
+
+# ITU-R BT.601 luma weights, those of Pillow, torchvision and TensorFlow
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class ColorMap(NamedTuple):
+    """An affine map of the colours of each image.
+
+    Attributes:
+        deviation: `P`, tensor `(batch, channels, channels)`.
+        mean: `S`, tensor `(batch, channels, channels)`.
+        offset: `t`, tensor `(batch, channels)`.
+    """
+
+    deviation: Any
+    mean: Any
+    offset: Any
+
+    def then(self, other: "ColorMap") -> "ColorMap":
+        """This map followed by another."""
+        return ColorMap(
+            ops.matmul(other.deviation, self.deviation),
+            ops.matmul(other.mean, self.mean),
+            ops.matmul(other.mean, self.offset[:, :, None])[:, :, 0] + other.offset,
+        )
+
+    def shift(self, mean: Any) -> Any:
+        """What is left to add to `P x`: `S m + t - P m`, for the mean pixel `m` of each image."""
+        mixed = ops.matmul(self.mean - self.deviation, mean[:, :, None])[:, :, 0]
+        return mixed + self.offset
+
+    def apply_to_planes(self, planes: Any) -> Any:
+        """Mix planes `(batch, channels, height, width)` to images, channels last.
+
+        A sum over the channels, in place of a matrix product, is one pass with the transposition.
+        """
+        shift = self.shift(ops.mean(planes, axis=(2, 3)))
+        return shift[:, None, None] + sum(
+            planes[:, channel, :, :, None] * self.deviation[:, None, None, :, channel]
+            for channel in range(planes.shape[1])
+        )
+
+
+class ColorAugmentation(Augmentation):
+    """An operation on the colours of images, as affine maps that can be folded.
+
+    Subclasses implement `color_map`; `apply` follows from it.
+
+    Args:
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_ssl import augment
+    >>> class Dim(augment.ColorAugmentation):
+    ...     uniforms_per_image = 1
+    ...
+    ...     def parameters(self, uniforms, image_shape):
+    ...         return 0.5 + 0.5 * uniforms[:, 0]
+    ...
+    ...     def color_map(self, parameters, channels):
+    ...         matrix = parameters[:, None, None] * ops.eye(channels)
+    ...         return augment.ColorMap(matrix, matrix, ops.zeros((1, channels)))
+    >>> pipeline = augment.FusedPipeline([Dim(), augment.Grayscale()])
+    >>> pipeline(np.zeros((8, 32, 32, 3), "uint8")).shape
+    TensorShape([8, 32, 32, 3])
+    """
+
+    def color_map(self, parameters: Any, channels: int) -> ColorMap:
+        """The operation as an affine map of each image's colours.
+
+        Args:
+            parameters: what `parameters` gave.
+            channels: channels of the images.
+
+        Returns:
+            The maps, one an image.
+        """
+        raise NotImplementedError
+
+    def apply(self, images: Any, parameters: Any) -> Any:
+        """Do the operation with given parameters; returns float32 images."""
+        x = ops.cast(images, "float32")
+        color = self.color_map(parameters, x.shape[-1])
+        shift = color.shift(ops.mean(x, axis=(1, 2)))
+        mixed = ops.matmul(x, ops.transpose(color.deviation, (0, 2, 1))[:, None])
+        return mixed + shift[:, None, None]
+
+
+def identity(channels: int) -> Any:
+    """The identity matrix, float32 `(channels, channels)`."""
+    return ops.eye(channels, dtype="float32")
+
+
+def luma_projection() -> np.ndarray:
+    """The matrix `1 l^T` that sets the three channels to their luma."""
+    return np.ones((3, 1)) * LUMA
+
+
+def chroma_projection() -> np.ndarray:
+    """The matrix `I - 1 l^T` that takes the luma away and leaves the chroma."""
+    return np.eye(3) - luma_projection()
+
+
+def chroma_quarter_turn() -> np.ndarray:
+    """The matrix that drops the luma and turns the chroma by 90 degrees, red towards green.
+
+    The chroma plane is measured in the I and Q coordinates of the NTSC colour space. With this
+    matrix as `J`, a turn of hue by the angle `a` is `1 l^T + cos(a) (I - 1 l^T) + sin(a) J`: it
+    keeps the luma of every pixel, and grey stays grey.
+    """
+    yiq = np.array(
+        [
+            LUMA,
+            [0.595716, -0.274453, -0.321263],
+            [0.211456, -0.522591, 0.311135],
+        ]
+    )
+    turn = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    return np.linalg.inv(yiq) @ turn @ yiq

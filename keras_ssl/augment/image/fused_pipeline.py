@@ -1,0 +1,205 @@
+"""A chain of operations on images, folded into as few passes as it can be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.image._compiled import call_compiled
+from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.color import ColorAugmentation, ColorMap
+from keras_ssl.augment.image.geometry import (
+    AxisMaps,
+    GeometricAugmentation,
+    images_of,
+    multiply_planes,
+    planes_of,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class FusedPipeline(Augmentation):
+    """Apply layers one after another, folding neighbours that are linear maps into one.
+
+    `keras.layers.Pipeline` calls its layers one by one. Here a run of geometric operations of
+    this room (crop, flip, blur) becomes two matrices an image, the run of colour operations
+    (jitter, grayscale) that follows it one affine map of colour, and both are applied at once:
+
+        view = P (rows image columns^T) + shift
+
+    All other layers, Keras' own and yours, are called as they are, in their place. Values are
+    clipped once a run, after it. All random numbers of the layers of this room come from one draw
+    of this pipeline, so their own `seed` plays no part; other layers draw for themselves.
+
+    Args:
+        layers: Keras layers, each from a batch of images to a batch of images.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images.
+        training: whether to augment.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating.
+
+    Output shape:
+        What the layers make of it, float32.
+
+    Raises:
+        TypeError: when a part is no Keras layer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> pipeline = augment.FusedPipeline(
+    ...     [augment.RandomResizedCrop(24), augment.RandomHorizontalFlip(), augment.Grayscale()]
+    ... )
+    >>> pipeline(np.zeros((8, 32, 32, 3), "uint8")).shape
+    TensorShape([8, 24, 24, 3])
+    """
+
+    def __init__(
+        self,
+        layers: keras.layers.Layer | Sequence[keras.layers.Layer],
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        layers = list(layers) if isinstance(layers, list | tuple) else [layers]
+        for layer in layers:
+            if not isinstance(layer, keras.layers.Layer):
+                raise TypeError(
+                    "`layers` must be Keras layers that map a batch of images to a batch of "
+                    f"images. Received: {layer!r} of type {type(layer).__name__}"
+                )
+        self.layers = layers
+
+    @property
+    def uniforms_per_image(self) -> int:
+        """What the layers of this room need together."""
+        return sum(_uniforms(layer) for layer in self.layers)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the layers, each for the shape that reaches it."""
+        checks.rank(self, input_shape)
+        for layer, shape in zip(self.layers, self._shapes(tuple(input_shape)), strict=True):
+            if not layer.built:
+                layer.build((input_shape[0], *shape))
+        self.built = True
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> list:
+        """The parameters of each layer, `None` for layers from elsewhere."""
+        parameters, used = [], 0
+        for layer, shape in zip(self.layers, self._shapes((None, *image_shape)), strict=True):
+            if isinstance(layer, Augmentation):
+                count = layer.uniforms_per_image
+                parameters.append(layer.parameters(uniforms[:, used : used + count], shape))
+                used += count
+            else:
+                parameters.append(None)
+        return parameters
+
+    def apply(self, images: Any, parameters: list) -> Any:
+        """Apply the layers with given parameters; returns float32 images."""
+        for start, stop in self._runs():
+            layers, drawn = self.layers[start:stop], parameters[start:stop]
+            if _is_linear(layers[0]):
+                images = _apply_linear(layers, images, drawn)
+            elif isinstance(layers[0], Augmentation):
+                images = layers[0].finish(layers[0].apply(images, drawn[0]))
+            else:
+                images = layers[0](images)
+        return ops.cast(images, "float32")
+
+    def rest(self, images: Any) -> Any:
+        """Call the layers as they are outside training."""
+        for layer in self.layers:
+            images = layer.rest(images) if isinstance(layer, Augmentation) else layer(images)
+        return ops.cast(images, "float32")
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """The shape behind the last layer."""
+        *_, last = [None, *self._shapes(tuple(input_shape), past_last=True)]
+        return (input_shape[0], *last)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "FusedPipeline":
+        """Make the pipeline from `get_config`'s answer."""
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """First and last layer of each run: geometry then colour, or a single other layer."""
+        runs = []
+        for index, layer in enumerate(self.layers):
+            previous = self.layers[index - 1] if index else None
+            joins = (isinstance(layer, ColorAugmentation) and _is_linear(previous)) or (
+                isinstance(layer, GeometricAugmentation)
+                and isinstance(previous, GeometricAugmentation)
+            )
+            if joins:
+                runs[-1] = (runs[-1][0], index + 1)
+            else:
+                runs.append((index, index + 1))
+        return runs
+
+    def _shapes(self, input_shape: tuple, past_last: bool = False) -> list[tuple]:
+        """The `(height, width, channels)` that reaches each layer."""
+        shapes = [tuple(input_shape[1:])]
+        for layer in self.layers if past_last else self.layers[:-1]:
+            shapes.append(_shape_after(layer, shapes[-1]))
+        return shapes[: len(self.layers) + past_last]  # without layers, only what comes out
+
+
+def _uniforms(layer: Any) -> int:
+    return layer.uniforms_per_image if isinstance(layer, Augmentation) else 0
+
+
+def _is_linear(layer: Any) -> bool:
+    return isinstance(layer, GeometricAugmentation | ColorAugmentation)
+
+
+def _shape_after(layer: Any, image_shape: tuple) -> tuple:
+    """The image shape behind a layer; a layer that cannot tell is taken to keep it."""
+    try:
+        return tuple(layer.compute_output_shape((None, *image_shape))[1:])
+    except NotImplementedError:
+        return image_shape
+
+
+def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
+    """Apply a run of geometric and then colour operations, and finish it.
+
+    The colours are changed last, in the pass that puts the planes together to channels-last images.
+    """
+
+    def fold(parameters: list) -> tuple:
+        maps, color = AxisMaps(), None
+        shape = tuple(ops.shape(images)[1:])
+        for layer, drawn in zip(layers, parameters, strict=True):
+            if isinstance(layer, GeometricAugmentation):
+                maps = layer.fold(maps, drawn, shape)
+                shape = _shape_after(layer, shape)
+            else:
+                after = layer.color_map(drawn, shape[-1])
+                color = after if color is None else color.then(after)
+        return *maps.sides(), color
+
+    def finish(planes: Any, color: ColorMap | None) -> Any:
+        views = images_of(planes) if color is None else color.apply_to_planes(planes)
+        for layer in layers:
+            views = layer.finish(views)
+        return views
+
+    left, right, color = call_compiled(fold, parameters)
+    planes = multiply_planes(left, planes_of(images), right)
+    return call_compiled(finish, planes, color)

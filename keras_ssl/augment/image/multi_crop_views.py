@@ -1,0 +1,149 @@
+"""Global and local views."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
+from keras_ssl.augment.view_generator import ViewGenerator
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MultiCropViews(ViewGenerator):
+    """Make two large views and several small ones of each image, as SwAV and DINO do.
+
+    The global views show most of the image, the local ones a small part of it at a lower
+    resolution, which makes them cheap. Apart from the crop each is a view of `SimCLRViews`' kind;
+    the defaults are DINO's, whose two global views differ in blur and solarisation. For SwAV's
+    equal views pass `blur_probability=(0.5, 0.5, 0.5)` and `solarize_probability=(0, 0, 0)`.
+
+    Args:
+        global_size: height and width of the two global views; an integer, or a pair.
+        local_size: the same for the local views.
+        local_count: how many local views.
+        global_scale: least and greatest area of a global crop, as a part of the image's.
+        local_scale: the same for the local views.
+        ratio: least and greatest aspect ratio (width / height) of a crop.
+        antialias: whether to smooth where a crop is larger than the view.
+        flip_probability: of a left-right flip.
+        brightness: how far the factor of brightness may lie from 1.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
+        hue: largest turn of hue, in whole turns.
+        jitter_probability: of these four together.
+        grayscale_probability: of losing the colour.
+        blur_sigma: least and greatest standard deviation of the blur, in pixels of the view.
+        blur_probability: of the blur: of the first global view, the second, and the local ones.
+        solarize_threshold: least value that solarisation inverts, or `None` for the middle of
+            `value_range`.
+        solarize_probability: of solarisation: of the first global view, the second, and the
+            local ones.
+        value_range: `(low, high)` of the images; the views have the same.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images, in `value_range`.
+        training: whether to augment; with `False` each view is the whole image, resized.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating; height and width at least the
+        larger of the two sizes.
+
+    Output shape:
+        Tuple of `2 + local_count` float32 tensors: the two global views, then the local ones.
+
+    Raises:
+        ValueError: when an argument lies outside its range, or a size is larger than the images.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> views = augment.MultiCropViews(global_size=32, local_size=16, local_count=4, seed=0)
+    >>> [view.shape[1] for view in views(np.zeros((8, 32, 32, 3), "uint8"))]
+    [32, 32, 16, 16, 16, 16]
+
+    Reference:
+        - [Caron et al., SwAV](https://arxiv.org/abs/2006.09882)
+        - [Caron et al., DINO](https://arxiv.org/abs/2104.14294)
+    """
+
+    def __init__(
+        self,
+        global_size: int | tuple[int, int],
+        local_size: int | tuple[int, int],
+        local_count: int = 6,
+        global_scale: tuple[float, float] = (0.4, 1.0),
+        local_scale: tuple[float, float] = (0.05, 0.4),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        antialias: bool = True,
+        flip_probability: float = 0.5,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.2,
+        hue: float = 0.1,
+        jitter_probability: float = 0.8,
+        grayscale_probability: float = 0.2,
+        blur_sigma: tuple[float, float] = (0.1, 2.0),
+        blur_probability: Sequence[float] = (1.0, 0.1, 0.5),
+        solarize_threshold: float | None = None,
+        solarize_probability: Sequence[float] = (0.0, 0.2, 0.0),
+        value_range: tuple[float, float] = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        local_count = checks.integer("local_count", local_count, 0)
+        shared = {
+            "ratio": ratio,
+            "antialias": antialias,
+            "flip_probability": flip_probability,
+            "brightness": brightness,
+            "contrast": contrast,
+            "saturation": saturation,
+            "hue": hue,
+            "jitter_probability": jitter_probability,
+            "grayscale_probability": grayscale_probability,
+            "blur_sigma": blur_sigma,
+            "solarize_threshold": solarize_threshold,
+            "value_range": value_range,
+        }
+        own = {
+            "global_size": checks.image_size("global_size", global_size),
+            "local_size": checks.image_size("local_size", local_size),
+            "local_count": local_count,
+            "global_scale": checks.interval("global_scale", global_scale, maximum=1, positive=True),
+            "local_scale": checks.interval("local_scale", local_scale, maximum=1, positive=True),
+            "blur_probability": _three("blur_probability", blur_probability),
+            "solarize_probability": _three("solarize_probability", solarize_probability),
+        }
+        crops = 2 * [(own["global_size"], own["global_scale"])]
+        crops += [(own["local_size"], own["local_scale"])]
+        first, second, local = (
+            simclr_pipeline(
+                size,
+                scale,
+                blur_probability=own["blur_probability"][kind],
+                solarize_probability=own["solarize_probability"][kind],
+                **shared,
+            )
+            for kind, (size, scale) in enumerate(crops)
+        )
+        super().__init__([first, second] + [local] * local_count, seed=seed, **kwargs)
+        self.settings = {**own, **shared}
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self.settings}
+
+
+def _three(name: str, value: Any) -> tuple[float, ...]:
+    """Three probabilities: of the first global view, the second, and the local views."""
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise ValueError(
+            f"`{name}` must be three probabilities, for the first global view, the second, and "
+            f"the local views. Received: {name}={value!r}"
+        )
+    return tuple(checks.probability(name, each) for each in value)

@@ -1,0 +1,75 @@
+"""The loss of all colour channels but one."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.image.color import ColorAugmentation, ColorMap, identity
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class RandomColorDrop(ColorAugmentation):
+    """Keep one channel of each image, chosen at random, and set the others to 0.
+
+    Colour dropping: what CPC v2 does to patches, so that they cannot be matched by their colour or
+    by the fringes of colour that lenses leave.
+
+    Args:
+        probability: of each image losing its other channels.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images.
+        training: whether to change them.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating. Images of one channel stay.
+
+    Output shape:
+        As the input, float32.
+
+    Raises:
+        ValueError: when `probability` lies outside [0, 1].
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> pixels = augment.RandomColorDrop(seed=0)(np.full((4, 1, 1, 3), 9, "uint8"))
+    >>> [sorted(float(value) for value in pixel) for pixel in pixels[:, 0, 0]]
+    [[0.0, 0.0, 9.0], [0.0, 0.0, 9.0], [0.0, 0.0, 9.0], [0.0, 0.0, 9.0]]
+
+    Reference:
+        - [Hénaff et al., Data-Efficient Image Recognition with Contrastive Predictive
+          Coding](https://arxiv.org/abs/1905.09272)
+        - [Doersch et al., Unsupervised Visual Representation Learning by Context
+          Prediction](https://arxiv.org/abs/1505.05192)
+    """
+
+    uniforms_per_image = 2
+
+    def __init__(self, probability: float = 1.0, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed=seed, **kwargs)
+        self.probability = checks.probability("probability", probability)
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
+        """Which channels stay: `keep`, float32 `(batch, channels)`, each 0 or 1."""
+        channels = image_shape[-1]
+        # a uniform number just below 1 may round up to `channels`
+        kept = ops.minimum(ops.cast(uniforms[:, 0] * channels, "int32"), channels - 1)
+        one = ops.one_hot(kept, channels, dtype="float32")
+        is_dropped = uniforms[:, 1:] < self.probability
+        return {"keep": ops.where(is_dropped, one, ops.ones_like(one))}
+
+    def color_map(self, parameters: dict, channels: int) -> ColorMap:
+        """A diagonal matrix of the channels that stay."""
+        keep = parameters["keep"]
+        matrix = keep[:, None] * identity(channels)
+        return ColorMap(matrix, matrix, ops.zeros_like(keep))
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "probability": self.probability}

@@ -1,0 +1,75 @@
+"""The left-right flip."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.image.geometry import AxisMaps, GeometricAugmentation, Resampling
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class RandomHorizontalFlip(GeometricAugmentation):
+    """Mirror each image left to right with a probability.
+
+    `keras.layers.RandomFlip("horizontal")` does the same at the one probability 1/2; use it in a
+    pipeline of your own. This one has a `probability`, folds into the matrices of a crop (a flip
+    is then a reversed matrix, not a pass over the images), and draws alike on any number of
+    replicas.
+
+    Args:
+        probability: of each image being flipped.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images.
+        training: whether to flip.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating.
+
+    Output shape:
+        As the input, float32.
+
+    Raises:
+        ValueError: when `probability` lies outside [0, 1].
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> flip = augment.RandomHorizontalFlip(probability=1.0)
+    >>> flip(np.array([1, 2, 3], "uint8").reshape(1, 1, 3, 1)).numpy().ravel()
+    array([3., 2., 1.], dtype=float32)
+    """
+
+    uniforms_per_image = 1
+
+    def __init__(self, probability: float = 0.5, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed=seed, **kwargs)
+        self.probability = checks.probability("probability", probability)
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
+        """Whether to flip: `flip`, boolean `(batch,)`."""
+        return {"flip": uniforms[:, 0] < self.probability}
+
+    def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
+        """Reverse the order of the output columns of the maps before."""
+        columns, flip = maps.columns, parameters["flip"]
+        if isinstance(columns, Resampling):
+            return AxisMaps(maps.rows, columns.mirrored(flip))
+        if columns is None:
+            columns = ops.eye(image_shape[1], dtype="float32")[None]
+        columns = ops.where(flip[:, None, None], ops.flip(columns, axis=1), columns)
+        return AxisMaps(maps.rows, columns)
+
+    def apply(self, images: Any, parameters: dict) -> Any:
+        """Flip with given parameters; exact, as no arithmetic is done."""
+        x = ops.cast(images, "float32")
+        return ops.where(parameters["flip"][:, None, None, None], ops.flip(x, axis=2), x)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "probability": self.probability}

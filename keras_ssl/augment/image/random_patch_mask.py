@@ -1,0 +1,121 @@
+"""Patches of an image hidden at random."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment import checks
+from keras_ssl.augment.image.augmentation import Augmentation
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class RandomPatchMask(Augmentation):
+    """Hide a share of the patches of each image, chosen at random, under one value.
+
+    The image is cut into a grid of patches without overlap; each image has others hidden, all of
+    them equally many. Any encoder takes such images, a convolutional one as well as one over
+    tokens. This is MSN's random mask; its focal mask, which shows one block of the image alone,
+    is a small crop.
+
+    Args:
+        grid: rows and columns of patches; an integer, or a pair. A vision transformer with patches
+            of 16x16 has a grid of 14 for images of 224x224.
+        share: of the patches that are hidden, in [0, 1), rounded up to a whole number of them.
+        fill: what stands in their place, in `value_range`; `None` for its middle.
+        value_range: `(low, high)` of the images.
+        seed: integer seed.
+        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+
+    Call arguments:
+        images: batch of images.
+        training: whether to hide anything.
+
+    Input shape:
+        `(batch, height, width, channels)`, integer or floating, in `value_range`; height and
+        width multiples of the grid's rows and columns.
+
+    Output shape:
+        As the input, float32.
+
+    Raises:
+        ValueError: when `share` would hide all patches or lies outside [0, 1), `fill` lies
+            outside `value_range`, or the grid does not divide the images.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import augment
+    >>> mask = augment.RandomPatchMask(grid=2, share=0.25, fill=0, seed=0)
+    >>> image = mask(np.ones((1, 4, 4, 1)))
+    >>> int(np.sum(image))  # of 16 pixels, those of one patch are hidden
+    12
+
+    Reference:
+        - [Assran et al., Masked Siamese Networks for Label-Efficient
+          Learning](https://arxiv.org/abs/2204.07141)
+    """
+
+    def __init__(
+        self,
+        grid: int | tuple[int, int],
+        share: float = 0.15,
+        fill: float | None = None,
+        value_range: tuple[float, float] = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        self.grid = checks.image_size("grid", grid)
+        self.share = checks.probability("share", share)
+        self.value_range = checks.interval("value_range", value_range, distinct=True)
+        if fill is not None:
+            fill = checks.number("fill", fill, *self.value_range)
+        self.fill = fill
+        # up to what a product of floats is off
+        self.hidden = math.ceil(round(self.share * self.uniforms_per_image, 6))
+        if self.hidden == self.uniforms_per_image:
+            raise ValueError(
+                f"`share` must leave a patch of the {self.grid[0]} x {self.grid[1]} in sight. "
+                f"Received: share={share}"
+            )
+
+    @property
+    def uniforms_per_image(self) -> int:
+        """One a patch."""
+        return self.grid[0] * self.grid[1]
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
+        """Which patches to hide: `hidden`, bool `(batch, rows, columns)`."""
+        for name, size, count in zip(("height", "width"), image_shape, self.grid, strict=False):
+            if isinstance(size, int) and size % count:
+                raise ValueError(
+                    f"Layer '{self.name}' cuts images into {self.grid[0]} x {self.grid[1]} "
+                    f"patches, and {count} does not divide the {name}. "
+                    f"Received: images of height and width {tuple(image_shape[:2])}"
+                )
+        # the rank of each number among its image's, which no tie makes more or less than one
+        rank = ops.argsort(ops.argsort(uniforms, axis=-1), axis=-1)
+        return {"hidden": ops.reshape(rank < self.hidden, (-1, *self.grid))}
+
+    def apply(self, images: Any, parameters: dict) -> Any:
+        """Hide given patches; returns float32 images."""
+        x = ops.cast(images, "float32")
+        batch, height, width, channels = ops.shape(x)
+        rows, columns = self.grid
+        patches = (batch, rows, height // rows, columns, width // columns, channels)
+        hidden = parameters["hidden"][:, :, None, :, None, None]
+        fill = sum(self.value_range) / 2 if self.fill is None else self.fill
+        x = ops.where(hidden, fill, ops.reshape(x, patches))
+        return ops.reshape(x, (batch, height, width, channels))
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "share": self.share,
+            "fill": self.fill,
+            "value_range": self.value_range,
+        }

@@ -1,0 +1,167 @@
+"""The continuous-filter convolution of SchNet."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.layers.graph.connect import connect
+from keras_ssl.layers.graph.conv._edge_network import apply_to_edges, build_network, check_network
+from keras_ssl.layers.graph.conv._graph_conv import GraphConv, positive_integer
+from keras_ssl.layers.graph.conv.radial_basis import RadialBasis
+from keras_ssl.layers.graph.conv.shifted_softplus import shifted_softplus
+from keras_ssl.layers.graph.sparse_product import multiply_features
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class ContinuousFilterConv(GraphConv):
+    r"""Graph convolution whose filter is a learned function of the distance between nodes.
+
+        h_i = activation(W_out sum_j (W_in x_j) * filter(d_ij) + b)
+        filter(d) = network(exp(-gamma (d - mu_k)^2)_k) * cutoff(d)
+        cutoff(d) = (cos(pi d / d_max) + 1) / 2  for d < d_max, otherwise 0
+
+    `*` is by element. Distances are expanded in radial functions, and a network makes a filter of
+    these: atoms may lie anywhere. With a cutoff the filter falls to 0 smoothly, so that an edge may
+    come or go at d_max without a jump.
+
+    Of `a` it only counts which edges there are, not what they weigh; distances come as features
+    of the edges.
+
+    Args:
+        channels: number of features that a node has afterwards.
+        filters: number of features that are filtered; `None` for `channels`.
+        filter_network: Keras layer from the radial functions to `filters`; `None` for two dense
+            layers, the first with `shifted_softplus`.
+        radial_basis: Keras layer from distances `(..., 1)` to radial functions; `None` for
+            `RadialBasis()`, 50 Gaussians from 0 to 5. Its range should cover the distances.
+        cutoff: d_max, in the unit of the distances; `None` for none.
+        activation: activation function.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of the kernels.
+        bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the kernels.
+        bias_regularizer: regularizer of the bias.
+        kernel_constraint: constraint of the kernels.
+        bias_constraint: constraint of the bias.
+        **kwargs: `aggregation`, "sum" in the paper; `name`, `dtype` and the like of
+            `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, a, distances]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
+
+    Input shape:
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
+        `(batch, nodes, nodes)`, or an edge list; `distances` is `(edges, 1)` in the order of the
+        edges, or of a dense `a` its shape and 1.
+
+    Output shape:
+        `(nodes, channels)` or `(batch, nodes, channels)`.
+
+    Raises:
+        ValueError: if `channels` or `filters` is not a positive integer, `cutoff` is not positive,
+            distances are missing or not one an edge, a network gives another number of filters,
+            or shapes do not fit.
+        TypeError: if `filter_network` or `radial_basis` is no Keras layer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers.graph import ContinuousFilterConv, RadialBasis
+    >>> positions = np.array([[0.0, 0.0, 0.0], [1.1, 0.0, 0.0], [0.0, 1.5, 0.0]])
+    >>> distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    >>> layer = ContinuousFilterConv(8, radial_basis=RadialBasis(20, stop=3.0), cutoff=3.0)
+    >>> layer([np.ones((3, 4)), 1.0 - np.eye(3), distances[..., None]]).shape
+    TensorShape([3, 8])
+
+    Reference:
+
+    - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
+    """
+
+    takes_sparse_features = True
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int | None = None,
+        filter_network: keras.layers.Layer | None = None,
+        radial_basis: keras.layers.Layer | None = None,
+        cutoff: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(channels, **kwargs)
+        self.filters = self.channels if filters is None else positive_integer("filters", filters)
+        if cutoff is not None and not cutoff > 0:
+            raise ValueError(f"`cutoff` must be a positive number or None. Received: {cutoff}")
+        self.cutoff = cutoff
+        self.radial_basis = (
+            RadialBasis(dtype=self.dtype_policy) if radial_basis is None else radial_basis
+        )
+        if filter_network is None:
+            filter_network = keras.Sequential(
+                [
+                    keras.layers.Dense(self.filters, shifted_softplus, dtype=self.dtype_policy),
+                    keras.layers.Dense(self.filters, dtype=self.dtype_policy),
+                ],
+                name="filter_network",
+            )
+        self.filter_network = filter_network
+        check_network("radial_basis", self.radial_basis)
+        check_network("filter_network", self.filter_network)
+
+    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
+        if edge_features != 1:
+            raise ValueError(
+                "`ContinuousFilterConv` is called on `[x, a, distances]`, distances of shape "
+                f"(..., 1), one an edge. Received: {edge_features or 'no'} features of the edges"
+            )
+        width = build_network(self.filter_network, build_network(self.radial_basis, 1))
+        if width != self.filters:
+            raise ValueError(
+                f"`filter_network` must give {self.filters} filters. Received: a network that "
+                f"gives {width}"
+            )
+        self.in_kernel = self.add_kernel((features, self.filters), name="in_kernel")
+        self.out_kernel = self.add_kernel((self.filters, self.channels), name="out_kernel")
+        self.add_bias(self.channels)
+
+    def call(self, inputs: Any) -> Any:
+        x, a, distances = self.split_inputs(inputs)
+        h = self.propagate(multiply_features(x, self.in_kernel), connect(x, a), distances)
+        return self.finish(ops.matmul(h, self.out_kernel))
+
+    def message(self, x: Any, edges: Any, e: Any = None) -> Any:
+        return edges.from_senders(x) * ops.cast(self.filter(e), x.dtype)
+
+    def filter(self, distances: Any) -> Any:
+        """Return the filter at distances.
+
+        Args:
+            distances: `(..., 1)`.
+
+        Returns:
+            `(..., filters)`.
+        """
+        expanded = apply_to_edges(self.radial_basis, distances)
+        values = apply_to_edges(self.filter_network, expanded)
+        if self.cutoff is None:
+            return values
+        share = 0.5 * (ops.cos(distances * (math.pi / self.cutoff)) + 1)
+        share = ops.where(distances < self.cutoff, share, ops.zeros_like(share))
+        return values * ops.cast(share, values.dtype)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "filter_network": keras.saving.serialize_keras_object(self.filter_network),
+            "radial_basis": keras.saving.serialize_keras_object(self.radial_basis),
+            "cutoff": self.cutoff,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ContinuousFilterConv":
+        """Make the layer that `config` describes."""
+        return cls(**keras.saving.deserialize_keras_object(config))

@@ -1,0 +1,122 @@
+"""The graph convolution of Kipf and Welling."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import graphs
+from keras_ssl.layers.graph.connect import connect
+from keras_ssl.layers.graph.conv._graph_conv import GraphConv
+from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.sparse_product import multiply_features
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class GCNConv(GraphConv):
+    r"""Graph convolution: one dense layer, averaged over each node and its neighbours.
+
+        H = activation(Â X W + b),    Â = D̃^-1/2 (A + I) D̃^-1/2,    D̃_ii = sum_j (A + I)_ij
+
+    The layer takes Â. For a graph that stays as it is, compute it once, before training:
+    `a = GCNConv.preprocess(a)`. Where `a` changes from step to step, as where edges are dropped,
+    `normalize=True` computes Â in each call. A node that has an edge to itself keeps its weight and
+    gets no second one.
+
+    Args:
+        channels: number of features that a node has afterwards.
+        activation: activation function.
+        normalize: whether `a` is the plain adjacency, to be normalised in each call.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of the kernel.
+        bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the kernel.
+        bias_regularizer: regularizer of the bias.
+        kernel_constraint: constraint of the kernel.
+        bias_constraint: constraint of the bias.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, a]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
+
+    Input shape:
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
+        `(batch, nodes, nodes)`, or an edge list.
+
+    Output shape:
+        `(nodes, channels)` or `(batch, nodes, channels)`.
+
+    Raises:
+        ValueError: if `channels` is not a positive integer, or shapes do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers.graph import GCNConv
+    >>> a = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> layer = GCNConv(4, activation="relu")
+    >>> layer([np.ones((3, 2)), GCNConv.preprocess(a)]).shape
+    TensorShape([3, 4])
+
+    Reference:
+
+    - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
+    """
+
+    aggregations = ("sum",)
+    takes_sparse_features = True
+
+    def __init__(
+        self, channels: int, activation: Any = None, *, normalize: bool = False, **kwargs: Any
+    ):
+        super().__init__(channels, activation=activation, **kwargs)
+        self.normalize = bool(normalize)
+
+    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
+        self.kernel = self.add_kernel((features, self.channels))
+        self.add_bias(self.channels)
+
+    def call(self, inputs: Any) -> Any:
+        x, a, _ = self.split_inputs(inputs)
+        edges = connect(x, a)
+        h = multiply_features(x, self.kernel)
+        h = multiply_normalized(edges, h) if self.normalize else edges.multiply(h)
+        return self.finish(h)
+
+    @staticmethod
+    def preprocess(a: Any) -> Any:
+        """Return Â, computed once; see `graphs.normalized_adjacency`.
+
+        Args:
+            a: adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
+
+        Returns:
+            The same kind of matrix.
+
+        Raises:
+            ValueError: if `a` is no adjacency, or a degree is negative.
+        """
+        return graphs.normalized_adjacency(a)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "normalize": self.normalize}
+
+
+def multiply_normalized(edges: Edges, h: Any) -> Any:
+    """Return Â h, without laying out Â: edges to the nodes themselves need no place in a list.
+
+    Args:
+        edges: the edges of A.
+        h: features of the nodes.
+
+    Returns:
+        The shape of `h`.
+    """
+    loops = edges.self_loops()
+    missing = ops.cast(ops.equal(loops, 0), "float32")
+    degree = edges.degree() + missing
+    is_reached = degree > 0
+    scale = ops.where(is_reached, ops.rsqrt(ops.where(is_reached, degree, 1.0)), 0.0)
+    scale, missing = ops.cast(scale, h.dtype), ops.cast(missing, h.dtype)
+    scaled = scale * h
+    return scale * (edges.multiply(scaled) + missing * scaled)

@@ -1,0 +1,121 @@
+"""The graph isomorphism layer of Xu et al."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.layers.graph.connect import connect
+from keras_ssl.layers.graph.conv.message_passing import MessagePassing
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
+from keras_ssl.layers.graph.node_mask import NodeMask
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class GINConv(MessagePassing):
+    r"""Graph isomorphism layer: a perceptron of a node's features and the sum of its neighbours'.
+
+        h_i' = activation(MLP((1 + ε) h_i + sum_j a_ij h_j))
+
+    A sum tells apart neighbourhoods that a mean or a maximum takes for equal, which makes the layer
+    as strong as the Weisfeiler-Lehman test.
+
+    Args:
+        mlp: Keras layer from features of nodes to new ones, as `layers.ProjectionHead` or
+            `keras.Sequential`, in its own dtype. Batch normalisation in it leaves out nodes that a
+            mask names padding.
+        epsilon: ε, or its start where it is learned.
+        learn_epsilon: whether ε is learned, as in the paper's GIN-ε. `False` with ε = 0 is its
+            GIN-0.
+        activation: activation function of the output.
+        **kwargs: `aggregation` in place of the sum; `name`, `dtype` and the like of
+            `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
+        mask: `[mask of x, ...]`, as Keras passes it; `(batch, nodes)`.
+
+    Input shape:
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
+        `(batch, nodes, nodes)`, or an edge list.
+
+    Output shape:
+        `(..., nodes, channels)`, with as many channels as the output of `mlp`.
+
+    Raises:
+        TypeError: if `mlp` is no Keras layer, or `epsilon` no number.
+        ValueError: if shapes do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers import ProjectionHead
+    >>> from keras_ssl.layers.graph import GINConv
+    >>> a = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> GINConv(ProjectionHead((16, 8)), activation="relu")([np.ones((3, 2)), a]).shape
+    TensorShape([3, 8])
+
+    Reference:
+
+    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
+    """
+
+    def __init__(
+        self,
+        mlp: keras.layers.Layer,
+        epsilon: float = 0.0,
+        learn_epsilon: bool = True,
+        activation: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(mlp, keras.layers.Layer):
+            raise TypeError(f"`mlp` must be a Keras layer. Received: {mlp} of type {type(mlp)}")
+        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
+            raise TypeError(f"`epsilon` must be a number. Received: {epsilon!r}")
+        self.mlp = mlp
+        self.initial_epsilon = float(epsilon)
+        self.learn_epsilon = bool(learn_epsilon)
+        self.activation = keras.activations.get(activation)
+        self.node_mask = NodeMask(dtype=self.dtype_policy, name="node_mask")
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        x = shapes_of_inputs(input_shape)[0]
+        if not self.mlp.built:  # for any number of nodes
+            self.mlp.build((*(None for _ in x[:-1]), x[-1]))
+        self.epsilon = self.initial_epsilon
+        if self.learn_epsilon:
+            self.epsilon = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(self.initial_epsilon),
+                name="epsilon",
+            )
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        x, a, e = self.split_inputs(inputs)
+        h = self.propagate(x, connect(x, a), e)
+        node_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        if node_mask is not None:
+            h = self.node_mask([h, node_mask])
+        return self.activation(keras.ops.cast(self.mlp(h), self.compute_dtype))
+
+    def update(self, x: Any, aggregated: Any) -> Any:
+        return (1.0 + self.epsilon) * x + aggregated
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return tuple(self.mlp.compute_output_shape(shapes_of_inputs(input_shape)[0]))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "mlp": keras.saving.serialize_keras_object(self.mlp),
+            "epsilon": self.initial_epsilon,
+            "learn_epsilon": self.learn_epsilon,
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "GINConv":
+        """Make the layer that `config` describes."""
+        mlp = keras.saving.deserialize_keras_object(config["mlp"])
+        return cls(**{**config, "mlp": mlp})

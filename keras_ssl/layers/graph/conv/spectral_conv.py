@@ -1,0 +1,193 @@
+"""Convolution in the Fourier basis of a graph."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ssl import graphs
+from keras_ssl.layers.graph.conv._graph_conv import GraphConv, positive_integer
+from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SpectralConv(GraphConv):
+    r"""Graph convolution that weighs the frequencies of the graph.
+
+        H = activation(U F(U^T X) + b),    F(X̂)_k = X̂_k W_k
+
+    U, `(nodes, frequencies)`, holds eigenvectors of the Laplacian, smooth ones first; the k-th row
+    of U^T X is what the features hold of the k-th of them, and W_k the multipliers of that
+    frequency, from each feature to each channel. The layer takes U in place of an adjacency and
+    needs nothing else of the graph: `basis = SpectralConv.preprocess(a, count)` once, before
+    training. Multipliers belong to this basis; they mean nothing on another graph.
+
+    With `knots`, W_k is a smooth function of k, a natural cubic spline through so many learned
+    points: filters that reach less far, and weights whose number does not grow with the graph.
+
+    Since the basis is dense, its size is nodes times frequencies: for small graphs.
+
+    Args:
+        channels: number of features that a node has afterwards.
+        knots: number of points that the multipliers are interpolated between, at least 2 and at
+            most as many as frequencies; `None` for multipliers of each frequency.
+        activation: activation function.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of the multipliers, or the points between them; what it
+            draws of a variance that counts inputs and outputs, it draws as for one frequency.
+        bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the multipliers.
+        bias_regularizer: regularizer of the bias.
+        kernel_constraint: constraint of the multipliers.
+        bias_constraint: constraint of the bias.
+        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `[x, basis]`. `x` may be sparse.
+
+    Input shape:
+        Single mode: `x` is `(nodes, features)`, `basis` is `(nodes, frequencies)`. Mixed mode: `x`
+        is `(batch, nodes, features)`. Batch mode: `basis` as well is one an example, `(batch,
+        nodes, frequencies)`. There is no disjoint mode and there are no edge lists.
+
+    Output shape:
+        `(nodes, channels)` or `(batch, nodes, channels)`.
+
+    Raises:
+        ValueError: if `channels` or `knots` is not a positive integer, the basis is of other nodes
+            or of another number of frequencies, or has more frequencies than nodes or fewer than
+            `knots`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.layers.graph import SpectralConv
+    >>> a = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> basis = SpectralConv.preprocess(a, count=2)
+    >>> SpectralConv(4)([np.ones((3, 5)), basis]).shape
+    TensorShape([3, 4])
+
+    Reference:
+
+    - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
+    """
+
+    aggregations = ("sum",)
+    takes_sparse_features = True
+
+    def __init__(self, channels: int, knots: int | None = None, **kwargs: Any):
+        super().__init__(channels, **kwargs)
+        if knots is not None and positive_integer("knots", knots) < 2:
+            raise ValueError(f"`knots` must be at least 2. Received: knots={knots}")
+        self.knots = knots
+
+    def build(self, input_shape: Any) -> None:
+        x, basis, *more = shapes_of_inputs(input_shape)
+        if more:
+            raise ValueError(
+                "`SpectralConv` is called on `[x, basis]` and nothing besides. Received: inputs of "
+                f"shapes {input_shape}"
+            )
+        check_basis(x, basis)
+        if None in (x[-1], basis[-1]):
+            raise ValueError(
+                "The numbers of node features and of frequencies must be fixed. Received: "
+                f"features of shape {x}, basis of shape {basis}"
+            )
+        self.frequencies = basis[-1]
+        if self.knots is not None and self.knots > self.frequencies:
+            raise ValueError(
+                f"`knots` must be at most the number of frequencies, {self.frequencies}. "
+                f"Received: knots={self.knots}"
+            )
+        self.kernel = self.add_weight(
+            shape=(self.knots or self.frequencies, x[-1], self.channels),
+            initializer=self._initial_multipliers,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
+        )
+        self.add_bias(self.channels)
+
+    def _initial_multipliers(self, shape: Any, dtype: Any = None) -> Any:
+        drawn = self.kernel_initializer(shape, dtype=dtype)
+        if isinstance(self.kernel_initializer, keras.initializers.VarianceScaling):
+            # these take the first axis for places of a window, over which a convolution sums
+            drawn = drawn * shape[0] ** 0.5
+        return drawn
+
+    def call(self, inputs: Any) -> Any:
+        x, basis, _ = self.split_inputs(inputs)
+        check_basis(tuple(x.shape), tuple(basis.shape), self.frequencies)
+        spectrum = ops.matmul(ops.swapaxes(basis, -1, -2), x)
+        multipliers = ops.convert_to_tensor(self.kernel)
+        if self.knots is not None:
+            spline = ops.cast(_spline(self.knots, self.frequencies), multipliers.dtype)
+            multipliers = ops.tensordot(spline, multipliers, axes=1)
+        filtered = ops.einsum("...kf,kfc->...kc", spectrum, multipliers)
+        return self.finish(ops.matmul(basis, filtered))
+
+    @staticmethod
+    def preprocess(a: Any, count: int | None = None) -> np.ndarray:
+        """Return the smoothest eigenvectors of the Laplacian; see `graphs.laplacian_eigenbasis`.
+
+        Args:
+            a: symmetric adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
+            count: how many, or `None` for all.
+
+        Returns:
+            `(n, count)` or `(batch, n, count)`, float32.
+
+        Raises:
+            ValueError: if `a` is no symmetric adjacency, or `count` is no integer from 1 to `n`.
+        """
+        if len(getattr(a, "shape", ())) == 3:
+            return np.stack([graphs.laplacian_eigenbasis(one, count)[1] for one in a])
+        return graphs.laplacian_eigenbasis(a, count)[1]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "knots": self.knots}
+
+
+def check_basis(x: tuple, basis: Any, frequencies: int | None = None) -> None:
+    """Raise unless the shapes of node features and of a basis fit one another.
+
+    Args:
+        x: shape of the features.
+        basis: shape of the basis.
+        frequencies: how many it must have, if that is known.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    is_basis = not isinstance(basis, dict) and len(basis) in (2, 3) and len(basis) <= len(x)
+    if len(x) not in (2, 3) or not is_basis:
+        raise ValueError(
+            "`SpectralConv` takes node features (nodes, features) and a basis (nodes, "
+            "frequencies), each with an axis of examples in front or without. Received: shapes "
+            f"{x} and {basis}"
+        )
+    nodes, count = basis[-2:]
+    if None not in (nodes, x[-2]) and nodes != x[-2]:
+        raise ValueError(
+            f"Features and basis must be of the same nodes. Received: features of {x[-2]} nodes "
+            f"(shape {x}), a basis of {nodes} (shape {basis})"
+        )
+    if None not in (nodes, count) and count > nodes:
+        raise ValueError(
+            f"A basis of {nodes} nodes has at most so many frequencies. Received: shape {basis}"
+        )
+    if None not in (count, frequencies) and count != frequencies:
+        raise ValueError(
+            f"The layer was built for a basis of {frequencies} frequencies. Received: a basis of "
+            f"{count} (shape {basis})"
+        )
+
+
+def _spline(knots: int, frequencies: int) -> np.ndarray:
+    """The matrix from values at equidistant knots to a natural cubic spline at every frequency."""
+    from scipy.interpolate import CubicSpline
+
+    places = np.linspace(0, frequencies - 1, knots)
+    return CubicSpline(places, np.eye(knots), bc_type="natural")(np.arange(frequencies))

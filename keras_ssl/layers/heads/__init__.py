@@ -1,0 +1,1 @@
+"""Projectors, predictors and critics."""

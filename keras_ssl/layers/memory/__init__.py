@@ -1,0 +1,1 @@
+"""Layers that remember features of earlier batches."""

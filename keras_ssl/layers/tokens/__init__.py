@@ -1,0 +1,1 @@
+"""Patches of images as tokens, and masks over them."""

@@ -1,0 +1,129 @@
+"""Sinkhorn-Knopp: assignments that use all prototypes equally."""
+
+import numbers
+from typing import Any
+
+from keras import ops
+
+from keras_ssl import distribute
+from keras_ssl.losses.check_scores import check_scores, in_float32
+from keras_ssl.losses.check_temperature import check_temperature
+
+
+def sinkhorn_knopp(
+    scores: Any, epsilon: float = 0.05, iterations: int = 3, queue_scores: Any = None
+) -> Any:
+    """Assign examples to prototypes so that all prototypes are used equally.
+
+    Starts from `Q = exp(scores / ε)` and, `iterations` times, divides each column by its sum over
+    all examples, then each row by its sum over the prototypes. In the limit Q is, of all
+    assignments with equal columns, the one that maximises `Σ Q scores + ε H(Q)`; SwAV stops
+    after three iterations. Works on logarithms, so that no score overflows.
+
+    Columns are summed over the examples of all replicas and those of a queue: of these rows every
+    replica gets its own, and two replicas give what one gives for the whole batch. No gradient
+    flows through assignments.
+
+    Args:
+        scores: similarities of examples and prototypes, `(n, prototypes)`, floating-point.
+        epsilon: ε, above 0. Low values give sharp assignments.
+        iterations: how often columns and rows are normalised, at least 1.
+        queue_scores: optional scores `(any number, prototypes)` of earlier examples, the same on
+            all replicas. They count in the columns; their assignments are not returned.
+
+    Returns:
+        Tensor `(n, prototypes)`, at least float32. Rows sum to 1; columns sum, over all examples,
+        to nearly examples / prototypes.
+
+    Raises:
+        ValueError: if the shapes do not fit, there are fewer than two prototypes, `epsilon` is
+            not finite and above 0, or `iterations` below 1.
+        TypeError: if scores are not floating-point, `epsilon` is not a number, or `iterations`
+            not an integer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> scores = np.array([[0.9, 0.1], [0.8, 0.3]], "float32")  # both are nearer the first
+    >>> np.round(losses.sinkhorn_knopp(scores), 2)
+    array([[0.97, 0.03],
+           [0.08, 0.92]], dtype=float32)
+
+    Reference:
+        - [Cuturi, Sinkhorn Distances: Lightspeed Computation of Optimal
+          Transport](https://arxiv.org/abs/1306.0895)
+        - [Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster
+          Assignments](https://arxiv.org/abs/2006.09882)
+    """
+    check_temperature(epsilon, "epsilon")
+    check_iterations(iterations, "iterations", at_least=1)
+    check_scores(scores, "scores")
+    scores = ops.stop_gradient(in_float32(scores))
+    count = ops.shape(scores)[0]
+    # one exchange, where sums of columns would take two in every iteration
+    everything = distribute.all_gather(scores)
+    if queue_scores is not None:
+        check_queue_scores(queue_scores, scores)
+        queue = ops.cast(queue_scores, scores.dtype)
+        # behind the batch, which is cut off again below
+        everything = ops.concatenate([everything, ops.stop_gradient(queue)], axis=0)
+    log_q = everything / epsilon
+    for _ in range(iterations):
+        log_q = log_q - ops.logsumexp(log_q, axis=0, keepdims=True)
+        log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
+    batch = log_q[: count * distribute.replica_count()]
+    return ops.exp(distribute.local_rows(batch, count))
+
+
+def check_iterations(iterations: int, name: str, at_least: int) -> None:
+    """Raise unless `iterations` is an integer that is large enough.
+
+    Args:
+        iterations: how often to normalise.
+        name: what the caller calls it.
+        at_least: the smallest number allowed.
+
+    Raises:
+        TypeError: if it is no integer; a bool is none.
+        ValueError: if it is too small.
+
+    Example:
+
+    >>> from keras_ssl.losses.clustering.sinkhorn_knopp import check_iterations
+    >>> check_iterations(3, "iterations", at_least=1)
+    """
+    if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be an integer. "
+            f"Received: {name}={iterations!r} of type {type(iterations).__name__}"
+        )
+    if iterations < at_least:
+        raise ValueError(f"`{name}` must be at least {at_least}. Received: {name}={iterations}")
+
+
+def check_queue_scores(queue_scores: Any, scores: Any, name: str = "queue_scores") -> None:
+    """Raise unless a queue's scores are for the prototypes of the batch's.
+
+    Args:
+        queue_scores: `(any number, prototypes)`.
+        scores: those of the batch, `(n, prototypes)`.
+        name: what the caller calls those of the queue.
+
+    Raises:
+        ValueError: if `queue_scores` is not of rank 2, or has another number of columns.
+        TypeError: if it is not floating-point.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.losses.clustering.sinkhorn_knopp import check_queue_scores
+    >>> check_queue_scores(np.zeros((9, 3), "float32"), np.zeros((4, 3), "float32"))
+    """
+    check_scores(queue_scores, name)
+    widths = (queue_scores.shape[1], scores.shape[1])
+    if None not in widths and widths[0] != widths[1]:
+        raise ValueError(
+            f"`{name}` must be scores for the {widths[1]} prototypes of the batch. "
+            f"Received: {name}.shape={tuple(queue_scores.shape)}"
+        )

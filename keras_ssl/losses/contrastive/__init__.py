@@ -1,0 +1,1 @@
+"""Losses that compare an example with negatives."""

@@ -1,0 +1,247 @@
+"""VICReg: views agree, features vary, and features do not repeat each other."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import distribute
+from keras_ssl.losses.check_number import check_positive_number, check_weight
+from keras_ssl.losses.check_views import check_views
+from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
+from keras_ssl.ops.batch_statistics import center, off_diagonal_sum_of_squares
+
+
+def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
+    """Invariance, variance and covariance of two views, without their weights.
+
+    Over the N examples of all replicas, with d features, Var and Cov the unbiased variance and
+    covariance, and ε `epsilon`:
+
+        invariance = 1/(N d) Σ_n ||z1_n - z2_n||²
+        v(z) = 1/d Σ_j max(0, 1 - sqrt(Var(z_j) + ε))
+        variance = (v(z1) + v(z2)) / 2
+        c(z) = 1/d Σ_i Σ_{j ≠ i} Cov(z_i, z_j)²
+        covariance = c(z1) + c(z2)
+
+    This is what the authors' code computes. The paper's formulas have no 1/d in the invariance
+    and no 1/2 in the variance; its weights belong to the code.
+
+    Args:
+        z1: embeddings of the first views, `(n, dim)`, floating-point.
+        z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
+        epsilon: ε, above 0, which keeps the gradient of the square root finite.
+
+    Returns:
+        Scalars by the names "invariance", "variance" and "covariance", at least float32, equal
+        on all replicas.
+
+    Raises:
+        ValueError: if the shapes are not two equal `(n, dim)`, the batch over all replicas holds
+            a single example, or `epsilon` is not finite and above 0.
+        TypeError: if a view is not floating-point, or `epsilon` not a number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> z = np.ones((4, 2), "float32")  # collapsed
+    >>> terms = losses.vicreg_terms(z, z)
+    >>> {name: round(float(value), 4) for name, value in terms.items()}
+    {'invariance': 0.0, 'variance': 0.99, 'covariance': 0.0}
+
+    Reference:
+        - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
+          Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
+    """
+    check_positive_number(epsilon, "epsilon")
+    check_views(z1, z2)
+    check_has_statistics(z1)
+    z1, z2 = (distribute.all_gather(z) for z in (z1, z2))
+    centered = [center(z) for z in (z1, z2)]
+    difference = ops.cast(z1, centered[0].dtype) - ops.cast(z2, centered[1].dtype)
+    variances = [_variance(z, epsilon) for z in centered]
+    covariances = [_covariance(z) for z in centered]
+    return {
+        "invariance": ops.mean(ops.square(difference)),
+        "variance": (variances[0] + variances[1]) / 2,
+        "covariance": covariances[0] + covariances[1],
+    }
+
+
+def _variance(centered: Any, epsilon: float) -> Any:
+    variance = ops.sum(ops.square(centered), axis=0) / _degrees_of_freedom(centered)
+    return ops.mean(ops.relu(1 - ops.sqrt(variance + epsilon)))
+
+
+def _covariance(centered: Any) -> Any:
+    # the root on both sides, so that the product of squares does not leave float32 early
+    scaled = centered / ops.sqrt(_degrees_of_freedom(centered))
+    return off_diagonal_sum_of_squares(scaled, scaled) / centered.shape[1]
+
+
+def _degrees_of_freedom(z: Any) -> Any:
+    # of a last batch that turns out to hold one example, all is 0 in place of not a number
+    return ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), z.dtype)
+
+
+def vicreg(
+    z1: Any,
+    z2: Any,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
+    covariance_weight: float = 1.0,
+    epsilon: float = 1e-4,
+) -> Any:
+    """Variance-invariance-covariance regularisation.
+
+    The sum of the three terms of `keras_ssl.losses.vicreg_terms`, each times its weight:
+
+        l = λ invariance + μ variance + ν covariance
+
+    Args:
+        z1: embeddings of the first views, `(n, dim)`, floating-point.
+        z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
+        invariance_weight: λ, at least 0.
+        variance_weight: μ, at least 0.
+        covariance_weight: ν, at least 0.
+        epsilon: ε, above 0, added to variances.
+
+    Returns:
+        A scalar, at least float32, equal on all replicas.
+
+    Raises:
+        ValueError: if the shapes are not two equal `(n, dim)`, the batch over all replicas holds
+            a single example, a weight is negative or not finite, or `epsilon` not finite and
+            above 0.
+        TypeError: if a view is not floating-point, or a weight or `epsilon` not a number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> z = np.ones((4, 2), "float32")  # collapsed
+    >>> round(float(losses.vicreg(z, z)), 4)  # 25 * (1 - sqrt(ε))
+    24.75
+
+    Reference:
+        - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
+          Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
+    """
+    weights = _by_term(invariance_weight, variance_weight, covariance_weight)
+    terms = vicreg_terms(z1, z2, epsilon)
+    return sum(weights[name] * value for name, value in terms.items())
+
+
+def _by_term(invariance_weight: Any, variance_weight: Any, covariance_weight: Any) -> dict:
+    """The weights by their terms' names, checked."""
+    check_weight(invariance_weight, "invariance_weight")
+    check_weight(variance_weight, "variance_weight")
+    check_weight(covariance_weight, "covariance_weight")
+    return {
+        "invariance": float(invariance_weight),
+        "variance": float(variance_weight),
+        "covariance": float(covariance_weight),
+    }
+
+
+# the trainer of this name is registered by it
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class VICRegLoss(BatchLoss):
+    """Variance-invariance-covariance regularisation of two views.
+
+    Views of an example agree (invariance), every feature varies over the batch (variance, without
+    which all embeddings become equal), and features are not copies of each other (covariance).
+    See `keras_ssl.losses.vicreg_terms` for the formulas; `terms` gives the three by name.
+
+    The computation is in float32 under mixed precision. Under a `tf.distribute` strategy all
+    statistics are those of the global batch, and value and gradient are those of one replica with
+    that batch: embeddings are gathered, and every replica computes the whole loss. As with every
+    Keras loss, the value is then divided by the number of replicas. With fewer examples than
+    features the matrix of covariances is never made.
+
+    Args:
+        invariance_weight: float of at least 0.
+        variance_weight: float of at least 0.
+        covariance_weight: float of at least 0.
+        epsilon: float above 0, added to variances.
+        name: optional name of the loss.
+        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+
+    Call arguments:
+        z1: embeddings of the first views, `(batch, dim)`, floating-point.
+        z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, `epsilon` not finite and above 0, the
+            shapes are not two equal `(batch, dim)`, the batch over all replicas holds a single
+            example, or weights of examples are given.
+        TypeError: if a view is not floating-point, or a weight or `epsilon` not a number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> z = np.ones((4, 2), "float32")  # collapsed
+    >>> loss = losses.VICRegLoss()
+    >>> round(float(loss(z, z)), 4)  # 25 * (1 - sqrt(ε))
+    24.75
+    >>> {name: round(float(value[0]), 4) for name, value in loss.terms(z, z).items()}
+    {'invariance': 0.0, 'variance': 24.75, 'covariance': 0.0}
+
+    Reference:
+        - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
+          Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
+    """
+
+    def __init__(
+        self,
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+        epsilon: float = 1e-4,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        self._weights = _by_term(invariance_weight, variance_weight, covariance_weight)
+        check_positive_number(epsilon, "epsilon")
+        super().__init__(name, dtype)
+        self.epsilon = float(epsilon)
+
+    def terms(self, z1: Any, z2: Any) -> dict[str, Any]:
+        """Return the three weighted terms by name; their sum is the loss.
+
+        For a trainer that reports each as a loss of its own: it divides them by the number of
+        replicas, as it does with any loss's values.
+
+        Args:
+            z1: embeddings of the first views, `(batch, dim)`, floating-point.
+            z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
+
+        Returns:
+            Tensors of shape `(1,)` by the names "invariance", "variance" and "covariance", of the
+            loss's dtype, equal on all replicas.
+
+        Raises:
+            ValueError: if the shapes are not two equal `(batch, dim)`, or the batch over all
+                replicas holds a single example.
+            TypeError: if a view is not floating-point.
+        """
+        check_views(z1, z2)  # before the cast, which would hide integers
+        z1, z2 = (ops.cast(z, self.dtype) for z in (z1, z2))
+        terms = vicreg_terms(z1, z2, self.epsilon)
+        return {
+            name: ops.reshape(self._weights[name] * value, (1,)) for name, value in terms.items()
+        }
+
+    def call(self, z1: Any, z2: Any) -> Any:
+        """Return the loss of the global batch, `(1,)`."""
+        return sum(self.terms(z1, z2).values())
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        weights = {f"{name}_weight": weight for name, weight in self._weights.items()}
+        return {**super().get_config(), **weights, "epsilon": self.epsilon}

@@ -1,0 +1,1 @@
+"""Losses that compare a prediction with its target."""

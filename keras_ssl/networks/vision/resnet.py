@@ -1,0 +1,254 @@
+"""Residual networks as encoders: images in, one feature vector an image out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_ssl.networks.vision._residual import residual_block
+from keras_ssl.networks.vision.stems import cifar_stem, strided_stem
+
+
+def resnet(
+    blocks: Sequence[int],
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    width: int = 64,
+    bottleneck: bool = False,
+    stem: Callable[[Any, int], Any] = cifar_stem,
+    include_rescaling: bool = True,
+    zero_init_last_gamma: bool = True,
+    name: str = "resnet",
+) -> keras.Model:
+    """Build a residual network of any depth that ends in global average pooling.
+
+    Stage `i` (from 0) has `blocks[i]` residual blocks of `width * 2**i` channels; all stages but
+    the first halve the height and width of the feature map. The stride of a bottleneck block
+    is on its 3x3 convolution, as in torchvision.
+
+    Args:
+        blocks: residual blocks in each stage.
+        input_shape: `(height, width, channels)` of the images. Height and width may be `None`.
+        width: channels of the stem and of the first stage.
+        bottleneck: if `False`, a block is two 3x3 convolutions. If `True`, it is a 1x1, a 3x3
+            and a 1x1 convolution, the last with four times the channels.
+        stem: function of the images and `width` that returns the first feature map:
+            `networks.cifar_stem`, `networks.strided_stem`, `networks.imagenet_stem` or your own.
+        include_rescaling: whether the network takes pixels in [0, 255] and first scales them
+            to [-1, 1]. If `False`, images are used as they come.
+        zero_init_last_gamma: whether the last normalisation of each block starts with scale 0, so
+            that each block starts as its shortcut
+            ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677)).
+        name: name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to `(batch, features)`. Its layers
+        are named `stem_...` and `stage<i>_block<j>_...`; the output of a block is that of
+        `stage<i>_block<j>_output`.
+
+    Raises:
+        ValueError: if `blocks` is empty, if `input_shape` has no fixed channel count, or if a
+            number is not positive.
+        TypeError: if `stem` is not callable.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import networks
+    >>> encoder = networks.resnet((1, 1), input_shape=(16, 16, 1), width=8)
+    >>> encoder(np.zeros((2, 16, 16, 1))).shape
+    TensorShape([2, 16])
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    _check_arguments(blocks, input_shape, width, stem)
+    images = keras.Input(input_shape, name="images")
+    x = images
+    if include_rescaling:
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(x)
+    x = stem(x, width)
+    kernel_sizes = (1, 3, 1) if bottleneck else (3, 3)
+    for stage, count in enumerate(blocks):
+        channels = width * 2**stage
+        filters = (channels, channels, 4 * channels) if bottleneck else (channels, channels)
+        for block in range(count):
+            x = residual_block(
+                x,
+                filters,
+                kernel_sizes,
+                strides=2 if stage > 0 and block == 0 else 1,
+                zero_init_last_gamma=zero_init_last_gamma,
+                name=f"stage{stage + 1}_block{block + 1}",
+            )
+    features = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(images, features, name=name)
+
+
+def resnet18(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    width: int = 64,
+    stem: Callable[[Any, int], Any] = cifar_stem,
+    include_rescaling: bool = True,
+    zero_init_last_gamma: bool = True,
+    name: str = "resnet18",
+) -> keras.Model:
+    """ResNet-18 without its classifier: features of `8 * width` numbers an image.
+
+    Args:
+        input_shape: see `networks.resnet`, as for the other arguments.
+        width: channels of the first stage.
+        stem: function that makes the first feature map.
+        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
+        zero_init_last_gamma: whether each block starts as its shortcut.
+        name: name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to `(batch, 8 * width)`.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> networks.resnet18((32, 32, 3), width=8).output_shape
+    (None, 64)
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    return resnet(
+        (2, 2, 2, 2), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
+    )
+
+
+def resnet34(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    width: int = 64,
+    stem: Callable[[Any, int], Any] = cifar_stem,
+    include_rescaling: bool = True,
+    zero_init_last_gamma: bool = True,
+    name: str = "resnet34",
+) -> keras.Model:
+    """ResNet-34 without its classifier: features of `8 * width` numbers an image.
+
+    Args:
+        input_shape: see `networks.resnet`, as for the other arguments.
+        width: channels of the first stage.
+        stem: function that makes the first feature map.
+        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
+        zero_init_last_gamma: whether each block starts as its shortcut.
+        name: name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to `(batch, 8 * width)`.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> networks.resnet34((32, 32, 3), width=4).output_shape
+    (None, 32)
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    return resnet(
+        (3, 4, 6, 3), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
+    )
+
+
+def resnet50(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    width: int = 64,
+    stem: Callable[[Any, int], Any] = cifar_stem,
+    include_rescaling: bool = True,
+    zero_init_last_gamma: bool = True,
+    name: str = "resnet50",
+) -> keras.Model:
+    """ResNet-50 without its classifier: features of `32 * width` numbers an image.
+
+    Args:
+        input_shape: see `networks.resnet`, as for the other arguments.
+        width: channels of the first stage's 3x3 convolutions.
+        stem: function that makes the first feature map.
+        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
+        zero_init_last_gamma: whether each block starts as its shortcut.
+        name: name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to `(batch, 32 * width)`.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> networks.resnet50((32, 32, 3), width=4).output_shape
+    (None, 128)
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    return resnet(
+        (3, 4, 6, 3), input_shape, width, True, stem, include_rescaling, zero_init_last_gamma, name
+    )
+
+
+def small_resnet(
+    input_shape: tuple[int | None, int | None, int] = (28, 28, 1),
+    width: int = 32,
+    stem: Callable[[Any, int], Any] = strided_stem,
+    include_rescaling: bool = True,
+    zero_init_last_gamma: bool = True,
+    name: str = "small_resnet",
+) -> keras.Model:
+    """A residual network for small images and few processors: three stages of one block.
+
+    Args:
+        input_shape: see `networks.resnet`, as for the other arguments.
+        width: channels of the first stage.
+        stem: function that makes the first feature map.
+        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
+        zero_init_last_gamma: whether each block starts as its shortcut.
+        name: name of the model.
+
+    Returns:
+        `keras.Model` from `(batch, height, width, channels)` to `(batch, 4 * width)`.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> networks.small_resnet((28, 28, 1)).output_shape
+    (None, 128)
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+    """
+    return resnet(
+        (1, 1, 1), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
+    )
+
+
+def _check_arguments(
+    blocks: Sequence[int],
+    input_shape: tuple[int | None, int | None, int],
+    width: int,
+    stem: Callable[[Any, int], Any],
+) -> None:
+    if not blocks or any(count < 1 for count in blocks):
+        raise ValueError(
+            "Argument `blocks` must hold a positive number of blocks for each stage. "
+            f"Received: {blocks=}"
+        )
+    if len(input_shape) != 3 or input_shape[-1] is None or input_shape[-1] < 1:
+        raise ValueError(
+            "Argument `input_shape` must be (height, width, channels) with a fixed, positive "
+            f"number of channels. Received: {input_shape=}"
+        )
+    if width < 1:
+        raise ValueError(f"Argument `width` must be positive. Received: {width=}")
+    if not callable(stem):
+        raise TypeError(
+            "Argument `stem` must be a function of (images, width), such as "
+            f"`networks.cifar_stem` or `networks.imagenet_stem`. Received: {stem=}"
+        )

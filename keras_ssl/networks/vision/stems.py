@@ -1,0 +1,79 @@
+"""First layers of a convolutional network: how an image becomes the first feature map."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.networks.vision._residual import activate, convolve, normalize
+
+
+def cifar_stem(x: Any, width: int) -> Any:
+    """One 3x3 convolution at full resolution, for images of 32 pixels and the like.
+
+    Args:
+        x: symbolic tensor of images, (batch, height, width, channels).
+        width: output channels.
+
+    Returns:
+        Feature map of the same height and width.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> encoder = networks.resnet18((32, 32, 3), width=8, stem=networks.cifar_stem)
+    >>> encoder.get_layer("stem_activation").output.shape
+    (None, 32, 32, 8)
+
+    Reference: [Chen et al., 2020](https://arxiv.org/abs/2002.05709), appendix B.9.
+    """
+    return _convolution_stem(x, width, kernel_size=3, strides=1)
+
+
+def strided_stem(x: Any, width: int) -> Any:
+    """One 3x3 convolution of stride 2: a quarter of the work of `cifar_stem` from there on.
+
+    Args:
+        x: symbolic tensor of images, (batch, height, width, channels).
+        width: output channels.
+
+    Returns:
+        Feature map of half the height and width.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> encoder = networks.resnet18((32, 32, 3), width=8, stem=networks.strided_stem)
+    >>> encoder.get_layer("stem_activation").output.shape
+    (None, 16, 16, 8)
+    """
+    return _convolution_stem(x, width, kernel_size=3, strides=2)
+
+
+def imagenet_stem(x: Any, width: int) -> Any:
+    """A 7x7 convolution of stride 2 and 3x3 maximum pooling of stride 2, for large images.
+
+    Args:
+        x: symbolic tensor of images, (batch, height, width, channels).
+        width: output channels.
+
+    Returns:
+        Feature map of a quarter of the height and width.
+
+    Example:
+
+    >>> from keras_ssl import networks
+    >>> encoder = networks.resnet18((96, 96, 3), width=8, stem=networks.imagenet_stem)
+    >>> encoder.get_layer("stem_pool").output.shape
+    (None, 24, 24, 8)
+
+    Reference: [He et al., 2016](https://arxiv.org/abs/1512.03385), table 1.
+    """
+    x = _convolution_stem(x, width, kernel_size=7, strides=2)
+    # zeros never win over the output of a ReLU, so this is padding with minus infinity
+    x = keras.layers.ZeroPadding2D(1, name="stem_pool_padding")(x)
+    return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+
+
+def _convolution_stem(x: Any, width: int, kernel_size: int, strides: int) -> Any:
+    x = convolve(x, width, kernel_size, strides, name="stem_conv")
+    return activate(normalize(x, name="stem_norm"), name="stem_activation")

@@ -1,0 +1,1 @@
+"""`fit` on TensorFlow: strategies, epochs, resuming."""

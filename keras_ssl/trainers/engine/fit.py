@@ -1,0 +1,412 @@
+"""Make `fit` of a Keras model build itself before its first step, on any strategy.
+
+Private names of Keras that this file touches (`epochs.py`, `random_states.py` and `worker_steps.py`
+list theirs):
+
+- `_maybe_symbolic_build`, the hook that Keras calls in `fit`, `evaluate` and `train_on_batch`
+  before any callback or step. Keras' own version skips building without a strategy.
+- `TFEpochIterator._distributed_dataset`, whose `element_spec` tells the shapes of a batch without
+  taking one from the user's pipeline.
+- `Model._symbolic_build`, which builds a model, its loss and its metrics from shapes.
+- `Model._distribute_strategy`, the strategy that the model was made under, or `None`.
+
+`tests/trainers/engine/test_fit.py` fails when one of them goes away.
+"""
+
+import random
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.distribute.agreement import agree
+from keras_ssl.distribute.worker_batches import (
+    check_divisible,
+    distribute_batches,
+    static_batch_size,
+)
+from keras_ssl.distribute.workers import from_chief, is_chief, is_multi_worker, strategy_name
+from keras_ssl.trainers.engine.array_batches import array_batches
+from keras_ssl.trainers.engine.epochs import ResumableFit
+from keras_ssl.trainers.engine.worker_callbacks import callbacks_of_worker
+from keras_ssl.trainers.engine.worker_steps import WorkerSteps
+
+
+def _local_spec(spec: Any) -> keras.KerasTensor | None:
+    """The shape and dtype that one replica sees of a dataset's element."""
+    if isinstance(spec, (tf.OptionalSpec, tf.NoneTensorSpec)) or spec is None:
+        return None
+    if not hasattr(spec, "shape"):  # PerReplicaSpec: one spec a replica, all alike
+        return _local_spec(spec._value_specs[0])
+    is_sparse = isinstance(spec, tf.SparseTensorSpec)
+    return keras.KerasTensor(
+        spec.shape, keras.backend.standardize_dtype(spec.dtype), sparse=is_sparse
+    )
+
+
+def _map_specs(structure: Any) -> Any:
+    """Map `_local_spec` over tuples, lists and dictionaries; specs are leaves."""
+    if isinstance(structure, dict):
+        return {key: _map_specs(value) for key, value in structure.items()}
+    if isinstance(structure, (tuple, list)):
+        return tuple(_map_specs(value) for value in structure)
+    return _local_spec(structure)
+
+
+def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strategy | None) -> Any:
+    """Decide whether Keras should have XLA compile the step under a strategy.
+
+    Args:
+        jit_compile: what the user passed to `compile`.
+        strategy: the strategy that the model was created under, or `None`.
+
+    Returns:
+        `jit_compile`, but `False` for `True` in two cases. With several replicas XLA cannot work,
+        which a warning says: in one process each holds its own copy of every variable, on a
+        device of its own; between processes TensorFlow cannot trace `all_gather` for XLA, and on
+        CPUs XLA has no exchange at all. On a TPU, `strategy.run` compiles the step by itself, and
+        Keras' request would be for the host's part, which starts it.
+    """
+    if jit_compile is not True or strategy is None:
+        return jit_compile
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return False
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return True
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        reason = "TensorFlow cannot exchange tensors between workers in a step that XLA compiles"
+    else:
+        reason = "XLA cannot compile a step whose variables lie on several devices"
+    warnings.warn(
+        f"`jit_compile=True` is not possible under {strategy_name(strategy)} with {replicas} "
+        f"replicas: {reason}. The step runs without XLA; pass `jit_compile=False` to silence this.",
+        stacklevel=3,
+    )
+    return False
+
+
+class DistributedFit(WorkerSteps, ResumableFit):
+    """Mix-in that lets a `keras.Model` train on any strategy, several workers included.
+
+    Keras 3 cannot train under `tf.distribute.MultiWorkerMirroredStrategy`
+    ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). A model that mixes this
+    in can, with the `compile`, `fit` and `evaluate` of Keras. It must stand before the class of
+    Keras; a functional model mixes it in as well, with `keras.Model` as the other base.
+
+    - Batches are global: all workers pass the same data, `fit` gives each its own rows, and each
+      example is seen once an epoch. Data comes as arrays, as a `tf.data.Dataset` of full batches,
+      or from `keras_ssl.distribute.shard_batches`.
+    - The model, its parts and its optimizer are made under the scope of the strategy; `fit` is
+      called outside of it, by all workers.
+    - What writes or shows runs in the chief alone: the progress bar, `ModelCheckpoint`,
+      `TensorBoard`, `CSVLogger`, `BackupAndRestore`, and callbacks whose attribute `chief_only`
+      is true. Other callbacks run in every worker, on equal logs.
+    - `predict` works in each worker by itself.
+
+    A model may define `build_step(x, y)`, which gets the shapes of a batch as `keras.KerasTensor`s
+    before the first step, creates all variables that a training step needs, and raises on input
+    that it cannot train on.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ssl import distribute, trainers
+    >>> class MyModel(trainers.DistributedFit, keras.Model):
+    ...     pass
+    >>> strategy = distribute.strategy("auto")
+    >>> with strategy.scope():
+    ...     inputs = keras.Input((2,))
+    ...     model = MyModel(inputs, keras.layers.Dense(1)(inputs))
+    ...     model.compile(optimizer="sgd", loss="mse", metrics=["mae"])
+    >>> history = model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=4, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'mae']
+    """
+
+    def build_step(self, x: Any, y: Any) -> None:
+        """Create all that a training step needs, for a batch of these shapes, as Keras would.
+
+        Args:
+            x: nested structure of `keras.KerasTensor`, the input.
+            y: the same for the targets, or `None`.
+        """
+        if self._distribute_strategy is not None:  # without one, Keras builds in the first step
+            self._symbolic_build(data_batch=(x, y, None))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            data_batch = iterator._distributed_dataset.element_spec
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(_map_specs(data_batch))
+        self._check_scope()
+        with self.distribute_strategy.scope():
+            self.build_step(x, y)
+        if iterator is not None:
+            self.attach_keeper(iterator, (x, y))
+
+    def _check_scope(self) -> None:
+        """Raise if a variable is not the strategy's: replicas would not keep it equal."""
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1 and not is_multi_worker(strategy):
+            return
+        for variable in (one for group in self.training_variables().values() for one in group):
+            if not strategy.extended.variable_created_in_scope(variable.value):
+                raise ValueError(
+                    "The model, its parts, its optimizer and its metrics must be made under "
+                    "`with strategy.scope():`, where `strategy` comes first. Received: a model "
+                    f"that trains under {strategy_name(strategy)} and whose variable "
+                    f"`{variable.path}` was made outside of its scope"
+                )
+
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`; see there for the arguments.
+
+        With several replicas every batch must be full, since replicas exchange what they computed
+        of it: arrays are cut to whole batches, a `tf.data.Dataset` must come in whole batches.
+        """
+        if self._distribute_strategy is None and tf.distribute.has_strategy():
+            raise ValueError(
+                "The model must be made under `with strategy.scope():`. Received: a model that was "
+                f"made outside, and `fit` under {strategy_name(tf.distribute.get_strategy())}"
+            )
+        strategy = self.distribute_strategy
+        replicas = strategy.num_replicas_in_sync
+        workers = is_multi_worker(strategy)
+        _check_not_empty(x)
+        keeper = self.find_keeper(kwargs)
+        if replicas > 1 or workers:
+            if kwargs.get("validation_split"):
+                raise ValueError(
+                    f"`validation_split` is not possible with {replicas} replicas. Split the data "
+                    "and pass `validation_data`. "
+                    f"Received: validation_split={kwargs['validation_split']}"
+                )
+            size = kwargs.get("validation_batch_size") or batch_size
+            validation = kwargs.get("validation_data")
+            if validation is not None and not isinstance(validation, tf.data.Dataset):
+                kwargs["validation_data"] = _in_full_batches(
+                    validation, "validation_data", size, replicas
+                )
+            if isinstance(x, tf.data.Dataset):
+                _check_full_batches(x, "x", replicas)
+        data = _pack(x, y, kwargs.get("sample_weight"))
+        if _are_arrays(data) and (
+            replicas > 1 or workers or _is_plain(data, y, batch_size, kwargs)
+        ):
+            shuffle = kwargs.get("shuffle", True)
+            seed = from_chief(self.draw_shuffle_seed(), strategy) if shuffle else None
+            if seed is not None and keeper is not None:
+                seed = keeper.shuffle_seed(seed)  # an interrupted run goes on in its own order
+            x = _in_full_batches(
+                data, "x", batch_size, replicas, shuffle, seed, self.needs_full_batches
+            )
+            y = batch_size = None
+            kwargs.pop("sample_weight", None)
+        if isinstance(x, tf.data.Dataset):
+            kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
+        x = without_autotuning(x)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
+        if workers:
+            x = self._prepare_workers(x, kwargs)
+        return super().fit(x, y, batch_size, keeper=keeper, **kwargs)
+
+    def _prepare_workers(self, x: Any, arguments: dict[str, Any]) -> Any:
+        """Share out the data of `fit` and leave to the chief what the chief does alone."""
+        strategy = self.distribute_strategy
+        validation = arguments.get("validation_data")
+        x = _for_workers(x, "x", strategy)
+        if validation is not None:
+            arguments["validation_data"] = _for_workers(validation, "validation_data", strategy)
+        if arguments.get("class_weight") is not None:
+            raise ValueError(
+                "`class_weight` is not possible with several workers. Pass the weight of each "
+                f"example as `sample_weight`. Received: class_weight={arguments['class_weight']}"
+            )
+        names = ("epochs", "initial_epoch", "steps_per_epoch", "validation_steps")
+        plan = {name: arguments.get(name) for name in names}
+        for name, dataset in (("x", x), ("validation_data", arguments.get("validation_data"))):
+            if dataset is not None:
+                plan[f"batches of {name}"] = int(dataset.cardinality)
+                plan[f"shares of {name}"] = str(dataset.element_spec)
+        of_chief = from_chief(plan, strategy)
+        agree(strategy, lambda: _check_plan(plan, of_chief))
+        arguments["callbacks"] = callbacks_of_worker(arguments.get("callbacks"), strategy)
+        if not is_chief(strategy):
+            arguments["verbose"] = 0
+        return x
+
+    @property
+    def needs_full_batches(self) -> bool:
+        """Whether `fit` leaves out what remains of arrays after the last full batch."""
+        strategy = self.distribute_strategy
+        return strategy.num_replicas_in_sync > 1 or is_multi_worker(strategy)
+
+    def draw_shuffle_seed(self) -> int:
+        """Draw the seed of the order in which `fit` goes through arrays.
+
+        From Python's generator, so that `keras.utils.set_random_seed` fixes it.
+        """
+        return random.randrange(2**31 - 1)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Evaluate, as `keras.Model.evaluate`; with several replicas in full batches.
+
+        With several workers, all of them must call it, with the same data.
+        """
+        strategy = self.distribute_strategy
+        workers = is_multi_worker(strategy)
+        replicas = strategy.num_replicas_in_sync
+        in_fit = kwargs.get("_use_cached_eval_dataset", False)
+        x = without_autotuning(x)
+        if (replicas > 1 or workers) and not in_fit:
+            data = _pack(x, y, kwargs.get("sample_weight"))
+            if isinstance(x, tf.data.Dataset):
+                _check_full_batches(x, "x", replicas)
+            elif _are_arrays(data):
+                x, y, batch_size = _in_full_batches(data, "x", batch_size, replicas), None, None
+                kwargs.pop("sample_weight", None)
+            if workers:
+                x = _for_workers(x, "x", strategy)
+                kwargs["callbacks"] = callbacks_of_worker(kwargs.get("callbacks"), strategy)
+                if not is_chief(strategy):
+                    kwargs["verbose"] = 0
+        return super().evaluate(x, y, batch_size, **kwargs)
+
+    def predict_step(self, data: Any) -> Any:
+        """Compute the output for a batch, as `keras.Model.predict_step`.
+
+        A last batch may hold fewer examples than there are replicas. Then some get none, which
+        layers such as convolutions do not take: each replica computes one row more and drops it.
+        """
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        examples = keras.tree.flatten(x)[0].shape[0]  # `None` where it changes
+        if examples or self.distribute_strategy.num_replicas_in_sync == 1:
+            return super().predict_step(data)
+        outputs = super().predict_step((keras.tree.map_structure(_with_a_row_more, x),))
+        return keras.tree.map_structure(lambda output: output[:-1], outputs)
+
+
+def _with_a_row_more(x: tf.Tensor) -> tf.Tensor:
+    row = tf.zeros(tf.concat([[1], tf.shape(x)[1:]], axis=0), x.dtype)
+    return tf.concat([x, row], axis=0)
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def _are_arrays(data: Any) -> bool:
+    leaves = keras.tree.flatten(data)
+    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+
+
+def _pack(x: Any, y: Any, sample_weight: Any) -> tuple:
+    """The elements of a dataset, from what `fit` got; a list of inputs stays one input."""
+    if sample_weight is not None:
+        return (x, y, sample_weight)
+    return (x,) if y is None else (x, y)
+
+
+def _is_plain(data: tuple, y: Any, batch_size: int | None, arguments: dict[str, Any]) -> bool:
+    """Whether arrays need nothing that only Keras' own way of making batches of them has."""
+    leaves = keras.tree.flatten(data)
+    dense = all(
+        isinstance(leaf, tf.Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufU")
+        for leaf in leaves
+    )
+    return (
+        dense
+        # Keras names arrays that do not match, and spreads one weight over several targets
+        and len({tuple(leaf.shape[:1]) for leaf in leaves}) == 1
+        and all(len(leaf.shape) for leaf in leaves)
+        and (len(data) < 3 or not keras.tree.is_nested(y))
+        and not (len(data) == 3 and arguments.get("class_weight") is not None)
+        and not arguments.get("validation_split")
+        and arguments.get("shuffle") != "batch"
+        and (batch_size is not None or arguments.get("steps_per_epoch") is None)
+    )
+
+
+def _check_not_empty(x: Any) -> None:
+    """Raise if the data is known to hold nothing."""
+    if isinstance(x, tf.data.Dataset):
+        empty = x.cardinality().numpy() == 0
+    else:
+        empty = _are_arrays(x) and 0 in keras.tree.flatten(x)[0].shape[:1]
+    if empty:
+        raise ValueError("`x` holds no data: expected at least one batch. Received an empty set.")
+
+
+def _check_full_batches(dataset: tf.data.Dataset, name: str, replicas: int) -> None:
+    """Raise unless every batch of a dataset is full and divides by the replicas."""
+    size = static_batch_size(dataset)
+    if size is None:
+        raise ValueError(
+            f"With {replicas} replicas every batch of `{name}` must be full. Expected a dataset "
+            "with a static batch size: use `dataset.batch(n, drop_remainder=True)`. "
+            f"Received: element_spec={dataset.element_spec}"
+        )
+    check_divisible(size, replicas, name)
+
+
+def _for_workers(data: Any, name: str, strategy: tf.distribute.Strategy) -> Any:
+    """Give this worker its rows of global batches."""
+    if isinstance(data, tf.data.Dataset):
+        _check_full_batches(data, name, strategy.num_replicas_in_sync)
+        return distribute_batches(data, strategy)
+    if isinstance(data, tf.distribute.DistributedDataset):
+        return data
+    raise ValueError(
+        f"With several workers, `{name}` must be arrays or a `tf.data.Dataset`, of which every "
+        "worker can take its own rows. Make one of a `PyDataset` or generator by "
+        "`tf.data.Dataset.from_generator`, the same in every worker, or use "
+        f"`keras_ssl.distribute.shard_batches`. Received: {type(data).__name__}"
+    )
+
+
+def _check_plan(plan: dict[str, Any], of_chief: dict[str, Any]) -> None:
+    """Raise unless this worker is about to do what the chief does: others would wait for ever."""
+    for name, value in plan.items():
+        if of_chief.get(name) != value:
+            raise ValueError(
+                "All workers must call `fit` alike, with the same data. Received: "
+                f"{name} of {value} in this worker, and of {of_chief.get(name)} in the chief"
+            )
+
+
+def _in_full_batches(
+    data: Any,
+    name: str,
+    batch_size: int | None,
+    replicas: int,
+    shuffle: bool = False,
+    seed: int | None = None,
+    drop_remainder: bool = True,
+) -> Any:
+    """Make batches of arrays that divide by the replicas; other data comes back as it is."""
+    if not _are_arrays(data):
+        return data  # PyDataset, generator: their batches are known when they come
+    batch_size = batch_size or 32
+    lengths = [leaf.shape[0] for leaf in keras.tree.flatten(data)]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"All arrays that belong to `{name}` must hold equally many examples. "
+            f"Received: {', '.join(map(str, lengths))}"
+        )
+    if replicas > 1:
+        check_divisible(batch_size, replicas, name)
+        if lengths[0] < batch_size:
+            shorter = "validation_batch_size" if name == "validation_data" else "batch_size"
+            raise ValueError(
+                f"With {replicas} replicas every batch of `{name}` must be full: pass a smaller "
+                f"`{shorter}`. Received: {lengths[0]} examples and batch_size={batch_size}"
+            )
+    return array_batches(data, batch_size, shuffle, seed, drop_remainder)

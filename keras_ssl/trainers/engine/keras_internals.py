@@ -1,0 +1,58 @@
+"""What the package asks of Keras under names that Keras keeps to itself.
+
+- `keras.src.backend.compute_output_spec` runs a function on shapes alone. Its public face,
+  `Operation.compute_output_spec`, puts a text of its own before every error.
+- `Layer._clear_losses`: Keras forgets what a layer added to the losses when that layer is called
+  again. A step that calls only some parts of a model would find what the others left behind.
+- `keras.src.random.seed_generator.global_seed_generator`, which `keras.random` draws from where it
+  gets no seed: it belongs to no model.
+- `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
+
+`tests/trainers/engine/test_keras_internals.py` fails when one of them goes away. The hooks of
+`fit` are in `fit.py` and `epochs.py`.
+"""
+
+from typing import Any
+
+import keras
+from keras.src.backend import compute_output_spec
+from keras.src.random.seed_generator import global_seed_generator
+
+
+def run_on_shapes(function: Any, *specs: Any) -> Any:
+    """Run a function on symbolic tensors: variables are created, nothing is computed.
+
+    Args:
+        function: function of as many arguments as there are `specs`.
+        *specs: nested structures of `keras.KerasTensor` and `None`.
+
+    Returns:
+        What the function returns, with `keras.KerasTensor` for every tensor.
+    """
+    return compute_output_spec(function, *specs)
+
+
+def forget_losses(model: keras.Model) -> None:
+    """Forget what earlier calls of the model's layers added to its losses.
+
+    Args:
+        model: the model whose `losses` are to be those of the calls that follow.
+    """
+    model._clear_losses()
+
+
+def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return a layer and all layers within it, at any depth.
+
+    Args:
+        layer: a layer or model.
+
+    Returns:
+        The layers in an order that is the same for two of one architecture.
+    """
+    return list(layer._flatten_layers())
+
+
+def global_seed_state() -> keras.Variable:
+    """Return the state of the generator that `keras.random` draws from where it gets no seed."""
+    return global_seed_generator().state

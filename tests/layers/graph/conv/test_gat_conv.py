@@ -1,0 +1,94 @@
+import keras
+import numpy as np
+import pytest
+import scipy.sparse
+
+from keras_ssl import graphs
+from keras_ssl.layers.graph import GATConv
+from tests.layers.graph import peers
+from tests.layers.graph.conformance import GraphLayerTest, tensors
+from tests.layers.graph.conv.attention import Properties, assert_equals_peer, built
+
+ORDER = (
+    "kernel",
+    "attention_sender",
+    "attention_receiver",
+    "edge_kernel",
+    "attention_edge",
+    "bias",
+)
+
+
+class TestConformance(GraphLayerTest):
+    def test_concatenated_heads(self):
+        self.check(GATConv, weights=4, outputs=6, channels=3, attn_heads=2)
+
+    def test_averaged_heads_with_edge_features(self):
+        settings = {"channels": 3, "attn_heads": 2, "concat_heads": False, "activation": "elu"}
+        self.check(GATConv, weights=6, edge_features=2, dropout_rate=0.5, **settings)
+
+
+class TestProperties(Properties):
+    layer = GATConv
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("concat", {}),
+        ("mean", {"concat_heads": False}),
+        ("undirected", {}),
+        ("no_self_loops_added", {"add_self_loops": False}),
+        ("edge_features", {"add_self_loops": False}),
+    ],
+)
+def test_equals_pytorch_geometric(name, arguments):
+    case = peers.case(f"gat/{name}")
+    layer = built(GATConv, case, ORDER, **arguments)
+    assert_equals_peer(layer, case, with_edge_features=name == "edge_features")
+
+
+@pytest.mark.parametrize("form", ["a", "edges", "sparse"])
+def test_gradients_equal_pytorch_geometric(form):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("gradients by tf.GradientTape")
+    import tensorflow as tf
+
+    case = peers.case("gat/concat")
+    layer = built(GATConv, case, ORDER)
+    x, a = tf.Variable(case.graph.x), getattr(case.graph, form)
+    a = graphs.sparse_tensor(a) if form == "sparse" else a
+    with tf.GradientTape() as tape:
+        out = layer([tf.convert_to_tensor(x), a])
+        loss = tf.reduce_sum(out * case.more["probe"])
+    names = ("x", "kernel", "attention_sender", "attention_receiver", "bias")
+    found = tape.gradient(loss, [x, *(weight.value for weight in layer.weights)])
+    for name, gradient in zip(names, found, strict=True):
+        wanted = case.gradients[name].reshape(gradient.shape)
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=2e-5, err_msg=name)
+
+
+def test_projected_features_are_dropped_for_all_who_receive_them():
+    """Attention is even and the kernel 1: a sum of what is left, scaled by 1 / (1 - rate)."""
+    layer = GATConv(1, feature_dropout_rate=0.5, kernel_initializer="ones", seed=0)
+    inputs = [np.ones((400, 1)), np.ones((400, 400))]
+    np.testing.assert_allclose(layer(inputs, training=False), 1, rtol=1e-5)
+    out = np.asarray(layer(inputs, training=True))
+    np.testing.assert_allclose(out, out[0, 0], rtol=1e-5)
+    assert abs(out[0, 0] - 1) < 5 / np.sqrt(400) and out[0, 0] != 1
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_features_are_dropped_for_each_head_anew(form):
+    """Each node has one feature 1 and sees itself alone: 0 where dropped, else 1 / (1 - rate)."""
+    x = np.ones((400, 1), "float32")
+    if form == "sparse":
+        x = graphs.sparse_tensor(scipy.sparse.csr_array(x))
+    layer = GATConv(1, attn_heads=2, input_dropout_rate=0.5, kernel_initializer="ones", seed=0)
+    inputs = tensors([x, np.eye(400, dtype="float32")])
+    np.testing.assert_allclose(layer(inputs, training=False), 1, rtol=1e-5)
+    out = np.asarray(layer(inputs, training=True))
+    assert set(out.ravel().round(4)) == {0.0, 2.0}
+    kept = out > 0
+    shares = [kept[:, 0].mean(), kept[:, 1].mean(), kept.all(axis=1).mean()]
+    np.testing.assert_allclose(shares, [0.5, 0.5, 0.25], atol=5 * 0.5 / np.sqrt(400))

@@ -1,0 +1,209 @@
+"""All that is public and runs in a step runs on a TPU, also outside a trainer."""
+
+import inspect
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TPU obstacles are those of the TensorFlow backend", allow_module_level=True)
+
+import tensorflow as tf
+
+from keras_ssl import augment, layers, losses, networks, optimizers
+from tests.test_package import ABSTRACT
+from tests.tpu.obstacles import function_tpu_obstacles
+
+# what the constructors of the rooms need, or what makes them do all they can
+ARGUMENTS = {
+    "AsymmetricViews": {"pipelines": [augment.simclr_pipeline(12), [augment.GaussianBlur()]]},
+    "ColorJitter": {"brightness": 0.8, "contrast": 0.7, "saturation": 0.6, "hue": 0.2},
+    "FeatureQueue": {"size": 8},
+    "FusedPipeline": {"layers": [augment.RandomResizedCrop(12), keras.layers.Rescaling(0.5)]},
+    "MemoryBank": {"size": 8},
+    "MultiCropViews": {"global_size": 12, "local_size": 8},
+    "PatchGrid": {"size": 4, "strides": 2},
+    "PatchViews": {"size": 8, "strides": 2, "pipeline": augment.RandomColorDrop()},
+    "ProjectionHead": {"widths": (8, 4)},
+    "Prototypes": {"count": 5},
+    "RandomPatchMask": {"grid": 4},
+    "RandomResizedCrop": {"size": 12},
+    "SimCLRViews": {"size": 12, "solarize_probability": 0.3},
+    "StepPredictor": {"steps": 2},
+    "Views": {"pipeline": augment.RandomResizedCrop(12)},
+}
+
+# layers of vectors alone, not of feature maps
+OF_VECTORS = {"FeatureQueue", "MemoryBank"}
+# layers of feature maps alone, not of vectors
+OF_GRIDS = {
+    "ConcatAndConvolve",
+    "EncodeAndDotProduct",
+    "MaskedContext",
+    "PatchGrid",
+    "StepPredictor",
+}
+# what layers that take more than one input make of a feature map
+INPUTS = {
+    "BilinearCritic": lambda x: (x, x),
+    "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "EncodeAndDotProduct": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "MaskToken": lambda x: ([x, x[..., 0] > 0],),
+    "StepPredictor": lambda x: (x, x),
+}
+# how layers are called that take more than tensors of features
+LAYER_CALLS = {
+    "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
+}
+# the shapes of what losses of more than two views are called with
+LOSS_SHAPES = {
+    "CPCLoss": [(8, 3, 2, 4), (8, 4, 2, 4)],
+    "DINOLoss": [(2, 8, 4), (5, 8, 4)],
+    "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
+    "MSNLoss": [(8, 4), (2, 8, 4)],
+    "NCE": [(8, 5)],
+    "SupConLoss": [(8, 2, 4)],
+    "SwAVLoss": [(2, 8, 4), (3, 8, 4)],
+}
+# how losses are called that take more than embeddings
+LOSS_CALLS = {
+    "NCE": lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores),
+    "SupConLoss": lambda loss: lambda z: loss(keras.ops.argmax(z[:, 0], axis=-1), z),
+}
+
+
+def classes(room, kind):
+    """The public classes of a room that are of a kind, without the abstract ones."""
+    found = {name: getattr(room, name) for name in room.__all__ if name not in ABSTRACT}
+    return [one for one in found.values() if inspect.isclass(one) and issubclass(one, kind)]
+
+
+def with_gradient(function, variables=()):
+    """The function of floating-point inputs with the gradients for them and for variables."""
+
+    def call(*inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            results = keras.tree.flatten(function(*inputs))
+            total = sum(tf.reduce_sum(tf.cast(result, "float32")) for result in results)
+        watched = [*inputs, *(variable.value for variable in variables)]
+        return results, tape.gradient(total, watched)
+
+    return call
+
+
+@pytest.fixture(params=["float32", "mixed_bfloat16"])
+def policy(request, set_dtype_policy):
+    set_dtype_policy(request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("make", classes(augment, keras.layers.Layer))
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_augmentation(make, dtype):
+    layer = make(**ARGUMENTS.get(make.__name__, {}))
+    assert function_tpu_obstacles(layer, tf.TensorSpec((4, 16, 16, 3), dtype)) == []
+
+
+@pytest.mark.parametrize("make", classes(layers, keras.layers.Layer))
+@pytest.mark.parametrize("shape", [(4, 8), (4, 6, 6, 8)])
+def test_layer_and_its_gradient(make, shape, policy):
+    if len(shape) > 2 and make.__name__ in OF_VECTORS:
+        pytest.skip("the layer takes vectors")
+    if len(shape) == 2 and make.__name__ in OF_GRIDS:
+        pytest.skip("the layer takes feature maps")
+    layer = make(**ARGUMENTS.get(make.__name__, {}))
+    inputs = INPUTS.get(make.__name__, lambda x: (x,))
+    given = inputs(keras.ops.zeros(shape))
+    layer.build(*keras.tree.map_structure(lambda one: tuple(one.shape), given))
+    call = LAYER_CALLS.get(make.__name__, lambda layer: layer)(layer)
+    for training in (True, False):
+        step = with_gradient(
+            lambda x, t=training: call(*inputs(x), training=t), layer.trainable_variables
+        )
+        assert function_tpu_obstacles(step, tf.TensorSpec(shape)) == []
+
+
+@pytest.mark.parametrize("make", classes(losses, keras.losses.Loss))
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_loss_and_its_gradient(make, chunk_size):
+    if chunk_size and "chunk_size" not in inspect.signature(make).parameters:
+        pytest.skip("the loss takes no chunks")
+    loss = make(chunk_size=chunk_size) if chunk_size else make()
+    loss = LOSS_CALLS.get(make.__name__, lambda loss: loss)(loss)
+    for dtype in ("float32", "bfloat16"):
+        shapes = LOSS_SHAPES.get(make.__name__, [(8, 4), (8, 4)])
+        inputs = [tf.TensorSpec(shape, dtype) for shape in shapes]
+        assert function_tpu_obstacles(with_gradient(loss), *inputs) == []
+
+
+@pytest.mark.parametrize("make", classes(optimizers, keras.optimizers.Optimizer))
+def test_update_of_an_optimizer(make):
+    variables = [keras.Variable(np.ones(shape, "float32")) for shape in ((3, 4), (4,))]
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100, warmup_target=1.0, warmup_steps=10)
+    optimizer = make(learning_rate=schedule, weight_decay=1e-4, global_clipnorm=1.0, use_ema=True)
+    optimizer.build(variables)
+
+    def step(*gradients):
+        optimizer.apply(gradients, variables)
+
+    specs = [tf.TensorSpec(variable.shape) for variable in variables]
+    assert function_tpu_obstacles(step, *specs) == []
+
+
+@pytest.mark.parametrize("make", [networks.resnet18, networks.resnet50, networks.small_resnet])
+def test_network_and_its_gradient(make, policy):
+    model = make(input_shape=(32, 32, 3), width=4)
+    step = with_gradient(lambda x: model(x, training=True), model.trainable_variables)
+    assert function_tpu_obstacles(step, tf.TensorSpec((2, 32, 32, 3))) == []
+
+
+class RoundedShift(augment.GeometricAugmentation):
+    """Moves an image by whole rows, which NumPy rounds: Python on the host."""
+
+    uniforms_per_image = 1
+
+    def parameters(self, uniforms, image_shape):
+        rows = tf.numpy_function(np.round, [3 * uniforms[:, 0]], tf.float32)
+        return tf.ensure_shape(rows, uniforms.shape[:1])
+
+    def fold(self, maps, parameters, image_shape):
+        at = keras.ops.arange(image_shape[0], dtype="float32")
+        moved = at[:, None] - at == parameters[:, None, None]
+        return maps.then(rows=keras.ops.cast(moved, "float32"))
+
+
+def test_augmentation_of_ones_own_is_looked_into():
+    pipeline = augment.FusedPipeline([RoundedShift(), augment.Grayscale()])
+    found = function_tpu_obstacles(pipeline, tf.TensorSpec((4, 8, 8, 3)))
+    assert [one.op for one in found] == ["PyFunc"] and "np.round" in found[0].line
+
+
+class RoundedColor(augment.ColorAugmentation):
+    """Has Python on the host in the part that XLA compiles wherever a pipeline is in a graph."""
+
+    def parameters(self, uniforms, image_shape):
+        return uniforms
+
+    def color_map(self, parameters, channels):
+        identity = tf.numpy_function(np.round, [tf.eye(channels)], tf.float32)
+        identity = tf.ensure_shape(identity, (channels, channels))[None]
+        return augment.ColorMap(identity, identity, tf.zeros((1, channels)))
+
+
+def test_what_pipelines_compile_is_looked_into_and_refused_by_xla_on_a_cpu():
+    pipeline = augment.FusedPipeline([augment.Grayscale(), RoundedColor()])
+    spec = tf.TensorSpec((4, 8, 8, 3))
+    found = function_tpu_obstacles(pipeline, spec)
+    assert [one.op for one in found] == ["PyFunc"] and "np.round" in found[0].line
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
+        tf.function(pipeline)(tf.zeros(spec.shape))
+
+
+def test_layers_of_keras_that_documentation_says_a_tpu_cannot_run():
+    found = function_tpu_obstacles(
+        augment.FusedPipeline([keras.layers.RandAugment()]), tf.TensorSpec((4, 8, 8, 3), "uint8")
+    )
+    assert "ImageProjectiveTransformV3" in {one.op for one in found}
