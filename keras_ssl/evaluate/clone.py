@@ -2,8 +2,8 @@
 
 import keras
 
+from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate.seeded import seeded
-from keras_ssl.trainers.engine.keras_internals import all_layers
 
 
 def clone_encoder(encoder: keras.layers.Layer) -> keras.layers.Layer:

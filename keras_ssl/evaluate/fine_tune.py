@@ -5,12 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate.batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate.clone import clone_encoder
 from keras_ssl.evaluate.features import as_input, ensure_built
 from keras_ssl.evaluate.seeded import seeded
 from keras_ssl.evaluate.subset import take_balanced
-from keras_ssl.trainers.engine.keras_internals import all_layers
 
 
 def fine_tune(

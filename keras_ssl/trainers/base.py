@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl._keras_internals import forget_losses, run_on_shapes
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.overflow import spread_overflow
 from keras_ssl.distribute.replicas import shapes_of_replica
@@ -19,7 +20,6 @@ from keras_ssl.trainers.checks import (
 )
 from keras_ssl.trainers.compiling import Compiling
 from keras_ssl.trainers.engine.fit import DistributedFit
-from keras_ssl.trainers.engine.keras_internals import forget_losses, run_on_shapes
 from keras_ssl.trainers.gradient_caching import GradientCaching
 from keras_ssl.trainers.micro_batch_checks import check_divides
 from keras_ssl.trainers.named_losses import (

@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state
 from keras_ssl.trainers.batch import Batch, Update, batch_size_of
-from keras_ssl.trainers.engine.keras_internals import all_layers, forget_losses, global_seed_state
 from keras_ssl.trainers.micro_batch_checks import check_batch, check_rows_of_batch
 from keras_ssl.trainers.micro_batches import MicroBatches
 from keras_ssl.trainers.named_losses import replica_share

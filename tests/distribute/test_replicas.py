@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from keras_ssl import distribute
+from keras_ssl._keras_internals import run_on_shapes
 from keras_ssl.distribute.replicas import shapes_of_replica
-from keras_ssl.trainers.engine.keras_internals import run_on_shapes
 
 
 def test_one_replica_is_the_identity(rng):

@@ -8,7 +8,7 @@
   gets no seed: it belongs to no model.
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
 
-`tests/trainers/engine/test_keras_internals.py` fails when one of them goes away. The hooks of
+`tests/test_keras_internals.py` fails when one of them goes away. The hooks of
 `fit` are in `fit.py` and `epochs.py`.
 """
 

@@ -7,7 +7,7 @@ import pytest
 if keras.backend.backend() != "tensorflow":
     pytest.skip("trainers need the TensorFlow backend", allow_module_level=True)
 
-from keras_ssl.trainers.engine.keras_internals import (
+from keras_ssl._keras_internals import (
     all_layers,
     forget_losses,
     global_seed_state,
