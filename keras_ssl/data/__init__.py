@@ -1,12 +1,14 @@
 """Images and graphs to train and evaluate on, as `tf.data`."""
 
-from keras_ssl.data.disjoint_batches import disjoint_batches
-from keras_ssl.data.graph_sets import load_graph
+from keras_ssl.data.graph import (
+    disjoint_batches,
+    from_spektral_loader,
+    load_graph,
+    neighbor_batches,
+    padded_batches,
+    single_graph,
+)
 from keras_ssl.data.images import class_names, load_images
-from keras_ssl.data.neighbor_batches import neighbor_batches
-from keras_ssl.data.padded_batches import padded_batches
-from keras_ssl.data.single_graph import single_graph
-from keras_ssl.data.spektral_loaders import from_spektral_loader
 from keras_ssl.data.with_index import with_index
 
 __all__ = [

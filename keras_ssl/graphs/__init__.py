@@ -6,13 +6,14 @@ from keras_ssl.graphs.disjoint_union import disjoint_union
 from keras_ssl.graphs.forms import edge_list, sparse_tensor
 from keras_ssl.graphs.graph import Graph
 from keras_ssl.graphs.laplacians import laplacian, laplacian_eigenbasis, rescaled_laplacian
-from keras_ssl.graphs.negative_edges import negative_edges, uniform_pairs
-from keras_ssl.graphs.neighbors import Neighbors, is_edge, neighbors_of
 from keras_ssl.graphs.normalization import normalized_adjacency, row_normalize
-from keras_ssl.graphs.random_walks import random_walks
-from keras_ssl.graphs.split_edges import EdgeSplit, split_edges
-from keras_ssl.graphs.subtree_features import SubtreeFeatures
-from keras_ssl.graphs.weisfeiler_lehman import is_possibly_isomorphic, weisfeiler_lehman
+from keras_ssl.graphs.random_walks import Neighbors, is_edge, neighbors_of, random_walks
+from keras_ssl.graphs.split_edges import EdgeSplit, negative_edges, split_edges, uniform_pairs
+from keras_ssl.graphs.weisfeiler_lehman import (
+    SubtreeFeatures,
+    is_possibly_isomorphic,
+    weisfeiler_lehman,
+)
 
 __all__ = [
     "EdgeSplit",

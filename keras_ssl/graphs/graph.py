@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_ssl.graphs.adjacency import as_csr
 from keras_ssl.graphs.checks import check_finite
+from keras_ssl.graphs.forms import as_csr
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_ssl.graphs.adjacency import as_csr
 from keras_ssl.graphs.checks import check_symmetric
+from keras_ssl.graphs.forms import as_csr
 from keras_ssl.graphs.normalization import in_form_of, normalized_adjacency
 
 # below this many nodes all eigenvectors cost less than a few by iteration

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_ssl.graphs.adjacency import as_csr
 from keras_ssl.graphs.checks import check_finite
+from keras_ssl.graphs.forms import as_csr
 
 
 def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:

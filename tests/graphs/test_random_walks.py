@@ -10,7 +10,7 @@ import scipy.sparse
 from keras import ops
 
 from keras_ssl import graphs
-from keras_ssl.graphs.hashed_uniform import hashed_uniform
+from keras_ssl.graphs._hashed_uniform import hashed_uniform
 
 WALKS = 20_000
 

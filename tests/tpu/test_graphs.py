@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_ssl import augment
 from keras_ssl.layers import graph as layers
 from keras_ssl.layers.graph.graph_layer import GraphLayer
-from keras_ssl.layers.graph.pool._node_pool import NodePool
+from keras_ssl.layers.graph.pool.node_pool import NodePool
 from tests.tpu.obstacles import function_tpu_obstacles
 from tests.tpu.test_parts import classes
 

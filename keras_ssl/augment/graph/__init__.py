@@ -5,8 +5,7 @@ from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
 from keras_ssl.augment.graph.graph_views import GraphViews
 from keras_ssl.augment.graph.random_edge_drop import RandomEdgeDrop
 from keras_ssl.augment.graph.random_feature_mask import RandomFeatureMask
-from keras_ssl.augment.graph.random_node_drop import RandomNodeDrop
-from keras_ssl.augment.graph.random_subgraph import RandomSubgraph
+from keras_ssl.augment.graph.random_node_drop import RandomNodeDrop, RandomSubgraph
 
 __all__ = [
     "FeatureShuffle",

@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
-from keras_ssl.layers.graph.sparse_tensors import (
+from keras_ssl.ops.graph.inputs import GraphInputs, take_nodes
+from keras_ssl.ops.graph.sparse import (
     coordinates,
     is_sparse,
     stored_values,
     with_places,
 )
-from keras_ssl.layers.graph.take_nodes import take_nodes
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -8,9 +8,8 @@ from keras import ops
 
 from keras_ssl.augment import checks
 from keras_ssl.distribute import draw_per_example
-from keras_ssl.layers.graph.connect import check_adjacency, shape_of
-from keras_ssl.layers.graph.graph_inputs import GraphInputs, part_name, read_graph
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
+from keras_ssl.ops.graph.edges import check_adjacency, shape_of
+from keras_ssl.ops.graph.inputs import GraphInputs, TakesGraphs, part_name, read_graph
 
 
 class GraphAugmentation(TakesGraphs, keras.layers.Layer):

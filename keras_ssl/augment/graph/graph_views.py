@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
+from keras_ssl.ops.graph.inputs import TakesGraphs
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

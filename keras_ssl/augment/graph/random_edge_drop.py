@@ -7,10 +7,9 @@ from keras import ops
 
 from keras_ssl.augment import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
-from keras_ssl.graphs.hashed_uniform import hashed_uniform
-from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
-from keras_ssl.layers.graph.kept_edges import keep_edges, spec_of_kept_edges
+from keras_ssl.graphs._hashed_uniform import hashed_uniform
+from keras_ssl.ops.graph.edges import connect, keep_edges, spec_of_kept_edges
+from keras_ssl.ops.graph.inputs import GraphInputs
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

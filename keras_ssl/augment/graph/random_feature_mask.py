@@ -8,9 +8,9 @@ from keras import ops
 from keras_ssl.augment import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
 from keras_ssl.distribute import draw_per_example
-from keras_ssl.graphs.hashed_uniform import hashed_uniform
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
-from keras_ssl.layers.graph.sparse_tensors import (
+from keras_ssl.graphs._hashed_uniform import hashed_uniform
+from keras_ssl.ops.graph.inputs import GraphInputs
+from keras_ssl.ops.graph.sparse import (
     coordinates,
     is_sparse,
     stored_values,

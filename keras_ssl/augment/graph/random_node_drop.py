@@ -1,4 +1,4 @@
-"""Nodes dropped at random."""
+"""Random removal of nodes."""
 
 from typing import Any
 
@@ -7,11 +7,15 @@ from keras import ops
 
 from keras_ssl.augment import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
-from keras_ssl.augment.graph.removed_nodes import remove_nodes
-from keras_ssl.layers.graph.best_nodes import best_nodes
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
-from keras_ssl.layers.graph.kept_edges import spec_of_kept_edges
-from keras_ssl.layers.graph.membership import membership
+from keras_ssl.ops.graph.edges import Edges, connect, keep_nodes, spec_of_kept_edges
+from keras_ssl.ops.graph.inputs import GraphInputs
+from keras_ssl.ops.graph.membership import best_nodes, membership
+from keras_ssl.ops.graph.sparse import (
+    coordinates,
+    is_sparse,
+    stored_values,
+    with_values,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -80,3 +84,141 @@ class RandomNodeDrop(GraphAugmentation):
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "graphs": self.graphs}
+
+
+NEVER = 1e9
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class RandomSubgraph(GraphAugmentation):
+    """Keep a connected part of each graph: start at a random node, add random neighbours.
+
+    A node is chosen, then again and again one of all nodes that receive from those chosen before,
+    each as likely as the other, until the share is reached or there is none left. All others are
+    dropped as `RandomNodeDrop` drops them.
+
+    This is not done one node after the other. Every node v waits for a time of its own, drawn from
+    an exponential distribution, once a neighbour is in:
+
+        T(start) = 0,    T(v) = tau_v + min of T(u) over the senders u of v,    tau_v ~ Exp(1)
+
+    Exponential times have no memory, so that of the nodes that wait, each is as likely to be next.
+    The T are shortest paths, found in as many rounds over all edges as a path has edges at most.
+
+    Args:
+        share: share of the nodes of a graph to keep, in (0, 1], rounded up to a whole number.
+        graphs: how many graphs a disjoint union holds. Needed where shapes must be known, as for
+            XLA; without it there are `max(i) + 1`.
+        seed: integer seed.
+        **kwargs: `name` and the like of `keras.layers.Layer`.
+
+    Call arguments:
+        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`. In mixed mode
+            (a batch of features, one graph) `a` must be dense.
+        training: whether to drop anything.
+
+    Input shape:
+        As `layers.graph.MessagePassing`.
+
+    Output shape:
+        As the input; in mixed mode `a` is `(batch, nodes, nodes)`.
+
+    Raises:
+        ValueError: when `share` lies outside (0, 1], or shapes do not fit.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.augment.graph import RandomSubgraph
+    >>> path = np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> x, a = RandomSubgraph(0.5, seed=6)((np.ones((6, 1)), path))
+    >>> x.numpy().ravel().tolist()
+    [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+    Reference:
+        - [You et al., GraphCL](https://arxiv.org/abs/2010.13902)
+    """
+
+    def __init__(
+        self, share: float = 0.8, graphs: int | None = None, seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(seed=seed, **kwargs)
+        self.share = checks.probability("share", share)
+        if self.share == 0:
+            raise ValueError(f"`share` must be in (0, 1]. Received: share={share}")
+        self.graphs = None if graphs is None else checks.integer("graphs", graphs, 1)
+
+    def change(self, graph: GraphInputs) -> GraphInputs:
+        chance = self.draw_for_nodes(self.uniform, graph)
+        waits = -ops.log(1 - self.draw_for_nodes(self.uniform, graph))
+        messages, members = membership(chance, graph.i, graph.mask, self.graphs)
+        starts = ops.reshape(best_nodes(messages, members, 1e-9), ops.shape(chance))
+        times = arrival_times(connect(graph.x, graph.a), starts, waits)
+        early, _ = membership(-times, graph.i, graph.mask, self.graphs)
+        keep = ops.logical_and(best_nodes(early, members, self.share), early > -NEVER)
+        # padding stays what it is
+        keep = ops.logical_or(keep, ops.logical_not(members.exist))
+        return remove_nodes(graph, ops.reshape(keep, ops.shape(chance)))
+
+    def changed_spec(self, graph: GraphInputs) -> GraphInputs:
+        return graph._replace(a=spec_of_kept_edges(graph.a, graph.x.shape[:-2]))
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "share": self.share, "graphs": self.graphs}
+
+
+def arrival_times(edges: Edges, starts: Any, waits: Any) -> Any:
+    """Return when each node is reached.
+
+    Args:
+        edges: the edges.
+        starts: booleans `(..., nodes, 1)`, the nodes that are reached at time 0.
+        waits: how long a node takes once one of its senders is reached.
+
+    Returns:
+        Times of the shape of `waits`; `NEVER` for nodes that cannot be reached.
+    """
+    receives = edges.count() > 0
+
+    def is_open(times: Any, changed: Any) -> Any:
+        return changed
+
+    def spread(times: Any, changed: Any) -> tuple[Any, Any]:
+        first = edges.min(edges.from_senders(times))
+        arrived = ops.where(receives, first + waits, NEVER)
+        sooner = ops.minimum(times, ops.minimum(arrived, NEVER))
+        return sooner, ops.any(sooner < times)
+
+    times = ops.where(starts, 0.0, ops.full_like(waits, NEVER))
+    return ops.while_loop(is_open, spread, (times, ops.any(starts)))[0]
+
+
+def remove_nodes(graph: GraphInputs, keep: Any) -> GraphInputs:
+    """Take nodes out of a graph: their features are 0, and they have no edges.
+
+    Where the graph says which rows are nodes, by `i` or `mask`, they become padding, which
+    poolings leave out.
+
+    Args:
+        graph: the parts of the graph.
+        keep: booleans `(nodes, 1)` or `(batch, nodes, 1)`, `False` for the nodes to take out.
+
+    Returns:
+        The parts.
+    """
+    i, mask, kept = graph.i, graph.mask, ops.squeeze(keep, -1)
+    if i is not None:
+        i = ops.where(kept, i, ops.full_like(i, -1))
+    if mask is not None:
+        mask = ops.logical_and(mask, kept)
+    x = _keep_rows(graph.x, keep)
+    return graph._replace(x=x, a=keep_nodes(graph.x, graph.a, keep), i=i, mask=mask)
+
+
+def _keep_rows(x: Any, keep: Any) -> Any:
+    if not is_sparse(x):
+        return ops.where(keep, x, ops.zeros_like(x))
+    values = stored_values(x)
+    kept = ops.take(keep[:, 0], coordinates(x)[:, 0])
+    return with_values(x, ops.where(kept, values, ops.zeros_like(values)))

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.connect import check_adjacency, check_edge_features
-from keras_ssl.layers.graph.sparse_tensors import is_sparse, stored_values, with_values
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
+from keras_ssl.ops.graph.edges import check_adjacency, check_edge_features
+from keras_ssl.ops.graph.inputs import TakesGraphs
+from keras_ssl.ops.graph.sparse import is_sparse, stored_values, with_values
 
 
 class GraphLayer(TakesGraphs, keras.layers.Layer):
@@ -141,3 +141,51 @@ def floating(x: Any, dtype: str) -> Any:
     if is_sparse(x) and not isinstance(x, keras.KerasTensor):
         return with_values(x, ops.cast(stored_values(x), dtype))
     return ops.cast(x, dtype)
+
+
+def check_network(name: str, network: Any) -> None:
+    """Raise unless a network is a Keras layer.
+
+    Args:
+        name: the argument's name.
+        network: what it got.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not isinstance(network, keras.layers.Layer):
+        raise TypeError(
+            f"`{name}` must be a Keras layer. Received: {network} of type {type(network)}"
+        )
+
+
+def build_network(network: keras.layers.Layer, features: int) -> int:
+    """Make the weights of a network on rows of features.
+
+    Args:
+        network: the network.
+        features: how many it gets.
+
+    Returns:
+        How many it gives.
+    """
+    if not network.built:
+        network.build((None, features))
+    return network.compute_output_shape((None, features))[-1]
+
+
+def apply_to_edges(network: keras.layers.Layer, features: Any) -> Any:
+    """Apply a network to the features of each edge.
+
+    Networks of many layers are strict about the number of axes; they get one row an edge,
+    whatever form the edges have.
+
+    Args:
+        network: a layer from `(rows, features)` to `(rows, channels)`.
+        features: `(..., features)`.
+
+    Returns:
+        `(..., channels)`.
+    """
+    rows = network(ops.reshape(features, (-1, features.shape[-1])))
+    return ops.reshape(rows, (*ops.shape(features)[:-1], rows.shape[-1]))

@@ -5,13 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
-from keras_ssl.layers.graph.pool._node_pool import NodePool
+from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
 from keras_ssl.layers.graph.virtual_node import VirtualNode
+from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

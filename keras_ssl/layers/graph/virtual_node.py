@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv._edge_network import build_network, check_network
-from keras_ssl.layers.graph.conv._graph_conv import positive_integer
-from keras_ssl.layers.graph.membership import check_nodes, membership
-from keras_ssl.layers.graph.widened import widened
+from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl.layers.graph.graph_layer import build_network, check_network
+from keras_ssl.ops.graph.edges import widened
+from keras_ssl.ops.graph.membership import check_nodes, membership
 
 AGGREGATIONS = ("sum", "mean")
 

@@ -7,7 +7,7 @@ import keras
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.layers.graph import GINConv, GraphSequential, JumpingKnowledge, SumPool
-from keras_ssl.layers.graph.pool._node_pool import NodePool
+from keras_ssl.layers.graph.pool.node_pool import NodePool
 
 
 def gin(

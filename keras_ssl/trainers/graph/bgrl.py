@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_ssl.layers import PredictionHead
-from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.distillation.byol import BYOL
 from keras_ssl.trainers.graph.node_views import NodeViews, as_rows

@@ -8,8 +8,8 @@ from keras import ops
 from keras_ssl.augment.graph import FeatureShuffle
 from keras_ssl.layers import BilinearCritic
 from keras_ssl.layers.graph import MeanPool
-from keras_ssl.layers.graph.graph_inputs import read_graph
-from keras_ssl.layers.graph.membership import membership
+from keras_ssl.ops.graph.inputs import read_graph
+from keras_ssl.ops.graph.membership import membership
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_ssl.layers import ProjectionHead
-from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.losses import NTXent
+from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.graph.node_views import NodeViews, as_rows
 from keras_ssl.trainers.joint_embedding import JointEmbedding

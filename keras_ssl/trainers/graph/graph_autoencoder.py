@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl.checks import integer
-from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
 from keras_ssl.trainers.graph.node_features import check_node_features

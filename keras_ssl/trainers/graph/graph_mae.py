@@ -6,10 +6,9 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.layers.graph.graph_inputs import GraphInputs, read_graph
-from keras_ssl.layers.graph.take_nodes import take_nodes
 from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
+from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph

@@ -5,11 +5,11 @@ from typing import Any
 
 import keras
 
-from keras_ssl.data.single_graph import single_graph
-from keras_ssl.data.spektral_loaders import from_spektral_loader, is_spektral_loader
+from keras_ssl.data.graph.single_graph import single_graph
+from keras_ssl.data.graph.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.graphs import Graph
-from keras_ssl.layers.graph.connect import check_adjacency, shape_of
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
+from keras_ssl.ops.graph.edges import check_adjacency, shape_of
+from keras_ssl.ops.graph.inputs import TakesGraphs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.graph.graph_values import check_values, first_graph, validation_inputs
 

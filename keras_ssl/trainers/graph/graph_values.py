@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl.graphs import check_edge_list, check_finite, check_symmetric
-from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.ops.graph.inputs import read_graph
 
 
 def first_graph(x: Any) -> Any:

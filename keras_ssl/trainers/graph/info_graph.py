@@ -8,8 +8,8 @@ from keras import ops
 from keras_ssl import distribute
 from keras_ssl.layers import ResidualHead
 from keras_ssl.layers.graph import SumPool
-from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.losses import JensenShannonMI
+from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_batch_size, check_type
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph

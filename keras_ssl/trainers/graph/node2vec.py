@@ -8,8 +8,7 @@ from keras import ops
 
 from keras_ssl import distribute, graphs
 from keras_ssl.checks import integer
-from keras_ssl.graphs.neighbors import pick
-from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, walk
+from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, pick, walk
 from keras_ssl.losses.check_number import check_weight
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch

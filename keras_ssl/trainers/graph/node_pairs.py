@@ -5,10 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.dense_edges import DenseEdges
-from keras_ssl.layers.graph.edges import Edges
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
+from keras_ssl.ops.graph.edges import DenseEdges, Edges, connect
+from keras_ssl.ops.graph.inputs import GraphInputs
 
 
 class NodePairs:

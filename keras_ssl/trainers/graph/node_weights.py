@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
+from keras_ssl.ops.graph.inputs import GraphInputs
 
 
 def node_weights(graph: GraphInputs) -> Any:
@@ -20,7 +20,7 @@ def node_weights(graph: GraphInputs) -> Any:
     Example:
 
     >>> import numpy as np
-    >>> from keras_ssl.layers.graph.graph_inputs import GraphInputs
+    >>> from keras_ssl.ops.graph.inputs import GraphInputs
     >>> from keras_ssl.trainers.graph.node_weights import node_weights
     >>> mask = np.array([[True, True, False, False], [True, True, True, True]])
     >>> node_weights(GraphInputs(x=None, a=None, mask=mask)).numpy().tolist()

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.graph_inputs import read_graph
 from keras_ssl.layers.graph.graph_layer import GraphLayer
+from keras_ssl.ops.graph.inputs import read_graph
 
 
 def on_graph(layer: keras.layers.Layer, h: Any, graph: Any) -> Any:

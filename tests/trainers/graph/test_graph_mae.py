@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_ssl import losses, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
-from keras_ssl.layers.graph.graph_inputs import GraphInputs
+from keras_ssl.ops.graph.inputs import GraphInputs
 from tests.layers.graph.conformance import forms
 from tests.trainers.graph.small_graphs import (
     encoder,

@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate, graphs, trainers
-from keras_ssl.graphs.neighbors import pick
-from keras_ssl.graphs.random_walks import draw_steps, walk
+from keras_ssl.graphs.random_walks import draw_steps, pick, walk
 from tests.trainers.small import block_graph
 
 LENGTH, WINDOW, NEGATIVES = 7, 3, 2

@@ -5,10 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.conv._edge_network import apply_to_edges, build_network, check_network
-from keras_ssl.layers.graph.conv._graph_conv import GraphConv
-from keras_ssl.layers.graph.edges import Edges
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
+from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_network
+from keras_ssl.ops.graph.edges import Edges, connect
 
 LINEAR_AGGREGATIONS = ("sum", "mean")
 

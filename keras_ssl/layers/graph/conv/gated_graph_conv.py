@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.conv._graph_conv import GraphConv, positive_integer
+from keras_ssl.layers.graph.conv.message_passing import GraphConv, positive_integer
+from keras_ssl.ops.graph.edges import connect
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -6,10 +6,9 @@ import keras
 from keras import ops
 
 from keras_ssl import graphs
-from keras_ssl.layers.graph.connect import connect
-from keras_ssl.layers.graph.conv._graph_conv import GraphConv
-from keras_ssl.layers.graph.edges import Edges
-from keras_ssl.layers.graph.sparse_product import multiply_features
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
+from keras_ssl.ops.graph.edges import Edges, connect
+from keras_ssl.ops.graph.sparse import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

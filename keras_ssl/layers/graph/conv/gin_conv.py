@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.connect import connect
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
+from keras_ssl.ops.graph.edges import connect
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.sparse_tensors import (
+from keras_ssl.ops.graph.sparse import (
     is_sparse,
     stored_values,
     with_values,

@@ -1,1 +1,14 @@
-"""Pooling of nodes to graphs."""
+"""Pooling of nodes."""
+
+from keras_ssl.layers.graph.pool.attention_pool import AttentionPool, Set2Set
+from keras_ssl.layers.graph.pool.node_pool import MaxPool, MeanPool, SumPool
+from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
+
+__all__ = [
+    "AttentionPool",
+    "MaxPool",
+    "MeanPool",
+    "Set2Set",
+    "SumPool",
+    "TopKPool",
+]

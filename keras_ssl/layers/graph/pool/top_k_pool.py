@@ -5,15 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.best_nodes import best_nodes
-from keras_ssl.layers.graph.connect import check_adjacency
-from keras_ssl.layers.graph.conv._graph_conv import positive_integer
-from keras_ssl.layers.graph.graph_inputs import read_graph
+from keras_ssl.layers.graph.conv.message_passing import positive_integer
 from keras_ssl.layers.graph.graph_layer import floating, shapes_of_inputs
-from keras_ssl.layers.graph.kept_edges import keep_nodes, spec_of_kept_edges
-from keras_ssl.layers.graph.membership import check_nodes, membership
-from keras_ssl.layers.graph.takes_graphs import TakesGraphs
-from keras_ssl.layers.graph.widened import widened
+from keras_ssl.ops.graph.edges import check_adjacency, keep_nodes, spec_of_kept_edges, widened
+from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
+from keras_ssl.ops.graph.membership import best_nodes, check_nodes, membership
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_ssl.layers.graph import FixedPointGNN
-from keras_ssl.layers.graph.conv._fixed_point import fixed_point, unrolled
+from keras_ssl.layers.graph.conv.fixed_point_gnn import fixed_point, unrolled
 from tests.layers.graph.conformance import GraphLayerTest, assert_forms_agree, forms, tensors
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl.layers.graph.conv._graph_conv import GraphConv
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
 
 
 class TwoKernels(GraphConv):

@@ -1,0 +1,336 @@
+"""Batches of several graphs: disjoint unions and padded arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from keras_ssl.checks import integer
+from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data.graph.single_graph import graph_with_features
+from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty, several_graphs
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+NO_GRAPH = -1
+
+
+def disjoint_batches(
+    graphs: Iterable[Any],
+    batch_size: int,
+    adjacency: str = "sparse",
+    static_shapes: bool = False,
+    shuffle: bool = False,
+    seed: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batch graphs as disjoint unions: disjoint mode.
+
+    With `static_shapes` every batch has the same shapes, as XLA and TPUs want it: as many nodes
+    and edges as the `batch_size` largest graphs have. Nodes that fill up are zeros and belong to
+    no graph: their `i` is -1, which poolings leave out; these need `graphs=batch_size`, so that
+    their own shapes are the same too. Edges that fill up have weight 0. A last batch of fewer
+    graphs is filled up with graphs without nodes, of weight 0.
+
+    Args:
+        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each;
+            a Spektral `Dataset` too.
+        batch_size: graphs a batch.
+        adjacency: `"sparse"` (`tf.SparseTensor`) or `"edges"` (an edge list).
+        static_shapes: whether all batches have the same shapes. Needs `adjacency="edges"`.
+        shuffle: whether to shuffle the graphs before each epoch.
+        seed: of the shuffling.
+        drop_remainder: whether to leave out a last batch of fewer graphs.
+
+    Returns:
+        `tf.data.Dataset` of `((x, a, i), y)`, with edge features `((x, a, e, i), y)`, without
+        labels `((x, a, i),)`; `i` is int32. With `static_shapes` and labels a `sample_weight` of
+        shape `(batch_size,)` follows: 0 for graphs that fill up, and scaled so that Keras' mean is
+        that over the others.
+
+    Raises:
+        TypeError: if `graphs` is one graph, or a number no integer.
+        ValueError: if there is no graph, one has no nodes or no features, they do not fit each
+            other, or an argument is not one of these.
+
+    Example:
+
+    >>> import networkx, numpy as np
+    >>> from keras_ssl import data, graphs
+    >>> cycles = [networkx.to_numpy_array(networkx.cycle_graph(n)) for n in (3, 4, 5)]
+    >>> cycles = [graphs.Graph(np.ones((len(a), 1)), a, y=len(a)) for a in cycles]
+    >>> (x, a, i), y = next(iter(data.disjoint_batches(cycles, batch_size=2)))
+    >>> x.shape, i.numpy(), y.numpy()
+    (TensorShape([7, 1]), array([0, 0, 0, 1, 1, 1, 1], dtype=int32), array([3, 4]))
+    """
+    import tensorflow as tf
+
+    if adjacency not in ("sparse", "edges"):
+        raise ValueError(
+            f"`adjacency` must be 'sparse' or 'edges'. Received: adjacency={adjacency!r}"
+        )
+    if static_shapes and adjacency == "sparse":
+        raise ValueError(
+            "`static_shapes` needs `adjacency='edges'`: how many entries a sparse tensor has is "
+            "not part of its shape. Received: adjacency='sparse'"
+        )
+    store = GraphStore(graphs)
+    numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
+    batch_size = int(batch_size)
+    node_places = int(np.sort(store.node_counts)[-batch_size:].sum())
+    edge_places = int(np.sort(store.edge_counts)[-batch_size:].sum())
+
+    def union(some: tf.Tensor) -> tuple:
+        batch = store.gather(some)
+        offsets = tf.gather(tf.cumsum(batch.nodes, exclusive=True), batch.edge_graph)
+        senders, receivers = batch.senders + offsets, batch.receivers + offsets
+        if adjacency == "sparse":
+            n = tf.shape(batch.x, tf.int64)[0]
+            indices = tf.cast(tf.stack([receivers, senders], axis=1), tf.int64)
+            a = tf.SparseTensor(indices, batch.weights, [n, n])
+        else:
+            a = {"senders": senders, "receivers": receivers, "weights": batch.weights}
+        return _element(batch.x, a, batch.e, batch.i, batch.y)
+
+    def filled(inputs: tuple, y: tf.Tensor | None = None) -> tuple:
+        x, a, *e, i = inputs
+        a = {name: _fill(part, edge_places) for name, part in a.items()}
+        e = [_fill(part, edge_places) for part in e]
+        inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, NO_GRAPH))
+        if y is None:
+            return (inputs,)
+        count = tf.shape(y)[0]
+        scale = tf.cast(batch_size / count, tf.float32)
+        return inputs, _fill(y, batch_size), _fill(tf.fill([count], scale), batch_size)
+
+    batches = numbers.map(union, num_parallel_calls=tf.data.AUTOTUNE)
+    if static_shapes:
+        batches = batches.map(filled, num_parallel_calls=tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def _element(x: Any, a: Any, e: Any, i: Any, y: Any) -> tuple:
+    inputs = (x, a, i) if e is None else (x, a, e, i)
+    return (inputs,) if y is None else (inputs, y)
+
+
+def _fill(values: tf.Tensor, length: int, value: int = 0) -> tf.Tensor:
+    """Append rows up to a length."""
+    import tensorflow as tf
+
+    rows = [[0, length - tf.shape(values)[0]]] + [[0, 0]] * (len(values.shape) - 1)
+    filled = tf.pad(values, rows, constant_values=tf.cast(value, values.dtype))
+    return tf.ensure_shape(filled, [length, *values.shape[1:]])
+
+
+def padded_batches(
+    graphs: Iterable[Any],
+    batch_size: int,
+    nodes: int | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batch graphs as dense arrays, each graph filled up with zeros: batch mode.
+
+    Memory of a batch grows with the square of the largest graph: for graphs of very different
+    sizes `disjoint_batches` is the better form.
+
+    Args:
+        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each;
+            a Spektral `Dataset` too.
+        batch_size: graphs a batch.
+        nodes: number of nodes to fill up to, or `None` for that of the largest graph.
+        shuffle: whether to shuffle the graphs before each epoch.
+        seed: of the shuffling.
+        drop_remainder: whether to leave out a last batch of fewer graphs.
+
+    Returns:
+        `tf.data.Dataset` of `((x, a, mask), y)`: `x` of shape `(batch, nodes, features)`, `a` of
+        shape `(batch, nodes, nodes)`, `mask` of shape `(batch, nodes)`, true where there is a node.
+        With edge features `((x, a, e, mask), y)`, `e` of shape `(batch, nodes, nodes, features)`;
+        without labels `((x, a, mask),)`.
+
+    Raises:
+        TypeError: if `graphs` is one graph, or a number no integer.
+        ValueError: if there is no graph, one has no nodes, no features, or more than `nodes`
+            nodes, or they do not fit each other.
+
+    Example:
+
+    >>> import networkx, numpy as np
+    >>> from keras_ssl import data, graphs
+    >>> cycles = [networkx.to_numpy_array(networkx.cycle_graph(n)) for n in (3, 4, 5)]
+    >>> cycles = [graphs.Graph(np.ones((len(a), 1)), a, y=len(a)) for a in cycles]
+    >>> (x, a, mask), y = next(iter(data.padded_batches(cycles, batch_size=2)))
+    >>> x.shape, a.shape, mask.numpy().sum(axis=1)
+    (TensorShape([2, 5, 1]), TensorShape([2, 5, 5]), array([3, 4]))
+    """
+    import tensorflow as tf
+
+    store = GraphStore(graphs)
+    largest = int(np.max(store.node_counts))
+    places = largest if nodes is None else integer("nodes", nodes)
+    if places < largest:
+        raise ValueError(
+            f"`nodes` must be at least the nodes of the largest graph, {largest}. Received: "
+            f"nodes={nodes}"
+        )
+    numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
+
+    def pad(some: tf.Tensor) -> tuple:
+        batch = store.gather(some)
+        count = some.shape[0]  # None where the last batch may be smaller
+        size = tf.size(some)
+        offsets = tf.gather(tf.cumsum(batch.nodes, exclusive=True), batch.i)
+        place = tf.stack([batch.i, tf.range(tf.size(batch.i)) - offsets], axis=1)
+        x = tf.scatter_nd(place, batch.x, [size, places, batch.x.shape[1]])
+        pair = tf.stack([batch.edge_graph, batch.receivers, batch.senders], axis=1)
+        a = tf.scatter_nd(pair, batch.weights, [size, places, places])
+        inputs = [x, a]
+        if batch.e is not None:
+            inputs.append(tf.scatter_nd(pair, batch.e, [size, places, places, batch.e.shape[1]]))
+        inputs.append(tf.sequence_mask(batch.nodes, places))
+        inputs = tuple(tf.ensure_shape(part, [count, *part.shape[1:]]) for part in inputs)
+        return (inputs,) if batch.y is None else (inputs, batch.y)
+
+    batches = numbers.map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
+
+
+class GatheredGraphs(NamedTuple):
+    """Some graphs, node after node and edge after edge.
+
+    Attributes:
+        nodes: number of nodes of each graph, `(graphs,)`.
+        x: features of all nodes, `(n, features)`.
+        i: the graph of each node, `(n,)`.
+        senders: the sender of each edge, counted within its graph, `(edges,)`.
+        receivers: likewise the receivers.
+        weights: weights of the edges, `(edges,)`.
+        e: features of the edges, or `None`.
+        edge_graph: the graph of each edge, `(edges,)`.
+        y: labels of the graphs, `(graphs, ...)`, or `None`.
+    """
+
+    nodes: tf.Tensor
+    x: tf.Tensor
+    i: tf.Tensor
+    senders: tf.Tensor
+    receivers: tf.Tensor
+    weights: tf.Tensor
+    e: tf.Tensor | None
+    edge_graph: tf.Tensor
+    y: tf.Tensor | None
+
+
+class GraphStore:
+    """Graphs with labels of their own, ready to gather from.
+
+    Args:
+        graphs: graphs of any kind that `graphs.as_graph` takes, each with features `x`.
+
+    Raises:
+        TypeError: if they are one graph.
+        ValueError: if there is none, one has no nodes or no features, or they do not fit each
+            other.
+    """
+
+    def __init__(self, graphs: Iterable[Any]) -> None:
+        import scipy.sparse
+        import tensorflow as tf
+
+        graphs = several_graphs(graphs)
+        check_not_empty(graphs)
+        graphs = [graph_with_features(graph, "graphs") for graph in graphs]
+        check_alike(graphs)
+        labels = [graph.y for graph in graphs]
+        if len({None if y is None else y.shape for y in labels}) > 1:
+            raise ValueError(
+                "`graphs` must have labels of one shape each, a number or a vector a graph. "
+                f"Received: y of shapes {sorted({y.shape for y in labels})[:5]}"
+            )
+        self.node_counts = np.array([graph.nodes for graph in graphs])
+        self.edge_counts = np.array([graph.edges for graph in graphs])
+        edges = [graph.a.tocoo() for graph in graphs]
+        x = [g.x.toarray() if scipy.sparse.issparse(g.x) else g.x for g in graphs]
+        self._x = tf.constant(np.concatenate(x))
+        self._receivers = tf.constant(np.concatenate([a.row for a in edges]).astype(np.int32))
+        self._senders = tf.constant(np.concatenate([a.col for a in edges]).astype(np.int32))
+        self._weights = tf.constant(np.concatenate([a.data for a in edges]))
+        has_e = graphs[0].e is not None
+        self._e = tf.constant(np.concatenate([g.e for g in graphs])) if has_e else None
+        self._y = None if labels[0] is None else tf.constant(np.stack(labels))
+        self._node_ends = tf.constant(np.cumsum(self.node_counts))
+        self._edge_ends = tf.constant(np.cumsum(self.edge_counts))
+        self._nodes = tf.constant(self.node_counts)
+        self._edges = tf.constant(self.edge_counts)
+
+    def __len__(self) -> int:
+        return len(self.node_counts)
+
+    def gather(self, numbers: tf.Tensor) -> GatheredGraphs:
+        """Return some of the graphs.
+
+        Args:
+            numbers: which ones, `(graphs,)`, integers.
+
+        Returns:
+            `GatheredGraphs`, in this order.
+        """
+        import tensorflow as tf
+
+        nodes = tf.gather(self._nodes, numbers)
+        edges = tf.gather(self._edges, numbers)
+        node_ends = tf.gather(self._node_ends, numbers)
+        edge_ends = tf.gather(self._edge_ends, numbers)
+        node_rows = tf.ragged.range(node_ends - nodes, node_ends).values
+        edge_rows = tf.ragged.range(edge_ends - edges, edge_ends).values
+        order = tf.range(tf.size(numbers))
+        return GatheredGraphs(
+            nodes=tf.cast(nodes, tf.int32),
+            x=tf.gather(self._x, node_rows),
+            i=tf.repeat(order, nodes),
+            senders=tf.gather(self._senders, edge_rows),
+            receivers=tf.gather(self._receivers, edge_rows),
+            weights=tf.gather(self._weights, edge_rows),
+            e=None if self._e is None else tf.gather(self._e, edge_rows),
+            edge_graph=tf.repeat(order, edges),
+            y=None if self._y is None else tf.gather(self._y, numbers),
+        )
+
+    def batches(
+        self, batch_size: int, shuffle: bool, seed: int | None, drop_remainder: bool
+    ) -> tf.data.Dataset:
+        """Return the numbers of the graphs of each batch.
+
+        Args:
+            batch_size: graphs a batch.
+            shuffle: whether to shuffle before each epoch.
+            seed: of the shuffling.
+            drop_remainder: whether to leave out a last batch that is not full.
+
+        Returns:
+            `tf.data.Dataset` of vectors of integers.
+
+        Raises:
+            TypeError: if `batch_size` is no integer.
+            ValueError: if `batch_size` is not positive, or larger than the number of graphs with
+                `drop_remainder`.
+        """
+        import tensorflow as tf
+
+        batch_size = integer("batch_size", batch_size, 1)
+        if drop_remainder and batch_size > len(self):
+            raise ValueError(
+                f"`batch_size` must be at most the number of graphs, {len(self)}, with "
+                f"`drop_remainder`. Received: batch_size={batch_size}"
+            )
+        numbers = tf.data.Dataset.range(len(self))
+        if shuffle:
+            numbers = numbers.shuffle(len(self), seed=seed)
+        return numbers.batch(batch_size, drop_remainder=drop_remainder)

@@ -1,0 +1,290 @@
+"""`neighbor_batches`: some nodes of a large graph with sampled neighbors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_ssl.checks import integer
+from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data.graph.single_graph import graph_with_features
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_ssl.graphs import Graph
+
+
+def neighbor_batches(
+    graph: Any,
+    seeds: Any,
+    fanouts: Sequence[int],
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batch nodes of a graph, each with a tree of sampled neighbours.
+
+    For graphs that are too large for one batch. Around each of `batch_size` seeds a tree is
+    sampled: `fanouts[0]` of the nodes that it receives from, of each of these `fanouts[1]`, and so
+    on. A network of as many layers as there are fanouts then sees all that a seed's output depends
+    on. A node's neighbours are sampled uniformly, whatever their weights, without replacement; of
+    a node with no more neighbours than the fanout all are taken, once. A node that is met twice
+    stands in the tree twice.
+
+    All shapes are static: a batch has `batch_size (1 + fanouts[0] + fanouts[0] fanouts[1] + ...)`
+    nodes, the seeds first. Places in the tree that stay free have zeros as features and are joined
+    by edges of weight 0, which no layer sees. The cost of an epoch grows with the number of seeds,
+    not with the graph.
+
+    Edges keep their weights. With fanouts no smaller than the number of neighbours, the outputs of
+    the seeds are those on the whole graph for layers whose messages depend on their two ends
+    alone: means, sums, `GraphSAGEConv`, and where no node has an edge to itself, whose sender
+    would be another node of the tree, `GATConv`. With smaller fanouts a mean over sampled
+    neighbours estimates that over all, and a sum is smaller. `GCNConv(normalize=True)` takes the
+    degrees that nodes have in the tree, where the outermost have no neighbours, and so differs
+    from the whole graph under any fanout; sample from a graph whose `a` is
+    `GCNConv.preprocess(a)` to keep the whole graph's degrees.
+
+    Args:
+        graph: a `graphs.Graph`, Spektral's, or a networkx graph, with features. Sparse features
+            are made dense for the nodes of a batch.
+        seeds: nodes to make batches of: integers, or a boolean mask such as
+            `graph.splits["train"]`.
+        fanouts: neighbours to sample of each node, for each layer, starting at the seeds.
+        batch_size: seeds a batch.
+        shuffle: whether to shuffle the seeds before each epoch.
+        seed: of the shuffling and the sampling.
+        drop_remainder: whether to leave out a last batch of fewer seeds; otherwise it is filled up
+            with places of weight 0.
+
+    Returns:
+        `tf.data.Dataset` of `((x, a), y, sample_weight)`, with edge features
+        `((x, a, e), y, sample_weight)`, without labels of nodes `((x, a),)`. `a` is an edge list.
+        `sample_weight` is 0 but at the seeds, and scaled so that Keras' mean over all nodes is the
+        mean over the seeds.
+
+    Raises:
+        TypeError: if a number is no integer.
+        ValueError: if the graph has no features, there are no seeds or they are out of range, or a
+            number is not positive.
+
+    Example:
+
+    >>> from keras_ssl import data
+    >>> club = data.load_graph("karate_club")
+    >>> batches = data.neighbor_batches(club, seeds=[0, 33], fanouts=[5, 2], batch_size=2)
+    >>> (x, a), y, sample_weight = next(iter(batches))
+    >>> x.shape, a["weights"].shape, y.shape
+    (TensorShape([32, 34]), TensorShape([30]), TensorShape([32]))
+
+    Reference:
+        - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
+    """
+    import tensorflow as tf
+
+    graph = graph_with_features(graph)
+    seeds = _seed_nodes(seeds, graph.nodes)
+    batch_size = integer("batch_size", batch_size, 1)
+    if not isinstance(fanouts, (Sequence, np.ndarray)) or not len(fanouts):
+        raise ValueError(
+            f"`fanouts` must be a list of one number a layer. Received: fanouts={fanouts!r}"
+        )
+    fanouts = [integer(f"fanouts[{layer}]", fanout, 1) for layer, fanout in enumerate(fanouts)]
+    if drop_remainder and batch_size > len(seeds):
+        raise ValueError(
+            f"`batch_size` must be at most the number of seeds, {len(seeds)}, with "
+            f"`drop_remainder`. Received: batch_size={batch_size}"
+        )
+    tree = _Tree(graph, batch_size, fanouts)
+    nodes = tf.data.Dataset.from_tensor_slices(seeds)
+    if shuffle:
+        nodes = nodes.shuffle(len(seeds), seed=seed)
+    nodes = nodes.batch(batch_size, drop_remainder=drop_remainder)
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    batches = tf.data.Dataset.zip(nodes, numbers)
+    batches = batches.map(tree.sample, num_parallel_calls=tf.data.AUTOTUNE)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
+
+
+class _Tree:
+    """The arrays of a graph, and how batches are sampled from them."""
+
+    def __init__(self, graph: Graph, batch_size: int, fanouts: Sequence[int]) -> None:
+        import scipy.sparse
+        import tensorflow as tf
+
+        self.batch_size = batch_size
+        self.fanouts = tuple(fanouts)
+        self.size, _ = tree_sizes(batch_size, self.fanouts)
+        self.senders, self.receivers = map(tf.constant, tree_edges(batch_size, self.fanouts))
+        self.starts = tf.constant(graph.a.indptr.astype(np.int64))
+        # one more entry than there are edges, for places that stay free
+        self.none = np.int64(graph.edges)
+        self.neighbors = tf.constant(np.pad(graph.a.indices.astype(np.int32), (0, 1)))
+        self.weights = tf.constant(np.pad(graph.a.data, (0, 1)))
+        self.e = None
+        if graph.e is not None:
+            self.e = tf.constant(np.pad(graph.e, ((0, 1), (0, 0))))
+        has_labels = graph.y is not None and graph.y.shape[:1] == (graph.nodes,)
+        self.y = tf.constant(graph.y) if has_labels else None
+        self.x = _SparseRows(graph.x) if scipy.sparse.issparse(graph.x) else tf.constant(graph.x)
+
+    def sample(self, seeds: tf.Tensor, number: tf.Tensor) -> tuple:
+        """Return the batch of some seeds, at random by a number."""
+        import tensorflow as tf
+
+        count = tf.size(seeds)
+        free = self.batch_size - count
+        level = tf.ensure_shape(tf.pad(seeds, [[0, free]]), [self.batch_size])
+        exist = tf.range(self.batch_size) < count
+        nodes, existing, entries = [level], [exist], []
+        for depth, fanout in enumerate(self.fanouts):
+            first = tf.gather(self.starts, level)
+            degrees = tf.cast(tf.gather(self.starts, level + 1) - first, tf.int32)
+            degrees = tf.where(exist, degrees, 0)
+            places, exist = distinct_places(degrees, fanout, tf.stack([number, depth]))
+            entry = first[:, None] + tf.cast(places, tf.int64)
+            entry = tf.reshape(tf.where(exist, entry, self.none), [-1])
+            level, exist = tf.gather(self.neighbors, entry), tf.reshape(exist, [-1])
+            nodes.append(level)
+            existing.append(exist)
+            entries.append(entry)
+        nodes, existing, entries = (tf.concat(parts, 0) for parts in (nodes, existing, entries))
+        return self._element(nodes, existing, entries, count)
+
+    def _element(
+        self, nodes: tf.Tensor, existing: tf.Tensor, entries: tf.Tensor, count: tf.Tensor
+    ) -> tuple:
+        import tensorflow as tf
+
+        x = self.x.gather(nodes) if isinstance(self.x, _SparseRows) else tf.gather(self.x, nodes)
+        x = tf.where(existing[:, None], x, 0)
+        weights = tf.gather(self.weights, entries)
+        inputs = (x, {"senders": self.senders, "receivers": self.receivers, "weights": weights})
+        if self.e is not None:
+            inputs += (tf.gather(self.e, entries),)
+        if self.y is None:
+            return (inputs,)
+        is_seed = tf.range(self.size) < count
+        sample_weight = tf.where(is_seed, tf.cast(self.size / count, tf.float32), 0.0)
+        return inputs, tf.gather(self.y, nodes), sample_weight
+
+
+class _SparseRows:
+    """Rows of a sparse matrix, to be gathered as dense ones."""
+
+    def __init__(self, matrix: Any) -> None:
+        import tensorflow as tf
+
+        self.columns = matrix.shape[1]
+        self.starts = tf.constant(matrix.indptr.astype(np.int64))
+        self.indices = tf.constant(matrix.indices.astype(np.int32))
+        self.values = tf.constant(matrix.data)
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return some rows, dense."""
+        import tensorflow as tf
+
+        entries = tf.ragged.range(tf.gather(self.starts, rows), tf.gather(self.starts, rows + 1))
+        place = tf.cast(entries.value_rowids(), tf.int32)
+        columns = tf.gather(self.indices, entries.values)
+        values = tf.gather(self.values, entries.values)
+        places = tf.stack([place, columns], axis=1)
+        return tf.scatter_nd(places, values, [rows.shape[0], self.columns])
+
+
+def _seed_nodes(seeds: Any, n: int) -> np.ndarray:
+    seeds = np.asarray(seeds)
+    if seeds.dtype == bool:
+        if seeds.shape != (n,):
+            raise ValueError(
+                f"`seeds` as a mask must have shape ({n},). Received: shape {seeds.shape}"
+            )
+        seeds = np.flatnonzero(seeds)
+    if seeds.ndim != 1 or not seeds.size:
+        raise ValueError(
+            f"`seeds` must be a vector of at least one node. Received: shape {seeds.shape}"
+        )
+    if seeds.dtype.kind not in "iu" or seeds.min() < 0 or seeds.max() >= n:
+        raise ValueError(
+            f"`seeds` must be integers from 0 to {n - 1}, or a mask. Received: values from "
+            f"{seeds.min()} to {seeds.max()}, dtype {seeds.dtype}"
+        )
+    return seeds.astype(np.int32)
+
+
+def tree_edges(batch_size: int, fanouts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return senders and receivers of a forest in which each node has as many children as another.
+
+    Nodes are numbered level by level, the roots first, children in the order of their parents.
+
+    Args:
+        batch_size: number of roots.
+        fanouts: children of each node, for each level that has children.
+
+    Returns:
+        Senders (children) and receivers (parents), `(edges,)`, int32.
+    """
+    levels = batch_size * np.cumprod([1, *fanouts])
+    n = int(levels.sum())
+    parents = np.arange(n - int(levels[-1]), dtype=np.int32)
+    children_of = np.repeat(np.asarray(fanouts, np.int64), levels[:-1])
+    return np.arange(batch_size, n, dtype=np.int32), np.repeat(parents, children_of)
+
+
+def tree_sizes(batch_size: int, fanouts: Sequence[int]) -> tuple[int, int]:
+    """Return how many nodes and edges such a forest has.
+
+    Args:
+        batch_size: number of roots.
+        fanouts: as in `tree_edges`.
+
+    Returns:
+        Numbers of nodes and edges.
+    """
+    n = sum(batch_size * math.prod(fanouts[:level]) for level in range(len(fanouts) + 1))
+    return n, n - batch_size
+
+
+def distinct_places(counts: tf.Tensor, size: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draw `size` distinct places below each count, every subset as likely as another.
+
+    This is Floyd's algorithm, for all rows at once: of the j-th number, drawn below
+    `count - size + j + 1`, the place is taken, or if it is taken already, the last one that could
+    have been drawn. Where a count is not above `size`, all its places are taken.
+
+    Args:
+        counts: `(rows,)`, int32.
+        size: how many places a row.
+        seed: of `tf.random.stateless_uniform`.
+
+    Returns:
+        Places of shape `(rows, size)`, int32, and booleans of the same shape: whether there is
+        such a place. Where not, the place is 0.
+
+    Reference:
+        - [Bentley & Floyd, A sample of brilliance, 1987](https://doi.org/10.1145/30401.315746)
+    """
+    import tensorflow as tf
+
+    # float64 tells the places of every count apart
+    uniform = tf.random.stateless_uniform([tf.size(counts), size], seed, dtype=tf.float64)
+    order = tf.range(size)
+    chosen: list[tf.Tensor] = []
+    for j in range(size):
+        last = tf.maximum(counts - size + j, 0)
+        drawn = tf.cast(uniform[:, j] * tf.cast(last + 1, tf.float64), tf.int32)
+        drawn = tf.minimum(drawn, last)
+        is_taken = tf.zeros_like(drawn, tf.bool)
+        for place in chosen:
+            is_taken |= place == drawn
+        chosen.append(tf.where(is_taken, last, drawn))
+    few = counts[:, None] <= size
+    places = tf.where(few, order, tf.stack(chosen, axis=1))
+    exist = ~few | (order < counts[:, None])
+    return tf.where(exist, places, 0), exist

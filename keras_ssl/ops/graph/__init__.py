@@ -1,0 +1,1 @@
+"""Tensor functions of graphs that layers, augmentation and trainers share."""
