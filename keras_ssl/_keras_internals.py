@@ -9,7 +9,7 @@
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
 
 `tests/test_keras_internals.py` fails when one of them goes away. The hooks of
-`fit` are in `fit.py` and `epochs.py`.
+`fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
 """
 
 from typing import Any
