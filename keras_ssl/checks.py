@@ -1,108 +1,157 @@
-"""Checks of the numbers that constructors take, each with a message that names what was wrong.
+"""Checks of scalar arguments, shared by the whole package.
 
-NumPy's numbers are numbers; a bool is none.
+Each check takes the argument's name and value. It returns the value as a plain Python number, or
+raises a `TypeError` (wrong type) or `ValueError` (wrong value) that ends in "Received: name=value".
+NumPy numbers count as numbers, bools do not.
+
+>>> import numpy as np
+>>> from keras_ssl import checks
+>>> checks.integer("width", np.int64(128), minimum=1)
+128
+>>> checks.integer("width", 0, minimum=1)
+Traceback (most recent call last):
+...
+ValueError: `width` must be a positive integer. Received: width=0
+>>> checks.probability("rate", 1)
+1.0
+>>> checks.image_size("size", 32)
+(32, 32)
 """
 
+import math
 import numbers
 from typing import Any
+
+import keras
+from keras import ops
 
 INFINITY = float("inf")
 
 
-def integer(name: str, value: Any, minimum: int | None = None) -> int:
-    """Return an integer argument as Python's `int`.
-
-    Args:
-        name: what the caller calls it.
-        value: what it got.
-        minimum: the least allowed, or `None`.
-
-    Returns:
-        The integer.
-
-    Raises:
-        TypeError: if it is no integer.
-        ValueError: if it is below `minimum`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl import checks
-    >>> checks.integer("width", np.int64(128), 1)
-    128
-    """
-    wanted = "an integer" if minimum is None else f"an integer of at least {minimum}"
-    message = f"`{name}` must be {wanted}. Received: {name}={value!r}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{message} of type {type(value).__name__}")
+def integer(
+    name: str, value: Any, minimum: int | None = None, optional: bool = False
+) -> int | None:
+    """Check an integer; with `optional=True`, `None` is allowed too."""
+    if optional and value is None:
+        return None
+    if minimum is None:
+        expected = "an integer"
+    else:
+        expected = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+    if optional:
+        expected += " or None"
+    _check_type(name, value, expected, numbers.Integral)
     if minimum is not None and value < minimum:
-        raise ValueError(message)
+        raise ValueError(_message(name, value, expected))
     return int(value)
 
 
 def number(name: str, value: Any, minimum: float = -INFINITY, maximum: float = INFINITY) -> float:
-    """Return a number argument as Python's `float`.
-
-    Args:
-        name: what the caller calls it.
-        value: what it got.
-        minimum: the least allowed.
-        maximum: the greatest allowed.
-
-    Returns:
-        The number, finite.
-
-    Raises:
-        TypeError: if it is no number.
-        ValueError: if it is NaN, infinite or out of the range.
-
-    Example:
-
-    >>> from keras_ssl import checks
-    >>> checks.number("hue", 0, 0.0, 0.5)
-    0.0
-    """
-    wanted = "a number"
+    """Check a finite number from `minimum` to `maximum`."""
+    expected = "a number"
     if maximum != INFINITY:
-        wanted += f" from {minimum:g} to {maximum:g}"
+        expected += f" from {minimum:g} to {maximum:g}"
     elif minimum != -INFINITY:
-        wanted += f" of at least {minimum:g}"
-    _check_real(name, value, wanted)
-    # written so that NaN fails as well
-    if not (minimum <= value <= maximum) or abs(value) == INFINITY:
-        raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-    return float(value)
+        expected += f" of at least {minimum:g}"
+    return _real(name, value, expected, lambda v: minimum <= v <= maximum)
 
 
-def below_one(name: str, value: Any) -> float:
-    """Return a momentum, a rate of dropout or the like, which may not be 1.
+def positive(name: str, value: Any, maximum: float = INFINITY) -> float:
+    """Check a finite number above 0 and at most `maximum`."""
+    expected = "a positive number" + ("" if maximum == INFINITY else f" of at most {maximum:g}")
+    return _real(name, value, expected, lambda v: 0 < v <= maximum)
 
-    Args:
-        name: what the caller calls it.
-        value: what it got.
 
-    Returns:
-        The number, as Python's `float`.
+def below_one(name: str, value: Any, positive: bool = False) -> float:
+    """Check a number in [0, 1), such as a dropout rate; with `positive=True`, in (0, 1)."""
+    expected = "a number in (0, 1)" if positive else "a number in [0, 1)"
+    return _real(name, value, expected, lambda v: 0 <= v < 1 and (v > 0 or not positive))
 
-    Raises:
-        TypeError: if it is no number.
-        ValueError: if it is outside [0, 1).
 
-    Example:
+def probability(name: str, value: Any) -> float:
+    """Check a number in [0, 1]."""
+    return number(name, value, 0.0, 1.0)
 
-    >>> from keras_ssl import checks
-    >>> checks.below_one("momentum", 0.9)
-    0.9
+
+def temperature(name: str, value: Any) -> Any:
+    """Check a positive number, or a scalar floating-point tensor, which is cast to float32."""
+    if not (isinstance(value, keras.Variable) or ops.is_tensor(value)):
+        return positive(name, value)
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise TypeError(f"`{name}` must be floating-point. Received: {name}.dtype={dtype}")
+    if len(value.shape) != 0:
+        raise ValueError(f"`{name}` must be a scalar. Received: {name}.shape={tuple(value.shape)}")
+    # at least float32: float64 stays
+    dtype = keras.backend.result_type(dtype, "float32")
+    return ops.cast(ops.convert_to_tensor(value), dtype)
+
+
+def momentum(name: str, value: Any) -> Any:
+    """Check a number in [0, 1) or a schedule of such numbers."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
+    expected = (
+        "a number in [0, 1) or a schedule, such as `keras_ssl.optimizers.cosine_momentum(...)`"
+    )
+    return _real(name, value, expected, lambda v: 0 <= v < 1)
+
+
+def interval(
+    name: str,
+    value: Any,
+    minimum: float = -INFINITY,
+    maximum: float = INFINITY,
+    positive: bool = False,
+    distinct: bool = False,
+) -> tuple[float, float]:
+    """Check a pair of finite numbers (low, high) in order, within the given limits.
+
+    With `positive=True` low must be above 0; with `distinct=True` it must be below high.
     """
-    wanted = "a number in [0, 1)"
-    _check_real(name, value, wanted)
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
+    expected = f"two numbers (low, high) with low {'<' if distinct else '<='} high"
+    if positive:
+        expected += " and low > 0"
+    elif minimum != -INFINITY:
+        expected += f" and low >= {minimum:g}"
+    if maximum != INFINITY:
+        expected += f" and high <= {maximum:g}"
+    message = _message(name, value, expected)
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(message)
+    if any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in value):
+        raise TypeError(message)
+    low, high = float(value[0]), float(value[1])
+    in_order = low < high if distinct else low <= high
+    in_limits = low >= minimum and high <= maximum and (low > 0 or not positive)
+    if not (in_order and in_limits and math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(message)
+    return low, high
+
+
+def image_size(name: str, value: Any) -> tuple[int, int]:
+    """Check a size in pixels: (height, width), or one integer for both."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    message = _message(name, value, "a positive integer or a pair of them (height, width)")
+    if any(isinstance(v, bool) or not isinstance(v, numbers.Integral) for v in pair):
+        raise TypeError(message)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(message)
+    return int(pair[0]), int(pair[1])
+
+
+def _real(name: str, value: Any, expected: str, is_allowed: Any) -> float:
+    _check_type(name, value, expected, numbers.Real)
+    # NaN fails every comparison
+    if not (is_allowed(value) and math.isfinite(value)):
+        raise ValueError(_message(name, value, expected))
     return float(value)
 
 
-def _check_real(name: str, value: Any, wanted: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be {wanted}. Received: {name}={value!r} of type {type(value).__name__}"
-        )
+def _check_type(name: str, value: Any, expected: str, kind: type) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{_message(name, value, expected)} of type {type(value).__name__}")
+
+
+def _message(name: str, value: Any, expected: str) -> str:
+    return f"`{name}` must be {expected}. Received: {name}={value!r}"

@@ -18,9 +18,9 @@ def test_what_is_no_integer(value):
 
 
 def test_integers_out_of_range():
-    message = r"`width` must be an integer of at least 1\. Received: width=0"
+    message = r"`width` must be a positive integer\. Received: width=0"
     with pytest.raises(ValueError, match=message):
-        checks.integer("width", 0, 1)
+        checks.integer("width", 0, minimum=1)
 
 
 @pytest.mark.parametrize("value", [0, 0.5, np.float64(0.5), np.int32(0)])

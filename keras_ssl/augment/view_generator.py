@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.augment import checks
+from keras_ssl.augment.image._checks import check_rank
 from keras_ssl.augment.image.augmentation import Augmentation
 from keras_ssl.augment.image.fused_pipeline import FusedPipeline
 
@@ -42,7 +42,7 @@ class ViewGenerator(Augmentation):
 
     def build(self, input_shape: tuple) -> None:
         """Build the pipelines."""
-        checks.rank(self, input_shape)
+        check_rank(self, input_shape)
         for pipeline in self.pipelines:
             if not pipeline.built:
                 pipeline.build(input_shape)

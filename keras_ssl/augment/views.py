@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.view_generator import (
     ViewGenerator,
     as_pipeline,
@@ -58,7 +58,7 @@ class Views(ViewGenerator):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        count = checks.integer("count", count, 1)
+        count = checks.integer("count", count, minimum=1)
         super().__init__([as_pipeline(pipeline)] * count, seed=seed, **kwargs)
         self.count = count
 

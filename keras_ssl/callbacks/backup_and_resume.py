@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl import checks
 from keras_ssl.callbacks.backup_checks import check_same_run, describe_run
 from keras_ssl.callbacks.backup_file import (
     check_folder,
@@ -102,15 +103,10 @@ class BackupAndResume(EpochKeeper):
         super().__init__()
         if not isinstance(folder, (str, os.PathLike)) or not str(folder):
             raise ValueError(f"`folder` must be the path of a folder. Received: {folder!r}")
-        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
-            if name == "every_steps" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {value}")
         self.folder = Path(folder)
         self.path = self.folder / "backup.npz"
-        self.every_epochs = every_epochs
-        self.every_steps = every_steps
+        self.every_epochs = checks.integer("every_epochs", every_epochs, minimum=1)
+        self.every_steps = checks.integer("every_steps", every_steps, minimum=1, optional=True)
         self.delete_at_end = delete_at_end
         self._forget()
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
 from keras_ssl.callbacks.spreads import Spreads
 from keras_ssl.distribute import on_chief
@@ -116,18 +117,10 @@ class CollapseMonitor(EpochEndMeasure):
         batch_size: int = 256,
     ):
         super().__init__(every)
-        if isinstance(examples, bool) or not isinstance(examples, int) or examples < 2:
-            raise ValueError(f"`examples` must be an integer of at least 2. Received: {examples}")
-        if not min_std >= 0:
-            raise ValueError(f"`min_std` must not be negative. Received: {min_std}")
-        if not 0 <= min_rank_fraction <= 1:
-            raise ValueError(
-                f"`min_rank_fraction` must lie between 0 and 1. Received: {min_rank_fraction}"
-            )
+        self.examples = checks.integer("examples", examples, minimum=2)
+        self.min_std = checks.number("min_std", min_std, minimum=0)
+        self.min_rank_fraction = checks.number("min_rank_fraction", min_rank_fraction, 0, 1)
         self.data = as_batches(data, "data", batch_size)
-        self.examples = examples
-        self.min_std = min_std
-        self.min_rank_fraction = min_rank_fraction
         self._batches = None
         self._before = None
         self._warned = set()

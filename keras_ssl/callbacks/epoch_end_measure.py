@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl import checks
 from keras_ssl.distribute import is_chief, on_chief
 from keras_ssl.evaluate.features import Forward, forward_function
 
@@ -35,9 +36,7 @@ class EpochEndMeasure(keras.callbacks.Callback):
 
     def __init__(self, every: int = 1):
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be a positive integer. Received: {every}")
-        self.every = every
+        self.every = checks.integer("every", every, minimum=1)
         self._forward = None
         self._measured_model = None
         self._numbers = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl import checks
 from keras_ssl.distribute.cluster import parse_address, read_cluster
 from keras_ssl.distribute.rendezvous import answers, meet
 from keras_ssl.distribute.watchdog import watched
@@ -73,14 +74,8 @@ def strategy(
         )
     if name not in STRATEGIES:
         raise ValueError(f"`name` must be one of {STRATEGIES}. Received: {name!r}")
-    if (
-        isinstance(replicas, bool)
-        or not isinstance(replicas, int | None)
-        or (replicas is not None and replicas < 1)
-    ):
-        raise ValueError(f"`replicas` must be a positive integer or None. Received: {replicas!r}")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"`timeout` must be a positive number, in seconds. Received: {timeout!r}")
+    replicas = checks.integer("replicas", replicas, minimum=1, optional=True)
+    timeout = checks.positive("timeout", timeout)
     if name == "auto":
         name = _best(replicas, tpu)
     if replicas is not None and name != "mirrored":

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl import checks
+
 
 class Batches:
     """Data checked once, then read as batches of `(x, y)` as often as wished.
@@ -34,8 +36,7 @@ class Batches:
     """
 
     def __init__(self, data: Any, name: str, batch_size: int = 256, labelled: bool = False):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size}")
+        batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.name = name
         self.labelled = labelled
         if isinstance(data, tf.data.Dataset):

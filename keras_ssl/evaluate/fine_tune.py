@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ssl import checks
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate.batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate.clone import clone_encoder
@@ -71,8 +72,7 @@ def fine_tune(
     Reference:
         [Chen et al., 2020](https://arxiv.org/abs/2002.05709), section 4.2 and appendix B.8
     """
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"`epochs` must be a positive integer. Received: {epochs}")
+    checks.integer("epochs", epochs, minimum=1)
     batches = as_batches(train, "train", batch_size, labelled=True)
     test_batches = as_batches(test, "test", batch_size, labelled=True)
     if labels_per_class is not None:
@@ -114,10 +114,7 @@ def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
 
 
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
-    if classes is not None and (
-        isinstance(classes, bool) or not isinstance(classes, int) or classes < 2
-    ):
-        raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
+    classes = checks.integer("classes", classes, minimum=2, optional=True)
     for batches in (train, test):
         extremes = [(int(labels.min()), int(labels.max())) for _, labels in batches]
         smallest, largest = min(low for low, _ in extremes), max(high for _, high in extremes)

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl import checks
 from keras_ssl.evaluate.batches import as_batches, class_labels
 from keras_ssl.evaluate.features import check_features, extract_features, forward_function
-from keras_ssl.losses.check_temperature import check_temperature
 
 # similarities held at once: 2^25 float32 are 128 MB
 _SIMILARITIES_AT_ONCE = 2**25
@@ -170,9 +170,8 @@ def _vote(queries, neighbours, neighbour_classes, temperature, k, classes):
 
 def check_votes(k: int, temperature: float) -> None:
     """Raise unless `k` is a positive integer and `temperature` a positive number."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"`k` must be a positive integer. Received: {k}")
-    check_temperature(temperature)
+    checks.integer("k", k, minimum=1)
+    checks.positive("temperature", temperature)
 
 
 def check_neighbours(labels: np.ndarray, k: int) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.evaluate.batches import as_batches
 from keras_ssl.evaluate.features import check_features, extract_features, forward_function
-from keras_ssl.evaluate.subset import balanced_subset, check_labels_per_class
+from keras_ssl.evaluate.subset import balanced_subset
 
 
 def linear_probe(
@@ -128,15 +129,12 @@ def check_probe(
     labels_per_class: int | None, trials: int, regularization: float, max_iterations: int = 1
 ) -> None:
     """Raise unless the arguments of `linear_probe` are in range."""
-    if labels_per_class is not None:
-        check_labels_per_class(labels_per_class)
-    for name, value in (("trials", trials), ("max_iterations", max_iterations)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"`{name}` must be a positive integer. Received: {value}")
+    checks.integer("labels_per_class", labels_per_class, minimum=1, optional=True)
+    checks.integer("trials", trials, minimum=1)
+    checks.integer("max_iterations", max_iterations, minimum=1)
+    checks.positive("regularization", regularization)
     if trials > 1 and labels_per_class is None:
         raise ValueError(
             "`trials` beyond 1 needs `labels_per_class`: with all labels every trial is the same. "
             f"Received: trials={trials}, labels_per_class=None"
         )
-    if not regularization > 0:
-        raise ValueError(f"`regularization` must be positive. Received: {regularization}")

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.evaluate.batches import Batches
 
 
@@ -32,7 +33,7 @@ def balanced_subset(labels: np.ndarray, labels_per_class: int, seed: int) -> np.
     >>> labels[balanced_subset(labels, labels_per_class=2, seed=0)]
     array([0, 0, 1, 1])
     """
-    check_labels_per_class(labels_per_class)
+    checks.integer("labels_per_class", labels_per_class, minimum=1)
     priorities = np.random.default_rng(seed).random(len(labels))
     chosen = _smallest(labels, priorities, labels_per_class)
     _check_complete(labels[chosen], labels_per_class)
@@ -53,7 +54,7 @@ def take_balanced(data: Batches, labels_per_class: int, seed: int) -> tuple[Any,
     Raises:
         ValueError: if a class has fewer examples.
     """
-    check_labels_per_class(labels_per_class)
+    checks.integer("labels_per_class", labels_per_class, minimum=1)
     random = np.random.default_rng(seed)
     kept = None
     for x, y in data:
@@ -79,16 +80,4 @@ def _check_complete(labels: np.ndarray, labels_per_class: int) -> None:
         raise ValueError(
             "`labels_per_class` must not exceed the examples of any class. "
             f"Received: {labels_per_class}, but class {classes[poorest]} has {counts[poorest]}"
-        )
-
-
-def check_labels_per_class(labels_per_class: int) -> None:
-    """Raise unless it is a positive integer."""
-    if (
-        isinstance(labels_per_class, bool)
-        or not isinstance(labels_per_class, (int, np.integer))
-        or labels_per_class < 1
-    ):
-        raise ValueError(
-            f"`labels_per_class` must be a positive integer or None. Received: {labels_per_class}"
         )

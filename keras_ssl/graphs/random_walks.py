@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.graphs._hashed_uniform import hashed_uniform
 from keras_ssl.graphs.conversion import as_graph
 
@@ -325,34 +325,10 @@ def _biased_step(
 
 
 def check_walk(length: int, p: float, q: float, name: str = "length") -> None:
-    """Raise unless these describe walks.
-
-    Args:
-        length: how many steps.
-        p: return parameter.
-        q: in-out parameter.
-        name: what the caller calls the length.
-
-    Raises:
-        TypeError: if one is no number, or the length no integer.
-        ValueError: if one is out of range.
-
-    Example:
-
-    >>> from keras_ssl.graphs.random_walks import check_walk
-    >>> check_walk(80, 1.0, 0.5)
-    """
-    if isinstance(length, bool) or not isinstance(length, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer. Received: {length!r}")
-    if length < 1:
-        raise ValueError(f"`{name}` must be at least 1. Received: {length}")
-    for parameter, value in {"p": p, "q": q}.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"`{parameter}` must be a number. Received: {value!r}")
-        if not 0 < value < float("inf"):
-            raise ValueError(
-                f"`{parameter}` must be above 0 and finite. Received: {parameter}={value}"
-            )
+    """Validate the parameters of random walks; `name` is what the caller calls their length."""
+    checks.integer(name, length, minimum=1)
+    checks.positive("p", p)
+    checks.positive("q", q)
 
 
 def check_nodes(nodes: Any, name: str) -> None:

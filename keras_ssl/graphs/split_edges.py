@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.graphs.checks import check_symmetric
 from keras_ssl.graphs.conversion import as_graph
 
@@ -39,8 +39,7 @@ def negative_edges(graph: Any, count: int, seed: int | None = None) -> np.ndarra
     >>> graphs.negative_edges(nx.path_graph(3), 1)
     array([[0, 2]])
     """
-    if isinstance(count, bool) or not isinstance(count, numbers.Integral):
-        raise TypeError(f"`count` must be an integer. Received: {count!r}")
+    count = checks.integer("count", count)
     a = as_graph(graph).a
     n = a.shape[0]
     joined = _joined(a)
@@ -199,11 +198,8 @@ def split_edges(
 
 
 def _check_shares(validation: float, test: float) -> None:
-    for name, share in {"validation": validation, "test": test}.items():
-        if isinstance(share, bool) or not isinstance(share, numbers.Real):
-            raise TypeError(f"`{name}` must be a share of the edges. Received: {share!r}")
-        if not 0 <= share < 1:
-            raise ValueError(f"`{name}` must be from 0 to below 1. Received: {name}={share}")
+    checks.below_one("validation", validation)
+    checks.below_one("test", test)
     if validation + test >= 1:
         raise ValueError(
             "`validation` and `test` must leave edges to train on. "

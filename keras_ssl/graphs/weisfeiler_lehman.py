@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import numbers
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.graphs.conversion import as_graph
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def weisfeiler_lehman(graph: Any, iterations: int | None = None, labels: Any = N
         - [Shervashidze et al., Weisfeiler-Lehman Graph Kernels](
           https://jmlr.org/papers/v12/shervashidze11a.html), 2011
     """
-    check_iterations(iterations)
+    checks.integer("iterations", iterations, minimum=0, optional=True)
     a = as_graph(graph).a
     refine = _refinement(a)
     colours = [_start(labels, a.shape[0])]
@@ -133,29 +133,6 @@ def is_possibly_isomorphic(
     together = scipy.sparse.block_diag([a, b], format="csr")
     colours = weisfeiler_lehman(together, labels=np.concatenate(starts).view("int64"))[-1]
     return np.array_equal(*np.sort(colours.reshape(2, -1), axis=1))
-
-
-def check_iterations(iterations: int | None) -> None:
-    """Raise unless this is a number of iterations, or `None`.
-
-    Args:
-        iterations: how often to refine.
-
-    Raises:
-        TypeError: if it is not an integer.
-        ValueError: if it is negative.
-
-    Example:
-
-    >>> from keras_ssl.graphs.weisfeiler_lehman import check_iterations
-    >>> check_iterations(3)
-    """
-    if iterations is None:
-        return
-    if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral):
-        raise TypeError(f"`iterations` must be an integer or None. Received: {iterations!r}")
-    if iterations < 0:
-        raise ValueError(f"`iterations` must be at least 0. Received: {iterations}")
 
 
 def _refinement(a: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -237,7 +214,7 @@ class SubtreeFeatures:
     """
 
     def __init__(self, iterations: int = 3) -> None:
-        check_iterations(iterations)
+        checks.integer("iterations", iterations, minimum=0, optional=True)
         self.iterations = iterations
 
     def fit(self, graphs: Sequence[Any], y: Any = None) -> SubtreeFeatures:

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
+
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class LARS(keras.optimizers.Optimizer):
@@ -99,19 +101,8 @@ class LARS(keras.optimizers.Optimizer):
         gradient_accumulation_steps: int | None = None,
         name: str | None = "lars",
     ):
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
-        if weight_decay is not None and not weight_decay >= 0:
-            raise ValueError(
-                f"`weight_decay` must be at least 0, or None. Received: weight_decay={weight_decay}"
-            )
-        if not trust_coefficient > 0:
-            raise ValueError(
-                "`trust_coefficient` must be above 0. "
-                f"Received: trust_coefficient={trust_coefficient}"
-            )
-        if not epsilon >= 0:
-            raise ValueError(f"`epsilon` must be at least 0. Received: epsilon={epsilon}")
+        if weight_decay is not None:
+            checks.number("weight_decay", weight_decay, minimum=0)
         if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
             raise ValueError(
                 f"`exclude` must be a sequence of regular expressions. Received: exclude={exclude}"
@@ -137,9 +128,9 @@ class LARS(keras.optimizers.Optimizer):
             gradient_accumulation_steps=gradient_accumulation_steps,
             name=name,
         )
-        self.momentum = momentum
-        self.trust_coefficient = trust_coefficient
-        self.epsilon = epsilon
+        self.momentum = checks.below_one("momentum", momentum)
+        self.trust_coefficient = checks.positive("trust_coefficient", trust_coefficient)
+        self.epsilon = checks.number("epsilon", epsilon, minimum=0)
         self.nesterov = nesterov
         self.exclude = tuple(exclude)
 

@@ -1,9 +1,8 @@
 """How slowly a teacher follows its student in the course of training."""
 
-import numbers
-from typing import Any
-
 import keras
+
+from keras_ssl import checks
 
 
 def cosine_momentum(
@@ -36,40 +35,7 @@ def cosine_momentum(
     Reference:
         - [Grill et al., Bootstrap Your Own Latent](https://arxiv.org/abs/2006.07733)
     """
-    if not 0 < momentum < 1:
-        raise ValueError(f"`momentum` must be above 0 and below 1. Received: {momentum}")
-    if not 0 < final_momentum <= 1:
-        raise ValueError(
-            f"`final_momentum` must be above 0 and at most 1. Received: {final_momentum}"
-        )
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 1:
-        raise ValueError(f"`steps` must be a positive integer. Received: {steps}")
-    return keras.optimizers.schedules.CosineDecay(
-        float(momentum), int(steps), alpha=final_momentum / momentum
-    )
-
-
-def check_momentum(momentum: Any) -> None:
-    """Raise unless a teacher can follow with this momentum.
-
-    Args:
-        momentum: a number in [0, 1), or a schedule of such numbers.
-
-    Raises:
-        ValueError: if it is a number outside [0, 1).
-        TypeError: if it is neither a number nor a schedule.
-
-    Example:
-
-    >>> from keras_ssl.optimizers.momentum_schedule import check_momentum
-    >>> check_momentum(0.99)
-    """
-    if isinstance(momentum, keras.optimizers.schedules.LearningRateSchedule):
-        return
-    if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real):
-        raise TypeError(
-            "`momentum` must be a number in [0, 1) or a schedule, such as "
-            f"`keras_ssl.optimizers.cosine_momentum(...)`. Received: {momentum!r}"
-        )
-    if not 0 <= momentum < 1:
-        raise ValueError(f"`momentum` must be in [0, 1). Received: {momentum}")
+    momentum = checks.below_one("momentum", momentum, positive=True)
+    steps = checks.integer("steps", steps, minimum=1)
+    final_momentum = checks.positive("final_momentum", final_momentum, maximum=1)
+    return keras.optimizers.schedules.CosineDecay(momentum, steps, alpha=final_momentum / momentum)

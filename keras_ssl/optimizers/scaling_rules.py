@@ -1,9 +1,6 @@
 """How the learning rate grows with the batch."""
 
-
-def _check_batch_size(name: str, batch_size: int) -> None:
-    if not batch_size > 0:
-        raise ValueError(f"`{name}` must be at least 1. Received: {name}={batch_size}")
+from keras_ssl import checks
 
 
 def linear_scaling(base_learning_rate: float, batch_size: int, reference: int = 256) -> float:
@@ -31,8 +28,8 @@ def linear_scaling(base_learning_rate: float, batch_size: int, reference: int = 
     Reference:
         - [Goyal et al., Accurate, Large Minibatch SGD](https://arxiv.org/abs/1706.02677)
     """
-    _check_batch_size("batch_size", batch_size)
-    _check_batch_size("reference", reference)
+    checks.positive("batch_size", batch_size)
+    checks.positive("reference", reference)
     return float(base_learning_rate * batch_size / reference)
 
 
@@ -63,6 +60,6 @@ def square_root_scaling(base_learning_rate: float, batch_size: int, reference: i
         - [Chen et al., A Simple Framework for Contrastive Learning of Visual
           Representations, appendix B.1](https://arxiv.org/abs/2002.05709)
     """
-    _check_batch_size("batch_size", batch_size)
-    _check_batch_size("reference", reference)
+    checks.positive("batch_size", batch_size)
+    checks.positive("reference", reference)
     return float(base_learning_rate * (batch_size / reference) ** 0.5)

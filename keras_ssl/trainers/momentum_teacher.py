@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.optimizers.momentum_schedule import check_momentum
+from keras_ssl import checks
 from keras_ssl.trainers.parts import copy_of, freeze
 
 
@@ -73,7 +73,7 @@ class MomentumTeacher:
             ValueError: if `momentum` is outside [0, 1).
             TypeError: if it is neither a number nor a schedule.
         """
-        check_momentum(momentum)
+        checks.momentum("momentum", momentum)
         teacher = copy_of(student)
         if not hasattr(self, "_followed"):
             self._followed = _Followed()

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
 from keras_ssl.distribute.overflow import spread_overflow
 from keras_ssl.layers import SyncBatchNormalization
 
@@ -58,9 +58,7 @@ class OnlineProbe(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not isinstance(classes, int) or classes < 2:
-            raise ValueError(f"`classes` must be an integer of at least 2. Received: {classes}")
-        self.classes = classes
+        self.classes = checks.integer("classes", classes, minimum=2)
         self.by_position = bool(by_position)
         self.optimizer = keras.optimizers.get("adam" if optimizer is None else optimizer)
         self.standardize = SyncBatchNormalization(center=False, scale=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from keras_ssl import checks
 from keras_ssl.visualize.figures import TEXT_COLOR, new_figure, save
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def plot_views(
             "`value_range` must be a pair of numbers, the lower one first. "
             f"Received: value_range={value_range}"
         )
-    if max_images < 1:
-        raise ValueError(f"`max_images` must be at least 1. Received: max_images={max_images}")
+    checks.integer("max_images", max_images, minimum=1)
     views = list(views) if isinstance(views, (tuple, list)) else [views]
     titles = [f"view {i + 1}" for i in range(len(views))] if titles is None else list(titles)
     if len(titles) != len(views):

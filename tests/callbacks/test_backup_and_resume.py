@@ -453,17 +453,17 @@ class NoteLoss(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "error", "message"),
     [
-        ({"folder": ""}, "`folder` must be"),
-        ({"folder": 3}, "`folder` must be"),
-        ({"every_epochs": 0}, "`every_epochs` must be a positive integer"),
-        ({"every_steps": -1}, "`every_steps` must be a positive integer"),
-        ({"every_steps": True}, "`every_steps` must be a positive integer"),
+        ({"folder": ""}, ValueError, "`folder` must be"),
+        ({"folder": 3}, ValueError, "`folder` must be"),
+        ({"every_epochs": 0}, ValueError, "`every_epochs` must be a positive integer"),
+        ({"every_steps": -1}, ValueError, "`every_steps` must be a positive integer"),
+        ({"every_steps": True}, TypeError, "`every_steps` must be a positive integer"),
     ],
 )
-def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
         BackupAndResume(**{"folder": "backup", **arguments})
 
 

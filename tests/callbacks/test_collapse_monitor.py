@@ -316,8 +316,8 @@ def test_under_a_strategy(two_replicas):
     ("arguments", "message"),
     [
         ({"examples": 1}, "`examples` must be an integer of at least 2"),
-        ({"min_std": -1}, "`min_std` must not be negative"),
-        ({"min_rank_fraction": 1.1}, "`min_rank_fraction` must lie between"),
+        ({"min_std": -1}, "`min_std` must be a number of at least 0"),
+        ({"min_rank_fraction": 1.1}, "`min_rank_fraction` must be a number from 0 to 1"),
         ({"every": 1.5}, "`every` must be a positive integer"),
         ({"data": "images"}, "`data` must be a batched"),
         ({"data": X[:0]}, "`data` must hold at least one example"),

@@ -112,7 +112,6 @@ FEATURES, LABELS = np.eye(4), np.array([0, 0, 1, 1])
     [
         ({"k": 5}, "`k` must not exceed.*k=5 and 4"),
         ({"k": 0}, "`k` must be a positive integer"),
-        ({"k": 2.0}, "`k` must be a positive integer"),
         ({"temperature": 0.0}, "`temperature` must be a positive number"),
         ({"temperature": float("nan")}, "`temperature` must be a positive number"),
         ({"train_labels": np.zeros(4, int)}, "at least two classes"),
@@ -134,6 +133,11 @@ def test_wrong_arguments(arguments, message):
 def test_temperature_that_is_no_number():
     with pytest.raises(TypeError, match=r"`temperature` must be a positive number.*str"):
         evaluate.knn_predict(FEATURES, LABELS, FEATURES, k=2, temperature="0.1")
+
+
+def test_k_of_a_wrong_type():
+    with pytest.raises(TypeError, match="`k` must be a positive integer"):
+        evaluate.knn_predict(FEATURES, LABELS, FEATURES, k=2.0)
 
 
 def test_wrong_data_is_found_before_any_encoding():

@@ -97,7 +97,7 @@ X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"regularization": 0.0}, "`regularization` must be positive"),
+        ({"regularization": 0.0}, "`regularization` must be a positive number"),
         ({"trials": 0, "labels_per_class": 2}, "`trials` must be a positive integer"),
         ({"trials": 2}, "`trials` beyond 1 needs `labels_per_class`"),
         ({"max_iterations": 0}, "`max_iterations` must be a positive integer"),

@@ -50,5 +50,6 @@ def test_a_class_with_too_few():
 
 @pytest.mark.parametrize("labels_per_class", [0, 1.5, True, "all"])
 def test_labels_per_class(labels_per_class):
-    with pytest.raises(ValueError, match="`labels_per_class` must be a positive integer"):
+    error = ValueError if labels_per_class == 0 else TypeError
+    with pytest.raises(error, match="`labels_per_class` must be a positive integer"):
         balanced_subset(LABELS, labels_per_class, seed=0)

@@ -347,9 +347,9 @@ def test_bad_numbers(loss, function, argument, value):
 
 @pytest.mark.parametrize("loss", [losses.DCL, losses.DCLW, losses.SupConLoss])
 def test_bad_chunk_size(loss):
-    with pytest.raises(ValueError, match="`chunk_size` must be at least 1"):
+    with pytest.raises(ValueError, match="`chunk_size` must be a positive integer"):
         loss(chunk_size=0)
-    with pytest.raises(TypeError, match="`chunk_size` must be an integer"):
+    with pytest.raises(TypeError, match="`chunk_size` must be a positive integer"):
         loss(chunk_size=2.0)
 
 

@@ -400,11 +400,11 @@ def test_config_round_trip():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"momentum": 1.0}, r"`momentum` must be in \[0, 1\). Received: momentum=1.0"),
+        ({"momentum": 1.0}, r"`momentum` must be a number in \[0, 1\). Received: momentum=1.0"),
         ({"momentum": -0.1}, "`momentum`"),
-        ({"weight_decay": -1e-6}, "`weight_decay` must be at least 0.*-1e-06"),
-        ({"trust_coefficient": 0}, "`trust_coefficient` must be above 0"),
-        ({"epsilon": -1.0}, "`epsilon` must be at least 0"),
+        ({"weight_decay": -1e-6}, "`weight_decay` must be a number of at least 0.*-1e-06"),
+        ({"trust_coefficient": 0}, "`trust_coefficient` must be a positive number"),
+        ({"epsilon": -1.0}, "`epsilon` must be a number of at least 0"),
         ({"exclude": "bias"}, "`exclude` must be a sequence.*Received: exclude=bias"),
         ({"exclude": ["("]}, "`exclude` must hold regular expressions.*unterminated"),
         ({"learning_rate": "fast"}, "`learning_rate`"),

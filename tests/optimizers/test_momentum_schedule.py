@@ -26,10 +26,14 @@ def test_is_a_keras_schedule_that_serialises():
         ((1.0, 10), "`momentum`"),
         ((0.0, 10), "`momentum`"),
         ((0.9, 0), "`steps`"),
-        ((0.9, 2.5), "`steps`"),
         ((0.9, 10, 1.1), "`final_momentum`"),
     ],
 )
 def test_bad_values_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         optimizers.cosine_momentum(*arguments)
+
+
+def test_steps_must_be_an_integer():
+    with pytest.raises(TypeError, match="`steps` must be a positive integer"):
+        optimizers.cosine_momentum(0.9, 2.5)

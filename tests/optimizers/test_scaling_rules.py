@@ -39,5 +39,5 @@ def test_schedule_of_the_docs_warms_up_and_ends_at_zero():
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 8, "reference": -1}])
 def test_sizes_must_be_positive(rule, wrong):
     name = list(wrong)[-1]
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received"):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive number. Received"):
         rule(0.3, **wrong)

@@ -195,8 +195,8 @@ def test_defaults_are_the_papers():
 @pytest.mark.parametrize(
     ("prototypes", "error", "message"),
     [
-        (1, ValueError, "`count` must be at least 2"),
-        ((5, 1), ValueError, "`count` must be at least 2"),
+        (1, ValueError, "`count` must be an integer of at least 2"),
+        ((5, 1), ValueError, "`count` must be an integer of at least 2"),
         (33, ValueError, r"32 entries of `bank`.*\(33,\)"),
         ((5, 40), ValueError, r"32 entries of `bank`.*\(5, 40\)"),
         ((), ValueError, r"`prototypes`.*\(\)"),

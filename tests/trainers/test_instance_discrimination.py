@@ -193,8 +193,8 @@ def test_two_views_are_refused():
     [
         ({"temperature": 0.0}, ValueError, "`temperature`"),
         ({"temperature": "cold"}, TypeError, "`temperature`"),
-        ({"noise_samples": 0}, ValueError, "`noise_samples` must be.*at least 1"),
-        ({"noise_samples": 2.5}, TypeError, "`noise_samples` must be an integer"),
+        ({"noise_samples": 0}, ValueError, "`noise_samples` must be a positive integer"),
+        ({"noise_samples": 2.5}, TypeError, "`noise_samples` must be a positive integer"),
         ({"proximal_weight": -1.0}, ValueError, "`proximal_weight`"),
         ({"bank": layers.FeatureQueue(8)}, TypeError, "`bank`"),
         ({"bank": 50_000}, TypeError, "`bank`"),

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.distribute import draw_per_example
 from keras_ssl.ops.graph.edges import check_adjacency, shape_of
 from keras_ssl.ops.graph.inputs import GraphInputs, TakesGraphs, part_name, read_graph
@@ -56,7 +56,7 @@ class GraphAugmentation(TakesGraphs, keras.layers.Layer):
     def __init__(self, seed: int | None = None, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.seed = None if seed is None else checks.integer("seed", seed)
+        self.seed = checks.integer("seed", seed, optional=True)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def change(self, graph: GraphInputs) -> GraphInputs:

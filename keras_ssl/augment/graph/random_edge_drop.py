@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
 from keras_ssl.graphs._hashed_uniform import hashed_uniform
 from keras_ssl.ops.graph.edges import connect, keep_edges, spec_of_kept_edges

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
 from keras_ssl.distribute import draw_per_example
 from keras_ssl.graphs._hashed_uniform import hashed_uniform

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.graph.graph_augmentation import GraphAugmentation
 from keras_ssl.ops.graph.edges import Edges, connect, keep_nodes, spec_of_kept_edges
 from keras_ssl.ops.graph.inputs import GraphInputs
@@ -68,7 +68,7 @@ class RandomNodeDrop(GraphAugmentation):
         self.rate = checks.probability("rate", rate)
         if self.rate == 1:
             raise ValueError(f"`rate` must leave a node of each graph. Received: rate={rate}")
-        self.graphs = None if graphs is None else checks.integer("graphs", graphs, 1)
+        self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
 
     def change(self, graph: GraphInputs) -> GraphInputs:
         score = self.draw_for_nodes(self.uniform, graph)
@@ -143,10 +143,8 @@ class RandomSubgraph(GraphAugmentation):
         self, share: float = 0.8, graphs: int | None = None, seed: int | None = None, **kwargs: Any
     ):
         super().__init__(seed=seed, **kwargs)
-        self.share = checks.probability("share", share)
-        if self.share == 0:
-            raise ValueError(f"`share` must be in (0, 1]. Received: share={share}")
-        self.graphs = None if graphs is None else checks.integer("graphs", graphs, 1)
+        self.share = checks.positive("share", share, maximum=1)
+        self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
 
     def change(self, graph: GraphInputs) -> GraphInputs:
         chance = self.draw_for_nodes(self.uniform, graph)

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
+from keras_ssl.augment.image._checks import check_images
 from keras_ssl.distribute import draw_per_example
 
 
@@ -114,7 +115,7 @@ class Augmentation(keras.layers.Layer):
 
     def call(self, images: Any, training: bool = True) -> Any:
         """Augment the images, each in its own way; give them back unchanged outside training."""
-        checks.images(self, images)
+        check_images(self, images)
         if not training:
             return self.rest(images)
         return self.finish(self.apply(images, self.draw(images)))
@@ -125,7 +126,7 @@ class Augmentation(keras.layers.Layer):
 
     def compute_output_spec(self, images: Any, training: bool = True) -> Any:
         """Shape and dtype of the output, for Keras' symbolic calls."""
-        checks.images(self, images)
+        check_images(self, images)
         return float32_spec(self.compute_output_shape(images.shape))
 
     def get_config(self) -> dict:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl.augment.image._checks import check_rank
 from keras_ssl.augment.image._compiled import call_compiled
 from keras_ssl.augment.image.augmentation import Augmentation
 from keras_ssl.augment.image.color import ColorAugmentation, ColorMap
@@ -85,7 +85,7 @@ class FusedPipeline(Augmentation):
 
     def build(self, input_shape: tuple) -> None:
         """Build the layers, each for the shape that reaches it."""
-        checks.rank(self, input_shape)
+        check_rank(self, input_shape)
         for layer, shape in zip(self.layers, self._shapes(tuple(input_shape)), strict=True):
             if not layer.built:
                 layer.build((input_shape[0], *shape))

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.image.color import (
     ColorAugmentation,
     ColorMap,

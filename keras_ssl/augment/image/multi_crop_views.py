@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
 from keras_ssl.augment.view_generator import ViewGenerator
 
@@ -95,7 +95,7 @@ class MultiCropViews(ViewGenerator):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        local_count = checks.integer("local_count", local_count, 0)
+        local_count = checks.integer("local_count", local_count, minimum=0)
         shared = {
             "ratio": ratio,
             "antialias": antialias,

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
+from keras_ssl.augment.image._checks import check_rank
 from keras_ssl.augment.image.augmentation import Augmentation
 from keras_ssl.augment.image.fused_pipeline import FusedPipeline
 from keras_ssl.augment.view_generator import (
@@ -81,7 +82,7 @@ class PatchViews(Augmentation):
 
     def build(self, input_shape: tuple) -> None:
         """Build the pipeline for patches."""
-        checks.rank(self, input_shape)
+        check_rank(self, input_shape)
         if not self.pipeline.built:
             self.pipeline.build((None, *self.grid.compute_output_shape(input_shape)[3:]))
         self.built = True
@@ -113,7 +114,7 @@ class PatchViews(Augmentation):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The grid, with patches as the pipeline leaves them."""
-        checks.rank(self, input_shape)
+        check_rank(self, input_shape)
         batch, rows, columns, *patch = self.grid.compute_output_shape(tuple(input_shape))
         return (batch, rows, columns, *self.pipeline.compute_output_shape((None, *patch))[1:])
 

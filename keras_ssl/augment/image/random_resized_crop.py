@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
+from keras_ssl.augment.image._checks import check_view_fits
 from keras_ssl.augment.image.geometry import (
     AxisMaps,
     GeometricAugmentation,
@@ -117,7 +118,7 @@ class RandomResizedCrop(GeometricAugmentation):
 
     def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
         """Put the crop behind the maps of the operations before it."""
-        checks.images_hold(self, self.size, image_shape)
+        check_view_fits(self, self.size, image_shape)
         p = parameters
         return maps.then(
             Resampling(p["top"], p["height"], image_shape[0], self.size[0], self.antialias),
@@ -134,7 +135,7 @@ class RandomResizedCrop(GeometricAugmentation):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """`(batch, size, size, channels)`."""
-        checks.images_hold(self, self.size, tuple(input_shape[1:]))
+        check_view_fits(self, self.size, tuple(input_shape[1:]))
         return (input_shape[0], *self.size, input_shape[3])
 
     def get_config(self) -> dict:

@@ -1,6 +1,6 @@
 """The chain of operations that SimCLR, BYOL, SwAV and DINO share, up to its settings."""
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.image.color_jitter import ColorJitter
 from keras_ssl.augment.image.fused_pipeline import FusedPipeline
 from keras_ssl.augment.image.gaussian_blur import GaussianBlur

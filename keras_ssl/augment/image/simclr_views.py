@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.augment import checks
+from keras_ssl import checks
 from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
 from keras_ssl.augment.view_generator import ViewGenerator
 
@@ -119,7 +119,7 @@ class SimCLRViews(ViewGenerator):
             for name in ("brightness", "contrast", "saturation", "hue")
         }
         pipeline = simclr_pipeline(size, **{**settings, **jitter})
-        count = checks.integer("count", count, 1)
+        count = checks.integer("count", count, minimum=1)
         super().__init__([pipeline] * count, seed=seed, **kwargs)
         self.size = checks.image_size("size", size)
         self.count = count

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_ssl.checks import integer
+from keras_ssl import checks
 from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph.single_graph import graph_with_features
 from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty, several_graphs
@@ -174,7 +174,7 @@ def padded_batches(
 
     store = GraphStore(graphs)
     largest = int(np.max(store.node_counts))
-    places = largest if nodes is None else integer("nodes", nodes)
+    places = largest if nodes is None else checks.integer("nodes", nodes)
     if places < largest:
         raise ValueError(
             f"`nodes` must be at least the nodes of the largest graph, {largest}. Received: "
@@ -324,7 +324,7 @@ class GraphStore:
         """
         import tensorflow as tf
 
-        batch_size = integer("batch_size", batch_size, 1)
+        batch_size = checks.integer("batch_size", batch_size, minimum=1)
         if drop_remainder and batch_size > len(self):
             raise ValueError(
                 f"`batch_size` must be at most the number of graphs, {len(self)}, with "

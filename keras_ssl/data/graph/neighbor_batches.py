@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_ssl.checks import integer
+from keras_ssl import checks
 from keras_ssl.data.autotuning import without_autotuning
 from keras_ssl.data.graph.single_graph import graph_with_features
 
@@ -89,12 +89,15 @@ def neighbor_batches(
 
     graph = graph_with_features(graph)
     seeds = _seed_nodes(seeds, graph.nodes)
-    batch_size = integer("batch_size", batch_size, 1)
+    batch_size = checks.integer("batch_size", batch_size, minimum=1)
     if not isinstance(fanouts, (Sequence, np.ndarray)) or not len(fanouts):
         raise ValueError(
             f"`fanouts` must be a list of one number a layer. Received: fanouts={fanouts!r}"
         )
-    fanouts = [integer(f"fanouts[{layer}]", fanout, 1) for layer, fanout in enumerate(fanouts)]
+    fanouts = [
+        checks.integer(f"fanouts[{layer}]", fanout, minimum=1)
+        for layer, fanout in enumerate(fanouts)
+    ]
     if drop_remainder and batch_size > len(seeds):
         raise ValueError(
             f"`batch_size` must be at most the number of seeds, {len(seeds)}, with "

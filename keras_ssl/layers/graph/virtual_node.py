@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import build_network, check_network
 from keras_ssl.ops.graph.edges import widened
 from keras_ssl.ops.graph.membership import check_nodes, membership
@@ -89,7 +89,7 @@ class VirtualNode(keras.layers.Layer):
         self.given_network = network
         self.network = network
         self.aggregation = aggregation
-        self.graphs = None if graphs is None else positive_integer("graphs", graphs)
+        self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
         self.return_state = bool(return_state)
         self.supports_masking = True
 

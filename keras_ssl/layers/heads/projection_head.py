@@ -1,6 +1,5 @@
 """The small network between an encoder and a loss: projector, predictor, head."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -191,9 +190,7 @@ def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
             "Argument `widths` must be a non-empty sequence of positive integers. "
             f"Received: widths={widths}"
         )
-    if any(isinstance(w, bool) or not isinstance(w, numbers.Integral) or w < 1 for w in widths):
-        raise ValueError(f"Argument `widths` must hold positive integers. Received: {widths=}")
-    return tuple(int(w) for w in widths)
+    return tuple(checks.integer(f"widths[{i}]", w, minimum=1) for i, w in enumerate(widths))
 
 
 def _checked_pattern(value: Any, argument: str) -> _Pattern | None:

@@ -59,8 +59,8 @@ class ResidualHead(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.units = None if units is None else checks.integer("units", units, 1)
-        self.depth = checks.integer("depth", depth, 1)
+        self.units = checks.integer("units", units, minimum=1, optional=True)
+        self.depth = checks.integer("depth", depth, minimum=1)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         # copied here, since each copy draws a seed where none is given

@@ -1,10 +1,11 @@
 """Predicts what comes several steps later, by a linear map for each step."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+
+from keras_ssl import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -119,15 +120,12 @@ class StepPredictor(keras.layers.Layer):
 
 def _as_steps(steps: Any) -> tuple[int, ...]:
     """The steps in order; those from 1 on for an integer."""
-    message = (
-        "`steps` must be a positive integer, or a sequence of different positive integers. "
-        f"Received: steps={steps!r}"
-    )
-    several = tuple(steps) if isinstance(steps, tuple | list) else (steps,)
-    if any(isinstance(k, bool) or not isinstance(k, numbers.Integral) for k in several):
-        raise TypeError(message)
-    if not several or min(several) < 1 or len(set(several)) < len(several):
-        raise ValueError(message)
-    if isinstance(steps, tuple | list):
-        return tuple(int(k) for k in several)
-    return tuple(range(1, int(steps) + 1))
+    if not isinstance(steps, tuple | list):
+        return tuple(range(1, checks.integer("steps", steps, minimum=1) + 1))
+    several = tuple(checks.integer(f"steps[{i}]", k, minimum=1) for i, k in enumerate(steps))
+    if not several or len(set(several)) < len(several):
+        raise ValueError(
+            "`steps` must be a positive integer, or a sequence of different positive integers. "
+            f"Received: steps={steps!r}"
+        )
+    return several

@@ -56,7 +56,7 @@ class FeatureQueue(keras.layers.Layer):
 
     def __init__(self, size: int, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.size = checks.integer("size", size, 1)
+        self.size = checks.integer("size", size, minimum=1)
         self.seed = seed
         # a seed that is not given is drawn now, as that of any Keras layer
         self._random_directions = RandomDirections(seed)

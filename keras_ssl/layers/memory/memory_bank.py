@@ -63,7 +63,7 @@ class MemoryBank(keras.layers.Layer):
     def __init__(
         self, size: int, momentum: float = 0.5, seed: int | None = None, **kwargs: Any
     ) -> None:
-        size = checks.integer("size", size, 1)
+        size = checks.integer("size", size, minimum=1)
         momentum = checks.below_one("momentum", momentum)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = keras.backend.result_type(keras.config.floatx(), "float32")

@@ -68,12 +68,8 @@ class Prototypes(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.count = checks.integer("count", count)
-        if count < 2:
-            raise ValueError(
-                "`count` must be at least 2: with one prototype all embeddings get the same "
-                f"assignment. Received: count={count}"
-            )
+        # with one prototype all embeddings get the same assignment
+        self.count = checks.integer("count", count, minimum=2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.supports_masking = True

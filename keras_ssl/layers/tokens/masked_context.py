@@ -73,9 +73,9 @@ class MaskedContext(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.blocks = checks.integer("blocks", blocks, 1)
-        self.width = checks.integer("width", width, 1)
-        self.kernel_size = checks.integer("kernel_size", kernel_size, 1)
+        self.blocks = checks.integer("blocks", blocks, minimum=1)
+        self.width = checks.integer("width", width, minimum=1)
+        self.kernel_size = checks.integer("kernel_size", kernel_size, minimum=1)
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -1,11 +1,12 @@
 """Cuts images into a grid of patches that may overlap."""
 
-import numbers
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_ssl import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -54,8 +55,8 @@ class PatchGrid(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.size = _pair("size", size)
-        self.strides = self.size if strides is None else _pair("strides", strides)
+        self.size = checks.image_size("size", size)
+        self.strides = self.size if strides is None else checks.image_size("strides", strides)
 
     def call(self, inputs: Any) -> Any:
         """Gather the rows of all patches, then their columns."""
@@ -88,15 +89,3 @@ class PatchGrid(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "strides": self.strides}
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    """`value` as two positive integers."""
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    is_integer = [isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in pair]
-    message = f"`{name}` must be a positive integer or a pair of them. Received: {name}={value!r}"
-    if not all(is_integer):
-        raise TypeError(message)
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(message)
-    return int(pair[0]), int(pair[1])

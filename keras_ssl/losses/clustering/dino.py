@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
+from keras_ssl.losses._checks import check_same_shape, scores_by_view
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_scores import check_same_shape, views_of
-from keras_ssl.losses.check_temperature import check_temperature, number_or_tensor
 from keras_ssl.losses.clustering._cross_view_entropy import cross_view_entropy
 
 
@@ -55,16 +55,16 @@ def dino(
         - [Caron et al., Emerging Properties in Self-Supervised Vision
           Transformers](https://arxiv.org/abs/2104.14294)
     """
-    teacher_temperature = number_or_tensor(teacher_temperature, "teacher_temperature")
-    check_temperature(student_temperature, "student_temperature")
+    teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
+    checks.positive("student_temperature", student_temperature)
     check_dino_views(teacher_scores, student_scores)
     targets = [
         ops.stop_gradient(ops.softmax(scores / ops.cast(teacher_temperature, scores.dtype)))
-        for scores in views_of(teacher_scores, "teacher_scores")
+        for scores in scores_by_view(teacher_scores, "teacher_scores")
     ]
     log_predictions = [
         ops.log_softmax(scores / student_temperature)
-        for scores in views_of(student_scores, "student_scores")
+        for scores in scores_by_view(student_scores, "student_scores")
     ]
     return cross_view_entropy(targets, log_predictions)
 
@@ -87,8 +87,8 @@ def check_dino_views(teacher_scores: Any, student_scores: Any) -> None:
     >>> scores = np.zeros((2, 4, 10), "float32")
     >>> check_dino_views(scores, scores)
     """
-    teacher = views_of(teacher_scores, "teacher_scores")
-    student = views_of(student_scores, "student_scores")
+    teacher = scores_by_view(teacher_scores, "teacher_scores")
+    student = scores_by_view(student_scores, "student_scores")
     if not teacher or len(student) < max(2, len(teacher)):
         raise ValueError(
             "DINO needs at least two views: the student sees all views of the teacher, in the same "
@@ -158,8 +158,8 @@ class DINOLoss(Float32Loss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        check_temperature(teacher_temperature, "teacher_temperature")
-        check_temperature(student_temperature, "student_temperature")
+        checks.positive("teacher_temperature", teacher_temperature)
+        checks.positive("student_temperature", student_temperature)
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.teacher_temperature = float(teacher_temperature)
         self.student_temperature = float(student_temperature)
@@ -176,7 +176,7 @@ class DINOLoss(Float32Loss):
         check_dino_views(teacher_scores, student_scores)
         if teacher_temperature is None:
             teacher_temperature = self.teacher_temperature
-        teacher_temperature = number_or_tensor(teacher_temperature, "teacher_temperature")
+        teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
         return super().__call__(
             (teacher_scores, teacher_temperature), student_scores, sample_weight=sample_weight
         )

@@ -6,12 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_same_shape, check_scores, in_float32, scores_by_view
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_number import check_weight
-from keras_ssl.losses.check_scores import check_same_shape, check_scores, in_float32, views_of
-from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.clustering.sinkhorn_knopp import check_iterations, sinkhorn_knopp
+from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
 
 
 def msn(
@@ -72,7 +70,7 @@ def msn(
         target = sinkhorn_knopp(log_target, epsilon=1.0, iterations=sinkhorn_iterations)
     else:
         target = ops.softmax(target / (temperature * sharpening))
-    views = views_of(anchor_scores, "anchor_scores")
+    views = scores_by_view(anchor_scores, "anchor_scores")
     log_p = [ops.log_softmax(view / temperature) for view in views]
     values = -ops.sum(target * sum(log_p[1:], log_p[0]), axis=-1) / len(views)
     if regularization_weight > 0:
@@ -110,12 +108,10 @@ def check_msn_settings(
     >>> from keras_ssl.losses.clustering.msn import check_msn_settings
     >>> check_msn_settings(0.1, 0.25, 1.0, 3)
     """
-    check_temperature(temperature)
-    check_temperature(sharpening, "sharpening")
-    if sharpening > 1:
-        raise ValueError(f"`sharpening` must be at most 1. Received: sharpening={sharpening}")
-    check_weight(regularization_weight, "regularization_weight")
-    check_iterations(sinkhorn_iterations, "sinkhorn_iterations", at_least=0)
+    checks.positive("temperature", temperature)
+    checks.positive("sharpening", sharpening, maximum=1)
+    checks.number("regularization_weight", regularization_weight, minimum=0)
+    checks.integer("sinkhorn_iterations", sinkhorn_iterations, minimum=0)
 
 
 def check_msn_views(target_scores: Any, anchor_scores: Any) -> None:
@@ -136,7 +132,7 @@ def check_msn_views(target_scores: Any, anchor_scores: Any) -> None:
     >>> check_msn_views(np.zeros((4, 10), "float32"), np.zeros((2, 4, 10), "float32"))
     """
     check_scores(target_scores, "target_scores")
-    anchors = views_of(anchor_scores, "anchor_scores")
+    anchors = scores_by_view(anchor_scores, "anchor_scores")
     if not anchors:
         raise ValueError(
             "MSN needs at least two views, a target and an anchor. "

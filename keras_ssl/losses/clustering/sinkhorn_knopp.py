@@ -1,13 +1,11 @@
 """Sinkhorn-Knopp: assignments that use all prototypes equally."""
 
-import numbers
 from typing import Any
 
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_scores import check_scores, in_float32
-from keras_ssl.losses.check_temperature import check_temperature
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_scores, in_float32
 
 
 def sinkhorn_knopp(
@@ -56,8 +54,8 @@ def sinkhorn_knopp(
         - [Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster
           Assignments](https://arxiv.org/abs/2006.09882)
     """
-    check_temperature(epsilon, "epsilon")
-    check_iterations(iterations, "iterations", at_least=1)
+    checks.positive("epsilon", epsilon)
+    checks.integer("iterations", iterations, minimum=1)
     check_scores(scores, "scores")
     scores = ops.stop_gradient(in_float32(scores))
     count = ops.shape(scores)[0]
@@ -74,32 +72,6 @@ def sinkhorn_knopp(
         log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
     batch = log_q[: count * distribute.replica_count()]
     return ops.exp(distribute.local_rows(batch, count))
-
-
-def check_iterations(iterations: int, name: str, at_least: int) -> None:
-    """Raise unless `iterations` is an integer that is large enough.
-
-    Args:
-        iterations: how often to normalise.
-        name: what the caller calls it.
-        at_least: the smallest number allowed.
-
-    Raises:
-        TypeError: if it is no integer; a bool is none.
-        ValueError: if it is too small.
-
-    Example:
-
-    >>> from keras_ssl.losses.clustering.sinkhorn_knopp import check_iterations
-    >>> check_iterations(3, "iterations", at_least=1)
-    """
-    if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral):
-        raise TypeError(
-            f"`{name}` must be an integer. "
-            f"Received: {name}={iterations!r} of type {type(iterations).__name__}"
-        )
-    if iterations < at_least:
-        raise ValueError(f"`{name}` must be at least {at_least}. Received: {name}={iterations}")
 
 
 def check_queue_scores(queue_scores: Any, scores: Any, name: str = "queue_scores") -> None:

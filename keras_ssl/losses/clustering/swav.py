@@ -5,12 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
+from keras_ssl.losses._checks import check_same_shape, scores_by_view
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_scores import check_same_shape, views_of
-from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.losses.clustering._cross_view_entropy import cross_view_entropy
 from keras_ssl.losses.clustering.sinkhorn_knopp import (
-    check_iterations,
     check_queue_scores,
     sinkhorn_knopp,
 )
@@ -66,12 +65,12 @@ def swav(
         - [Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster
           Assignments](https://arxiv.org/abs/2006.09882)
     """
-    check_temperature(temperature)
-    check_temperature(epsilon, "epsilon")
-    check_iterations(iterations, "iterations", at_least=1)
+    checks.positive("temperature", temperature)
+    checks.positive("epsilon", epsilon)
+    checks.integer("iterations", iterations, minimum=1)
     check_swav_views(global_scores, local_scores, queue_scores)
-    givers = views_of(global_scores, "global_scores")
-    views = givers + views_of(local_scores, "local_scores")
+    givers = scores_by_view(global_scores, "global_scores")
+    views = givers + scores_by_view(local_scores, "local_scores")
     queues = list(queue_scores) or [None] * len(givers)
     codes = [
         sinkhorn_knopp(scores, epsilon, iterations, queue)
@@ -98,8 +97,8 @@ def check_swav_views(global_scores: Any, local_scores: Any, queue_scores: Any) -
     >>> from keras_ssl.losses.clustering.swav import check_swav_views
     >>> check_swav_views(np.zeros((2, 4, 10), "float32"), (), ())
     """
-    givers = views_of(global_scores, "global_scores")
-    views = givers + views_of(local_scores, "local_scores")
+    givers = scores_by_view(global_scores, "global_scores")
+    views = givers + scores_by_view(local_scores, "local_scores")
     if not givers or len(views) < 2:
         raise ValueError(
             "SwAV needs at least two views, of which `global_scores` holds at least one. "
@@ -177,9 +176,9 @@ class SwAVLoss(Float32Loss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        check_temperature(temperature)
-        check_temperature(epsilon, "epsilon")
-        check_iterations(iterations, "iterations", at_least=1)
+        checks.positive("temperature", temperature)
+        checks.positive("epsilon", epsilon)
+        checks.integer("iterations", iterations, minimum=1)
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.temperature = float(temperature)
         self.epsilon = float(epsilon)

@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from keras_ssl import checks
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import check_temperature
 
 
 class ContrastiveLoss(Float32Loss):
@@ -36,8 +35,8 @@ class ContrastiveLoss(Float32Loss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        check_temperature(temperature)
-        check_chunk_size(chunk_size)
+        checks.positive("temperature", temperature)
+        checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.temperature = float(temperature)
         self.chunk_size = None if chunk_size is None else int(chunk_size)

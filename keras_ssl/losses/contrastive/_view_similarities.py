@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.losses.check_views import check_has_negatives
+from keras_ssl.losses._checks import check_has_negatives
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
 

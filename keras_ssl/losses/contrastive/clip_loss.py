@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.losses.check_temperature import number_or_tensor
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.losses.contrastive.info_nce import info_nce
 
@@ -132,7 +132,8 @@ class CLIPLoss(ContrastiveLoss):
         """Compute the loss of two modalities."""
         # before Keras casts, which would hide integers
         check_views(images, texts, NAMES)
-        temperature = self.temperature if temperature is None else number_or_tensor(temperature)
+        temperature = self.temperature if temperature is None else temperature
+        temperature = checks.temperature("temperature", temperature)
         return super().__call__((images, temperature), texts, sample_weight=sample_weight)
 
     def call(self, inputs: Any, texts: Any) -> Any:

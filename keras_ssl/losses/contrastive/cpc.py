@@ -6,9 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import number_or_tensor
+from keras_ssl import checks, distribute
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
 
@@ -58,8 +56,8 @@ def cpc(prediction: Any, target: Any, temperature: Any = 1.0, chunk_size: int | 
         - [Hénaff et al., Data-Efficient Image Recognition with Contrastive Predictive
           Coding](https://arxiv.org/abs/1905.09272)
     """
-    temperature = number_or_tensor(temperature)
-    check_chunk_size(chunk_size)
+    temperature = checks.temperature("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_prediction_of(prediction, target)
     prediction, target = (
         ops.cast(x, keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), "float32"))

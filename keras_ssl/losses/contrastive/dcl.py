@@ -5,10 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.losses.contrastive._view_similarities import view_similarities
 
@@ -57,8 +55,8 @@ def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = Non
     Reference:
         - [Yeh et al., Decoupled Contrastive Learning](https://arxiv.org/abs/2110.06848)
     """
-    check_temperature(temperature)
-    check_chunk_size(chunk_size)
+    checks.positive("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_views(z1, z2)
     positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
     return decoupled(positives, negatives)

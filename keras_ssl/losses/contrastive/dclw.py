@@ -5,11 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_number import check_positive_number
-from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.losses.contrastive._view_similarities import view_similarities
 from keras_ssl.losses.contrastive.dcl import decoupled
@@ -67,9 +64,9 @@ def dclw(
     Reference:
         - [Yeh et al., Decoupled Contrastive Learning](https://arxiv.org/abs/2110.06848)
     """
-    check_temperature(temperature)
-    check_positive_number(sigma, "sigma")
-    check_chunk_size(chunk_size)
+    checks.positive("temperature", temperature)
+    checks.positive("sigma", sigma)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_views(z1, z2)
     positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
     # in cosine similarities, one an anchor: each example is there twice, which no mean notices
@@ -164,7 +161,7 @@ class DCLW(ContrastiveLoss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        check_positive_number(sigma, "sigma")
+        checks.positive("sigma", sigma)
         super().__init__(temperature, chunk_size, reduction, name, dtype)
         self.sigma = float(sigma)
 

@@ -5,10 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import number_or_tensor
-from keras_ssl.losses.check_views import check_embeddings, check_has_negatives, check_views
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_embeddings, check_has_negatives, check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
@@ -77,8 +75,8 @@ def info_nce(
         - [He et al., Momentum Contrast for Unsupervised Visual Representation
           Learning](https://arxiv.org/abs/1911.05722)
     """
-    temperature = number_or_tensor(temperature)
-    check_chunk_size(chunk_size)
+    temperature = checks.temperature("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_views(query, key, NAMES)
     check_negatives(query, negatives, queue)
     query, key = l2_normalize(query), l2_normalize(key)

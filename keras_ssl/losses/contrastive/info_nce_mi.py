@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl.losses._checks import in_float32
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_scores import in_float32
 from keras_ssl.losses.contrastive.jensen_shannon_mi import check_features
 
 # a score that no softmax sees, and whose log-sum-exp has a gradient

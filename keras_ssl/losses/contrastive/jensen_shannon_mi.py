@@ -7,9 +7,8 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl.losses._checks import check_embeddings, in_float32
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_scores import in_float32
-from keras_ssl.losses.check_views import check_embeddings
 
 
 def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any = None) -> Any:

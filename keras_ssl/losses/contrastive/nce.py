@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.losses._checks import in_float32
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_scores import in_float32
 
 
 def nce(labels: Any, scores: Any) -> Any:

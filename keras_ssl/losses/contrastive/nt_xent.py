@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.losses.contrastive._view_similarities import view_similarities
 
@@ -56,8 +55,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None =
         - [Chen et al., A Simple Framework for Contrastive Learning of Visual
           Representations](https://arxiv.org/abs/2002.05709)
     """
-    check_temperature(temperature)
-    check_chunk_size(chunk_size)
+    checks.positive("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_views(z1, z2)
     positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
     # log(exp(positive) + exp(negatives)) - positive, which no rounding of matmul (TF32, bfloat16)

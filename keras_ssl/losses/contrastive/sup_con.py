@@ -5,10 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_chunk_size import check_chunk_size
-from keras_ssl.losses.check_temperature import check_temperature
-from keras_ssl.losses.check_views import is_one_example
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import is_single_example
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
@@ -61,8 +59,8 @@ def sup_con(
     Reference:
         - [Khosla et al., Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362)
     """
-    check_temperature(temperature)
-    check_chunk_size(chunk_size)
+    checks.positive("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_labelled(labels, embeddings)
     return _values(class_numbers(labels), embeddings, temperature, chunk_size)
 
@@ -164,7 +162,7 @@ def check_labelled(labels: Any, embeddings: Any) -> None:
             f"Received: labels.shape={of_labels}, embeddings.shape={of_embeddings}"
         )
     views = 1 if len(of_embeddings) == 2 else of_embeddings[1]
-    if views == 1 and is_one_example(embeddings):
+    if views == 1 and is_single_example(embeddings):
         raise ValueError(
             "A contrastive loss needs other embeddings: `embeddings` must hold at least 2 over "
             f"all replicas. Received: embeddings.shape={of_embeddings}"

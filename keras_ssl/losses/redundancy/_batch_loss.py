@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from keras_ssl.losses._checks import check_views, is_single_example
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_views import check_views, is_one_example
 
 
 class BatchLoss(Float32Loss):
@@ -60,7 +60,7 @@ def check_has_statistics(z1: Any) -> None:
     >>> from keras_ssl.losses.redundancy._batch_loss import check_has_statistics
     >>> check_has_statistics(np.zeros((2, 8), "float32"))
     """
-    if is_one_example(z1):
+    if is_single_example(z1):
         raise ValueError(
             "A loss of statistics over the batch needs at least 2 examples over all replicas. "
             f"Received: z1.shape={tuple(z1.shape)}"

@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_number import check_weight
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
 from keras_ssl.ops.batch_statistics import off_diagonal_sum_of_squares, standardize
 
@@ -50,7 +49,7 @@ def barlow_twins(z1: Any, z2: Any, off_diagonal_weight: float = 0.005) -> Any:
         - [Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy
           Reduction](https://arxiv.org/abs/2103.03230)
     """
-    check_weight(off_diagonal_weight, "off_diagonal_weight")
+    checks.number("off_diagonal_weight", off_diagonal_weight, minimum=0)
     check_views(z1, z2)
     check_has_statistics(z1)
     z1, z2 = (standardize(distribute.all_gather(z)) for z in (z1, z2))
@@ -113,7 +112,7 @@ class BarlowTwinsLoss(BatchLoss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        check_weight(off_diagonal_weight, "off_diagonal_weight")
+        checks.number("off_diagonal_weight", off_diagonal_weight, minimum=0)
         super().__init__(name, dtype)
         self.off_diagonal_weight = float(off_diagonal_weight)
 

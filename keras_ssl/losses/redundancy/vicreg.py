@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_number import check_positive_number, check_weight
-from keras_ssl.losses.check_views import check_views
+from keras_ssl import checks, distribute
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
 from keras_ssl.ops.batch_statistics import center, off_diagonal_sum_of_squares
 
@@ -54,7 +53,7 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
         - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
           Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
     """
-    check_positive_number(epsilon, "epsilon")
+    checks.positive("epsilon", epsilon)
     check_views(z1, z2)
     check_has_statistics(z1)
     z1, z2 = (distribute.all_gather(z) for z in (z1, z2))
@@ -135,9 +134,9 @@ def vicreg(
 
 def _by_term(invariance_weight: Any, variance_weight: Any, covariance_weight: Any) -> dict:
     """The weights by their terms' names, checked."""
-    check_weight(invariance_weight, "invariance_weight")
-    check_weight(variance_weight, "variance_weight")
-    check_weight(covariance_weight, "covariance_weight")
+    checks.number("invariance_weight", invariance_weight, minimum=0)
+    checks.number("variance_weight", variance_weight, minimum=0)
+    checks.number("covariance_weight", covariance_weight, minimum=0)
     return {
         "invariance": float(invariance_weight),
         "variance": float(variance_weight),
@@ -207,7 +206,7 @@ class VICRegLoss(BatchLoss):
         dtype: str | None = None,
     ):
         self._weights = _by_term(invariance_weight, variance_weight, covariance_weight)
-        check_positive_number(epsilon, "epsilon")
+        checks.positive("epsilon", epsilon)
         super().__init__(name, dtype)
         self.epsilon = float(epsilon)
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.losses._checks import check_views
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.losses.check_views import check_views
 from keras_ssl.ops.l2_normalize import l2_normalize
 
 NAMES = ("predictions", "targets")

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl import checks
 from keras_ssl.networks.vision._residual import residual_block
 from keras_ssl.networks.vision.stems import cifar_stem, strided_stem
 
@@ -245,8 +246,7 @@ def _check_arguments(
             "Argument `input_shape` must be (height, width, channels) with a fixed, positive "
             f"number of channels. Received: {input_shape=}"
         )
-    if width < 1:
-        raise ValueError(f"Argument `width` must be positive. Received: {width=}")
+    checks.integer("width", width, minimum=1)
     if not callable(stem):
         raise TypeError(
             "Argument `stem` must be a function of (images, width), such as "

@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute, layers
-from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
@@ -131,12 +130,12 @@ class DeepClusterV2(MultiCrop):
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         super().__init__(encoder, projector, augment, loss, **kwargs)
         check_type("bank", bank, layers.MemoryBank)
-        check_temperature(temperature)
         self.bank = bank
         self.prototypes = _make_prototypes(prototypes, bank.size)
-        self.temperature = float(temperature)
-        self.iterations = checks.integer("iterations", iterations, 0)
-        self.seed = random.randrange(2**31) if seed is None else checks.integer("seed", seed, 0)
+        self.temperature = checks.positive("temperature", temperature)
+        self.iterations = checks.integer("iterations", iterations, minimum=0)
+        seed = random.randrange(2**31) if seed is None else seed
+        self.seed = checks.integer("seed", seed, minimum=0)
         # all replicas assign the same: no second exchange
         state = {"trainable": False, "dtype": "int32", "aggregation": "only_first_replica"}
         self.seen = self.add_weight(name="seen", shape=(bank.size,), initializer="zeros", **state)

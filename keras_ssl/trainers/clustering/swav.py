@@ -115,8 +115,8 @@ class SwAV(MultiCrop):
             check_type("queue", queue, layers.FeatureQueue)
         self.prototypes = prototypes
         self.queue = queue
-        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, 0)
-        self.queue_from_step = checks.integer("queue_from_step", queue_from_step, 0)
+        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, minimum=0)
+        self.queue_from_step = checks.integer("queue_from_step", queue_from_step, minimum=0)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the embeddings of all views, and the first's representation."""

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.layers import EncodeAndDotProduct
 from keras_ssl.losses import JensenShannonMI
-from keras_ssl.losses.check_number import check_weight
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_features, check_one_batch, check_type
@@ -168,7 +168,7 @@ class DeepInfoMax(SelfSupervisedModel):
 
 def _critic(name: str, critic: Any, weight: Any) -> keras.layers.Layer | None:
     """The critic of a term, `None` where its weight is 0."""
-    check_weight(weight, f"{name}_weight")
+    checks.number(f"{name}_weight", weight, minimum=0)
     if critic is None:
         return EncodeAndDotProduct() if weight else None
     check_type(f"{name}_critic", critic, keras.layers.Layer)

@@ -8,8 +8,6 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
-from keras_ssl.losses.check_number import check_weight
-from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_image_views, check_type
@@ -115,10 +113,10 @@ class InstanceDiscrimination(JointEmbedding):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        check_temperature(temperature)
-        check_weight(proximal_weight, "proximal_weight")
+        checks.positive("temperature", temperature)
+        checks.number("proximal_weight", proximal_weight, minimum=0)
         if noise_samples is not None:
-            noise_samples = checks.integer("noise_samples", noise_samples, 1)
+            noise_samples = checks.integer("noise_samples", noise_samples, minimum=1)
         projector = ProjectionHead((128,)) if projector is None else projector
         super().__init__(encoder, projector, augment, NCE() if loss is None else loss, **kwargs)
         check_type("bank", bank, MemoryBank)

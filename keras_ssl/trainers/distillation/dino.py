@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, layers, losses
-from keras_ssl.losses.check_temperature import check_temperature
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.multi_crop import MultiCrop, call_by_size
@@ -126,7 +125,7 @@ class DINO(TeacherProjection, MultiCrop):
         self.prototypes = prototypes
         self.center = center
         self.teacher_temperature = teacher_temperature
-        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, 0)
+        self.freeze_steps = checks.integer("freeze_steps", freeze_steps, minimum=0)
         self.follow_projection(momentum)
         self.teacher_prototypes = self.follow(self.prototypes, momentum)
 
@@ -173,4 +172,4 @@ def _check_teacher_temperature(temperature: Any) -> None:
     """Raise unless it is a number above 0, a schedule, or `None`."""
     is_schedule = isinstance(temperature, keras.optimizers.schedules.LearningRateSchedule)
     if temperature is not None and not is_schedule:
-        check_temperature(temperature, "teacher_temperature")
+        checks.positive("teacher_temperature", temperature)

@@ -8,8 +8,7 @@ import keras
 from keras import ops
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
-from keras_ssl import distribute
-from keras_ssl.losses.check_number import check_weight
+from keras_ssl import checks, distribute
 
 
 def checked_losses(losses: Any) -> list[DistillationLoss]:
@@ -66,7 +65,7 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> list[float]:
             f"Received: {weights!r} of type {type(weights)}"
         )
     for weight in weights:
-        check_weight(weight, "distillation_loss_weights")
+        checks.number("distillation_loss_weights", weight, minimum=0)
     if len(weights) != count:
         raise ValueError(
             "`distillation_loss_weights` must hold one number a loss. "

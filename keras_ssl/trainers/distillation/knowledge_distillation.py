@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from keras.distillation import DistillationLoss, LogitsDistillation
 
-from keras_ssl.losses.check_number import check_weight
+from keras_ssl import checks
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_features, check_one_batch, check_type
@@ -125,7 +125,7 @@ class KnowledgeDistillation(SelfSupervisedModel):
         if student_loss is None:
             student_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         check_type("student_loss", student_loss, keras.losses.Loss)
-        check_weight(student_loss_weight, "student_loss_weight")
+        checks.number("student_loss_weight", student_loss_weight, minimum=0)
         if student_loss_weight > 1:
             raise ValueError(
                 "`student_loss_weight` must be at most 1: the teacher's losses get the rest. "

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.checks import integer
+from keras_ssl import checks
 from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
@@ -43,7 +43,7 @@ class GraphAutoencoder(GraphModel):
     ):
         super().__init__(encoder, **kwargs)
         if negatives_per_edge is not None:
-            negatives_per_edge = integer("negatives_per_edge", negatives_per_edge, 1)
+            negatives_per_edge = checks.integer("negatives_per_edge", negatives_per_edge, minimum=1)
         self.negatives_per_edge = negatives_per_edge
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

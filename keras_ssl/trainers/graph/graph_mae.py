@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import distribute
+from keras_ssl import checks, distribute
 from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
 from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
@@ -101,8 +101,8 @@ class GraphMAE(GraphModel):
         check_type("decoder", decoder, keras.layers.Layer)
         self.loss_function = ScaledCosineError() if loss is None else loss
         check_type("loss", self.loss_function, keras.losses.Loss)
-        _check_rate("mask_rate", mask_rate, above_zero=True)
-        _check_rate("replace_rate", replace_rate)
+        checks.positive("mask_rate", mask_rate, maximum=1)
+        checks.probability("replace_rate", replace_rate)
         self.decoder = decoder
         self.mask_rate = mask_rate
         self.replace_rate = replace_rate
@@ -174,11 +174,3 @@ class GraphMAE(GraphModel):
             "seed": self.seed,
         }
         return {**super().get_config(), **parts, **own}
-
-
-def _check_rate(name: str, rate: Any, above_zero: bool = False) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={rate!r}")
-    if not 0 <= rate <= 1 or (above_zero and rate == 0):
-        allowed = "above 0 and at most 1" if above_zero else "from 0 to 1"
-        raise ValueError(f"`{name}` must be {allowed}. Received: {name}={rate}")

@@ -6,10 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ssl import distribute, graphs
-from keras_ssl.checks import integer
+from keras_ssl import checks, distribute, graphs
 from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, pick, walk
-from keras_ssl.losses.check_number import check_weight
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.graph.stored_neighbors import StoredNeighbors, is_sizes
@@ -93,10 +91,10 @@ class Node2Vec(SelfSupervisedModel):
         **kwargs: Any,
     ):
         check_walk(walk_length, p, q, name="walk_length")
-        check_weight(noise_exponent, "noise_exponent")
-        dim = integer("dim", dim, 1)
-        context_size = integer("context_size", context_size, 1)
-        negative_samples = integer("negative_samples", negative_samples, 1)
+        checks.number("noise_exponent", noise_exponent, minimum=0)
+        dim = checks.integer("dim", dim, minimum=1)
+        context_size = checks.integer("context_size", context_size, minimum=1)
+        negative_samples = checks.integer("negative_samples", negative_samples, minimum=1)
         if context_size > walk_length:
             raise ValueError(
                 f"`context_size` must be at most `walk_length`={walk_length}. "

@@ -152,7 +152,7 @@ def test_graphs_that_do_not_fit(members, make):
         make([members[0], dataclasses.replace(members[1], y=np.arange(3))], 2)
     with pytest.raises(ValueError, match="must have features"):
         make([graphs.Graph(a=np.eye(2))], 2)
-    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         make(members, 0)
     with pytest.raises(TypeError, match="`batch_size` must be an integer"):
         make(members, True)

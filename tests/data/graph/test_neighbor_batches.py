@@ -222,10 +222,10 @@ def test_it_trains(graph):
         ({"seeds": []}, "`seeds` must be a vector of at least one node"),
         ({"seeds": np.zeros(12, bool)}, "at least one node"),
         ({"seeds": np.ones(5, bool)}, r"as a mask must have shape \(12,\)"),
-        ({"fanouts": [3, 0]}, r"`fanouts\[1\]` must be an integer of at least 1"),
+        ({"fanouts": [3, 0]}, r"`fanouts\[1\]` must be a positive integer"),
         ({"fanouts": []}, "`fanouts` must be a list of one number a layer"),
         ({"fanouts": 3}, "`fanouts` must be a list of one number a layer.*fanouts=3"),
-        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"batch_size": 9, "drop_remainder": True}, "at most the number of seeds, 2"),
     ],
 )

@@ -39,7 +39,7 @@ def test_is_a_projection_head_as_wide_as_its_input(rng):
 
 @pytest.mark.parametrize("width", [0, -1, 2.5, "64"])
 def test_bad_width_is_refused(width):
-    with pytest.raises(ValueError, match="positive integers"):
+    with pytest.raises((TypeError, ValueError), match="must be a positive integer"):
         PredictionHead(width)
 
 

@@ -176,9 +176,9 @@ def test_computes_in_float32_under_mixed_precision(rng, policy, set_dtype_policy
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"size": 0}, ValueError, "`size` must be.*at least 1.*size=0"),
-        ({"size": 2.0}, TypeError, "`size` must be an integer.*float"),
-        ({"size": True}, TypeError, "`size` must be an integer"),
+        ({"size": 0}, ValueError, "`size` must be a positive integer.*size=0"),
+        ({"size": 2.0}, TypeError, "`size` must be a positive integer.*float"),
+        ({"size": True}, TypeError, "`size` must be a positive integer"),
         ({"size": 4, "momentum": 1.0}, ValueError, r"`momentum` must be a number in \[0, 1\)"),
         ({"size": 4, "momentum": -0.1}, ValueError, "`momentum`.*momentum=-0.1"),
         ({"size": 4, "momentum": float("nan")}, ValueError, "`momentum`"),

@@ -85,10 +85,18 @@ def test_bad_views(target, anchors, error, message):
     [
         ({"temperature": 0}, ValueError, "`temperature`.*temperature=0"),
         ({"sharpening": 0}, ValueError, "`sharpening`.*sharpening=0"),
-        ({"sharpening": 1.5}, ValueError, r"`sharpening` must be at most 1.*1\.5"),
+        (
+            {"sharpening": 1.5},
+            ValueError,
+            r"`sharpening` must be a positive number of at most 1.*1\.5",
+        ),
         ({"regularization_weight": -1}, ValueError, "`regularization_weight`.*-1"),
         ({"regularization_weight": "1"}, TypeError, "`regularization_weight`.*'1'"),
-        ({"sinkhorn_iterations": -1}, ValueError, "`sinkhorn_iterations` must be at least 0"),
+        (
+            {"sinkhorn_iterations": -1},
+            ValueError,
+            "`sinkhorn_iterations` must be an integer of at least 0",
+        ),
         ({"sinkhorn_iterations": 1.0}, TypeError, "`sinkhorn_iterations` must be an integer"),
     ],
 )

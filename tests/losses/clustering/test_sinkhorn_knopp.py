@@ -134,8 +134,8 @@ GOOD = np.zeros((4, 3), "float32")
         ({"epsilon": 0}, ValueError, "`epsilon`.*epsilon=0"),
         ({"epsilon": float("nan")}, ValueError, "`epsilon`.*epsilon=nan"),
         ({"epsilon": "small"}, TypeError, "`epsilon`.*'small'"),
-        ({"iterations": 0}, ValueError, "`iterations` must be at least 1.*iterations=0"),
-        ({"iterations": 2.0}, TypeError, r"`iterations` must be an integer.*2\.0"),
+        ({"iterations": 0}, ValueError, "`iterations` must be a positive integer.*iterations=0"),
+        ({"iterations": 2.0}, TypeError, r"`iterations` must be a positive integer.*2\.0"),
         ({"queue_scores": GOOD[:, :2]}, ValueError, r"the 3 prototypes.*\(4, 2\)"),
     ],
 )

@@ -306,9 +306,9 @@ def test_bad_temperature_and_chunk_size():
         losses.InfoNCE,
         lambda chunk_size: losses.info_nce(GOOD, GOOD, None, 1, chunk_size),
     ):
-        with pytest.raises(ValueError, match="`chunk_size` must be at least 1"):
+        with pytest.raises(ValueError, match="`chunk_size` must be a positive integer"):
             loss(chunk_size=0)
-        with pytest.raises(TypeError, match="`chunk_size` must be an integer"):
+        with pytest.raises(TypeError, match="`chunk_size` must be a positive integer"):
             loss(chunk_size=True)
 
 

@@ -396,7 +396,7 @@ def test_temperature_of_numpy_is_saved_as_a_number():
 
 @pytest.mark.parametrize("chunk_size", [0, -1])
 def test_bad_chunk_size(chunk_size):
-    with pytest.raises(ValueError, match=f"`chunk_size` must be at least 1.*{chunk_size}"):
+    with pytest.raises(ValueError, match=f"`chunk_size` must be a positive integer.*{chunk_size}"):
         losses.NTXent(chunk_size=chunk_size)
     with pytest.raises(ValueError, match="`chunk_size`"):
         losses.nt_xent(GOOD, GOOD, chunk_size=chunk_size)

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import GraphConv, positive_integer
+from keras_ssl import checks
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
 from keras_ssl.layers.graph.conv.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.ops.graph.edges import Edges, connect
@@ -52,7 +53,7 @@ class AttentionConv(GraphConv):
         **kwargs: Any,
     ):
         super().__init__(channels, **kwargs)
-        self.attn_heads = positive_integer("attn_heads", attn_heads)
+        self.attn_heads = checks.integer("attn_heads", attn_heads, minimum=1)
         self.concat_heads = bool(concat_heads)
         self.dropout_rate = dropout_rate
         self.input_dropout_rate = input_dropout_rate

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import GraphConv, positive_integer
+from keras_ssl import checks
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
 from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_network
 from keras_ssl.ops.graph.edges import connect, widened
 from keras_ssl.ops.graph.sparse import multiply_features
@@ -86,18 +87,14 @@ class RadialBasis(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if positive_integer("centers", centers) < 2:
-            raise ValueError(f"`centers` must be at least 2. Received: centers={centers}")
         if not stop > start:
             raise ValueError(
                 f"`stop` must be greater than `start`. Received: start={start}, stop={stop}"
             )
-        if gamma is not None and not gamma > 0:
-            raise ValueError(f"`gamma` must be a positive number or None. Received: gamma={gamma}")
-        self.centers = centers
+        self.centers = checks.integer("centers", centers, minimum=2)
         self.start = start
         self.stop = stop
-        self.gamma = gamma
+        self.gamma = None if gamma is None else checks.positive("gamma", gamma)
 
     def build(self, input_shape: Any) -> None:
         if input_shape[-1] != 1:
@@ -204,10 +201,9 @@ class ContinuousFilterConv(GraphConv):
         **kwargs: Any,
     ):
         super().__init__(channels, **kwargs)
-        self.filters = self.channels if filters is None else positive_integer("filters", filters)
-        if cutoff is not None and not cutoff > 0:
-            raise ValueError(f"`cutoff` must be a positive number or None. Received: {cutoff}")
-        self.cutoff = cutoff
+        filters = self.channels if filters is None else filters
+        self.filters = checks.integer("filters", filters, minimum=1)
+        self.cutoff = None if cutoff is None else checks.positive("cutoff", cutoff)
         self.radial_basis = (
             RadialBasis(dtype=self.dtype_policy) if radial_basis is None else radial_basis
         )

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import (
     GraphLayer,
     apply_to_edges,
@@ -96,17 +96,11 @@ class FixedPointGNN(GraphLayer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.channels = positive_integer("channels", channels)
-        self.max_iterations = positive_integer("max_iterations", max_iterations)
-        if not tolerance > 0:
-            raise ValueError(f"`tolerance` must be a positive number. Received: {tolerance}")
-        if not penalty >= 0:
-            raise ValueError(f"`penalty` must not be negative. Received: {penalty}")
-        if not 0 < contraction < 1:
-            raise ValueError(f"`contraction` must lie between 0 and 1. Received: {contraction}")
-        self.tolerance = tolerance
-        self.penalty = penalty
-        self.contraction = contraction
+        self.channels = checks.integer("channels", channels, minimum=1)
+        self.max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
+        self.tolerance = checks.positive("tolerance", tolerance)
+        self.penalty = checks.number("penalty", penalty, minimum=0)
+        self.contraction = checks.below_one("contraction", contraction, positive=True)
         if transition is None:
             small = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
             transition = keras.Sequential(

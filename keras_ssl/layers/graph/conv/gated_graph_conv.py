@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import GraphConv, positive_integer
+from keras_ssl import checks
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
 from keras_ssl.ops.graph.edges import connect
 
 
@@ -62,7 +63,7 @@ class GatedGraphConv(GraphConv):
 
     def __init__(self, channels: int, steps: int = 3, **kwargs: Any):
         super().__init__(channels, **kwargs)
-        self.steps = positive_integer("steps", steps)
+        self.steps = checks.integer("steps", steps, minimum=1)
         self.cell = keras.layers.GRUCell(
             channels,
             use_bias=self.use_bias,

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
@@ -70,10 +71,8 @@ class GINConv(MessagePassing):
         super().__init__(**kwargs)
         if not isinstance(mlp, keras.layers.Layer):
             raise TypeError(f"`mlp` must be a Keras layer. Received: {mlp} of type {type(mlp)}")
-        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
-            raise TypeError(f"`epsilon` must be a number. Received: {epsilon!r}")
         self.mlp = mlp
-        self.initial_epsilon = float(epsilon)
+        self.initial_epsilon = checks.number("epsilon", epsilon)
         self.learn_epsilon = bool(learn_epsilon)
         self.activation = keras.activations.get(activation)
         self.node_mask = NodeMask(dtype=self.dtype_policy, name="node_mask")

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import GraphConv, MessagePassing, positive_integer
+from keras_ssl import checks
+from keras_ssl.layers.graph.conv.message_passing import GraphConv, MessagePassing
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.ops.graph.edges import connect
 from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
@@ -173,8 +174,8 @@ class LSTMNeighbors(GraphLayer):
 
     def __init__(self, units: int, max_neighbors: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.channels = positive_integer("units", units)
-        self.max_neighbors = positive_integer("max_neighbors", max_neighbors)
+        self.channels = checks.integer("units", units, minimum=1)
+        self.max_neighbors = checks.integer("max_neighbors", max_neighbors, minimum=1)
         self.lstm = keras.layers.LSTM(units, dtype=self.dtype_policy, name="lstm")
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:

@@ -1,11 +1,11 @@
 """The general layer on graphs, and the base of convolutions with dense kernels."""
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.graph.graph_layer import GraphLayer
 from keras_ssl.ops.graph.edges import Edges, connect
@@ -182,7 +182,7 @@ class GraphConv(MessagePassing):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.channels = positive_integer("channels", channels)
+        self.channels = checks.integer("channels", channels, minimum=1)
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -259,21 +259,3 @@ class GraphConv(MessagePassing):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """Return `value` if it is a positive integer.
-
-    Args:
-        name: the argument's name.
-        value: what it got; NumPy's integers are some.
-
-    Returns:
-        The integer, as Python's.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
-    return int(value)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ssl import graphs
-from keras_ssl.layers.graph.conv.message_passing import GraphConv, positive_integer
+from keras_ssl import checks, graphs
+from keras_ssl.layers.graph.conv.message_passing import GraphConv
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.ops.graph.edges import Edges, connect
 from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
@@ -73,7 +73,7 @@ class ChebConv(GraphConv):
 
     def __init__(self, channels: int, K: int = 3, normalize: bool = False, **kwargs: Any):
         super().__init__(channels, **kwargs)
-        self.K = positive_integer("K", K)
+        self.K = checks.integer("K", K, minimum=1)
         self.normalize = bool(normalize)
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
@@ -227,9 +227,7 @@ class SpectralConv(GraphConv):
 
     def __init__(self, channels: int, knots: int | None = None, **kwargs: Any):
         super().__init__(channels, **kwargs)
-        if knots is not None and positive_integer("knots", knots) < 2:
-            raise ValueError(f"`knots` must be at least 2. Received: knots={knots}")
-        self.knots = knots
+        self.knots = checks.integer("knots", knots, minimum=2, optional=True)
 
     def build(self, input_shape: Any) -> None:
         x, basis, *more = shapes_of_inputs(input_shape)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl import checks
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.ops.graph.edges import Edges
 
@@ -148,7 +148,7 @@ class Set2Set(NodePool):
 
     def __init__(self, steps: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.steps = positive_integer("steps", steps)
+        self.steps = checks.integer("steps", steps, minimum=1)
 
     def build_nodes(self, features: int) -> None:
         self.cell = keras.layers.LSTMCell(features, dtype=self.dtype_policy)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl import checks
 from keras_ssl.ops.graph.edges import Edges, widened
 from keras_ssl.ops.graph.membership import check_nodes, membership
 
@@ -42,7 +42,7 @@ class NodePool(keras.layers.Layer):
 
     def __init__(self, graphs: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.graphs = None if graphs is None else positive_integer("graphs", graphs)
+        self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:

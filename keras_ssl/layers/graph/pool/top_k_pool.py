@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.layers.graph.conv.message_passing import positive_integer
+from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import floating, shapes_of_inputs
 from keras_ssl.ops.graph.edges import check_adjacency, keep_nodes, spec_of_kept_edges, widened
 from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
@@ -74,10 +74,8 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
-            raise ValueError(f"`ratio` must be a number in (0, 1]. Received: {ratio!r}")
-        self.ratio = float(ratio)
-        self.graphs = None if graphs is None else positive_integer("graphs", graphs)
+        self.ratio = checks.positive("ratio", ratio, maximum=1)
+        self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.constraint = keras.constraints.get(constraint)

@@ -127,13 +127,13 @@ class Properties:
         np.testing.assert_allclose(compiled([graph.x, edges]), wanted, rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "error", "message"),
         [
-            ({"channels": 0}, "channels.*Received: 0"),
-            ({"channels": 2, "attn_heads": 1.5}, "attn_heads.*Received: 1.5"),
-            ({"channels": 2, "dropout_rate": 1.5}, "1.5"),
+            ({"channels": 0}, ValueError, "channels.*Received: channels=0"),
+            ({"channels": 2, "attn_heads": 1.5}, TypeError, "Received: attn_heads=1.5"),
+            ({"channels": 2, "dropout_rate": 1.5}, ValueError, "1.5"),
         ],
     )
-    def test_bad_arguments_are_refused(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
+    def test_bad_arguments_are_refused(self, arguments, error, message):
+        with pytest.raises(error, match=message):
             self.layer(**arguments)

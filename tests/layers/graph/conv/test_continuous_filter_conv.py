@@ -150,7 +150,7 @@ def test_bad_arguments_are_refused():
         ContinuousFilterConv(2, filter_network=lambda x: x)
     with pytest.raises(TypeError, match="`radial_basis` must be a Keras layer"):
         ContinuousFilterConv(2, radial_basis=50)
-    with pytest.raises(ValueError, match="`centers` must be at least 2"):
+    with pytest.raises(ValueError, match="`centers` must be an integer of at least 2"):
         RadialBasis(1)
     with pytest.raises(ValueError, match="`stop` must be greater"):
         RadialBasis(5, 1.0, 1.0)

@@ -272,13 +272,15 @@ def test_nothing_is_kept_of_the_iterations(a, x, rng):
 def test_bad_arguments_are_refused():
     for name, value in (
         ("channels", 0),
-        ("max_iterations", 0.5),
+        ("max_iterations", 0),
         ("tolerance", 0.0),
         ("penalty", -1.0),
         ("contraction", 1.0),
     ):
         with pytest.raises(ValueError, match=f"`{name}`"):
             FixedPointGNN(**{"channels": 2, name: value})
+    with pytest.raises(TypeError, match="`max_iterations`"):
+        FixedPointGNN(2, max_iterations=0.5)
     with pytest.raises(TypeError, match="`transition` must be a Keras layer"):
         FixedPointGNN(2, lambda h: h)
     inputs = [np.ones((3, 2)), np.ones((3, 3))]

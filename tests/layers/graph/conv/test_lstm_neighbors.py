@@ -106,5 +106,5 @@ def test_compiles_with_padded_lists_and_its_gradient(a, rng):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`units` must be a positive integer"):
         LSTMNeighbors(0, 3)
-    with pytest.raises(ValueError, match=r"`max_neighbors`.*None"):
+    with pytest.raises(TypeError, match=r"`max_neighbors`.*None"):
         LSTMNeighbors(4, None)

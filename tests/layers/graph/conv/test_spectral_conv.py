@@ -149,9 +149,9 @@ def test_another_number_of_frequencies_is_refused():
 
 
 def test_bad_arguments_are_refused(a):
-    with pytest.raises(ValueError, match="`knots` must be at least 2"):
+    with pytest.raises(ValueError, match="`knots` must be an integer of at least 2"):
         SpectralConv(2, knots=1)
-    with pytest.raises(ValueError, match="`knots` must be a positive integer"):
+    with pytest.raises(TypeError, match="`knots` must be an integer of at least 2"):
         SpectralConv(2, knots=2.5)
     with pytest.raises(ValueError, match="`knots` must be at most the number of frequencies, 3"):
         SpectralConv(2, knots=4)([np.ones((9, 2)), np.ones((9, 3))])

@@ -207,9 +207,11 @@ def test_float16_is_finite():
 
 
 def test_bad_input_is_named(x, a):
-    for ratio in (0, 1.5, float("nan"), "all"):
+    for ratio in (0, 1.5, float("nan")):
         with pytest.raises(ValueError, match="`ratio`"):
             TopKPool(ratio)
+    with pytest.raises(TypeError, match="`ratio`"):
+        TopKPool("all")
     with pytest.raises(ValueError, match="`graphs`"):
         TopKPool(0.5, graphs=0)
     with pytest.raises(ValueError, match=r"7 nodes.*adjacency of 4"):
