@@ -25,6 +25,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.ops.precision import at_least_float32
+
 INFINITY = float("inf")
 
 
@@ -82,9 +84,7 @@ def temperature(name: str, value: Any) -> Any:
         raise TypeError(f"`{name}` must be floating-point. Received: {name}.dtype={dtype}")
     if len(value.shape) != 0:
         raise ValueError(f"`{name}` must be a scalar. Received: {name}.shape={tuple(value.shape)}")
-    # at least float32: float64 stays
-    dtype = keras.backend.result_type(dtype, "float32")
-    return ops.cast(ops.convert_to_tensor(value), dtype)
+    return at_least_float32(value)
 
 
 def momentum(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 class Spreads:

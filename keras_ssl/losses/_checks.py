@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl.ops import at_least_float32
 
 
 def check_views(z1: Any, z2: Any, names: tuple[str, str] = ("z1", "z2")) -> None:
@@ -80,7 +81,7 @@ def scores_by_view(scores: Any, name: str) -> list[Any]:
         scores = [scores[view] for view in range(shape[0])]
     for view, one in enumerate(scores):
         check_scores(one, f"{name}[{view}]")
-    return [in_float32(one) for one in scores]
+    return [at_least_float32(one) for one in scores]
 
 
 def check_same_shape(views: list[Any], names: str) -> None:
@@ -96,12 +97,6 @@ def check_same_shape(views: list[Any], names: str) -> None:
 def are_compatible(shapes: list[tuple]) -> bool:
     """Whether shapes of one rank can be equal; `None` stands for any size."""
     return all(len({*sizes} - {None}) <= 1 for sizes in zip(*shapes, strict=True))
-
-
-def in_float32(x: Any) -> Any:
-    """Convert to a tensor of at least float32."""
-    x = ops.convert_to_tensor(x)
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def _check_rank_two(x: Any, name: str, expected: str) -> Any:

@@ -1,1 +1,21 @@
-"""Functions of tensors that several folders use."""
+"""Tensor functions shared by several folders.
+
+>>> from keras_ssl.ops import l2_normalize
+>>> [round(float(x), 3) for x in l2_normalize([3.0, 4.0])]
+[0.6, 0.8]
+"""
+
+from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops.log_sum_exp import log_sum_exp_of_queue, log_sum_exp_of_similarities
+from keras_ssl.ops.precision import at_least_float32
+from keras_ssl.ops.statistics import center, off_diagonal_sum_of_squares, standardize
+
+__all__ = [
+    "at_least_float32",
+    "center",
+    "l2_normalize",
+    "log_sum_exp_of_queue",
+    "log_sum_exp_of_similarities",
+    "off_diagonal_sum_of_squares",
+    "standardize",
+]

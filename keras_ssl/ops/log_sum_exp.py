@@ -1,54 +1,50 @@
-"""The log-sum-exp of a contrastive softmax, also where its matrix does not fit in memory."""
+"""Log-sum-exp of the similarities in a contrastive softmax, in bounded memory."""
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
-from keras_ssl.ops.tiles import (
-    loop,
-    no_second_derivative,
-    pad,
-    pad_both,
-    rows_of,
-    split,
-    very_low,
-)
+# Fastest on two cores of the sizes 512 to 65,536, with 256 queries of width 128: a tile stays in
+# the cache
+QUEUE_CHUNK_SIZE = 8192
 
 
 def log_sum_exp_of_similarities(
     anchors: Any, candidates: Any, excluded: Any = None, chunk_size: int | None = None
 ) -> Any:
-    """Log of the sum over candidates of exp(similarity), one value an anchor.
+    """Log of the sum of exp(similarity) over candidates, one value per anchor.
 
-    With a_i an anchor, c_j a candidate and E(i) the candidates that anchor i leaves out:
+    With a_i an anchor, c_j a candidate and E(i) the candidates excluded for anchor i:
 
         L(i) = log Σ_{j ∉ E(i)} exp(a_i · c_j)
 
-    A temperature is divided out of `anchors` beforehand, so that it may be a tensor and gets its
-    gradient.
+    Divide `anchors` by the temperature beforehand; it can then be a tensor and gets its gradient.
 
-    Without `chunk_size` the matrix of all similarities is stored. With it, the matrix is made in
-    tiles of at most `(chunk_size, chunk_size)`, and none is kept: the forward pass carries the
-    largest similarity and the sum of each anchor from tile to tile, and the backward pass makes
-    the tiles again, with P(i, j) = exp(a_i · c_j - L(i)), which is one more matrix product. What
-    is held beside a tile is of the size of the anchors and candidates. Value and gradient are
-    the same to rounding. Second derivatives are only there without `chunk_size`.
+    Without `chunk_size` the matrix of all similarities is stored. With it, the matrix is computed
+    in tiles of at most `(chunk_size, chunk_size)` that are not kept: the forward pass carries the
+    running maximum and sum of each anchor from tile to tile, and the backward pass computes the
+    tiles again, with P(i, j) = exp(a_i · c_j - L(i)), which costs one more matrix product. Memory
+    beside a tile is linear in the number of anchors and candidates. Value and gradient agree to
+    rounding. Second derivatives need `chunk_size=None`.
 
     Args:
         anchors: `(n, dim)`, floating-point, at least float32.
         candidates: `(m, dim)`, of the same dtype.
-        excluded: optional integer tensor `(n, e)`: for each anchor the indices of candidates left
-            out, no index twice in a row.
+        excluded: optional integer tensor `(n, e)` with the indices of the candidates to exclude
+            for each anchor, none twice in a row.
         chunk_size: rows and columns of a tile, or `None` to store the whole matrix.
 
     Returns:
-        Tensor of shape `(n,)`. For an anchor whose candidates are all left out, a number so low
+        Tensor of shape `(n,)`. An anchor whose candidates are all excluded gets a number so low
         that its `exp` is 0.
 
     Example:
 
     >>> import numpy as np
-    >>> from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
+    >>> from keras_ssl.ops import log_sum_exp_of_similarities
     >>> z = np.eye(4, dtype="float32")
     >>> values = log_sum_exp_of_similarities(z, z, excluded=[[0], [1], [2], [3]], chunk_size=3)
     >>> [round(float(np.exp(value)), 4) for value in values]  # three times exp(0)
@@ -64,98 +60,237 @@ def log_sum_exp_of_similarities(
     if excluded is not None:
         excluded = ops.cast(ops.convert_to_tensor(excluded), "int32")
     if chunk_size is not None:
-        return _tiled(anchors, candidates, excluded, chunk_size)
+        return _in_tiles(anchors, candidates, excluded, chunk_size)
     logits = ops.matmul(anchors, ops.transpose(candidates))
     if excluded is not None:
         columns = ops.arange(ops.shape(candidates)[0], dtype="int32")
-        left_out = ops.equal(excluded[:, :1], columns)
+        is_excluded = ops.equal(excluded[:, :1], columns)
         for k in range(1, excluded.shape[1]):
-            left_out = ops.logical_or(left_out, ops.equal(excluded[:, k : k + 1], columns))
-        logits = ops.where(left_out, very_low(logits.dtype), logits)
+            is_excluded = ops.logical_or(is_excluded, ops.equal(excluded[:, k : k + 1], columns))
+        logits = ops.where(is_excluded, _lowest(logits.dtype), logits)
     return ops.logsumexp(logits, axis=-1)
 
 
-def _tiled(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any:
-    """`log_sum_exp_of_similarities` tile by tile."""
-    count, total = ops.shape(anchors)[0], ops.shape(candidates)[0]
-    rows, row_tiles = split(count, chunk_size)
-    columns, column_tiles = split(total, chunk_size)
-    lowest = very_low(anchors.dtype)
-    if excluded is not None:
-        excluded = pad(excluded, rows * row_tiles)
+def log_sum_exp_of_queue(anchors: Any, queue: Any, chunk_size: int | None = None) -> Any:
+    """Log of the sum of exp(similarity) over a queue of constant keys, one value per anchor.
 
-    @ops.custom_gradient
-    def log_sum_exp(anchors: Any, candidates: Any) -> Any:
-        # without stop_gradient, TensorFlow's tape keeps every tile when it runs eagerly
-        a, c = pad_both(
-            ops.stop_gradient(anchors),
-            ops.stop_gradient(candidates),
-            rows * row_tiles,
-            columns * column_tiles,
+    With a_i an anchor and c_j a key of the queue, the value and its gradient are
+
+        L(i) = log Σ_j exp(a_i · c_j)
+        dL(i)/da_i = Σ_j exp(a_i · c_j) c_j / Σ_j exp(a_i · c_j)
+
+    The keys get no gradient, so a single pass computes both: it accumulates exp(a_i · c_j) and
+    exp(a_i · c_j) c_j over tiles, each of which is computed once and not kept.
+    `log_sum_exp_of_similarities`, with a gradient for the candidates, has to keep its tiles or
+    compute them twice.
+
+    Args:
+        anchors: `(n, dim)`, floating-point, at least float32.
+        queue: `(m, dim)`, of the same dtype.
+        chunk_size: keys per tile of shape `(n, chunk_size)`; `None` means 8192.
+
+    Returns:
+        Tensor of shape `(n,)`, without second derivatives.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl.ops import log_sum_exp_of_queue
+    >>> z = np.eye(4, dtype="float32")
+    >>> values = log_sum_exp_of_queue(z, z, chunk_size=3)
+    >>> [round(float(np.exp(value)), 4) for value in values]  # exp(1) and three times exp(0)
+    [5.7183, 5.7183, 5.7183, 5.7183]
+
+    Reference:
+        - [Milakov & Gimelshein, Online normalizer calculation for
+          softmax](https://arxiv.org/abs/1805.02867)
+    """
+    anchors, queue = ops.convert_to_tensor(anchors), ops.convert_to_tensor(queue)
+    count, dim = ops.shape(anchors)
+    chunk_size = QUEUE_CHUNK_SIZE if chunk_size is None else chunk_size
+    columns, tiles = _tile_sizes(ops.shape(queue)[0], chunk_size)
+
+    def forward(anchors: Any, queue: Any) -> tuple[Any, Callable]:
+        a, c = _pad(anchors, queue, count, columns * tiles)
+
+        def add_tile(step: Any, carry: Any) -> Any:
+            maxima, sums, weighted = carry
+            keys = _rows(c, step * columns, columns)
+            logits = ops.matmul(a, ops.transpose(keys))
+            largest = ops.maximum(maxima, ops.max(logits, axis=-1))
+            exponentials = ops.exp(logits - largest[:, None])
+            shrink = ops.exp(maxima - largest)
+            sums = shrink * sums + ops.sum(exponentials, axis=-1)
+            return largest, sums, shrink[:, None] * weighted + ops.matmul(exponentials, keys)
+
+        zeros = ops.zeros_like(a[:, 0])
+        start = (zeros + _lowest(a.dtype), zeros, ops.zeros_like(a))
+        maxima, sums, weighted = _fori_loop(tiles, add_tile, start)
+        slope = weighted[:, :dim] / sums[:, None]
+        return maxima + ops.log(sums), lambda upstream: (
+            upstream[:, None] * slope,
+            ops.zeros_like(queue),
         )
 
+    return _differentiable_once(forward)(anchors, queue)
+
+
+def _in_tiles(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any:
+    """`log_sum_exp_of_similarities` with a chunk size."""
+    count, total = ops.shape(anchors)[0], ops.shape(candidates)[0]
+    rows, row_tiles = _tile_sizes(count, chunk_size)
+    columns, column_tiles = _tile_sizes(total, chunk_size)
+    lowest = _lowest(anchors.dtype)
+    if excluded is not None:
+        excluded = _pad_rows(excluded, rows * row_tiles)
+
+    def forward(anchors: Any, candidates: Any) -> tuple[Any, Callable]:
+        a, c = _pad(anchors, candidates, rows * row_tiles, columns * column_tiles)
+
         def tile(step: Any) -> Any:
-            """Where the tile begins, its anchors and candidates."""
+            """First row and column of a tile, its anchors and its candidates."""
             row, column = step % row_tiles * rows, step // row_tiles * columns
-            return row, column, rows_of(a, row, rows), rows_of(c, column, columns)
+            return row, column, _rows(a, row, rows), _rows(c, column, columns)
 
         def without_excluded(tile: Any, row: Any, column: Any, value: float) -> Any:
             if excluded is None:
                 return tile
-            return _replace(tile, rows_of(excluded, row, rows) - column, value)
+            return _replace(tile, _rows(excluded, row, rows) - column, value)
 
         def add_to_sums(step: Any, carry: Any) -> Any:
             maxima, sums = carry
             row, column, a_tile, c_tile = tile(step)
             logits = ops.matmul(a_tile, ops.transpose(c_tile))
             logits = without_excluded(logits, row, column, lowest)
-            before = rows_of(maxima, row, rows)
+            before = _rows(maxima, row, rows)
             largest = ops.maximum(before, ops.max(logits, axis=-1))
-            total = rows_of(sums, row, rows) * ops.exp(before - largest)
+            total = _rows(sums, row, rows) * ops.exp(before - largest)
             total = total + ops.sum(ops.exp(logits - largest[:, None]), axis=-1)
             return ops.slice_update(maxima, [row], largest), ops.slice_update(sums, [row], total)
 
         zeros = ops.zeros_like(a[:, 0])
-        maxima, sums = loop(row_tiles * column_tiles, add_to_sums, (zeros + lowest, zeros))
+        start = (zeros + lowest, zeros)
+        maxima, sums = _fori_loop(row_tiles * column_tiles, add_to_sums, start)
         values = maxima + ops.log(sums)
 
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            (upstream,) = arguments if upstream is None else (upstream,)
-            return gradients(upstream, anchors, candidates)
-
-        # a function of all that it depends on, so that no derivative of it is silently 0
-        @ops.custom_gradient
-        def gradients(upstream: Any, *_: Any) -> Any:
-            g = pad(ops.stop_gradient(upstream), rows * row_tiles)
+        def gradients(upstream: Any) -> tuple[Any, Any]:
+            upstream = _pad_rows(upstream, rows * row_tiles)
 
             def add_to_gradients(step: Any, carry: Any) -> Any:
                 grad_a, grad_c = carry
                 row, column, a_tile, c_tile = tile(step)
                 logits = ops.matmul(a_tile, ops.transpose(c_tile))
-                p = ops.exp(logits - rows_of(values, row, rows)[:, None])
+                p = ops.exp(logits - _rows(values, row, rows)[:, None])
                 p = without_excluded(p, row, column, 0.0)
-                g_tile = rows_of(g, row, rows)[:, None]
-                step_a = rows_of(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
-                # transposed are the small matrices, not the tile
+                g_tile = _rows(upstream, row, rows)[:, None]
+                step_a = _rows(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
+                # transposes the small matrices, not the tile
                 step_c = ops.transpose(ops.matmul(ops.transpose(g_tile * a_tile), p))
-                step_c = rows_of(grad_c, column, columns) + step_c
+                step_c = _rows(grad_c, column, columns) + step_c
                 return (
                     ops.slice_update(grad_a, [row, 0], step_a),
                     ops.slice_update(grad_c, [column, 0], step_c),
                 )
 
             start = (ops.zeros_like(a), ops.zeros_like(c))
-            grad_a, grad_c = loop(row_tiles * column_tiles, add_to_gradients, start)
+            grad_a, grad_c = _fori_loop(row_tiles * column_tiles, add_to_gradients, start)
             dim = ops.shape(anchors)[1]
-            return (grad_a[:count, :dim], grad_c[:total, :dim]), no_second_derivative
+            return grad_a[:count, :dim], grad_c[:total, :dim]
 
-        return values[:count], gradient
+        return values[:count], gradients
 
-    return log_sum_exp(anchors, candidates)
+    return _differentiable_once(forward)(anchors, candidates)
+
+
+def _differentiable_once(forward: Callable[[Any, Any], tuple[Any, Callable]]) -> Callable:
+    """Make a function from one that returns its value and its vector-Jacobian product.
+
+    A second derivative raises an error.
+    """
+
+    @ops.custom_gradient
+    def function(x: Any, y: Any) -> Any:
+        # without stop_gradient, TensorFlow's tape keeps every tile in eager execution
+        value, vjp = forward(ops.stop_gradient(x), ops.stop_gradient(y))
+
+        # takes everything that it depends on, so that no derivative of it is silently 0
+        @ops.custom_gradient
+        def gradients(upstream: Any, *_: Any) -> Any:
+            return vjp(ops.stop_gradient(upstream)), _no_second_derivative
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            (upstream,) = arguments if upstream is None else (upstream,)
+            return gradients(upstream, x, y)
+
+        return value, gradient
+
+    return function
+
+
+def _no_second_derivative(*_: Any, **__: Any) -> Any:
+    raise NotImplementedError(
+        "A contrastive loss with `chunk_size` or `queue` has first derivatives only. Where a "
+        "gradient is differentiated again, use `chunk_size=None`, and `negatives` in place of "
+        "`queue`."
+    )
+
+
+def _tile_sizes(size: Any, chunk_size: int) -> tuple[Any, Any]:
+    """Length and number of equal tiles, none longer than `chunk_size`, that cover `size`."""
+    if isinstance(size, int):
+        tiles = max(1, -(-size // chunk_size))
+        return max(1, -(-size // tiles)), tiles
+    tiles = ops.maximum(1, (size + chunk_size - 1) // chunk_size)
+    return ops.maximum(1, (size + tiles - 1) // tiles), tiles
+
+
+def _rows(x: Any, start: Any, size: Any) -> Any:
+    """`size` rows of `x` from row `start`; both may be tensors."""
+    return ops.slice(x, [start, *[0] * (len(x.shape) - 1)], [size, *ops.shape(x)[1:]])
+
+
+def _pad_rows(x: Any, size: Any) -> Any:
+    """Append rows of zeros up to `size` rows."""
+    missing = size - ops.shape(x)[0]
+    if isinstance(missing, int) and missing == 0:
+        return x
+    return ops.concatenate([x, ops.zeros((missing, *ops.shape(x)[1:]), x.dtype)], axis=0)
+
+
+def _pad(a: Any, c: Any, a_size: Any, c_size: Any) -> tuple[Any, Any]:
+    """Pad anchors and candidates to these sizes; padded candidates get a logit of exp 0."""
+    total = ops.shape(c)[0]
+    if isinstance(total, int) and total == c_size:
+        return _pad_rows(a, a_size), c
+    # One more column does it within the matrix product. A mask would be another pass over each
+    # tile.
+    is_padding = ops.cast(ops.arange(c_size, dtype="int32") >= total, c.dtype)[:, None]
+    c = ops.concatenate([_pad_rows(c, c_size), _lowest(c.dtype) * is_padding], axis=1)
+    return _pad_rows(ops.concatenate([a, ops.ones_like(a[:, :1])], axis=1), a_size), c
+
+
+def _lowest(dtype: Any) -> float:
+    """A logit whose `exp` is 0 beside any other, and to which another logit can be added."""
+    return float(np.finfo(keras.backend.standardize_dtype(dtype)).min) / 4
+
+
+def _fori_loop(steps: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
+    """`keras.ops.fori_loop` from 0 that never runs two steps at a time."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.fori_loop(0, steps, body, carry)
+    import tensorflow as tf
+
+    # TensorFlow runs up to ten iterations in parallel, and would hold the tiles of ten
+    return tf.while_loop(
+        lambda step, _: step < steps,
+        lambda step, carry: (step + 1, body(step, carry)),
+        (0, carry),
+        parallel_iterations=1,
+    )[1]
 
 
 def _replace(tile: Any, columns: Any, value: float) -> Any:
-    """`tile` with `value` at these columns `(rows, e)`, of which most lie outside of it."""
+    """Set `tile` to `value` at the columns `(rows, e)`, most of which lie outside of it."""
     rows, width = ops.shape(tile)[0], ops.shape(tile)[1]
     row = ops.arange(rows, dtype="int32")
     inside = ops.logical_and(columns >= 0, columns < width)

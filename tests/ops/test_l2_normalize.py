@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 def test_l2_normalize_of_any_rank(rng):

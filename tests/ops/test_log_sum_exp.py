@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
+from keras_ssl.ops import log_sum_exp_of_similarities
+from keras_ssl.ops.log_sum_exp import _fori_loop
 from tests.losses.gradients import BACKEND, compiled_value_and_gradients, value_and_gradients
 
 only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
@@ -222,3 +223,13 @@ def test_unknown_sizes(rng, chunk_size):
     _, expected = step(*map(tf.constant, (a, c, excluded)))
     for gradient, known in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(gradient, known, rtol=1e-6, atol=1e-6)
+
+
+def test_loop_equals_that_of_keras():
+    def body(step, carry):
+        total, product = carry
+        return total + step, product * 2
+
+    carry = (ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(1.0))
+    for result in (_fori_loop(5, body, carry), ops.fori_loop(0, 5, body, carry)):
+        assert [float(x) for x in result] == [10, 32]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
-from keras_ssl.ops.log_sum_exp_of_queue import CHUNK_SIZE, log_sum_exp_of_queue
+from keras_ssl.ops import log_sum_exp_of_queue, log_sum_exp_of_similarities
+from keras_ssl.ops.log_sum_exp import QUEUE_CHUNK_SIZE
 from tests.losses.gradients import BACKEND, compiled_value_and_gradients, value_and_gradients
 from tests.ops.test_log_sum_exp import embeddings, formula, largest_tensor, only_tensorflow
 
@@ -80,10 +80,10 @@ def test_second_derivatives_are_refused(rng):
 
 @pytest.mark.parametrize("chunk_size", [None, 16])
 def test_no_more_than_a_tile_is_held(rng, chunk_size):
-    keys = 3 * CHUNK_SIZE if chunk_size is None else 96
+    keys = 3 * QUEUE_CHUNK_SIZE if chunk_size is None else 96
     a, queue, _ = embeddings(rng, anchors=32, candidates=keys, dim=3)
     held = largest_tensor(lambda a: ops.sum(log_sum_exp_of_queue(a, queue, chunk_size)), a)
-    assert held <= max(32 * (chunk_size or CHUNK_SIZE), queue.size)
+    assert held <= max(32 * (chunk_size or QUEUE_CHUNK_SIZE), queue.size)
 
 
 @only_tensorflow

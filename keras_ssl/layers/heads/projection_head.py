@@ -9,7 +9,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.normalization.sync_batch_normalization import SyncBatchNormalization
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 class _Pattern:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 class RandomDirections(keras.initializers.RandomNormal):

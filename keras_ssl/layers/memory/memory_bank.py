@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.layers.memory._random_directions import RandomDirections
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

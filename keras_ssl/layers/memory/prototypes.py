@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import check_same_shape, check_scores, in_float32, scores_by_view
+from keras_ssl.losses._checks import check_same_shape, check_scores, scores_by_view
 from keras_ssl.losses._float32_loss import Float32Loss
 from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
+from keras_ssl.ops import at_least_float32
 
 
 def msn(
@@ -64,7 +65,7 @@ def msn(
     """
     check_msn_settings(temperature, sharpening, regularization_weight, sinkhorn_iterations)
     check_msn_views(target_scores, anchor_scores)
-    target = ops.stop_gradient(in_float32(target_scores))
+    target = ops.stop_gradient(at_least_float32(target_scores))
     if sinkhorn_iterations:
         log_target = ops.log_softmax(target / (temperature * sharpening))
         target = sinkhorn_knopp(log_target, epsilon=1.0, iterations=sinkhorn_iterations)

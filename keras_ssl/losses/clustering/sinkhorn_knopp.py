@@ -5,7 +5,8 @@ from typing import Any
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import check_scores, in_float32
+from keras_ssl.losses._checks import check_scores
+from keras_ssl.ops import at_least_float32
 
 
 def sinkhorn_knopp(
@@ -57,7 +58,7 @@ def sinkhorn_knopp(
     checks.positive("epsilon", epsilon)
     checks.integer("iterations", iterations, minimum=1)
     check_scores(scores, "scores")
-    scores = ops.stop_gradient(in_float32(scores))
+    scores = ops.stop_gradient(at_least_float32(scores))
     count = ops.shape(scores)[0]
     # one exchange, where sums of columns would take two in every iteration
     everything = distribute.all_gather(scores)

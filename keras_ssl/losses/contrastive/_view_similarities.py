@@ -6,8 +6,7 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.losses._checks import check_has_negatives
-from keras_ssl.ops.l2_normalize import l2_normalize
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
+from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
 
 def view_similarities(
@@ -27,7 +26,7 @@ def view_similarities(
         z1: embeddings of the first views, `(n, dim)`, floating-point. Need not be normalised.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
         temperature: τ, above 0.
-        chunk_size: as in `keras_ssl.ops.log_sum_exp.log_sum_exp_of_similarities`.
+        chunk_size: as in `keras_ssl.ops.log_sum_exp_of_similarities`.
 
     Returns:
         Positives and negatives, both `(2 * n,)`: with the rows of `z1` as anchors, then those of

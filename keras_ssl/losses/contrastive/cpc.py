@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
+from keras_ssl.ops import log_sum_exp_of_similarities
 
 
 def cpc(prediction: Any, target: Any, temperature: Any = 1.0, chunk_size: int | None = None) -> Any:

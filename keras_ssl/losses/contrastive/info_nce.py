@@ -8,9 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import check_embeddings, check_has_negatives, check_views
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
-from keras_ssl.ops.l2_normalize import l2_normalize
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
-from keras_ssl.ops.log_sum_exp_of_queue import log_sum_exp_of_queue
+from keras_ssl.ops import l2_normalize, log_sum_exp_of_queue, log_sum_exp_of_similarities
 
 NAMES = ("query", "key")
 

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.losses._checks import in_float32
 from keras_ssl.losses._float32_loss import Float32Loss
 from keras_ssl.losses.contrastive.jensen_shannon_mi import check_features
+from keras_ssl.ops import at_least_float32
 
 # a score that no softmax sees, and whose log-sum-exp has a gradient
 _NEVER = -1e9
@@ -56,7 +56,7 @@ def info_nce_mi(local_features: Any, global_features: Any) -> Any:
           Coding](https://arxiv.org/abs/1807.03748)
     """
     check_features(local_features, global_features, None)
-    local_features, global_features = in_float32(local_features), in_float32(global_features)
+    local_features, global_features = at_least_float32(local_features)(global_features)
     count, dim = ops.shape(global_features)
     local_features = ops.reshape(local_features, (count, -1, dim))
     positives = ops.sum(local_features * global_features[:, None, :], axis=-1)

@@ -7,8 +7,9 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.losses._checks import check_embeddings, in_float32
+from keras_ssl.losses._checks import check_embeddings
 from keras_ssl.losses._float32_loss import Float32Loss
+from keras_ssl.ops import at_least_float32
 
 
 def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any = None) -> Any:
@@ -58,7 +59,7 @@ def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any 
           Maximization](https://arxiv.org/abs/1808.06670)
     """
     check_features(local_features, global_features, positives)
-    local_features, global_features = in_float32(local_features), in_float32(global_features)
+    local_features, global_features = at_least_float32(local_features)(global_features)
     count = ops.shape(global_features)[0]
     if positives is None:
         positives, partners = ops.arange(count, dtype="int32"), global_features

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.losses._checks import in_float32
 from keras_ssl.losses._float32_loss import Float32Loss
+from keras_ssl.ops import at_least_float32
 
 
 def nce(labels: Any, scores: Any) -> Any:
@@ -51,7 +51,7 @@ def nce(labels: Any, scores: Any) -> Any:
           Discrimination](https://arxiv.org/abs/1805.01978)
     """
     check_labels(labels, scores)
-    scores = in_float32(scores)
+    scores = at_least_float32(scores)
     columns = ops.shape(scores)[1]
     # a sum of softplus, and no logarithm of a probability that may be 0
     scores = scores - ops.log(ops.cast(columns - 1, scores.dtype))

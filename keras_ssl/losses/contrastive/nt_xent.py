@@ -22,7 +22,7 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None =
     where k runs over all 2N - 1 other embeddings, of both views and of all replicas. Anchors are
     this replica's own 2n. The step holds a `(2n, 2N)` matrix of similarities, or with
     `chunk_size` no more than a tile of it at a time, see
-    `keras_ssl.ops.log_sum_exp.log_sum_exp_of_similarities`.
+    `keras_ssl.ops.log_sum_exp_of_similarities`.
 
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point. Need not be normalised.

@@ -8,8 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import is_single_example
 from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
-from keras_ssl.ops.l2_normalize import l2_normalize
-from keras_ssl.ops.log_sum_exp import log_sum_exp_of_similarities
+from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
 
 def sup_con(

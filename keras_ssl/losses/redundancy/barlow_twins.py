@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
-from keras_ssl.ops.batch_statistics import off_diagonal_sum_of_squares, standardize
+from keras_ssl.ops import off_diagonal_sum_of_squares, standardize
 
 
 def barlow_twins(z1: Any, z2: Any, off_diagonal_weight: float = 0.005) -> Any:
@@ -73,7 +73,7 @@ class BarlowTwinsLoss(BatchLoss):
     with that batch: embeddings are gathered, and every replica computes the whole loss. As with
     every Keras loss, the value is then divided by the number of replicas. With fewer examples
     than features the matrix of correlations is never made, see
-    `keras_ssl.ops.batch_statistics.off_diagonal_sum_of_squares`.
+    `keras_ssl.ops.off_diagonal_sum_of_squares`.
 
     Args:
         off_diagonal_weight: λ, a float of at least 0.

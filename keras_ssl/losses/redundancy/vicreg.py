@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
-from keras_ssl.ops.batch_statistics import center, off_diagonal_sum_of_squares
+from keras_ssl.ops import center, off_diagonal_sum_of_squares
 
 
 def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:

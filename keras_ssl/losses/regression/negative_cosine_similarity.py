@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl.losses._checks import check_views
 from keras_ssl.losses._float32_loss import Float32Loss
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 NAMES = ("predictions", "targets")
 

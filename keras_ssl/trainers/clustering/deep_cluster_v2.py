@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute, layers
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.clustering.spherical_k_means import spherical_k_means

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 
 
 def spherical_k_means(

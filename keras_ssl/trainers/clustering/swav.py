@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute, layers, losses
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.multi_crop import MultiCrop

@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_image_views, check_type
 from keras_ssl.trainers.contrastive.log_normalizer import LogNormalizer

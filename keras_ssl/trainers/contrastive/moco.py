@@ -6,7 +6,7 @@ import keras
 
 from keras_ssl.layers import FeatureQueue, ProjectionHead
 from keras_ssl.losses import InfoNCE
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.joint_embedding import JointEmbedding

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl.layers import FeatureQueue, PredictionHead, ProjectionHead
 from keras_ssl.losses import InfoNCE
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.parts import serialize_parts

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_ssl import losses
-from keras_ssl.ops.l2_normalize import l2_normalize
+from keras_ssl.ops import l2_normalize
 from tests.losses.gradients import value_and_gradients
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "clustering.json").read_text())

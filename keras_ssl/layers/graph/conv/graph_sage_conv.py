@@ -8,9 +8,9 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import GraphConv, MessagePassing
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
+from keras_ssl.ops import l2_normalize
 from keras_ssl.ops.graph.edges import connect
 from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
-from keras_ssl.ops.l2_normalize import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

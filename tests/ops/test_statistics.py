@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl.ops.batch_statistics import center, off_diagonal_sum_of_squares, standardize
+from keras_ssl.ops import center, off_diagonal_sum_of_squares, standardize
 from tests.losses.gradients import value_and_gradients
 
 
