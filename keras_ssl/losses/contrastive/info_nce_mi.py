@@ -56,7 +56,10 @@ def info_nce_mi(local_features: Any, global_features: Any) -> Any:
           Coding](https://arxiv.org/abs/1807.03748)
     """
     check_features(local_features, global_features, None)
-    local_features, global_features = at_least_float32(local_features)(global_features)
+    local_features, global_features = (
+        at_least_float32(local_features),
+        at_least_float32(global_features),
+    )
     count, dim = ops.shape(global_features)
     local_features = ops.reshape(local_features, (count, -1, dim))
     positives = ops.sum(local_features * global_features[:, None, :], axis=-1)

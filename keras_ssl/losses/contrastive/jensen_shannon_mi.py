@@ -59,7 +59,10 @@ def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any 
           Maximization](https://arxiv.org/abs/1808.06670)
     """
     check_features(local_features, global_features, positives)
-    local_features, global_features = at_least_float32(local_features)(global_features)
+    local_features, global_features = (
+        at_least_float32(local_features),
+        at_least_float32(global_features),
+    )
     count = ops.shape(global_features)[0]
     if positives is None:
         positives, partners = ops.arange(count, dtype="int32"), global_features
