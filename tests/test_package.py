@@ -17,6 +17,8 @@ ROOMS = [name for name in keras_ssl.__all__ if not name.startswith("_")]
 # a room, or a package within it that has names of its own
 PLACES = {room: getattr(keras_ssl, room) for room in ROOMS} | {
     "augment.graph": keras_ssl.augment.graph,
+    "augment.sequence": keras_ssl.augment.sequence,
+    "augment.tabular": keras_ssl.augment.tabular,
     "layers.graph": keras_ssl.layers.graph,
 }
 PUBLIC = [
@@ -33,6 +35,7 @@ ABSTRACT = {
     "ColorAugmentation",
     "GeometricAugmentation",
     "GraphAugmentation",
+    "ImageAugmentation",
 }
 
 

@@ -1,24 +1,29 @@
-"""Batched view generation on the device."""
+"""Batched augmentation on the device: random views of images, graphs, sequences and tables."""
 
-from keras_ssl.augment import graph
-from keras_ssl.augment.image.asymmetric_views import AsymmetricViews
-from keras_ssl.augment.image.augmentation import Augmentation
-from keras_ssl.augment.image.color import ColorAugmentation, ColorMap
-from keras_ssl.augment.image.color_jitter import ColorJitter
-from keras_ssl.augment.image.fused_pipeline import FusedPipeline
-from keras_ssl.augment.image.gaussian_blur import GaussianBlur
-from keras_ssl.augment.image.geometry import GeometricAugmentation
-from keras_ssl.augment.image.grayscale import Grayscale
-from keras_ssl.augment.image.multi_crop_views import MultiCropViews
-from keras_ssl.augment.image.patch_views import PatchViews
-from keras_ssl.augment.image.random_color_drop import RandomColorDrop
-from keras_ssl.augment.image.random_horizontal_flip import RandomHorizontalFlip
-from keras_ssl.augment.image.random_patch_mask import RandomPatchMask
-from keras_ssl.augment.image.random_resized_crop import RandomResizedCrop
-from keras_ssl.augment.image.random_solarize import RandomSolarize
-from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
-from keras_ssl.augment.image.simclr_views import SimCLRViews
-from keras_ssl.augment.views import Views
+from keras_ssl.augment import graph, sequence, tabular
+from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.image import (
+    ColorAugmentation,
+    ColorJitter,
+    ColorMap,
+    FusedPipeline,
+    GaussianBlur,
+    GeometricAugmentation,
+    Grayscale,
+    ImageAugmentation,
+    MultiCropViews,
+    PatchViews,
+    RandomColorDrop,
+    RandomHorizontalFlip,
+    RandomPatchMask,
+    RandomResizedCrop,
+    RandomSolarize,
+    SimCLRViews,
+    simclr_pipeline,
+)
+from keras_ssl.augment.on_key import OnKey
+from keras_ssl.augment.pipeline import Pipeline
+from keras_ssl.augment.views import AsymmetricViews, Views
 
 __all__ = [
     "AsymmetricViews",
@@ -30,8 +35,11 @@ __all__ = [
     "GaussianBlur",
     "GeometricAugmentation",
     "Grayscale",
+    "ImageAugmentation",
     "MultiCropViews",
+    "OnKey",
     "PatchViews",
+    "Pipeline",
     "RandomColorDrop",
     "RandomHorizontalFlip",
     "RandomPatchMask",
@@ -40,5 +48,7 @@ __all__ = [
     "SimCLRViews",
     "Views",
     "graph",
+    "sequence",
     "simclr_pipeline",
+    "tabular",
 ]

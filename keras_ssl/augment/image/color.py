@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 # ITU-R BT.601 luma weights, those of Pillow, torchvision and TensorFlow
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -59,14 +59,14 @@ class ColorMap(NamedTuple):
         )
 
 
-class ColorAugmentation(Augmentation):
+class ColorAugmentation(ImageAugmentation):
     """An operation on the colours of images, as affine maps that can be folded.
 
     Subclasses implement `color_map`; `apply` follows from it.
 
     Args:
         seed: integer seed, or `None` for a random one.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Example:
 

@@ -51,21 +51,21 @@ class ColorJitter(ColorAugmentation):
         hue: largest turn of hue, in whole turns. From 0 to 0.5.
         probability: of each image being changed.
         value_range: `(low, high)` of the images. Brightness scales the distance from `low`.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to change them.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating, in `value_range`.
+        `(batch, height, width, channels)`, integer or floating-point, in `value_range`.
 
     Output shape:
-        As the input, float32, in `value_range`.
+        That of the input, float32, in `value_range`.
 
     Raises:
-        ValueError: when a strength or `probability` lies outside its range.
+        ValueError: if a strength or `probability` lies outside its range.
 
     Example:
 
@@ -138,7 +138,7 @@ class ColorJitter(ColorAugmentation):
         return ops.clip(images, *self.value_range)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "brightness": self.brightness,

@@ -1,4 +1,4 @@
-"""A chain of operations on images, folded into as few passes as it can be."""
+"""Layers on images, folded into as few passes as possible."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.augment.image._checks import check_rank
 from keras_ssl.augment.image._compiled import call_compiled
-from keras_ssl.augment.image.augmentation import Augmentation
 from keras_ssl.augment.image.color import ColorAugmentation, ColorMap
 from keras_ssl.augment.image.geometry import (
     AxisMaps,
@@ -17,39 +15,41 @@ from keras_ssl.augment.image.geometry import (
     multiply_planes,
     planes_of,
 )
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation, check_rank
+from keras_ssl.augment.pipeline import as_layers, shape_after
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class FusedPipeline(Augmentation):
-    """Apply layers one after another, folding neighbours that are linear maps into one.
+class FusedPipeline(ImageAugmentation):
+    """Layers on images applied one after another, with neighbouring linear maps folded into one.
 
-    `keras.layers.Pipeline` calls its layers one by one. Here a run of geometric operations of
-    this room (crop, flip, blur) becomes two matrices an image, the run of colour operations
-    (jitter, grayscale) that follows it one affine map of colour, and both are applied at once:
+    `keras.layers.Pipeline` calls its layers one by one. Here a run of geometric operations
+    (crop, flip, blur) becomes two matrices per image, the run of colour operations (jitter,
+    grayscale) that follows it becomes one affine map of colour, and both are applied at once:
 
         view = P (rows image columns^T) + shift
 
-    All other layers, Keras' own and yours, are called as they are, in their place. Values are
-    clipped once a run, after it. All random numbers of the layers of this room come from one draw
-    of this pipeline, so their own `seed` plays no part; other layers draw for themselves.
+    All other layers, Keras' own and yours, are called in their place. Values are clipped once per
+    run, at its end. All random numbers of image layers of this package come from one draw of the
+    pipeline, so their own `seed` has no effect; other layers draw from their own seeds.
 
     Args:
-        layers: Keras layers, each from a batch of images to a batch of images.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        layers: a Keras layer or a list of them, each from a batch of images to a batch of images.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to augment.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating.
+        `(batch, height, width, channels)`, integer or floating-point.
 
     Output shape:
-        What the layers make of it, float32.
+        That behind the last layer, float32.
 
     Raises:
-        TypeError: when a part is no Keras layer.
+        TypeError: if `layers` holds anything but Keras layers.
 
     Example:
 
@@ -69,22 +69,15 @@ class FusedPipeline(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(seed=seed, **kwargs)
-        layers = list(layers) if isinstance(layers, list | tuple) else [layers]
-        for layer in layers:
-            if not isinstance(layer, keras.layers.Layer):
-                raise TypeError(
-                    "`layers` must be Keras layers that map a batch of images to a batch of "
-                    f"images. Received: {layer!r} of type {type(layer).__name__}"
-                )
-        self.layers = layers
+        self.layers = as_layers(layers)
 
     @property
     def uniforms_per_image(self) -> int:
-        """What the layers of this room need together."""
+        """Sum over the image layers of this package."""
         return sum(_uniforms(layer) for layer in self.layers)
 
     def build(self, input_shape: tuple) -> None:
-        """Build the layers, each for the shape that reaches it."""
+        """Build each layer for the shape that reaches it."""
         check_rank(self, input_shape)
         for layer, shape in zip(self.layers, self._shapes(tuple(input_shape)), strict=True):
             if not layer.built:
@@ -92,10 +85,10 @@ class FusedPipeline(Augmentation):
         self.built = True
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> list:
-        """The parameters of each layer, `None` for layers from elsewhere."""
+        """Parameters of each layer; `None` for layers that draw from their own seeds."""
         parameters, used = [], 0
         for layer, shape in zip(self.layers, self._shapes((None, *image_shape)), strict=True):
-            if isinstance(layer, Augmentation):
+            if isinstance(layer, ImageAugmentation):
                 count = layer.uniforms_per_image
                 parameters.append(layer.parameters(uniforms[:, used : used + count], shape))
                 used += count
@@ -104,36 +97,39 @@ class FusedPipeline(Augmentation):
         return parameters
 
     def apply(self, images: Any, parameters: list) -> Any:
-        """Apply the layers with given parameters; returns float32 images."""
+        """Apply the layers with given parameters."""
         for start, stop in self._runs():
             layers, drawn = self.layers[start:stop], parameters[start:stop]
             if _is_linear(layers[0]):
                 images = _apply_linear(layers, images, drawn)
-            elif isinstance(layers[0], Augmentation):
+            elif isinstance(layers[0], ImageAugmentation):
                 images = layers[0].finish(layers[0].apply(images, drawn[0]))
             else:
                 images = layers[0](images)
         return ops.cast(images, "float32")
 
-    def rest(self, images: Any) -> Any:
-        """Call the layers as they are outside training."""
+    def at_inference(self, inputs: Any) -> Any:
+        """Apply what the layers do outside training."""
         for layer in self.layers:
-            images = layer.rest(images) if isinstance(layer, Augmentation) else layer(images)
-        return ops.cast(images, "float32")
+            if isinstance(layer, ImageAugmentation):
+                inputs = layer.at_inference(inputs)
+            else:
+                inputs = layer(inputs)
+        return ops.cast(inputs, "float32")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """The shape behind the last layer."""
+        """Shape behind the last layer."""
         *_, last = [None, *self._shapes(tuple(input_shape), past_last=True)]
         return (input_shape[0], *last)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         return {**super().get_config(), "layers": layers}
 
     @classmethod
     def from_config(cls, config: dict) -> "FusedPipeline":
-        """Make the pipeline from `get_config`'s answer."""
+        """Make the pipeline from the result of `get_config`."""
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
 
@@ -156,30 +152,26 @@ class FusedPipeline(Augmentation):
         """The `(height, width, channels)` that reaches each layer."""
         shapes = [tuple(input_shape[1:])]
         for layer in self.layers if past_last else self.layers[:-1]:
-            shapes.append(_shape_after(layer, shapes[-1]))
-        return shapes[: len(self.layers) + past_last]  # without layers, only what comes out
+            shapes.append(_image_shape_after(layer, shapes[-1]))
+        return shapes[: len(self.layers) + past_last]  # without layers, only the output's
 
 
 def _uniforms(layer: Any) -> int:
-    return layer.uniforms_per_image if isinstance(layer, Augmentation) else 0
+    return layer.uniforms_per_image if isinstance(layer, ImageAugmentation) else 0
 
 
 def _is_linear(layer: Any) -> bool:
     return isinstance(layer, GeometricAugmentation | ColorAugmentation)
 
 
-def _shape_after(layer: Any, image_shape: tuple) -> tuple:
-    """The image shape behind a layer; a layer that cannot tell is taken to keep it."""
-    try:
-        return tuple(layer.compute_output_shape((None, *image_shape))[1:])
-    except NotImplementedError:
-        return image_shape
+def _image_shape_after(layer: Any, image_shape: tuple) -> tuple:
+    return tuple(shape_after(layer, (None, *image_shape))[1:])
 
 
 def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
     """Apply a run of geometric and then colour operations, and finish it.
 
-    The colours are changed last, in the pass that puts the planes together to channels-last images.
+    Colours are changed last, in the pass that transposes the planes to channels-last images.
     """
 
     def fold(parameters: list) -> tuple:
@@ -188,7 +180,7 @@ def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
         for layer, drawn in zip(layers, parameters, strict=True):
             if isinstance(layer, GeometricAugmentation):
                 maps = layer.fold(maps, drawn, shape)
-                shape = _shape_after(layer, shape)
+                shape = _image_shape_after(layer, shape)
             else:
                 after = layer.color_map(drawn, shape[-1])
                 color = after if color is None else color.then(after)

@@ -23,21 +23,21 @@ class GaussianBlur(GeometricAugmentation):
         sigma: least and greatest standard deviation of the Gaussian, in pixels of the image that
             reaches this layer; uniform between them.
         probability: of each image being blurred.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to blur.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating.
+        `(batch, height, width, channels)`, integer or floating-point.
 
     Output shape:
-        As the input, float32.
+        That of the input, float32.
 
     Raises:
-        ValueError: when `sigma` is no range above zero, or `probability` lies outside [0, 1].
+        ValueError: if `sigma` is no range above zero, or `probability` lies outside [0, 1].
 
     Example:
 
@@ -78,7 +78,7 @@ class GaussianBlur(GeometricAugmentation):
         return maps.then(rows, rows if same else gaussian_matrix(parameters["sigma"], width))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "sigma": self.sigma,

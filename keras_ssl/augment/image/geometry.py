@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 
 class Resampling(NamedTuple):
@@ -75,14 +75,14 @@ def _product(after: Any, before: Any) -> Any:
     return ops.matmul(_matrix(after), _matrix(before))
 
 
-class GeometricAugmentation(Augmentation):
+class GeometricAugmentation(ImageAugmentation):
     """An operation on the rows and columns of images, as linear maps that can be folded.
 
     Subclasses implement `fold`; `apply` follows from it.
 
     Args:
         seed: integer seed, or `None` for a random one.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Example:
 

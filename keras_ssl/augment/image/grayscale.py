@@ -26,21 +26,21 @@ class Grayscale(ColorAugmentation):
         probability: of each image losing its colour.
         strict: whether images of other than 3 channels are an error; with `False` they stay as
             they are.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to change them.
 
     Input shape:
-        `(batch, height, width, 3)`, integer or floating.
+        `(batch, height, width, 3)`, integer or floating-point.
 
     Output shape:
-        As the input, float32: three equal channels.
+        That of the input, float32: three equal channels.
 
     Raises:
-        ValueError: when `probability` lies outside [0, 1], or the images have no 3 channels.
+        ValueError: if `probability` lies outside [0, 1], or the images have no 3 channels.
 
     Example:
 
@@ -88,7 +88,7 @@ class Grayscale(ColorAugmentation):
             )
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "probability": self.probability,

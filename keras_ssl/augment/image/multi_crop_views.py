@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_ssl import checks
+from keras_ssl.augment._view_generator import ViewGenerator
 from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
-from keras_ssl.augment.view_generator import ViewGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -41,22 +41,22 @@ class MultiCropViews(ViewGenerator):
         solarize_probability: of solarisation: of the first global view, the second, and the
             local ones.
         value_range: `(low, high)` of the images; the views have the same.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images, in `value_range`.
         training: whether to augment; with `False` each view is the whole image, resized.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating; height and width at least the
+        `(batch, height, width, channels)`, integer or floating-point; height and width at least the
         larger of the two sizes.
 
     Output shape:
         Tuple of `2 + local_count` float32 tensors: the two global views, then the local ones.
 
     Raises:
-        ValueError: when an argument lies outside its range, or a size is larger than the images.
+        ValueError: if an argument lies outside its range, or a size is larger than the images.
 
     Example:
 
@@ -135,7 +135,7 @@ class MultiCropViews(ViewGenerator):
         self.settings = {**own, **shared}
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {**super().get_config(), **self.settings}
 
 

@@ -1,4 +1,4 @@
-"""Images as grids of patches, each patch augmented on its own."""
+"""Grids of patches, each patch augmented on its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,44 +7,40 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.augment.image._checks import check_rank
-from keras_ssl.augment.image.augmentation import Augmentation
 from keras_ssl.augment.image.fused_pipeline import FusedPipeline
-from keras_ssl.augment.view_generator import (
-    as_pipeline,
-    deserialize_pipeline,
-    serialize_pipeline,
-)
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation, check_rank
 from keras_ssl.layers import PatchGrid
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class PatchViews(Augmentation):
-    """Cut images into overlapping patches and augment each patch with random numbers of its own.
+class PatchViews(ImageAugmentation):
+    """Grid of overlapping patches of each image, each patch augmented with its own random numbers.
 
     The views of CPC: patches of one image differ in colour, so that what neighbours share is
-    their content. Outside training the patches come as the pipeline leaves them at rest.
+    their content.
 
     Args:
-        size: an integer, or a pair (height, width): that of a patch.
-        strides: an integer or a pair: how far the next patch begins. `None` means half of `size`.
+        size: height and width of a patch; an integer, or a pair.
+        strides: rows and columns between neighbouring patches; an integer, or a pair. `None` means
+            half of `size`.
         pipeline: a Keras layer or a list of them, applied to the patches; by default none.
-        seed: integer seed of the layers of this room; others have their own.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed of the layers of this package; others have their own seeds.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
-        training: whether to augment.
+        training: whether to augment. With `False` images are only cut into patches, and the
+            pipeline does what it does outside training.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating, of known height and width.
+        `(batch, height, width, channels)`, integer or floating-point, of known height and width.
 
     Output shape:
         `(batch, rows, columns, patch height, patch width, channels)`, float32.
 
     Raises:
-        TypeError: when a part of the pipeline is no Keras layer, or a size is no integer.
-        ValueError: when patches are larger than the images.
+        TypeError: if `pipeline` holds anything but Keras layers, or `size` is not of integers.
+        ValueError: if patches are larger than the images.
 
     Example:
 
@@ -71,13 +67,15 @@ class PatchViews(Augmentation):
         size = checks.image_size("size", size)
         if strides is None:
             strides = tuple(max(1, side // 2) for side in size)
-        # patches are of the images' dtype: the pipeline casts them
+        # the pipeline casts the patches to float32
         self.grid = PatchGrid(size, checks.image_size("strides", strides), autocast=False)
-        self.pipeline: FusedPipeline = as_pipeline(pipeline)
+        if not isinstance(pipeline, FusedPipeline):
+            pipeline = FusedPipeline(pipeline)
+        self.pipeline = pipeline
 
     @property
     def uniforms_per_image(self) -> int:
-        """What the pipeline needs a patch."""
+        """Random numbers of the pipeline per patch."""
         return self.pipeline.uniforms_per_image
 
     def build(self, input_shape: tuple) -> None:
@@ -88,23 +86,23 @@ class PatchViews(Augmentation):
         self.built = True
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> list:
-        """The parameters of the pipeline, one set a patch."""
+        """Parameters of the pipeline, one set per patch."""
         return self.pipeline.parameters(uniforms, image_shape)
 
-    def draw(self, images: Any) -> Any:
-        """Draw one set of parameters a patch."""
-        return super().draw(self._patches(images))
+    def draw(self, inputs: Any, seed: keras.random.SeedGenerator | None = None) -> Any:
+        """Draw one set of parameters per patch."""
+        return super().draw(self._patches(inputs), seed)
 
     def apply(self, images: Any, parameters: list) -> Any:
         """Cut the images and augment the patches with given parameters."""
         return self._as_grid(self.pipeline.apply(self._patches(images), parameters), images)
 
-    def rest(self, images: Any) -> Any:
-        """The patches, with what the pipeline does outside training."""
-        return self._as_grid(self.pipeline.rest(self._patches(images)), images)
+    def at_inference(self, inputs: Any) -> Any:
+        """Cut the images, and do what the pipeline does outside training."""
+        return self._as_grid(self.pipeline.at_inference(self._patches(inputs)), inputs)
 
     def _patches(self, images: Any) -> Any:
-        """All patches as one batch, those of an image together."""
+        """All patches as one batch, those of an image next to each other."""
         grid = self.grid(images)
         return ops.reshape(grid, (-1, *grid.shape[3:]))
 
@@ -113,21 +111,22 @@ class PatchViews(Augmentation):
         return ops.reshape(patches, (-1, rows, columns, *patches.shape[1:]))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """The grid, with patches as the pipeline leaves them."""
+        """Shape of the grid, with patches as the pipeline returns them."""
         check_rank(self, input_shape)
         batch, rows, columns, *patch = self.grid.compute_output_shape(tuple(input_shape))
         return (batch, rows, columns, *self.pipeline.compute_output_shape((None, *patch))[1:])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "size": self.grid.size,
             "strides": self.grid.strides,
-            "pipeline": serialize_pipeline(self.pipeline),
+            "pipeline": keras.saving.serialize_keras_object(self.pipeline),
         }
 
     @classmethod
     def from_config(cls, config: dict) -> "PatchViews":
-        """Make the views from `get_config`'s answer."""
-        return cls(**{**config, "pipeline": deserialize_pipeline(config["pipeline"])})
+        """Make the views from the result of `get_config`."""
+        pipeline = keras.saving.deserialize_keras_object(config["pipeline"])
+        return cls(**{**config, "pipeline": pipeline})

@@ -18,21 +18,21 @@ class RandomColorDrop(ColorAugmentation):
 
     Args:
         probability: of each image losing its other channels.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to change them.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating. Images of one channel stay.
+        `(batch, height, width, channels)`, integer or floating-point. Images of one channel stay.
 
     Output shape:
-        As the input, float32.
+        That of the input, float32.
 
     Raises:
-        ValueError: when `probability` lies outside [0, 1].
+        ValueError: if `probability` lies outside [0, 1].
 
     Example:
 
@@ -71,5 +71,5 @@ class RandomColorDrop(ColorAugmentation):
         return ColorMap(matrix, matrix, ops.zeros_like(keep))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {**super().get_config(), "probability": self.probability}

@@ -20,21 +20,21 @@ class RandomHorizontalFlip(GeometricAugmentation):
 
     Args:
         probability: of each image being flipped.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to flip.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating.
+        `(batch, height, width, channels)`, integer or floating-point.
 
     Output shape:
-        As the input, float32.
+        That of the input, float32.
 
     Raises:
-        ValueError: when `probability` lies outside [0, 1].
+        ValueError: if `probability` lies outside [0, 1].
 
     Example:
 
@@ -71,5 +71,5 @@ class RandomHorizontalFlip(GeometricAugmentation):
         return ops.where(parameters["flip"][:, None, None, None], ops.flip(x, axis=2), x)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {**super().get_config(), "probability": self.probability}

@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class RandomPatchMask(Augmentation):
+class RandomPatchMask(ImageAugmentation):
     """Hide a share of the patches of each image, chosen at random, under one value.
 
     The image is cut into a grid of patches without overlap; each image has others hidden, all of
@@ -25,22 +25,22 @@ class RandomPatchMask(Augmentation):
         share: of the patches that are hidden, in [0, 1), rounded up to a whole number of them.
         fill: what stands in their place, in `value_range`; `None` for its middle.
         value_range: `(low, high)` of the images.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to hide anything.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating, in `value_range`; height and
+        `(batch, height, width, channels)`, integer or floating-point, in `value_range`; height and
         width multiples of the grid's rows and columns.
 
     Output shape:
-        As the input, float32.
+        That of the input, float32.
 
     Raises:
-        ValueError: when `share` would hide all patches or lies outside [0, 1), `fill` lies
+        ValueError: if `share` would hide all patches or lies outside [0, 1), `fill` lies
             outside `value_range`, or the grid does not divide the images.
 
     Example:
@@ -111,7 +111,7 @@ class RandomPatchMask(Augmentation):
         return ops.reshape(x, (batch, height, width, channels))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "grid": self.grid,

@@ -1,4 +1,4 @@
-"""The random crop, resized."""
+"""Random crops, resized."""
 
 import math
 from typing import Any
@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.augment.image._checks import check_view_fits
 from keras_ssl.augment.image.geometry import (
     AxisMaps,
     GeometricAugmentation,
@@ -20,42 +19,41 @@ TRIES = 10
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomResizedCrop(GeometricAugmentation):
-    """Cut a random rectangle out of each image and resize it to one size.
+    """Random rectangle of each image, resized to a fixed size.
 
-    Keras has `RandomCrop`, of a fixed size, and `RandomZoom`, of the whole image; none draws an
-    area and an aspect ratio for each image, which is the augmentation that contrastive learning
-    leans on most. This one does, and it is a pair of matrices an image, so it can be folded with
-    a flip and a blur, and it compiles for TPU.
+    `keras.layers.RandomCrop` cuts rectangles of a fixed size and `RandomZoom` scales the whole
+    image; neither draws an area and an aspect ratio per image. Here a crop is two matrices per
+    image, so it can be folded with a flip and a blur, and it compiles for TPU.
 
-    The area is uniform in `scale` (as a part of the image's), the aspect ratio (width / height)
-    log-uniform in `ratio`, the place uniform. A rectangle that does not fit is drawn again: ten
-    tries are drawn at once and the first that fits is taken, so there is no loop. Where none fits
-    the crop is the largest central rectangle whose ratio lies in `ratio`. Edges fall between
-    pixels (torchvision rounds them to whole pixels); interpolation is linear, see
-    `resize_matrix`.
+    The area is uniform in `scale` (a fraction of the image's), the aspect ratio (width / height)
+    log-uniform in `ratio`, the place uniform. Ten rectangles are drawn at once and the first that
+    fits is taken, so there is no loop. If none fits, the crop is the largest central rectangle
+    whose aspect ratio lies in `ratio`. Edges may fall between pixels (torchvision rounds them to
+    whole pixels); interpolation is linear, see `resize_matrix`.
 
     Outside training the whole image is resized, without keeping its aspect ratio.
 
     Args:
         size: height and width of the output; an integer, or a pair.
-        scale: least and greatest area, as a part of the image's.
-        ratio: least and greatest aspect ratio.
+        scale: smallest and largest area, as a fraction of the image's.
+        ratio: smallest and largest aspect ratio.
         antialias: whether to smooth where a crop is larger than `size`, as Pillow does.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to crop.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating; height and width at least `size`.
+        `(batch, height, width, channels)`, integer or floating-point, with height and width of at
+        least `size`.
 
     Output shape:
         `(batch, size, size, channels)`, float32.
 
     Raises:
-        ValueError: when `size` is larger than the images, or a range is wrong.
+        ValueError: if `size` is larger than the images, or `scale` or `ratio` is not a valid range.
 
     Example:
 
@@ -88,7 +86,7 @@ class RandomResizedCrop(GeometricAugmentation):
         self.antialias = bool(antialias)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """The rectangles, in pixels: `top`, `left`, `height` and `width`, each `(batch,)`."""
+        """Rectangles in pixels: `top`, `left`, `height` and `width`, each `(batch,)`."""
         full_height = ops.cast(image_shape[0], "float32")
         full_width = ops.cast(image_shape[1], "float32")
         low, high = self.scale
@@ -107,7 +105,7 @@ class RandomResizedCrop(GeometricAugmentation):
         width = width + none * ops.minimum(full_width, full_height * fitting)
 
         down, right = uniforms[:, 2 * TRIES], uniforms[:, 2 * TRIES + 1]
-        # the last resort is central
+        # the fallback is central
         down, right = down + none * (0.5 - down), right + none * (0.5 - right)
         return {
             "top": down * (full_height - height),
@@ -117,29 +115,29 @@ class RandomResizedCrop(GeometricAugmentation):
         }
 
     def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
-        """Put the crop behind the maps of the operations before it."""
-        check_view_fits(self, self.size, image_shape)
+        """Append the crop to the maps of the operations before it."""
+        _check_view_fits(self, self.size, image_shape)
         p = parameters
         return maps.then(
             Resampling(p["top"], p["height"], image_shape[0], self.size[0], self.antialias),
             Resampling(p["left"], p["width"], image_shape[1], self.size[1], self.antialias),
         )
 
-    def rest(self, images: Any) -> Any:
+    def at_inference(self, inputs: Any) -> Any:
         """Resize the whole image."""
-        image_shape = tuple(ops.shape(images)[1:])
+        image_shape = tuple(ops.shape(inputs)[1:])
         whole = {"top": ops.zeros((1,)), "left": ops.zeros((1,))}
         whole["height"] = ops.reshape(ops.cast(image_shape[0], "float32"), (1,))
         whole["width"] = ops.reshape(ops.cast(image_shape[1], "float32"), (1,))
-        return apply_maps(images, self.fold(AxisMaps(), whole, image_shape))
+        return apply_maps(inputs, self.fold(AxisMaps(), whole, image_shape))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """`(batch, size, size, channels)`."""
-        check_view_fits(self, self.size, tuple(input_shape[1:]))
+        _check_view_fits(self, self.size, tuple(input_shape[1:]))
         return (input_shape[0], *self.size, input_shape[3])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "size": self.size,
@@ -147,3 +145,15 @@ class RandomResizedCrop(GeometricAugmentation):
             "ratio": self.ratio,
             "antialias": self.antialias,
         }
+
+
+def _check_view_fits(layer: Any, size: tuple[int, int], image_shape: tuple) -> None:
+    """Raise if views of `size` would be larger than the images they are cut from."""
+    for wanted, available in zip(size, image_shape, strict=False):
+        if isinstance(available, int) and wanted > available:
+            raise ValueError(
+                f"Layer '{layer.name}' makes views of size {tuple(size)}, larger than the images. "
+                "Enlarge the images first, with `keras.layers.Resizing(height, width)` in the "
+                "`tf.data` pipeline or before this layer, or ask for a smaller `size`. "
+                f"Received: images of height and width {tuple(image_shape[:2])}"
+            )

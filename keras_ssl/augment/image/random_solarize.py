@@ -7,11 +7,11 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.augment.image._compiled import call_compiled
-from keras_ssl.augment.image.augmentation import Augmentation
+from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class RandomSolarize(Augmentation):
+class RandomSolarize(ImageAugmentation):
     """Invert the values from a threshold on, of each image, with a probability.
 
     `keras.layers.Solarization` draws a random threshold for every image and changes them all;
@@ -23,21 +23,21 @@ class RandomSolarize(Augmentation):
         threshold: least value that is inverted, or `None` for the middle of `value_range`.
         probability: of each image being changed.
         value_range: `(low, high)` of the images.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
         training: whether to change them.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating, in `value_range`.
+        `(batch, height, width, channels)`, integer or floating-point, in `value_range`.
 
     Output shape:
-        As the input, float32.
+        That of the input, float32.
 
     Raises:
-        ValueError: when `threshold` lies outside `value_range`, or `probability` outside [0, 1].
+        ValueError: if `threshold` lies outside `value_range`, or `probability` outside [0, 1].
 
     Example:
 
@@ -85,7 +85,7 @@ class RandomSolarize(Augmentation):
         return call_compiled(invert, images, parameters["threshold"][:, None, None, None])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         return {
             **super().get_config(),
             "threshold": self.threshold,

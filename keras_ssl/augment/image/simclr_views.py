@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_ssl import checks
+from keras_ssl.augment._view_generator import ViewGenerator
 from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
-from keras_ssl.augment.view_generator import ViewGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -43,21 +43,22 @@ class SimCLRViews(ViewGenerator):
             `value_range`.
         solarize_probability: of solarisation. SimCLR has none; BYOL's second view has 0.2.
         value_range: `(low, high)` of the images; the views have the same.
-        seed: integer seed.
-        **kwargs: `name` and the like, as in `keras.layers.Layer`.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images, in `value_range`.
         training: whether to augment; with `False` each view is the whole image, resized.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating; height and width at least `size`.
+        `(batch, height, width, channels)`, integer or floating-point, with height and width of at
+        least `size`.
 
     Output shape:
         Tuple of `count` tensors `(batch, size, size, channels)`, float32.
 
     Raises:
-        ValueError: when an argument lies outside its range, or `size` is larger than the images.
+        ValueError: if an argument lies outside its range, or `size` is larger than the images.
 
     Example:
 
@@ -127,6 +128,6 @@ class SimCLRViews(ViewGenerator):
         self.settings = settings
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Arguments of the constructor."""
         own = {"size": self.size, "count": self.count, "strength": self.strength}
         return {**super().get_config(), **own, **self.settings}

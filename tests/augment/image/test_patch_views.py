@@ -47,5 +47,5 @@ def test_refuses_bad_arguments():
         augment.PatchViews("8")
     with pytest.raises(ValueError, match="`strides`"):
         augment.PatchViews(8, 0)
-    with pytest.raises(TypeError, match="`layers` must be Keras layers"):
+    with pytest.raises(TypeError, match="`layers` must be a Keras layer"):
         augment.PatchViews(8, pipeline="jitter")

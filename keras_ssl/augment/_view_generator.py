@@ -1,0 +1,114 @@
+"""Base of the layers that make several views of a batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.image.fused_pipeline import FusedPipeline
+from keras_ssl.augment.image.image_augmentation import (
+    ImageAugmentation,
+    check_images,
+    check_rank,
+    float32_spec,
+)
+from keras_ssl.augment.pipeline import Pipeline, as_layers
+
+
+class ViewGenerator(Augmentation):
+    """One view of each example by each of several pipelines.
+
+    Where all pipelines are of images, all their random numbers come from one draw.
+    """
+
+    def __init__(self, pipelines: Sequence[Any], seed: int | None = None, **kwargs: Any):
+        super().__init__(seed=seed, **kwargs)
+        self.pipelines = list(pipelines)
+
+    @property
+    def _of_images(self) -> bool:
+        return all(isinstance(pipeline, FusedPipeline) for pipeline in self.pipelines)
+
+    def build(self, input_shape: Any) -> None:
+        """Build the pipelines."""
+        if self._of_images:
+            check_rank(self, input_shape)
+        for pipeline in self.pipelines:
+            if not pipeline.built:
+                pipeline.build(input_shape)
+        self.built = True
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raise unless the inputs are images, where all pipelines are of images."""
+        if self._of_images:
+            check_images(self, inputs)
+
+    def draw(self, inputs: Any, seed: keras.random.SeedGenerator | None = None) -> list:
+        """Draw the parameters of each view; only for pipelines of images."""
+        if not self._of_images:
+            raise NotImplementedError(
+                "`draw` and `apply` need pipelines of images, for which all random numbers can be "
+                f"drawn at once. Call the layer instead. Received: pipelines={self.pipelines}"
+            )
+        batch, *image_shape = ops.shape(inputs)
+        counts = [pipeline.uniforms_per_image for pipeline in self.pipelines]
+        uniforms = self.uniform((batch, sum(counts)), seed)
+        parameters, used = [], 0
+        for pipeline, count in zip(self.pipelines, counts, strict=True):
+            own = uniforms[:, used : used + count]
+            parameters.append(pipeline.parameters(own, tuple(image_shape)))
+            used += count
+        return parameters
+
+    def apply(self, inputs: Any, parameters: list) -> tuple:
+        """Make the views with given parameters."""
+        return tuple(
+            pipeline.apply(inputs, drawn)
+            for pipeline, drawn in zip(self.pipelines, parameters, strict=True)
+        )
+
+    def at_inference(self, inputs: Any) -> tuple:
+        """The views outside training; those of one pipeline are equal and computed once."""
+        views = {id(each): each.transform(inputs, training=False) for each in self.pipelines}
+        return tuple(views[id(each)] for each in self.pipelines)
+
+    def transform(self, inputs: Any, training: bool, seed: Any = None) -> tuple:
+        """Make the views, with random numbers from one generator."""
+        if self._of_images or not training:
+            return super().transform(inputs, training, seed)
+        seed = self.seed_generator if seed is None else seed
+        return tuple(pipeline.transform(inputs, training, seed) for pipeline in self.pipelines)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple:
+        """One shape, or structure of shapes, per view."""
+        return tuple(pipeline.compute_output_shape(input_shape) for pipeline in self.pipelines)
+
+    def compute_output_spec(self, inputs: Any, training: bool = True) -> tuple:
+        """Shapes and dtypes of the views, for symbolic calls."""
+        if not self._of_images:
+            return super().compute_output_spec(inputs, training)
+        self.check_inputs(inputs)
+        return float32_spec(self.compute_output_shape(inputs.shape))
+
+
+def as_pipeline(layers: Any) -> Augmentation:
+    """A layer or a list of layers as a pipeline: a `FusedPipeline` if any of them is of images."""
+    if isinstance(layers, FusedPipeline | Pipeline):
+        return layers
+    layers = as_layers(layers)
+    if any(isinstance(layer, ImageAugmentation) for layer in layers):
+        return FusedPipeline(layers)
+    return Pipeline(layers)
+
+
+def as_pipelines(pipelines: Sequence[Any]) -> list[Augmentation]:
+    """Pipelines for views of one kind: if one of them is of images, all are."""
+    pipelines = [as_pipeline(each) for each in pipelines]
+    if not any(isinstance(each, FusedPipeline) for each in pipelines):
+        return pipelines
+    return [
+        each if isinstance(each, FusedPipeline) else FusedPipeline(each.layers)
+        for each in pipelines
+    ]
