@@ -10,8 +10,8 @@ from keras_ssl import checks
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
 from keras_ssl.callbacks.spreads import Spreads
 from keras_ssl.distribute import on_chief
-from keras_ssl.evaluate.batches import as_batches
-from keras_ssl.evaluate.features import Forward
+from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
 # in the order in which an example passes them

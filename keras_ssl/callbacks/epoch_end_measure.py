@@ -6,7 +6,7 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.distribute import is_chief, on_chief
-from keras_ssl.evaluate.features import Forward, forward_function
+from keras_ssl.evaluate._forward import Forward, forward_function
 
 
 class EpochEndMeasure(keras.callbacks.Callback):

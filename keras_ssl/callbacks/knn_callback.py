@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
-from keras_ssl.evaluate.batches import as_batches
-from keras_ssl.evaluate.features import Forward
+from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
 
 

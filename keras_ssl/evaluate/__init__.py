@@ -1,13 +1,11 @@
-"""What a representation is worth."""
+"""Evaluation of learned representations."""
 
-from keras_ssl.evaluate.clone import random_encoder
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
-from keras_ssl.evaluate.graph_probe import graph_probe
+from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
 from keras_ssl.evaluate.linear_probe import linear_probe
-from keras_ssl.evaluate.link_prediction import link_prediction
-from keras_ssl.evaluate.node_probe import node_probe
+from keras_ssl.evaluate.random_encoder import random_encoder
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 

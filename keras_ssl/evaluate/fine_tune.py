@@ -1,4 +1,4 @@
-"""Training a classifier end to end from a learned encoder."""
+"""End-to-end training of a classifier from a pretrained encoder."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import keras
 import tensorflow as tf
 
 from keras_ssl import checks
+from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
-from keras_ssl.evaluate.batches import Batches, ShuffledArrays, as_batches
-from keras_ssl.evaluate.clone import clone_encoder
-from keras_ssl.evaluate.features import as_input, ensure_built
-from keras_ssl.evaluate.seeded import seeded
-from keras_ssl.evaluate.subset import take_balanced
+from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
+from keras_ssl.evaluate._forward import as_input, ensure_built
+from keras_ssl.evaluate._subset import take_balanced
+from keras_ssl.evaluate.random_encoder import seeded
 
 
 def fine_tune(
@@ -27,37 +27,36 @@ def fine_tune(
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
 ) -> tuple[keras.Model, float]:
-    """Train a copy of the encoder and a linear classifier on it together, and test them.
+    """Train a copy of the encoder together with a linear classifier, and test them.
 
-    The classifier starts from zero weights, the encoder from what it has learned; every weight of
-    the copy is trained. The encoder passed in is not changed. There is no augmentation but what
-    `train` brings along (`tf.data`'s `map`). All labels are read and checked before training.
+    The classifier starts from zero weights, the encoder from its learned weights, all of which are
+    trained. The encoder passed in is not changed. There is no augmentation except what `train`
+    applies (such as `tf.data`'s `map`). All labels are read and checked before training.
 
     Args:
-        encoder: a `keras.Model` or Keras layer with a config it can be rebuilt from.
+        encoder: a `keras.Model` or Keras layer.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays. Labels are integers from 0 to `classes - 1`.
         test: labelled data in the same form.
-        classes: how many classes there are. `None` means the largest label of `train` plus 1.
-        labels_per_class: train on this many random examples of every class. `None` takes all.
+        classes: number of classes. `None` means the largest label of `train` plus 1.
+        labels_per_class: train on this many random examples of every class. `None` means all.
         epochs: passes over the training data.
-        optimizer: a Keras optimizer; it is used up by this training. `None` means `Adam(1e-3)`.
-        batch_size: examples a batch where the data is arrays, and with `labels_per_class`.
-        seed: of the subset, of the order of arrays, and of layers such as dropout that have no seed
-            of their own. The caller's random state is neither used nor changed. A `tf.data` set is
-            read as it comes: its `shuffle` has its own seed.
+        optimizer: a Keras optimizer, which cannot be used again. `None` means `Adam(1e-3)`.
+        batch_size: examples per batch if the data is arrays or `labels_per_class` is given.
+        seed: seed of the subset, of the order of arrays, and of layers without a seed of their own
+            (dropout). The caller's random state is neither used nor changed. A `tf.data.Dataset`
+            is read in its own order: its `shuffle` has its own seed.
         callbacks: Keras callbacks for `fit`.
         verbose: as in `keras.Model.fit`.
 
     Returns:
-        `(model, accuracy)`: a `keras.Model` from images to logits, and the share of test examples
-        that it classifies right, from 0 to 1.
+        `(model, accuracy)`: a `keras.Model` from inputs to logits, and its accuracy on `test`, from
+        0 to 1.
 
     Raises:
         TypeError: if `encoder` is not a Keras model or layer, or labels are not integers.
-        ValueError: if data is empty, endless, not batched or without labels, labels lie outside
-            `0..classes - 1`, a class has fewer than `labels_per_class` examples, or `encoder`
-            cannot be rebuilt.
+        ValueError: if data is empty, infinite, not batched or without labels, labels lie outside
+            `0..classes - 1`, or a class has fewer than `labels_per_class` examples.
 
     Example:
 
@@ -73,6 +72,9 @@ def fine_tune(
         [Chen et al., 2020](https://arxiv.org/abs/2002.05709), section 4.2 and appendix B.8
     """
     checks.integer("epochs", epochs, minimum=1)
+    checks.integer("classes", classes, minimum=2, optional=True)
+    if not isinstance(encoder, keras.layers.Layer):
+        raise TypeError(f"`encoder` must be a keras.Model or a Keras layer. Received: {encoder!r}")
     batches = as_batches(train, "train", batch_size, labelled=True)
     test_batches = as_batches(test, "test", batch_size, labelled=True)
     if labels_per_class is not None:
@@ -81,7 +83,7 @@ def fine_tune(
     classes = _check_classes(batches, test_batches, classes)
     ensure_built(encoder, batches)
     with seeded(seed):
-        model = _classifier(clone_encoder(encoder), classes)
+        model = _classifier(copy_layer(encoder), classes)
         model(as_input(batches.first()[0]))
         model.compile(
             optimizer=keras.optimizers.Adam(1e-3) if optimizer is None else optimizer,
@@ -98,15 +100,15 @@ def fine_tune(
 
 
 def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
-    """The encoder and a linear layer on it, to be trained together."""
-    # one by one: a Sequential does not hand `trainable` on to layers that were frozen singly
+    """Stack a linear classifier on an encoder, all weights trainable."""
+    # one by one: setting `trainable` of a Sequential leaves layers that were frozen alone frozen
     for layer in all_layers(backbone):
         layer.trainable = True
     return keras.Sequential(
         [
             backbone,
             keras.layers.Flatten(),
-            # logits stay float32 under mixed precision
+            # float32 logits under mixed precision too
             keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32"),
         ],
         name="fine_tuned",
@@ -114,7 +116,6 @@ def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
 
 
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
-    classes = checks.integer("classes", classes, minimum=2, optional=True)
     for batches in (train, test):
         extremes = [(int(labels.min()), int(labels.max())) for _, labels in batches]
         smallest, largest = min(low for low, _ in extremes), max(high for _, high in extremes)

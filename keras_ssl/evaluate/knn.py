@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl import checks
-from keras_ssl.evaluate.batches import as_batches, class_labels
-from keras_ssl.evaluate.features import check_features, extract_features, forward_function
+from keras_ssl.evaluate._batches import as_batches, class_labels
+from keras_ssl.evaluate._forward import check_features, forward_function
+from keras_ssl.evaluate.features import extract_features
 
-# similarities held at once: 2^25 float32 are 128 MB
+# 2^25 similarities in float32 take 128 MB
 _SIMILARITIES_AT_ONCE = 2**25
 
 
@@ -24,32 +25,32 @@ def knn_accuracy(
     batch_size: int = 256,
     verbose: int = 0,
 ) -> float:
-    """How often the nearest training examples name the class of a test example.
+    """Compute the accuracy of a k-nearest-neighbour classifier on the features of an encoder.
 
-    Both sets are encoded, then classified by `keras_ssl.evaluate.knn_predict`. Nothing is trained,
-    so the number is deterministic. Wu et al. use `k=200, temperature=0.07` on ImageNet's 1.28
-    million training images; smaller sets take fewer neighbours.
+    Both sets are encoded, and the test set is classified by `keras_ssl.evaluate.knn_predict`.
+    Nothing is trained and the result is deterministic. Wu et al. use `k=200, temperature=0.07` on
+    ImageNet's 1.28 million training images; use a smaller `k` for smaller sets.
 
     Args:
         encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
-            For features computed before, pass `keras_ssl.evaluate.raw_pixels` and the features in
-            place of the images.
+            For precomputed features, pass `keras_ssl.evaluate.raw_pixels` and the features in
+            place of the inputs.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays. Its examples are the neighbours.
         test: labelled data in the same form. Its examples are classified.
-        k: how many neighbours vote.
-        temperature: the smaller, the more the nearest neighbours count.
-        batch_size: examples a batch where the data is arrays.
-        verbose: 1 shows progress bars, 0 is silent.
+        k: number of neighbours that vote.
+        temperature: temperature of the votes. A smaller one gives near neighbours more weight.
+        batch_size: examples per batch if the data is arrays.
+        verbose: 1 for progress bars, 0 for silence.
 
     Returns:
-        The share of test examples classified right, from 0 to 1.
+        The accuracy on `test`, from 0 to 1.
 
     Raises:
         TypeError: if labels are not integers, or `temperature` is not a number.
-        ValueError: if data is empty, endless, not batched or without labels, `k` exceeds the number
-            of training examples, `temperature` is not positive, the training examples are all of
-            one class, or features are not finite.
+        ValueError: if data is empty, infinite, not batched or without labels, `k` exceeds the
+            number of training examples, `temperature` is not positive, `train` has only one class,
+            or features are not finite.
 
     Example:
 
@@ -64,7 +65,7 @@ def knn_accuracy(
         [Wu et al., 2018](https://arxiv.org/abs/1805.01978), section 3.4
     """
     check_votes(k, temperature)
-    # both are checked before the first is encoded
+    # check both before encoding the first
     train = as_batches(train, "train", batch_size, labelled=True)
     test = as_batches(test, "test", batch_size, labelled=True)
     forward = forward_function(encoder)
@@ -81,21 +82,21 @@ def knn_predict(
     k: int = 20,
     temperature: float = 0.1,
 ) -> np.ndarray:
-    r"""The classes that weighted nearest neighbours vote for.
+    r"""Predict classes by the weighted vote of the nearest neighbours.
 
     With $s_i = \cos(f, f_i)$ the similarity of a test feature $f$ to the training feature $f_i$ of
-    class $c_i$, and $N_k$ the $k$ most similar ones, the class is
+    class $c_i$, and $N_k$ the set of the $k$ most similar ones, the predicted class is
 
     $$\arg\max_c \sum_{i \in N_k,\, c_i = c} \exp(s_i / \tau)$$
 
-    Ties go to the smallest label. The similarities are computed on the device, a block of test
-    examples at a time: the matrix of all of them is never held.
+    Ties go to the smallest label. Similarities are computed on the device for a block of test
+    examples at a time, so the full matrix is never in memory.
 
     Args:
         train_features: array of shape `(train examples, dimensions)`.
         train_labels: integer array of shape `(train examples,)`.
         test_features: array of shape `(test examples, dimensions)`.
-        k: how many neighbours vote.
+        k: number of neighbours that vote.
         temperature: $\tau$.
 
     Returns:
@@ -128,7 +129,7 @@ def knn_predict(
         )
     if len(train_labels) != len(train_features):
         raise ValueError(
-            "`train_labels` must have one label a row of `train_features`. "
+            "`train_labels` must have one label per row of `train_features`. "
             f"Received: {len(train_labels)} labels and {len(train_features)} rows"
         )
     check_neighbours(train_labels, k)
@@ -151,7 +152,7 @@ def knn_predict(
 
 
 def _normalize(features):
-    # by the largest entry first: the squares of huge or tiny features leave float32
+    # divide by the largest entry first: squares of huge or tiny features are not finite float32
     largest = tf.reduce_max(tf.abs(features), axis=1, keepdims=True)
     return tf.math.l2_normalize(tf.math.divide_no_nan(features, largest), axis=1)
 
@@ -175,7 +176,7 @@ def check_votes(k: int, temperature: float) -> None:
 
 
 def check_neighbours(labels: np.ndarray, k: int) -> None:
-    """Raise unless there are `k` training examples, of two classes at least."""
+    """Raise unless there are at least `k` training examples and two classes."""
     if k > len(labels):
         raise ValueError(
             "`k` must not exceed the number of training examples. "
@@ -183,6 +184,6 @@ def check_neighbours(labels: np.ndarray, k: int) -> None:
         )
     if (labels == labels[0]).all():
         raise ValueError(
-            "The training examples must be of at least two classes: with one, every prediction is "
-            f"right. Received: only class {labels[0]}"
+            "The training examples must be of at least two classes, since with one every "
+            f"prediction is right. Received: only class {labels[0]}"
         )

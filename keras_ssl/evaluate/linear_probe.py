@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.evaluate.batches import as_batches
-from keras_ssl.evaluate.features import check_features, extract_features, forward_function
-from keras_ssl.evaluate.subset import balanced_subset
+from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._forward import check_features, forward_function
+from keras_ssl.evaluate._subset import balanced_subset
+from keras_ssl.evaluate.features import extract_features
 
 
 def linear_probe(
@@ -24,10 +25,10 @@ def linear_probe(
     seed: int = 0,
     verbose: int = 0,
 ) -> float:
-    r"""The accuracy of a linear classifier on the features of a frozen encoder.
+    r"""Compute the accuracy of a linear classifier on the features of a frozen encoder.
 
     Multinomial logistic regression on standardised features $f$ (mean 0 and variance 1 over the
-    training examples), fitted by L-BFGS until it has converged. It minimises
+    training examples), fitted by L-BFGS to convergence. It minimizes
 
     $$\frac1n \sum_{i=1}^n -\log p(y_i \mid W f_i + b) + \frac{\lambda}{2} \lVert W \rVert^2$$
 
@@ -35,27 +36,27 @@ def linear_probe(
 
     Args:
         encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
-            For features computed before, pass `keras_ssl.evaluate.raw_pixels` and the features in
-            place of the images.
+            For precomputed features, pass `keras_ssl.evaluate.raw_pixels` and the features in
+            place of the inputs.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays.
         test: labelled data in the same form.
-        labels_per_class: fit on this many random examples of every class. `None` takes all.
-        trials: with `labels_per_class`, how many random subsets to fit on; the accuracies are
+        labels_per_class: fit on this many random examples of every class. `None` means all.
+        trials: with `labels_per_class`, number of random subsets over which the accuracy is
             averaged.
-        regularization: $\lambda$. As it stands beside the mean over examples, one value serves
-            large and small training sets.
-        max_iterations: L-BFGS steps at most; scikit-learn warns when they did not suffice.
-        batch_size: examples a batch where the data is arrays.
-        seed: of the random subsets. The same seed gives the same subsets to any encoder.
-        verbose: 1 shows progress bars, 0 is silent.
+        regularization: $\lambda$. Since it is weighed against the mean over examples, one value
+            fits large and small training sets.
+        max_iterations: maximum number of L-BFGS steps. scikit-learn warns if it is reached.
+        batch_size: examples per batch if the data is arrays.
+        seed: seed of the random subsets. The same seed gives every encoder the same subsets.
+        verbose: 1 for progress bars, 0 for silence.
 
     Returns:
-        The share of test examples classified right, from 0 to 1.
+        The accuracy on `test`, from 0 to 1.
 
     Raises:
-        TypeError: if labels are not integers.
-        ValueError: if data is empty, endless, not batched or without labels, there is only one
+        TypeError: if labels or integer arguments are not integers.
+        ValueError: if data is empty, infinite, not batched or without labels, there is only one
             class, a class has fewer than `labels_per_class` examples, features are not finite, or
             an argument is out of range.
 
@@ -115,11 +116,11 @@ def _fit_and_score(
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    # scikit-learn's C stands beside the sum over examples, not the mean
+    # scikit-learn's C weighs the sum over examples, not the mean
     C = 1 / (regularization * len(train_labels))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=max_iterations))
-    # One thread: the products are thin, and where other work shares the cores, threads that wait
-    # for each other took 20 times as long. It also makes the result independent of their number.
+    # One thread: the matrix products are thin, and on busy cores threads that wait for each other
+    # took 20 times as long. It also makes the result independent of the number of threads.
     with threadpool_limits(1):
         classifier.fit(train_features, train_labels)
         return classifier.score(test_features, test_labels)
@@ -135,6 +136,6 @@ def check_probe(
     checks.positive("regularization", regularization)
     if trials > 1 and labels_per_class is None:
         raise ValueError(
-            "`trials` beyond 1 needs `labels_per_class`: with all labels every trial is the same. "
+            "`trials` above 1 needs `labels_per_class`: with all labels every trial is the same. "
             f"Received: trials={trials}, labels_per_class=None"
         )

@@ -1,4 +1,4 @@
-"""All measures of a representation, beside what costs no learning."""
+"""All measures of a representation, compared with untrained baselines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,25 +6,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ssl.evaluate.batches import as_batches
-from keras_ssl.evaluate.clone import random_encoder
-from keras_ssl.evaluate.features import (
-    ensure_built,
-    extract_features,
-    forward_function,
-    raw_pixels,
-)
+from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._forward import ensure_built, forward_function
+from keras_ssl.evaluate._subset import balanced_subset
+from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
 from keras_ssl.evaluate.linear_probe import check_probe, linear_probe
+from keras_ssl.evaluate.random_encoder import random_encoder
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
-from keras_ssl.evaluate.subset import balanced_subset
 
 
 class RepresentationReport(dict):
-    """Measures by the name of the features: `report["encoder"]["knn_accuracy"]`.
+    """Measures by kind of features, such as `report["encoder"]["knn_accuracy"]`.
 
-    A dictionary of dictionaries of plain numbers, so `json.dumps` takes it; `print(report)` shows
-    a table with a row for each kind of features.
+    A dictionary of dictionaries of numbers, which `json.dumps` can write. `print(report)` shows a
+    table with one row per kind of features.
 
     Example:
 
@@ -45,7 +41,7 @@ class RepresentationReport(dict):
     }
 
     def __str__(self) -> str:
-        """The table, as Markdown that is aligned for the eye too."""
+        """Return an aligned Markdown table."""
         measures = list(next(iter(self.values()), {}))
         header = ["features", *(self._titles.get(name, name) for name in measures)]
         rows = [[kind, *map(_cell, measures, row.values())] for kind, row in self.items()]
@@ -71,37 +67,37 @@ def representation_report(
     seed: int = 0,
     verbose: int = 1,
 ) -> RepresentationReport:
-    """Measure a representation beside a random encoder's and the raw pixels.
+    """Measure a representation, and compare it with a random encoder and the raw pixels.
 
-    An accuracy alone says little: on simple images raw pixels do well, and so does an encoder that
-    has learned nothing. What counts is the distance to them. All rows are measured on the same
-    examples, and the few-label probes on the same subsets.
+    An accuracy alone says little: on simple images raw pixels do well, and so does an untrained
+    encoder. What counts is the improvement over them. All rows are measured on the same examples,
+    and the few-label probes on the same subsets.
 
     Args:
-        encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features;
-            with a plain function there is no row for the random encoder.
+        encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
+            A plain function has no row for the random encoder.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays, in the scale that `encoder` expects.
         test: labelled data in the same form.
-        labels_per_class: of the few-label probe; `None` leaves it out.
-        trials: random subsets that the few-label probe is averaged over.
-        k: neighbours of the k-NN vote.
-        temperature: of the k-NN vote.
-        regularization: of the linear probes.
-        batch_size: examples a batch where the data is arrays.
-        seed: of the random encoder and the few-label subsets.
-        verbose: 1 tells what is being measured, 0 is silent.
+        labels_per_class: examples per class for the few-label probe. `None` omits that probe.
+        trials: number of random subsets over which the few-label probe is averaged.
+        k: number of neighbours of the k-NN vote.
+        temperature: temperature of the k-NN vote.
+        regularization: regularization of the linear probes.
+        batch_size: examples per batch if the data is arrays.
+        seed: seed of the random encoder and of the few-label subsets.
+        verbose: 1 to print what is being measured, 0 for silence.
 
     Returns:
         A dictionary with the keys `"encoder"`, `"random encoder"` and `"raw pixels"`, each with
-        `dimensions`, `knn_accuracy`, `linear_probe`, `few_label_probe` (accuracies from 0 to 1,
-        on `test`), `effective_rank` and `feature_std` (the mean over dimensions; both on `test`).
-        `print` shows it as a table.
+        `dimensions`, `knn_accuracy`, `linear_probe`, `few_label_probe` (accuracies from 0 to 1),
+        `effective_rank` and `feature_std` (mean over dimensions), all measured on `test`. `print`
+        shows it as a table.
 
     Raises:
         TypeError: if labels are not integers, or `temperature` is not a number.
-        ValueError: as the functions that measure do; bad arguments and data are found before the
-            first measure.
+        ValueError: as raised by the functions that measure. Arguments and data are checked before
+            the first measurement.
 
     Example:
 
@@ -138,7 +134,7 @@ def representation_report(
         if verbose:
             print(f"Measuring {kind}", flush=True)
         forward = forward_function(candidate)
-        # features are vectors from here on, which `raw_pixels` hands through
+        # from here on, the features are the inputs of `raw_pixels`
         train_set = extract_features(forward, train, verbose=verbose)
         test_set = extract_features(forward, test, verbose=verbose)
         row = {

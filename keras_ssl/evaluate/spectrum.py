@@ -1,33 +1,33 @@
-"""How many dimensions the features fill, and how much they vary."""
+"""Spectrum and spread of features, the measures of collapse."""
 
 from typing import Any
 
 import numpy as np
 
-from keras_ssl.evaluate.features import check_features
+from keras_ssl.evaluate._forward import check_features
 
 
 def effective_rank(features: Any, center: bool = True) -> float:
-    r"""The effective rank of a set of features: how many directions they really use.
+    r"""Compute the effective rank of features, the number of directions that they use.
 
     With the singular values $\sigma_i$ of the feature matrix and
     $p_i = \sigma_i / \sum_j \sigma_j$,
 
     $$\mathrm{erank} = \exp\Big(-\sum_i p_i \log p_i\Big)$$
 
-    It is `d` when all directions carry the same, 1 when one direction carries everything, and 0
-    here when there is no variation at all. It cannot exceed the smaller of the number of examples
-    and of dimensions, so compare it between sets of the same size only.
+    It is the number of dimensions if the variation is equal in all directions, 1 if it is in one
+    direction only, and defined as 0 if there is none. It cannot exceed the number of examples or
+    of dimensions, so compare it only between sets of the same size.
 
     Args:
         features: array of shape `(examples, dimensions)`.
-        center: whether to subtract the mean feature first. Roy and Vetterli's definition, for a
-            matrix as it stands, is `center=False`. The mean says nothing about the examples, and
-            features behind a ReLU have a large one, so the default leaves it out.
+        center: whether to subtract the mean feature first. Roy and Vetterli define the effective
+            rank of a matrix with `center=False`. The mean says nothing about single examples and
+            is large for features after a ReLU, so it is subtracted by default.
 
     Returns:
-        The effective rank. Variation smaller than a millionth of the features' size is rounding
-        error of float32 and counts as none.
+        The effective rank. Singular values below a millionth of the features' norm are float32
+        rounding errors and are ignored.
 
     Raises:
         ValueError: if `features` is not a finite matrix.
@@ -49,7 +49,7 @@ def effective_rank(features: Any, center: bool = True) -> float:
     size = np.linalg.norm(features)
     if center:
         features = features - features.mean(axis=0)
-    # the singular values are those of the smaller of the two Gram matrices, rooted
+    # singular values are the square roots of the eigenvalues of the smaller Gram matrix
     wide = features.shape[0] < features.shape[1]
     gram = features @ features.T if wide else features.T @ features
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0))
@@ -61,12 +61,12 @@ def effective_rank(features: Any, center: bool = True) -> float:
 
 
 def feature_std(features: Any) -> np.ndarray:
-    r"""The standard deviation of every dimension of the normalised features, times $\sqrt d$.
+    r"""Compute the standard deviation of each dimension of normalized features, times $\sqrt d$.
 
-    Features are divided by their length first, as a loss on cosine similarity sees them. Where
-    they spread evenly over the sphere, each dimension has a standard deviation of $1 / \sqrt d$,
-    so the value is about 1; it is 0 where all features point one way. The mean of the squares over
-    the dimensions is 1 minus the mean cosine similarity of two features.
+    Features are first divided by their norms, as in losses of cosine similarity. If they are
+    uniform on the sphere, each dimension has a standard deviation of $1 / \sqrt d$, so the values
+    are about 1; if all features point in one direction they are 0. The mean over dimensions of the
+    squares is 1 minus the mean cosine similarity of two features.
 
     Args:
         features: array of shape `(examples, dimensions)`.
@@ -89,6 +89,6 @@ def feature_std(features: Any) -> np.ndarray:
     """
     features = check_features(features, "features").astype("float64")
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    # a feature of zeros stays zero
+    # a zero vector stays zero
     normalized = features / np.where(lengths > 0, lengths, 1.0)
     return normalized.std(axis=0) * np.sqrt(features.shape[1])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl.evaluate.batches import Batches, as_batches
+from keras_ssl.evaluate._batches import Batches, as_batches
 
 X = np.arange(20, dtype="float32").reshape(10, 2)
 Y = np.arange(10) % 3
@@ -89,7 +89,7 @@ def test_unbatched_dataset(dataset):
 
 def test_endless_dataset():
     dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(3).repeat()
-    with pytest.raises(ValueError, match="`test` must end"):
+    with pytest.raises(ValueError, match="`test` must be finite"):
         Batches(dataset, "test")
 
 
@@ -116,7 +116,7 @@ def test_labels_that_are_not_integers(labels):
 
 
 def test_lengths_differ():
-    with pytest.raises(ValueError, match=r"one length. Received lengths: \[10, 9\]"):
+    with pytest.raises(ValueError, match=r"one length. Received: lengths \[10, 9\]"):
         Batches((X, Y[:9]), "train")
 
 
@@ -128,7 +128,7 @@ def test_data_of_another_kind(data):
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])
 def test_batch_size(batch_size):
-    with pytest.raises(ValueError, match="`batch_size`"):
+    with pytest.raises((TypeError, ValueError), match="`batch_size`"):
         Batches(X, "train", batch_size)
 
 

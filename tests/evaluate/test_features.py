@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate
-from keras_ssl.evaluate.features import forward_function
+from keras_ssl.evaluate._forward import forward_function
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate
-from keras_ssl.evaluate.batches import ShuffledArrays
+from keras_ssl.evaluate._batches import ShuffledArrays
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
@@ -80,6 +80,23 @@ def test_feature_maps_and_layers_that_are_not_built():
     train = train.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y))
     model, _ = evaluate.fine_tune(keras.layers.Conv2D(2, 5, strides=5), train, train, epochs=1)
     assert model.layers[-1].kernel.shape == (2 * 5 * 5, 10)
+
+
+class WithoutConfig(keras.layers.Layer):
+    def __init__(self, dense, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = dense
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*`build..`")
+def test_encoder_without_a_config():
+    encoder = WithoutConfig(keras.layers.Dense(3))
+    model, _ = evaluate.fine_tune(encoder, (X, Y), (X, Y), epochs=1)
+    assert model.layers[0].dense is not encoder.dense
+    assert model.layers[0].dense.kernel.shape == (4, 3)
 
 
 def test_uint8_images_and_an_encoder_that_is_not_built():

@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_refused(rng):
         (x, y[:-1], "each of 80 graphs"),
         (x, y + 0.5, "integer label"),
         (x, 0 * y, r"two classes.*classes of \[80\] graphs"),
-        (x, (np.arange(80) < 4) * 1, r"`folds`=10 graphs.*\[76, 4\]"),
+        (x, (np.arange(80) < 4) * 1, r"folds=10 graphs.*\[76, 4\]"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate.graph_probe(features, labels)

@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from keras_ssl import evaluate
-from keras_ssl.evaluate.subset import balanced_subset
+from keras_ssl.evaluate._subset import balanced_subset
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
@@ -99,7 +99,7 @@ X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     [
         ({"regularization": 0.0}, "`regularization` must be a positive number"),
         ({"trials": 0, "labels_per_class": 2}, "`trials` must be a positive integer"),
-        ({"trials": 2}, "`trials` beyond 1 needs `labels_per_class`"),
+        ({"trials": 2}, "`trials` above 1 needs `labels_per_class`"),
         ({"max_iterations": 0}, "`max_iterations` must be a positive integer"),
         ({"labels_per_class": 0}, "`labels_per_class` must be a positive integer"),
         ({"labels_per_class": 11}, "`labels_per_class` must not exceed"),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_ssl.evaluate.batches import Batches
-from keras_ssl.evaluate.subset import balanced_subset, take_balanced
+from keras_ssl.evaluate._batches import Batches
+from keras_ssl.evaluate._subset import balanced_subset, take_balanced
 
 LABELS = np.random.default_rng(0).integers(5, size=400)
 

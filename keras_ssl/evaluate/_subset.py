@@ -1,4 +1,4 @@
-"""The few-label case: the same number of examples of every class."""
+"""Random subsets with the same number of examples of every class."""
 
 from typing import Any
 
@@ -6,32 +6,14 @@ import keras
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.evaluate.batches import Batches
+from keras_ssl.evaluate._batches import Batches
 
 
 def balanced_subset(labels: np.ndarray, labels_per_class: int, seed: int) -> np.ndarray:
-    """The places of `labels_per_class` random examples of every class.
+    """Return the sorted indices of `labels_per_class` random examples of every class.
 
-    Every example draws a random number; those with the smallest ones of their class are taken.
-
-    Args:
-        labels: integer array of shape `(examples,)`.
-        labels_per_class: examples of a class.
-        seed: the draw's seed.
-
-    Returns:
-        Ascending integer array of shape `(classes * labels_per_class,)`.
-
-    Raises:
-        ValueError: if a class has fewer examples.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.evaluate.subset import balanced_subset
-    >>> labels = np.array([0, 0, 0, 1, 1, 1])
-    >>> labels[balanced_subset(labels, labels_per_class=2, seed=0)]
-    array([0, 0, 1, 1])
+    Every example draws a random number; the smallest ones of each class are chosen. Raise a
+    `ValueError` if a class has too few examples.
     """
     checks.integer("labels_per_class", labels_per_class, minimum=1)
     priorities = np.random.default_rng(seed).random(len(labels))
@@ -41,18 +23,9 @@ def balanced_subset(labels: np.ndarray, labels_per_class: int, seed: int) -> np.
 
 
 def take_balanced(data: Batches, labels_per_class: int, seed: int) -> tuple[Any, np.ndarray]:
-    """The examples themselves, chosen as `balanced_subset` does, in one pass over the data.
+    """Return the examples `(x, y)` that `balanced_subset` chooses, in one pass over the data.
 
-    Args:
-        data: labelled batches.
-        labels_per_class: examples of a class.
-        seed: the draw's seed.
-
-    Returns:
-        Arrays `(x, y)`. At no time are more held than these and one batch.
-
-    Raises:
-        ValueError: if a class has fewer examples.
+    Only these and one batch are held in memory.
     """
     checks.integer("labels_per_class", labels_per_class, minimum=1)
     random = np.random.default_rng(seed)
@@ -69,15 +42,15 @@ def take_balanced(data: Batches, labels_per_class: int, seed: int) -> tuple[Any,
 
 def _smallest(labels: np.ndarray, priorities: np.ndarray, count: int) -> np.ndarray:
     by_class = (np.flatnonzero(labels == label) for label in np.unique(labels))
-    chosen = [places[np.argsort(priorities[places])[:count]] for places in by_class]
+    chosen = [rows[np.argsort(priorities[rows])[:count]] for rows in by_class]
     return np.sort(np.concatenate(chosen))
 
 
 def _check_complete(labels: np.ndarray, labels_per_class: int) -> None:
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < labels_per_class:
-        poorest = counts.argmin()
+        rarest = counts.argmin()
         raise ValueError(
             "`labels_per_class` must not exceed the examples of any class. "
-            f"Received: {labels_per_class}, but class {classes[poorest]} has {counts[poorest]}"
+            f"Received: {labels_per_class}, but class {classes[rarest]} has {counts[rarest]}"
         )

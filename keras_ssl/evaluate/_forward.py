@@ -1,0 +1,109 @@
+"""Encoders as functions from batches to feature vectors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ssl.evaluate._batches import Batches
+
+
+class Forward:
+    """A function from batches to float32 feature vectors that traces its encoder only once.
+
+    A callback that evaluates the same encoder again and again keeps one and passes it as `encoder`.
+    """
+
+    def __init__(self, encoder: keras.layers.Layer | Callable):
+        self._encoder = encoder
+        self._is_layer = isinstance(encoder, keras.layers.Layer)
+        # a plain function may leave TensorFlow, so it is not traced
+        self._eager = not self._is_layer or getattr(encoder, "run_eagerly", False)
+        self._graphs = {}
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """Return the features of a batch."""
+        x = keras.tree.map_structure(_as_tensor, x)
+        if self._eager:
+            return self._features(x)
+        specs = keras.tree.map_structure(_any_batch_size, x)
+        key = str(specs)
+        if key not in self._graphs:
+            self._graphs[key] = tf.function(self._features, input_signature=[specs])
+        return self._graphs[key](x)
+
+    def _features(self, x: Any) -> tf.Tensor:
+        if not self._is_layer:
+            return as_vectors(self._encoder(x))
+        return as_vectors(self._encoder(as_input(x), training=False))
+
+
+def _as_tensor(x: Any) -> Any:
+    return x if isinstance(x, tf.SparseTensor) else tf.convert_to_tensor(x)
+
+
+def _any_batch_size(x: Any) -> tf.TypeSpec:
+    spec = tf.SparseTensorSpec if isinstance(x, tf.SparseTensor) else tf.TensorSpec
+    return spec([None, *x.shape[1:]], x.dtype)
+
+
+def as_input(x: Any) -> Any:
+    """Cast uint8 to float32 without rescaling, in any structure of arrays or tensors.
+
+    Augmentation does the same, and not every layer casts integers itself.
+    """
+
+    def cast(leaf: Any) -> Any:
+        leaf = _as_tensor(leaf)
+        return tf.cast(leaf, tf.float32) if leaf.dtype == tf.uint8 else leaf
+
+    return keras.tree.map_structure(cast, x)
+
+
+def ensure_built(encoder: Any, batches: Batches) -> None:
+    """Build a Keras encoder with the first batch if it is not built."""
+    if isinstance(encoder, keras.layers.Layer) and not encoder.built:
+        encoder(as_input(batches.first()[0]), training=False)
+
+
+def forward_function(encoder: keras.layers.Layer | Callable) -> Forward:
+    """Return `encoder` as a `Forward`; raise a `TypeError` if it is not callable."""
+    if isinstance(encoder, Forward):
+        return encoder
+    if not callable(encoder) or isinstance(encoder, type):
+        raise TypeError(
+            "`encoder` must be a keras.Model, a Keras layer or a function of a batch. "
+            f"Received: {encoder!r}"
+        )
+    return Forward(encoder)
+
+
+def as_vectors(features: Any) -> tf.Tensor:
+    """Flatten a tensor to float32 vectors, one per example; raise if it is not one tensor."""
+    if isinstance(features, (dict, list, tuple)):
+        raise TypeError(
+            "`encoder` must return one tensor of features; wrap it in a keras.Model that returns "
+            f"one of its outputs. Received: a {type(features).__name__} of {len(features)}"
+        )
+    features = tf.cast(features, tf.float32)
+    if features.shape.rank == 0:
+        raise ValueError("`encoder` must return shape (batch, features). Received: a scalar")
+    return tf.reshape(features, [tf.shape(features)[0], -1])
+
+
+def check_features(features: Any, name: str) -> np.ndarray:
+    """Return features as a finite, non-empty float32 matrix, or raise a `ValueError`."""
+    features = np.asarray(features, dtype="float32")
+    if features.ndim != 2 or 0 in features.shape:
+        raise ValueError(
+            f"`{name}` must have shape (examples, dimensions) and hold at least one example. "
+            f"Received: shape {features.shape}"
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(
+            f"`{name}` must be finite. Received: NaN or infinity in "
+            f"{int((~np.isfinite(features)).any(axis=1).sum())} of {len(features)} rows"
+        )
+    return features
