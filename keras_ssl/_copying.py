@@ -151,15 +151,18 @@ def _copy_graph(model: keras.Model, memo: dict[int, Any]) -> tuple[Any, Any]:
 
 
 def _copy_variable(variable: keras.Variable) -> keras.Variable:
+    # A frozen variable is still watched by TensorFlow's gradient tape, so it can be unfrozen.
+    trainable = getattr(variable._value, "trainable", variable.trainable)
     copied = keras.Variable(
         variable.numpy(),
         dtype=variable.dtype,
-        trainable=variable.trainable,
+        trainable=trainable,
         autocast=variable._autocast,
         aggregation=variable.aggregation,
         synchronization=variable.synchronization,
         name=variable.name,
     )
+    copied.trainable = variable.trainable
     copied._path = variable.path
     copied.regularizer, copied.constraint = variable.regularizer, variable.constraint
     return copied

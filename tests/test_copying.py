@@ -214,6 +214,16 @@ def test_training_flags_of_layers():
     assert [part.trainable for part in layer.layers] == [False, True]
 
 
+def test_frozen_copy_can_be_trained_after_all():
+    copied = copy_layer(frozen())
+    before = copied.get_weights()
+    copied.layers[0].trainable = copied.layers[1].bias.trainable = True
+    copied.compile("sgd", "mse")
+    copied.fit(X, X[:, :2], verbose=0)
+    for weight, old in zip(copied.get_weights(), before, strict=True):
+        assert not np.allclose(weight, old)
+
+
 def test_arrays_are_not_shared():
     layer = made_by_call(Block(lambda: keras.layers.Dense(4)))
     copied = copy_layer(layer)

@@ -38,8 +38,8 @@ def test_what_does_not_fit_is_refused(rng):
         (x[:-1], graph, "each of the 300 nodes.*299"),
         (np.full_like(x, np.nan), graph, "must be finite"),
         (x, without, "must have nodes in the splits"),
-        (x, dataclasses.replace(graph, y=None), "integer label a node"),
-        (x, dataclasses.replace(graph, y=np.ones((300, 2))), "integer label a node"),
+        (x, dataclasses.replace(graph, y=None), "integer label per node"),
+        (x, dataclasses.replace(graph, y=np.ones((300, 2))), "integer label per node"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate.node_probe(features, of)
