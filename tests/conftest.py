@@ -1,6 +1,5 @@
 """Shared set-up: two logical CPU devices, quiet TensorFlow, and where real data may lie."""
 
-import functools
 import os
 from pathlib import Path
 
@@ -105,17 +104,16 @@ def graph_dir():
 
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory):
-    """What two worker processes left behind: a function from a check's name to both results."""
+    """A function from the name of a check in `tests/distribute/pair.py` to both workers' results.
+
+    All processes of a test run share one pair of workers.
+    """
     if not IS_TENSORFLOW:
         pytest.skip("tf.distribute needs the TensorFlow backend")
-    from tests.distribute.run_pair import group_of, results_of_pair
+    from tests.distribute.run_pair import worker_pair
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # all processes of this run share a pair
-
-    @functools.cache
-    def run(group):
-        return results_of_pair(folder / f"two_workers_{group}", group)
-
-    return lambda check: run(group_of(check))(check)
+        folder = folder.parent
+    with worker_pair(folder / "two_workers") as results:
+        yield results

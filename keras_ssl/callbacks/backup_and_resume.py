@@ -1,4 +1,4 @@
-"""Make interruptions harmless: back up all that training changes, and go on at the same step."""
+"""Backups of the whole state of training, from which an interrupted run resumes."""
 
 import os
 import signal
@@ -13,8 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl import checks
-from keras_ssl.callbacks.backup_checks import check_same_run, describe_run
-from keras_ssl.callbacks.backup_file import (
+from keras_ssl.callbacks._backup_contents import (
+    check_same_run,
+    describe_run,
+    read_callbacks,
+    write_callbacks,
+)
+from keras_ssl.callbacks._backup_file import (
     check_folder,
     check_space,
     check_writer,
@@ -22,7 +27,6 @@ from keras_ssl.callbacks.backup_file import (
     remove_unfinished,
     write_backup,
 )
-from keras_ssl.callbacks.callback_states import read_callbacks, write_callbacks
 from keras_ssl.distribute.agreement import agree, gather_numbers
 from keras_ssl.distribute.workers import is_chief, is_multi_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, Position
@@ -32,45 +36,46 @@ from keras_ssl.trainers.engine.replica_values import ReplicaValues
 
 
 class BackupAndResume(EpochKeeper):
-    """Back up the whole state of training; start again at the step where a run was interrupted.
+    """Back up the whole state of training, and resume at the step where a run was interrupted.
 
-    A run that was interrupted, in whatever way, is started again with the same command. It finds
-    the backup in `folder` and ends with the weights that it would have had without the
-    interruption, to the bit where the device computes deterministically
-    (`tf.config.experimental.enable_op_determinism`).
+    Start an interrupted run again with the same command. It finds the backup in `folder` and ends
+    with the same weights as a run without interruption: bit for bit if the device computes
+    deterministically (`tf.config.experimental.enable_op_determinism`).
 
     One file, `folder/backup.npz`, holds the weights and all other variables of the model, the
     optimizers, the running means of the metrics, the states of all seed generators, the history,
-    what `EarlyStopping`, `ReduceLROnPlateau` and others count, and the position: epoch and step.
-    The data is not in it. It is read again up to the position, so the pipeline must give the same
-    batches to the same command: seed what shuffles, by `keras.utils.set_random_seed` at the start
-    of the script or by `seed=`. Arrays are shuffled by `fit`, which needs no seed.
+    the counters of `EarlyStopping`, `ReduceLROnPlateau` and others, and the position: epoch and
+    step. The data is not part of it. It is read again up to the position, so the pipeline must
+    give the same batches each time the script runs: seed whatever shuffles, with
+    `keras.utils.set_random_seed` at the start of the script or with `seed=`. Arrays are shuffled
+    by `fit`, which needs no seed.
 
-    The file is replaced in one step, once the new one is on the disk: a kill during a backup leaves
-    the one before. The file stays when training has ended, so that the same command does not train
-    anew but goes on behind `fit`; to start over, delete it.
+    The file is replaced atomically: a kill during a backup leaves the previous one. The file stays
+    when training has ended, so that the same command does not train again but continues after
+    `fit`; to start over, delete it.
 
-    `keras.callbacks.BackupAndRestore` brings weights and optimizer back, at the start of an epoch.
+    `keras.callbacks.BackupAndRestore`, in contrast, restores weights and optimizer at the start of
+    an epoch.
 
     Works with the trainers of keras_ssl and every model that mixes in `DistributedFit`, on one
-    device and under strategies. With several workers, the chief alone writes, and all must see the
-    same `folder`.
+    device and under strategies. With several workers only the chief writes, and all of them must
+    share `folder`.
 
     Args:
-        folder: where the backup lies, a folder of this run alone. It is made if its parent exists.
-        every_epochs: back up before the first step, whenever so many epochs have ended, and when
-            training ends.
-        every_steps: back up within epochs as well, whenever so many steps have been done since the
-            last backup. With `steps_per_execution`, at the end of an execution. `None` does not.
-        delete_at_end: delete the backup when training has ended.
+        folder: folder of the backup, used by this run only. It is created if its parent exists.
+        every_epochs: back up before the first step, after every so many epochs, and when training
+            ends.
+        every_steps: also back up within epochs, after every so many steps since the last backup;
+            with `steps_per_execution`, at the end of an execution. `None`: only at epochs.
+        delete_at_end: whether to delete the backup when training has ended.
 
     Raises:
-        OSError: before the first step, if `folder` cannot be written to or has too little room;
+        OSError: before the first step, if `folder` cannot be written to or has too little space;
             later, if a backup cannot be written.
-        RuntimeError: in training, if another process writes to `folder` as well.
+        RuntimeError: during training, if another process writes to `folder` too.
         ValueError: before the first step, if the backup in `folder` is damaged, of another run
             (another model, optimizer or data) or of a newer keras_ssl.
-        TypeError: if the model cannot start in the middle of an epoch.
+        TypeError: if the model cannot resume in the middle of an epoch.
 
     Example:
 
@@ -102,7 +107,7 @@ class BackupAndResume(EpochKeeper):
     ):
         super().__init__()
         if not isinstance(folder, (str, os.PathLike)) or not str(folder):
-            raise ValueError(f"`folder` must be the path of a folder. Received: {folder!r}")
+            raise ValueError(f"`folder` must be the path of a folder. Received: folder={folder!r}")
         self.folder = Path(folder)
         self.path = self.folder / "backup.npz"
         self.every_epochs = checks.integer("every_epochs", every_epochs, minimum=1)
@@ -111,7 +116,7 @@ class BackupAndResume(EpochKeeper):
         self._forget()
 
     def _forget(self) -> None:
-        """Hold nothing of a call of `fit`."""
+        """Drop everything that belongs to a call of `fit`."""
         self._model = self._others = self._strategy = self._epochs = None
         self._manifest = self._arrays = None
         self._values = None
@@ -119,7 +124,7 @@ class BackupAndResume(EpochKeeper):
         self._entered = self._asked_to_stop = False
         self._handler = None
 
-    # What `fit` calls, in this order
+    # Called by `fit`, in this order
 
     def begin(
         self,
@@ -148,8 +153,8 @@ class BackupAndResume(EpochKeeper):
             if is_chief(self._strategy):
                 warnings.warn(
                     f"The run in {self.folder} has ended, after {self._position.epoch} epochs: its "
-                    "final state is restored and nothing is trained. To train anew, delete the "
-                    "folder; to train on, raise `epochs`.",
+                    "final state is restored and nothing is trained. Delete the folder to start "
+                    "over, or raise `epochs` to continue.",
                     stacklevel=5,
                 )
             return max(self._position.epoch, epochs)
@@ -163,7 +168,7 @@ class BackupAndResume(EpochKeeper):
         if found is not None and found[0]["initial_epoch"] != self._initial_epoch:
             raise ValueError(
                 f"The backup in {self.folder} is of a call of `fit` with initial_epoch="
-                f"{found[0]['initial_epoch']}. Give each call a folder of its own. Received: "
+                f"{found[0]['initial_epoch']}. Give each call its own folder. Received: "
                 f"initial_epoch={self._initial_epoch}"
             )
         return found
@@ -173,13 +178,13 @@ class BackupAndResume(EpochKeeper):
         numbers = gather_numbers(self._strategy, [number])[:, 0]
         if len(set(numbers.tolist())) > 1:
             raise ValueError(
-                "Workers found different backups. `folder` must be one that all of them share. "
+                "Workers found different backups. All of them must share `folder`. "
                 f"Received: folder={str(self.folder)!r}; replicas without a backup: "
                 f"{np.flatnonzero(numbers == -1).tolist()} of {len(numbers)}"
             )
 
     def shuffle_seed(self, drawn: int) -> int:
-        """Return the seed that the interrupted run shuffled arrays with, else the one drawn."""
+        """Return the seed with which the interrupted run shuffled arrays, else `drawn`."""
         if self._shuffle_seed is None:
             self._shuffle_seed = drawn
         return self._shuffle_seed
@@ -202,7 +207,7 @@ class BackupAndResume(EpochKeeper):
             if self._position.step % self._epochs.together:
                 raise ValueError(
                     f"The backup in {self.folder} was made after {self._position.step} steps of an "
-                    "epoch. `steps_per_execution` must divide them. Received: "
+                    "epoch, a number that `steps_per_execution` must divide. Received: "
                     f"steps_per_execution={self._epochs.together}"
                 )
         if is_chief(self._strategy):
@@ -211,46 +216,46 @@ class BackupAndResume(EpochKeeper):
             if shuffles_without_seed(self._epochs.dataset):
                 warnings.warn(
                     "`x` is shuffled without a seed: after an interruption its batches come in "
-                    "another order, and the run will not end with the same weights. Call "
+                    "another order, so the run will not end with the same weights. Call "
                     "`keras.utils.set_random_seed` at the start of the script, or pass `seed` to "
                     "`shuffle`.",
                     stacklevel=6,
                 )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Say where training goes on."""
+        """Print where training resumes."""
         if self._epochs is None:
             raise TypeError(
-                "BackupAndResume needs a model that can start in the middle of an epoch: a trainer "
-                "of keras_ssl, or a model that mixes in `keras_ssl.trainers.DistributedFit`. For "
-                "others there is `keras.callbacks.BackupAndRestore`. Received: a model of type "
-                f"{type(self.model).__name__}"
+                "BackupAndResume needs a model that can resume in the middle of an epoch: a "
+                "trainer of keras_ssl, or a model that mixes in `keras_ssl.trainers."
+                "DistributedFit`. Use `keras.callbacks.BackupAndRestore` for others. Received: a "
+                f"model of type {type(self.model).__name__}"
             )
-        goes_on = self._position is not None and self._position.epoch < self._last_epoch
-        if goes_on and self.params.get("verbose") and is_chief(self._strategy):
+        resumes = self._position is not None and self._position.epoch < self._last_epoch
+        if resumes and self.params.get("verbose") and is_chief(self._strategy):
             print(
                 f"Resuming from {self.path}: epoch {self._position.epoch + 1}, "
                 f"{self._position.step} steps done"
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note which epoch it is."""
+        """Remember the epoch."""
         self._epoch = epoch
 
     def before_reading(self) -> None:
-        """Let what shuffles by Python's or NumPy's generator draw the order that it drew."""
+        """Restore Python's and NumPy's generators, from which shuffles draw their order."""
         write_random_states(self._manifest["random_at_entry"])
 
     def enter_epoch(self) -> None:
-        """Restore the rest, or back up if it is time."""
-        # After every `on_epoch_begin`: Keras sets metrics to zero just before, and a schedule that
-        # multiplies the learning rate has just done so, as it had when the backup was made.
+        """Restore the rest of the state, or back up if it is due."""
+        # After `on_epoch_begin` of all callbacks: Keras has just reset the metrics, and a schedule
+        # may have multiplied the learning rate, as it had when the backup was made.
         is_first, self._entered = not self._entered, True
         if is_first and self._manifest is not None:
             self._random_at_entry = self._manifest["random_at_entry"]
             self._restore_variables()
             if self._position.step == 0:
-                self._model.reset_metrics()  # those of a run that had ended are full
+                self._model.reset_metrics()  # the backup holds those of the previous epoch
             self._restore_the_rest()
             return
         self._random_at_entry = read_random_states()
@@ -258,10 +263,10 @@ class BackupAndResume(EpochKeeper):
             self._back_up(self._epoch, self._epochs.counts)
 
     def after_step(self) -> None:
-        """Back up if it is time; stop if the process was asked to end."""
+        """Back up if it is due; stop if the process got SIGTERM."""
         self._steps_since += self._epochs.together
         is_due = self.every_steps is not None and self._steps_since >= self.every_steps
-        if (is_due or self._asked_to_stop) and self._is_sane():
+        if (is_due or self._asked_to_stop) and self._has_finite_loss():
             self._back_up(self._epoch, self._epochs.counts)
         if self._asked_to_stop:
             raise SystemExit(128 + signal.SIGTERM)
@@ -269,14 +274,14 @@ class BackupAndResume(EpochKeeper):
     def finish(self, history: keras.callbacks.History) -> None:
         """Back up the final state, or delete the backup."""
         if not self._entered and self._manifest is not None:
-            self._restore_the_rest()  # the history of a run that had ended
+            self._restore_the_rest()  # the history of a run that has ended
         elif self._entered and not self.delete_at_end:
             self._back_up(self._epoch + 1, [*self._epochs.counts, 0], has_ended=True)
         if self.delete_at_end and is_chief(self._strategy):
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the signal back and let go of the model."""
+        """Restore the signal handler and drop the model."""
         if self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
         self._forget()
@@ -319,7 +324,7 @@ class BackupAndResume(EpochKeeper):
 
     def _restore_variables(self) -> None:
         by_replica = self._manifest["by_replica"]
-        values = [(self._arrays[f"variable/{i}"], is_so) for i, is_so in enumerate(by_replica)]
+        values = [(self._arrays[f"variable/{i}"], one) for i, one in enumerate(by_replica)]
         self._replica_values()[1].write(values)
 
     def _restore_the_rest(self) -> None:
@@ -327,8 +332,8 @@ class BackupAndResume(EpochKeeper):
         write_random_states(self._manifest["random"])
         self._arrays = None
 
-    def _is_sane(self) -> bool:
-        """Whether the loss is still a number: a backup of anything else would be of no use."""
+    def _has_finite_loss(self) -> bool:
+        """Whether the loss is finite; a backup would be of no use otherwise."""
         losses = [one for one in self._model.metrics if one.name == "loss"]
         return all(np.all(np.isfinite(one.result())) for one in losses)
 

@@ -1,93 +1,122 @@
-"""Watch whether the features keep telling examples apart."""
+"""Detection of collapsed representations."""
 
 import warnings
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
-from keras_ssl.callbacks.spreads import Spreads
+from keras_ssl.callbacks._epoch_end_measure import EpochEndMeasure
 from keras_ssl.distribute import on_chief
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+from keras_ssl.ops import l2_normalize
 
-# in the order in which an example passes them
+# In the order of the forward pass
 _MEANINGS = {
     "representation": (
         "feature_std",
-        "the encoder gives nearly the same feature to every example, so that they tell nothing "
-        "about it",
+        "the encoder gives nearly the same features to every example",
     ),
     "projection": (
         "projection_spread",
-        "the projector gives nearly the same to every example, so that the loss has nothing left "
-        "to teach the encoder, even where its features still differ",
+        "the projector gives nearly the same output to every example, so that the encoder learns "
+        "nothing more from the loss, even if its features still differ",
     ),
     "assignment": (
         "assignment_spread",
-        "every example gets nearly the same distribution over the prototypes, so that the loss "
-        "has nothing left to teach the encoder, even where its features still differ",
+        "every example gets nearly the same distribution over the prototypes, so that the encoder "
+        "learns nothing more from the loss, even if its features still differ",
     ),
 }
+
+
+class _Spreads:
+    """Spreads of named sets of vectors, computed from sums over batches.
+
+    With u the normalised vectors of a set, `spread = sqrt(mean ||u||² - ||mean u||²)`. Vectors of
+    zeros count as one direction.
+    """
+
+    def __init__(self):
+        self._sums = {}
+
+    def add(self, vectors: dict[str, Any]) -> None:
+        """Add a batch: tensors of shape `(batch, ...)` by name; other axes are flattened."""
+        for name, batch in vectors.items():
+            batch = ops.reshape(batch, (batch.shape[0], -1))
+            units = ops.convert_to_numpy(l2_normalize(batch))
+            rows, total, squares = self._sums.get(name, (0, 0.0, 0.0))
+            self._sums[name] = (
+                rows + len(units),
+                # float32 would lose a spread of less than 1e-3
+                total + units.sum(axis=0, dtype="float64"),
+                squares + np.square(units, dtype="float64").sum(),
+            )
+
+    def numbers(self) -> dict[str, float]:
+        """Return `{"<name>_spread": spread}` of all batches so far."""
+        return {
+            f"{name}_spread": float(np.sqrt(max(0.0, squares / rows - np.sum((total / rows) ** 2))))
+            for name, (rows, total, squares) in self._sums.items()
+        }
 
 
 class CollapseMonitor(EpochEndMeasure):
     r"""Log how much the features vary and how many dimensions they fill; warn when they collapse.
 
-    Two entries come into the logs of an epoch. They are about the output of the model that is
-    trained, `model(x)`, which for every trainer of keras_ssl is the representation:
+    The logs of an epoch get two entries about the output of the model, `model(x)`, which is the
+    representation for every trainer of keras_ssl:
 
-    - `feature_std`: the standard deviation of the normalised features times $\sqrt d$, mean over
-      the $d$ dimensions (`keras_ssl.evaluate.feature_std`). About 1 when features spread evenly
-      over the sphere, 0 when all are the same. Features behind a ReLU lie in one corner of the
-      sphere; with them 0.1 to 0.6 is usual.
-    - `effective_rank`: how many directions the features vary in, from 0 to $d$
+    - `feature_std`: the standard deviation of the normalised features times $\sqrt d$, averaged
+      over the $d$ dimensions (`keras_ssl.evaluate.feature_std`). About 1 for features spread evenly
+      over the sphere, 0 if all are equal. Features after a ReLU lie in one orthant; values of 0.1
+      to 0.6 are usual for them.
+    - `effective_rank`: the number of directions in which the features vary, from 0 to $d$
       (`keras_ssl.evaluate.effective_rank`, about the mean).
 
-    A projector collapses before the encoder does, and then the encoder has nothing left to learn
-    from. So of the trainers with a projector what the loss compares is measured as well, by its
-    spread: the root of the summed variances of the vectors divided by their lengths,
-    $\sqrt{1 - \|\bar u\|^2}$ with $\bar u$ their mean. It is 0 when all point one way and 1 when
-    they have no direction in common; its square is 1 minus the mean cosine similarity.
+    A projector collapses before the encoder does, and the encoder then learns nothing more. For
+    trainers with a projector the vectors that the loss compares are therefore measured too, by
+    their spread: the root of the summed variances of the normalised vectors,
+    $\sqrt{1 - \|\bar u\|^2}$ with $\bar u$ their mean. It is 0 if all point in one direction and 1
+    if their mean is zero; its square is 1 minus the mean cosine similarity.
 
-    - `projection_spread`: of the projections. VICReg's loss sees lengths as well as directions;
-      there it is about the standard deviation of a dimension, as long as that is small beside the
-      1 that the variance term asks for.
-    - `assignment_spread`, in its place where the method has prototypes: of the distributions over
-      them. It is 0 when one prototype is given to all examples, and when all are given all
-      prototypes alike.
+    - `projection_spread`: the spread of the projections. VICReg's loss depends on lengths as well
+      as directions; there it is about the standard deviation of a dimension, as long as that is
+      small compared with the 1 that the variance term aims at.
+    - `assignment_spread`, instead of it, for methods with prototypes: the spread of the
+      distributions over the prototypes. It is 0 if all examples get one prototype, or all get the
+      uniform distribution.
 
-    A `UserWarning` says so when an epoch is the first with
+    A `UserWarning` is issued at the first epoch with
 
-    - complete collapse, of the representation, the projection or the assignment: every example gets
-      nearly the same, `feature_std` or the spread is below `min_std`, and is not growing: it is
-      less than twice what the measurement before it gave, the first of which is made before the
-      first step;
-    - dimensional collapse of the representation, the features vary along very few directions:
+    - complete collapse of the representation, the projection or the assignment: `feature_std` or
+      the spread is below `min_std` and is not growing, which means less than twice the value of
+      the previous measurement (the first one is made before the first step);
+    - dimensional collapse of the representation, whose features vary along very few directions:
       `effective_rank < 1 + min_rank_fraction * (m - 1)`, where $m$ is the smaller of the number of
-      dimensions and of examples minus 1.
+      dimensions and the number of examples minus 1.
 
-    The same examples are measured every time, and once before training: the first ones of `data`,
-    read once and kept. Labels
-    are not used. Shuffle data that is sorted by class before it comes here.
+    Every measurement uses the same examples, the first ones of `data`, which are read once and
+    kept. Labels are not used. Shuffle data that is sorted by class.
 
     Args:
         data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, an array
             `x`, or a tuple of arrays `(x, y)`.
-        examples: how many of the first examples to measure on.
+        examples: number of examples to measure on.
         every: measure after the first epoch of `fit`, after every epoch whose number is a multiple
-            of this, and after the last. Between measurements the last value stands.
-        min_std: below this `feature_std` or spread, the collapse is called complete.
-        min_rank_fraction: the share of the possible directions, see above, below which the collapse
-            is called dimensional.
-        batch_size: examples a batch where the data is arrays.
+            of this, and after the last. Between measurements the last value is repeated.
+        min_std: `feature_std` or spread below which the collapse is complete.
+        min_rank_fraction: fraction of the possible directions, see above, below which the collapse
+            is dimensional.
+        batch_size: examples per batch if the data is arrays.
 
     Raises:
-        ValueError: if `data` is empty, endless or not batched, has fewer than two examples, or an
-            argument is out of range; before the first step.
+        ValueError: before the first step, if `data` is empty, endless or not batched, has fewer
+            than two examples, or an argument is out of range.
 
     Example:
 
@@ -126,18 +155,18 @@ class CollapseMonitor(EpochEndMeasure):
         self._warned = set()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Read the examples, once, find mistakes early, and measure what training starts from."""
+        """Read the examples and measure the model before training."""
         self._warned = set()
         super().on_train_begin(logs)
         strategy = self.model.distribute_strategy
         self._before = on_chief(lambda: self.measure(self._forward), strategy)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what `BackupAndResume` keeps: the numbers, and what was warned about."""
+        """Return the state that `BackupAndResume` saves: the numbers and the warnings issued."""
         return {**super().get_state(), "before": self._before, "warned": sorted(self._warned)}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` returned."""
+        """Restore what `get_state` returned."""
         super().set_state(state)
         self._before = state["before"]
         self._warned = set(state["warned"])
@@ -145,27 +174,27 @@ class CollapseMonitor(EpochEndMeasure):
     def _read(self, forward: Forward) -> list[Any]:
         batches, rows = [], 0
         for x, _ in self.data:
-            if not keras.tree.is_nested(x):  # a graph, or inputs side by side, are not cut
+            if not keras.tree.is_nested(x):  # graphs and several inputs are not cut
                 x = x[: self.examples - rows]
             batches.append(x)
             rows += len(forward(x))
             if rows >= self.examples:
                 break
         if rows < 2:
-            raise ValueError(f"`data` must hold at least two examples to compare. Received: {rows}")
+            raise ValueError(f"`data` must have at least two examples. Received: {rows}")
         return batches
 
     def check(self, forward: Forward) -> None:
-        """Read the examples, once; raise unless the model takes them."""
+        """Read the examples, the first time, and raise unless the model takes them."""
         if self._batches is None:
             self._batches = self._read(forward)
         else:
             forward(self._batches[0])
 
     def measure(self, forward: Forward) -> dict[str, float]:
-        """Return `feature_std`, `effective_rank`, and the spread of what the loss compares."""
+        """Return `feature_std`, `effective_rank`, and the spread of the vectors of the loss."""
         compared = getattr(self.model, "compared", None)
-        features, spreads, missing = [], Spreads(), self.examples
+        features, spreads, missing = [], _Spreads(), self.examples
         for x in self._batches:
             h = forward(x)[:missing]
             missing -= len(h)
@@ -181,7 +210,7 @@ class CollapseMonitor(EpochEndMeasure):
         }
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
-        """Warn when a kind of collapse appears that the measurement before did not show."""
+        """Warn of a kind of collapse that the previous measurement did not show."""
         found = self._complete(numbers) or self._dimensional(numbers)
         for kind in found.keys() - self._warned:
             warnings.warn(
@@ -190,17 +219,17 @@ class CollapseMonitor(EpochEndMeasure):
         self._warned, self._before = set(found), numbers
 
     def _complete(self, numbers: dict[str, float]) -> dict[str, str]:
-        """The first thing on the way to the loss that is nearly the same for all examples."""
+        """The first stage of the forward pass that is nearly the same for all examples."""
         for name, (measure, meaning) in _MEANINGS.items():
             kind, value = f"complete collapse of the {name}", numbers.get(measure, np.inf)
             if value >= self.min_std:
                 continue
-            # what has been told lasts, however it wavers
+            # a collapse that was warned about counts as one even if its value grows
             if kind in self._warned or value < 2 * self._before[measure] + 1e-6:
                 return {
                     kind: (
                         f"{measure} is {value:.2g} (below min_std={self.min_std:g}): {meaning}. "
-                        "Check what should keep examples apart in this method (negatives, "
+                        "Check the part of the method that prevents collapse (negatives, "
                         "stop-gradient and predictor, centring, a variance term), and try a lower "
                         "learning rate"
                     )
@@ -208,7 +237,7 @@ class CollapseMonitor(EpochEndMeasure):
         return {}
 
     def _dimensional(self, numbers: dict[str, float]) -> dict[str, str]:
-        """What few directions tell."""
+        """Whether the features vary along too few directions."""
         rank = numbers["effective_rank"]
         least_rank = 1 + self.min_rank_fraction * (self._directions - 1)
         if rank >= least_rank:
@@ -216,7 +245,7 @@ class CollapseMonitor(EpochEndMeasure):
         return {
             "dimensional collapse of the representation": (
                 f"effective_rank is {rank:.2f} (below {least_rank:.2f}, for {self._directions} "
-                "possible directions): examples differ along very few directions. Try a projector "
+                "possible directions): features vary along very few directions. Try a projector "
                 "between the encoder and the loss, weaker augmentation, more negatives or a "
                 "stronger decorrelation term, and a lower learning rate"
             )

@@ -1,36 +1,35 @@
-"""k-NN accuracy while the representation is learned."""
+"""k-NN accuracy of the representation during training."""
 
 from typing import Any
 
 import numpy as np
 
-from keras_ssl.callbacks.epoch_end_measure import EpochEndMeasure
+from keras_ssl.callbacks._epoch_end_measure import EpochEndMeasure
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
 
 
 class KNNCallback(EpochEndMeasure):
-    """Log the weighted k-NN accuracy of the representation at the end of an epoch.
+    """Log the weighted k-NN accuracy of the representation at the end of epochs.
 
-    The entry is called `knn_accuracy`: it shows in the progress bar and in the history, and
-    callbacks later in the list can use it: `EarlyStopping(monitor="knn_accuracy", mode="max")`.
-    It is what `keras_ssl.evaluate.knn_accuracy` returns for the model that is trained, whose own
-    output, `model(x)`, is the representation, as it is for every trainer of keras_ssl. Labels are
-    used for measuring only.
+    The entry `knn_accuracy` appears in the progress bar and in the history, and callbacks later in
+    the list can use it: `EarlyStopping(monitor="knn_accuracy", mode="max")`. It is the result of
+    `keras_ssl.evaluate.knn_accuracy` for the output of the model, `model(x)`, which is the
+    representation for every trainer of keras_ssl. Labels are only used to measure.
 
-    Each measurement encodes both sets, so take a part of a large training set. For a score that is
-    reported, `test` must not be what choices (stopping, hyper-parameters) were made on.
+    Each measurement encodes both sets, so pass a subset of a large training set. For a score that
+    you report, `test` must not be the data on which choices (stopping, hyperparameters) were made.
 
     Args:
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
             or a tuple of arrays. Its examples are the neighbours.
-        test: labelled data in the same form. Its examples are classified.
-        k: how many neighbours vote.
-        temperature: the smaller, the more the nearest neighbours count.
+        test: labelled data in the same form, whose examples are classified.
+        k: number of neighbours that vote.
+        temperature: the smaller it is, the more the nearest neighbours count.
         every: measure after the first epoch of `fit`, after every epoch whose number is a multiple
-            of this, and after the last. Between measurements the last value stands.
-        batch_size: examples a batch where the data is arrays.
+            of this, and after the last. Between measurements the last value is repeated.
+        batch_size: examples per batch if the data is arrays.
 
     Raises:
         TypeError: if labels are not integers, or `temperature` is not a number.
@@ -70,7 +69,7 @@ class KNNCallback(EpochEndMeasure):
 
     def check(self, forward: Forward) -> None:
         """Raise unless the model takes both sets and `train` has enough examples."""
-        # reads on only until it has seen enough: one batch as a rule
+        # reads no more than it needs, usually one batch
         labels = np.array([], "int64")
         for x, y in self.train:
             if not len(labels):

@@ -1,4 +1,4 @@
-"""Stop a run whose loss is no longer a number, and say which."""
+"""Stop a run whose loss is NaN or infinite."""
 
 from typing import Any
 
@@ -7,21 +7,22 @@ import numpy as np
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raise at the end of the first batch after which a loss is NaN or infinite.
+    """Raise an error after the first batch whose loss is NaN or infinite.
 
-    `keras.callbacks.TerminateOnNaN` ends `fit` quietly; this names the loss and the step, so that
-    the run fails where a script or a scheduler notices. Trainers of keras_ssl always train with it.
+    `keras.callbacks.TerminateOnNaN` ends `fit` silently; this callback raises an error that names
+    the loss and the step, so that scripts and schedulers notice. Trainers of keras_ssl always use
+    it.
 
-    Losses in the logs are means over the epoch so far, in which a NaN stays: the step named is the
-    first one that had it. With `steps_per_execution` above 1, the logs come once in so many steps,
-    and the step lies among those that the message names.
+    Losses in the logs are means over the epoch so far, in which a NaN persists: the error names
+    the first step that had it. With `steps_per_execution` above 1 the logs come once per
+    execution, and the error names the steps of that execution.
 
-    Where no other callback acts on batches, Keras looks at the logs in a thread while the device
-    goes on, and so does this: the error may come a few steps after the one it names.
+    If no other callback acts on batches, Keras passes the logs to callbacks in a thread while the
+    device continues, so the error may come a few steps after the one it names.
 
     Raises:
-        FloatingPointError: names every entry of the logs that is not finite, the epoch and the
-            step, counted from 1 over all epochs of this call of `fit`.
+        FloatingPointError: if a loss is not finite. Names the entries of the logs that are not
+            finite, the epoch, and the step, counted from 1 over all epochs of this call of `fit`.
 
     Example:
 
@@ -31,7 +32,7 @@ class StopOnNaN(keras.callbacks.Callback):
     >>> callback.on_train_batch_end(0, {"loss": 1.0})
     """
 
-    # lets Keras read the logs in a thread, so that no step waits for the one before
+    # lets Keras read the logs in a thread, so that no step waits for the previous one
     async_safe = True
 
     def __init__(self):
@@ -43,26 +44,26 @@ class StopOnNaN(keras.callbacks.Callback):
         self._error_batch = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Count steps from the start."""
+        """Reset the counts."""
         self._steps_before, self._last_batch = 0, -1
         self._error = self._error_batch = None
 
     def get_state(self) -> dict[str, Any]:
-        """Return what `BackupAndResume` keeps: how many steps came before."""
+        """Return the state that `BackupAndResume` saves: the number of steps so far."""
         return {"steps_before": self._steps_before, "last_batch": self._last_batch}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Count on from what `get_state` returned."""
+        """Restore what `get_state` returned."""
         self._steps_before, self._last_batch = state["steps_before"], state["last_batch"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember which epoch it is."""
+        """Remember the epoch."""
         self._epoch = epoch
         self._steps_before += self._last_batch + 1
         self._last_batch = -1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look at the total loss, and at all entries if it is not finite."""
+        """Check the total loss."""
         together = getattr(self.model, "steps_per_execution", 1)
         first = batch - together + 1
         # Keras counts the last, shorter execution of an epoch as a full one
@@ -71,7 +72,7 @@ class StopOnNaN(keras.callbacks.Callback):
         logs = logs or {}
         if np.all(np.isfinite(logs.get("loss", 0.0))):
             return
-        # Keras may see a later batch's error first: whichever it sees tells of the earliest batch
+        # Keras may raise a later batch's error first: every error names the earliest batch
         if self._error is None or batch < self._error_batch:
             self._error, self._error_batch = self._describe(first, batch, logs), batch
         raise self._error
@@ -84,6 +85,6 @@ class StopOnNaN(keras.callbacks.Callback):
             step = f"steps {self._steps_before + first + 1} to {self._steps_before + last + 1}"
         return FloatingPointError(
             f"{', '.join(named)} became NaN or infinite at {step} (epoch {self._epoch + 1}). "
-            "Common causes: a learning rate that is too high, input that holds NaN, a temperature "
-            "that is too low."
+            "Common causes: a learning rate that is too high, NaN in the input, a temperature that "
+            "is too low."
         )

@@ -1,5 +1,7 @@
 """A small model of every kind of state, and ways to interrupt its training."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,10 +11,14 @@ from keras_ssl.trainers.engine.fit import DistributedFit
 
 
 class Everything(DistributedFit, keras.Model):
-    """Regression with dropout, batch normalisation, a queue and a moving average of the weights."""
+    """Regression with dropout, batch normalisation, a queue and a moving average of the weights.
 
-    def __init__(self, width=4):
+    With `global_noise`, it also draws from Keras' global seed generator, which replicas cannot do.
+    """
+
+    def __init__(self, width=4, global_noise=True):
         super().__init__()
+        self.global_noise = global_noise
         self.hidden = keras.layers.Dense(width, "relu")
         self.norm = keras.layers.BatchNormalization()
         self.drop = keras.layers.Dropout(0.3)
@@ -24,8 +30,7 @@ class Everything(DistributedFit, keras.Model):
         h = self.drop(self.norm(self.hidden(x), training=training), training=training)
         if training:
             self.queue.assign(ops.concatenate([self.queue[1:], ops.mean(h, 0, keepdims=True)]))
-        if training and self.distribute_strategy.num_replicas_in_sync == 1:
-            # from Keras' global seed generator, which replicas do not find
+        if training and self.global_noise:
             h += keras.random.normal(ops.shape(h), stddev=0.1)
         y = self.out(h + ops.mean(self.queue))
         if training:
@@ -33,15 +38,41 @@ class Everything(DistributedFit, keras.Model):
         return y
 
 
-def compiled(optimizer=None, steps_per_execution=1, width=4, seed=3):
+def compiled(optimizer=None, steps_per_execution=1, width=4, seed=3, global_noise=True):
     keras.utils.set_random_seed(seed)
-    model = Everything(width)
+    model = Everything(width, global_noise)
     model.compile(
         optimizer or keras.optimizers.Adam(1e-2),
         loss="mse",
         metrics=["mae"],
         steps_per_execution=steps_per_execution,
     )
+    return model
+
+
+@functools.cache
+def _traced_once(make_optimizer, steps_per_execution, strategy):
+    """A built model without global noise, and the initial values of its variables."""
+    with (strategy or tf.distribute.get_strategy()).scope():
+        optimizer = make_optimizer and make_optimizer()
+        model = compiled(optimizer, steps_per_execution, global_noise=False)
+        x, y = keras.KerasTensor((4, 5)), keras.KerasTensor((4, 1))
+        model._symbolic_build(data_batch=(x, y, None))
+    flat = [one for group in model.training_variables().values() for one in group]
+    return model, [(one, np.array(one)) for one in flat]
+
+
+def restarted(make_optimizer=None, steps_per_execution=1, strategy=None, seed=3):
+    """The model as a new process would make it.
+
+    It is one object with its initial values put back, so that its step is traced once for all
+    tests. Where it matters that the object is new, tests use `compiled`.
+    """
+    model, initial = _traced_once(make_optimizer, steps_per_execution, strategy)
+    keras.utils.set_random_seed(seed)
+    for variable, value in initial:
+        variable.assign(value)
+    model._eval_epoch_iterator = None  # an interrupted `fit` leaves its own behind
     return model
 
 
@@ -84,9 +115,10 @@ def state(model):
     }
 
 
-def assert_same_bits(model, other):
-    a, b = state(model), state(other)
+def assert_same_bits(one, other):
+    """Compare two models, or what `state` returned for them."""
+    a, b = (found if isinstance(found, dict) else state(found) for found in (one, other))
     assert len(a) == len(b)
-    for (name, one), two in zip(a.items(), b.values(), strict=True):
-        assert one.dtype == two.dtype
-        assert one.tobytes() == two.tobytes(), name
+    for (name, first), second in zip(a.items(), b.values(), strict=True):
+        assert first.dtype == second.dtype
+        assert first.tobytes() == second.tobytes(), name

@@ -1,8 +1,9 @@
 """A training script that kills itself where it is told to: see test_killed_runs.py.
 
-    python killed_run.py FOLDER --kill 1:3 --kill-worker 0
+    python killed_run.py FOLDER --kill 0:1:2 --kill 1:2:begin
 
-After a kill the same command finds the mark in FOLDER and goes on.
+Worker 0 dies after step 2 of epoch 1, worker 1 at the beginning of epoch 2 (numbers from 0), each
+once: after a kill, the same command finds the mark in FOLDER and goes on.
 """
 
 import argparse
@@ -18,16 +19,15 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
-from keras_ssl import distribute
+from keras_ssl import augment, distribute
 from keras_ssl.callbacks import BackupAndResume
-from keras_ssl.trainers import OnlineProbe
-from tests.trainers.cases import CASES
-from tests.trainers.small import images
+from keras_ssl.trainers import OnlineProbe, SimCLR
 
 
 class KillAt(keras.callbacks.Callback):
-    """Send SIGKILL to this process when a step ends, once."""
+    """Send SIGKILL to this process when a step ends or an epoch begins, once."""
 
     def __init__(self, epoch, step, mark):
         super().__init__()
@@ -35,22 +35,33 @@ class KillAt(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
+        self.kill_at("begin")
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at and not self.mark.exists():
+        self.kill_at(str(batch))
+
+    def kill_at(self, step):
+        if (self.epoch, step) == self.at and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def make_trainer():
+    """SimCLR with batch normalisation, Adam and an online probe."""
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16), layers.BatchNormalization()]
+    )
+    trainer = SimCLR(encoder, layers.Dense(8), augment.SimCLRViews(8, seed=0))
+    trainer.compile(keras.optimizers.Adam(1e-2), probe=OnlineProbe(3))
+    return trainer
+
+
 def main():
-    """Train a trainer of the contract and write all its variables."""
+    """Train and write the losses and all variables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--trainer", default="SimCLR with batch norm")
     parser.add_argument("--strategy", default="one_device")
-    parser.add_argument("--kill", help="epoch:step")
-    parser.add_argument("--kill-worker", type=int, default=0)
-    parser.add_argument("--own-folders", action="store_true", help="one a worker: a mistake")
+    parser.add_argument("--kill", action="append", default=[], help="worker:epoch:step")
     arguments = parser.parse_args()
 
     tf.config.experimental.enable_op_determinism()
@@ -58,17 +69,16 @@ def main():
     index = 0
     if arguments.strategy == "multi_worker":
         index = strategy.cluster_resolver.task_id
-    case = CASES[arguments.trainer]
     with strategy.scope():
-        trainer = case.make()
-        trainer.compile(case.optimizer(), probe=OnlineProbe(10))
+        trainer = make_trainer()
 
-    backups = arguments.folder / (f"backup{index}" if arguments.own_folders else "backup")
-    callbacks = [BackupAndResume(backups, every_steps=2)]
-    if arguments.kill and index == arguments.kill_worker:
-        epoch, step = map(int, arguments.kill.split(":"))
-        callbacks.append(KillAt(epoch, step, arguments.folder / "killed"))
-    x, y = case.x()[:128], images()[1][:128]
+    callbacks = [BackupAndResume(arguments.folder / "backup", every_steps=2)]
+    for kill in arguments.kill:
+        worker, epoch, step = kill.split(":")
+        if int(worker) == index:
+            callbacks.append(KillAt(int(epoch), step, arguments.folder / f"killed {kill}"))
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (128, 8, 8, 1), "uint8"), rng.integers(0, 3, 128)
     history = trainer.fit(x, y, batch_size=32, epochs=3, verbose=2, callbacks=callbacks)
 
     arrays = {

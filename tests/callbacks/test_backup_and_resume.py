@@ -1,5 +1,6 @@
 """A run that is interrupted and started again ends to the bit as one that never stopped."""
 
+import functools
 import json
 import os
 import signal
@@ -18,22 +19,41 @@ from tests.callbacks.interrupted import (
     compiled,
     dataset,
     examples,
+    restarted,
+    state,
 )
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
-def interrupt(folder, at, fit, every_steps=1, **options):
+@functools.cache
+def undisturbed(fit, make=restarted):
+    """The state and the history of a run that nothing interrupts."""
+    model = make()
+    history = fit(model, [])
+    return state(model), history
+
+
+def interrupt(folder, at, fit, every_steps=1, make=restarted):
     """Train until the interruption."""
-    model = compiled(**options)
+    model = make()
     with pytest.raises(KeyboardInterrupt):
         fit(model, [BackupAndResume(folder, every_steps=every_steps), InterruptAt(*at)])
 
 
-def resume(folder, fit, seed=3, **options):
+def resume(folder, fit, make=restarted, **options):
     """What the same command does after the interruption."""
-    model = compiled(seed=seed, **options)
+    model = make(**options)
     return model, fit(model, [BackupAndResume(folder)])
+
+
+def assert_ends_as_undisturbed(folder, fit, make=restarted):
+    """Resume, and compare the weights and the logs with those of a run without interruption."""
+    whole, history = undisturbed(fit, make)
+    resumed, again = resume(folder, fit, make)
+    assert_same_bits(whole, resumed)
+    assert again.epoch == history.epoch
+    assert again.history == history.history
 
 
 def fit_with(make_data, epochs=3, **arguments):
@@ -52,60 +72,49 @@ fit_arrays = fit_with(examples, batch_size=4, validation_data=examples(12), vali
 
 @pytest.mark.parametrize(
     "at",
-    [
-        (0, 0),
-        (1, 2),
-        (1, None),
-        *(pytest.param(at, marks=pytest.mark.slow) for at in [(0, 5), (2, 5), (0, None)]),
-    ],
+    [(0, 0), (0, 5), (0, None), (1, 2), (1, None), (2, 5)],
     ids=lambda at: f"{at[0]}-{at[1]}",
 )
 def test_interrupted_anywhere_it_ends_as_if_never(tmp_path, at):
     """At the first step, within, at the last step of an epoch, and in validation (`None`)."""
-    whole = compiled()
-    history = fit_arrays(whole, [])
     interrupt(tmp_path, at, fit_arrays)
-    resumed, again = resume(tmp_path, fit_arrays)
-    assert_same_bits(whole, resumed)
-    assert again.epoch == history.epoch == [0, 1, 2]
-    assert again.history == history.history
+    assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("at", [(0, 0), pytest.param((1, 2), marks=pytest.mark.slow)])
+def test_a_new_model_is_restored(tmp_path, at):
+    """Its variables do not exist before `fit`, and it draws from the global seed generator."""
+    interrupt(tmp_path, at, fit_arrays, make=compiled)
+    assert_ends_as_undisturbed(tmp_path, fit_arrays, make=compiled)
+    _, history = undisturbed(fit_arrays, compiled)
+    assert history.epoch == [0, 1, 2]
+
+
 def test_interrupted_again_and_again(tmp_path):
-    whole = compiled()
-    history = fit_arrays(whole, [])
     for at in [(0, 1), (0, 3), (0, None), (1, 0), (1, 5), (2, 4), (2, None)]:
         interrupt(tmp_path, at, fit_arrays)
-    resumed, again = resume(tmp_path, fit_arrays)
-    assert_same_bits(whole, resumed)
-    assert again.history == history.history
+    assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
 def test_a_backup_at_the_end_of_epochs_goes_back_to_it(tmp_path):
-    whole = compiled()
-    fit_arrays(whole, [])
     interrupt(tmp_path, (1, 3), fit_arrays, every_steps=None)
     manifest = read_manifest(tmp_path)
     assert manifest["position"] == {"epoch": 1, "step": 0, "counts": [6]}
-    resumed, _ = resume(tmp_path, fit_arrays)
-    assert_same_bits(whole, resumed)
+    assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
 def test_everything_comes_from_the_backup_whatever_the_new_process_starts_with(tmp_path):
     """Other seeds, for data whose order no seed tells."""
     fit = fit_with(lambda: dataset().batch(4))
-    whole = compiled()
-    fit(whole, [])
-    interrupt(tmp_path, (1, 2), fit)
-    resumed, _ = resume(tmp_path, fit, seed=99)
+    whole, _ = undisturbed(fit, compiled)
+    interrupt(tmp_path, (1, 2), fit, make=compiled)
+    resumed, _ = resume(tmp_path, fit, make=compiled, seed=99)
     assert_same_bits(whole, resumed)
 
 
 def test_backups_change_nothing(tmp_path):
-    whole = compiled()
-    history = fit_arrays(whole, [])
-    backed = compiled()
+    whole, history = undisturbed(fit_arrays)
+    backed = restarted()
     again = fit_arrays(backed, [BackupAndResume(tmp_path, every_steps=2)])
     assert_same_bits(whole, backed)
     assert again.history == history.history
@@ -173,43 +182,35 @@ EARLY = ("of unknown length", "one iterator for all epochs", "a shuffled PyDatas
     ("name", "at"), [(name, (2, 1)) for name in PIPELINES] + [(name, (0, 2)) for name in EARLY]
 )
 def test_the_batches_come_as_they_would_have(tmp_path, name, at):
+    interrupt(tmp_path, at, fit_pipeline(name))
+    assert_ends_as_undisturbed(tmp_path, fit_pipeline(name))
+
+
+@functools.cache
+def fit_pipeline(name):
     make_data, arguments = PIPELINES[name]
-    fit = fit_with(make_data, **arguments)
-    whole = compiled()
-    history = fit(whole, [])
-    interrupt(tmp_path, at, fit)
-    resumed, again = resume(tmp_path, fit)
-    assert_same_bits(whole, resumed)
-    assert again.history == history.history
+    return fit_with(make_data, **arguments)
+
+
+def four_together():
+    return restarted(steps_per_execution=4)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("at", [(0, 3), (2, 7)], ids=lambda at: f"{at[0]}-{at[1]}")
-@pytest.mark.parametrize("known", [True, False])
-def test_several_steps_per_execution(tmp_path, known, at):
+@pytest.mark.parametrize("name", ["shuffled", "of unknown length"])
+def test_several_steps_per_execution(tmp_path, name, at):
     """Six batches in executions of four steps: the last one is shorter."""
-    options = {"steps_per_execution": 4}
-    fit = fit_with(lambda: dataset().shuffle(24).filter(lambda x, y: True).batch(4))
-    if known:
-        fit = fit_with(lambda: dataset().shuffle(24).batch(4))
-    whole = compiled(**options)
-    history = fit(whole, [])
-    interrupt(tmp_path, at, fit, **options)
-    resumed, again = resume(tmp_path, fit, **options)
-    assert_same_bits(whole, resumed)
-    assert again.history == history.history
+    interrupt(tmp_path, at, fit_pipeline(name), make=four_together)
+    assert_ends_as_undisturbed(tmp_path, fit_pipeline(name), make=four_together)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_the_last_step_of_an_epoch_of_unknown_length(tmp_path):
-    fit = fit_with(lambda: dataset().shuffle(24).filter(lambda x, y: True).batch(4))
-    whole = compiled()
-    history = fit(whole, [])
+    fit = fit_pipeline("of unknown length")
     for at in [(0, 5), (2, 5)]:
         interrupt(tmp_path, at, fit)
-    resumed, again = resume(tmp_path, fit)
-    assert_same_bits(whole, resumed)
-    assert again.history == history.history
+    assert_ends_as_undisturbed(tmp_path, fit)
 
 
 OPTIMIZERS = {
@@ -231,12 +232,9 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_come_back(tmp_path, name):
-    make = OPTIMIZERS[name]
-    whole = compiled(make())
-    fit_arrays(whole, [])
-    interrupt(tmp_path, (1, 2), fit_arrays, optimizer=make())
-    resumed, _ = resume(tmp_path, fit_arrays, optimizer=make())
-    assert_same_bits(whole, resumed)
+    make = functools.partial(restarted, OPTIMIZERS[name])
+    interrupt(tmp_path, (1, 2), fit_arrays, make=make)
+    assert_ends_as_undisturbed(tmp_path, fit_arrays, make=make)
 
 
 class Remembering(keras.callbacks.Callback):
@@ -282,19 +280,20 @@ def test_callbacks_count_on(tmp_path, at, place):
         model.seen = next(c.losses for c in others if isinstance(c, Remembering))
         return history
 
-    whole = compiled()
+    whole = restarted()
     history = fit(whole, [])
+    final, seen = state(whole), whole.seen
     assert len(history.epoch) == 3  # stopped early
     interrupt(tmp_path, at, fit)
     resumed, again = resume(tmp_path, fit)
-    assert_same_bits(whole, resumed)
+    assert_same_bits(final, resumed)
     assert again.history == history.history
-    assert resumed.seen == whole.seen
+    assert resumed.seen == seen
 
     # it has ended, so the same command trains nothing and has the same results
     with pytest.warns(UserWarning, match="has ended, after 3 epochs"):
         ended, once_more = resume(tmp_path, fit)
-    assert_same_bits(whole, ended)
+    assert_same_bits(final, ended)
     assert once_more.history == history.history
 
 
@@ -304,12 +303,8 @@ def read_manifest(folder):
 
 
 def test_a_run_that_ended_can_be_trained_on(tmp_path):
-    whole = compiled()
-    history = fit_with(examples, epochs=5)(whole, [])
     resume(tmp_path, fit_with(examples, epochs=2))
-    longer, again = resume(tmp_path, fit_with(examples, epochs=5))
-    assert_same_bits(whole, longer)
-    assert again.history == history.history
+    assert_ends_as_undisturbed(tmp_path, fit_with(examples, epochs=5))
 
 
 def test_a_killed_run_can_be_given_more_or_fewer_epochs(tmp_path):
@@ -320,9 +315,9 @@ def test_a_killed_run_can_be_given_more_or_fewer_epochs(tmp_path):
 
 
 def test_the_backup_can_be_deleted_at_the_end(tmp_path):
-    fit_arrays(compiled(), [BackupAndResume(tmp_path, delete_at_end=True)])
+    fit_arrays(restarted(), [BackupAndResume(tmp_path, delete_at_end=True)])
     assert list(tmp_path.iterdir()) == []
-    fit_arrays(compiled(), [BackupAndResume(tmp_path)])
+    fit_arrays(restarted(), [BackupAndResume(tmp_path)])
     assert [file.name for file in tmp_path.iterdir()] == ["backup.npz"]
 
 
@@ -332,30 +327,31 @@ def test_a_second_call_of_fit_takes_a_folder_of_its_own(tmp_path):
         model.fit(*examples(), epochs=2, callbacks=first, **options)
         return model.fit(*examples(), epochs=4, initial_epoch=2, callbacks=second, **options)
 
-    whole = compiled()
-    both(whole, [], [])
+    model = restarted()
+    both(model, [], [])
+    whole = state(model)
     folders = tmp_path / "first", tmp_path / "second"
     with pytest.raises(KeyboardInterrupt):
         callbacks = [BackupAndResume(folders[1], every_steps=1), InterruptAt(3, 2)]
-        both(compiled(), [BackupAndResume(folders[0])], callbacks)
-    resumed = compiled()
+        both(restarted(), [BackupAndResume(folders[0])], callbacks)
+    resumed = restarted()
     with pytest.warns(UserWarning, match="has ended"):
         both(resumed, *([BackupAndResume(folder)] for folder in folders))
     assert_same_bits(whole, resumed)
     with pytest.raises(ValueError, match="a call of `fit` with initial_epoch=2"):
-        fit_arrays(compiled(), [BackupAndResume(folders[1])])
+        fit_arrays(restarted(), [BackupAndResume(folders[1])])
 
 
 def test_one_callback_serves_several_fits(tmp_path):
     backup = BackupAndResume(tmp_path)
-    fit_arrays(compiled(), [backup])
+    fit_arrays(restarted(), [backup])
     with pytest.warns(UserWarning, match="has ended"):
-        fit_arrays(compiled(), [backup])
+        fit_arrays(restarted(), [backup])
 
 
 def test_it_says_where_it_goes_on(tmp_path, capsys):
     interrupt(tmp_path, (1, 2), fit_arrays)
-    compiled().fit(
+    restarted().fit(
         *examples(), batch_size=4, epochs=3, verbose=2, callbacks=[BackupAndResume(tmp_path)]
     )
     said = capsys.readouterr().out
@@ -368,7 +364,7 @@ def test_a_loss_that_is_no_number_is_not_backed_up(tmp_path):
     y[13] = np.nan  # in the fourth batch
     backup = BackupAndResume(tmp_path, every_steps=1)
     with pytest.raises(KeyboardInterrupt):
-        compiled().fit(
+        restarted().fit(
             x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[backup, InterruptAt(0, 5)]
         )
     assert read_manifest(tmp_path)["position"]["step"] == 3
@@ -381,58 +377,48 @@ def test_asked_to_end_it_backs_up_and_ends(tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    whole = compiled()
-    fit_arrays(whole, [])
     with pytest.raises(SystemExit) as stopped:
-        fit_arrays(compiled(), [BackupAndResume(tmp_path), Preempt()])
+        fit_arrays(restarted(), [BackupAndResume(tmp_path), Preempt()])
     assert stopped.value.code == 143  # what a shell says of a process that SIGTERM ended
     assert signal.getsignal(signal.SIGTERM) is before
     assert read_manifest(tmp_path)["position"]["step"] == 3
-    resumed, _ = resume(tmp_path, fit_arrays)
-    assert_same_bits(whole, resumed)
+    assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
 def test_an_unseeded_shuffle_is_told(tmp_path):
     fit = fit_with(lambda: dataset().shuffle(24, seed=1).batch(4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(compiled(), [BackupAndResume(tmp_path / "a")])
+        fit(restarted(), [BackupAndResume(tmp_path / "a")])
     disable_op_determinism()  # refuses such a shuffle altogether
     tf.random.set_seed(None)
     data = dataset().shuffle(24).batch(4)
     with pytest.warns(UserWarning, match="`x` is shuffled without a seed"):
-        compiled().fit(data, verbose=0, callbacks=[BackupAndResume(tmp_path / "b")])
+        restarted().fit(data, verbose=0, callbacks=[BackupAndResume(tmp_path / "b")])
+
+
+@functools.cache
+def fit_under_replicas(of_arrays):
+    if of_arrays:
+        return fit_with(examples, epochs=2, batch_size=4)
+    return fit_with(lambda: dataset().shuffle(24).batch(4, True), epochs=2)
 
 
 @pytest.mark.parametrize("at", [(0, 1), (1, 2)], ids=["0-1", "1-2"])
 @pytest.mark.parametrize("of_arrays", [True, False])
 def test_under_replicas(tmp_path, two_replicas, at, of_arrays):
-    make_data = examples if of_arrays else lambda: dataset().shuffle(24).batch(4, True)
-    fit = fit_with(make_data, **({"batch_size": 4} if of_arrays else {}))
-
-    def make(**_):
-        with two_replicas.scope():
-            return compiled()
-
-    whole = make()
-    history = fit(whole, [])
-    with pytest.raises(KeyboardInterrupt):
-        fit(make(), [BackupAndResume(tmp_path, every_steps=1), InterruptAt(*at)])
-    resumed = make()
-    again = fit(resumed, [BackupAndResume(tmp_path)])
-    assert_same_bits(whole, resumed)
-    assert again.history == history.history
+    fit, make = fit_under_replicas(of_arrays), functools.partial(restarted, strategy=two_replicas)
+    interrupt(tmp_path, at, fit, make=make)
+    assert_ends_as_undisturbed(tmp_path, fit, make=make)
 
 
 def test_from_two_replicas_to_one(tmp_path, two_replicas):
-    with two_replicas.scope():
-        model = compiled()
+    model = restarted(strategy=two_replicas)
     with pytest.raises(KeyboardInterrupt):
         backup, look = BackupAndResume(tmp_path, every_steps=3), NoteLoss(batch=3)
         fit_arrays(model, [backup, look, InterruptAt(1, 3)])
-    one_device = compiled()
     again = NoteLoss(batch=3)
-    fit_arrays(one_device, [BackupAndResume(tmp_path), again])
+    fit_arrays(restarted(), [BackupAndResume(tmp_path), again])
     assert again.found[1] == pytest.approx(look.found[1], rel=1e-6)
 
 
@@ -477,4 +463,4 @@ def test_a_plain_keras_model_is_refused(tmp_path):
 def test_two_backups_are_refused(tmp_path):
     backups = [BackupAndResume(tmp_path / name) for name in "ab"]
     with pytest.raises(ValueError, match="may hold one BackupAndResume"):
-        fit_arrays(compiled(), backups)
+        fit_arrays(restarted(), backups)

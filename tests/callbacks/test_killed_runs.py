@@ -41,98 +41,100 @@ def assert_same_bits(folder, other, workers=1):
 
 @pytest.mark.slow
 def test_one_device(tmp_path):
+    """Killed by itself, then from outside: while training, starting up or backing up."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
     code, printed = run(SCRIPT, whole)
     assert code == 0, printed
 
-    command = (SCRIPT, killed, "--kill", "1:2")
+    command = (SCRIPT, killed, "--kill", "0:1:2")
     code, printed = run(*command)
     assert code == -signal.SIGKILL
     assert "Epoch 2/3" in printed and "Epoch 3/3" not in printed
-    code, printed = run(*command)
-    assert code == 0, printed
-    assert "epoch 2, 2 steps done" in printed and "Epoch 1/3" not in printed
-    assert_same_bits(whole, killed)
 
-
-@pytest.mark.slow
-def test_killed_from_outside_at_any_moment(tmp_path):
-    """Again and again, while training, starting up or backing up, until it comes to its end."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder in (whole, killed):
-        folder.mkdir()
-    assert run(SCRIPT, whole)[0] == 0
     rng = np.random.default_rng(0)
     backup = killed / "backup" / "backup.npz"
-    for _ in range(8):
+    for number in range(4):
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(killed)],
+            [sys.executable, *map(str, command)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=SCRIPT.parents[2],
         )
-        before = backup.stat().st_mtime_ns if backup.exists() else 0
-        while process.poll() is None:
-            if backup.exists() and backup.stat().st_mtime_ns != before:
-                break  # it has gone on by one backup at least
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
+        before = backup.stat().st_mtime_ns
+        # the first ones die while they start up, the others after one backup at least
+        starts_up = number < 2
+        while process.poll() is None and not starts_up:
+            if backup.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 3.0 if starts_up else 0.02))
         process.kill()
         process.wait()
-    code, printed = run(SCRIPT, killed)
+        if number == 1:  # they did not get as far as to train
+            code, printed = run(*command[:2], "--kill", "0:1:3")
+            assert code == -signal.SIGKILL
+            assert "epoch 2, 2 steps done" in printed and "Epoch 1/3" not in printed
+    code, printed = run(*command)
     assert code == 0, printed
     assert_same_bits(whole, killed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker", [0, 1], ids=["chief", "other"])
-def test_two_workers(tmp_path, worker):
+def test_two_workers(tmp_path):
+    """The launcher starts all again when the chief, and later the other worker, is killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
     code, printed = run(*LAUNCH, SCRIPT, whole, *TWO)
     assert code == 0, printed
-    code, printed = run(
-        *(*LAUNCH, "--restarts", 1, SCRIPT, killed, *TWO),
-        *("--kill", "1:2", "--kill-worker", worker),
-    )
+    assert "[launch]" not in printed
+
+    logs = ("--restarts", 3, "--log-dir", tmp_path / "logs")
+    kills = ("--kill", "0:1:2", "--kill", "1:2:begin")
+    code, printed = run(*LAUNCH, *logs, SCRIPT, killed, *TWO, *kills)
     assert code == 0, printed
-    assert "starting all workers again" in printed
+    for index in (0, 1):
+        assert f"[launch] worker {index} was killed by SIGKILL; stopping the others" in printed
+    assert "[launch] starting all workers again (2 of 3)" in printed and "(3 of 3)" not in printed
     assert "epoch 2, 2 steps done" in printed
+    # the chief alone shows epochs, and the first one has not come twice
+    lines = [line for line in printed.splitlines() if "Epoch" in line]
+    assert all(line.startswith("[worker 0] Epoch") for line in lines)
+    numbers = [int(line.split()[3].partition("/")[0]) for line in lines]
+    assert numbers.count(1) == 1 and numbers[-2:] == [2, 3]
+    assert "Epoch" in (tmp_path / "logs" / "worker-0.log").read_text()
     assert_same_bits(whole, killed, workers=2)
+    with np.load(killed / "worker0.npz") as file:
+        assert len(file["loss"]) == 3
 
 
-@pytest.mark.slow
-def test_workers_that_do_not_share_the_folder_are_told(tmp_path):
-    command = (*LAUNCH, SCRIPT, tmp_path, *TWO, "--own-folders")
-    assert run(*command, "--kill", "1:2")[0] != 0
-    code, printed = run(*command)
-    assert code != 0
-    assert "Workers found different backups" in printed
-    assert "replicas without a backup: [1] of 2" in printed
+def test_workers_that_do_not_share_the_folder_are_told(two_workers):
+    for found in two_workers("backups_in_own_folders"):
+        assert "ValueError: Workers found different backups" in str(found["message"])
+        assert "replicas without a backup: [1] of 2" in str(found["message"])
 
 
 if hasattr(os, "fork"):
 
     def test_a_kill_while_writing_leaves_a_whole_file(tmp_path):
-        from keras_ssl.callbacks.backup_file import read_backup, remove_unfinished, write_backup
+        from keras_ssl.callbacks._backup_file import read_backup, remove_unfinished, write_backup
 
         path = tmp_path / "backup.npz"
         names = [f"array {i}" for i in range(8)]
         rng = np.random.default_rng(0)
-        write_backup(path, {"number": 0}, {name: np.zeros(200_000) for name in names})
+        write_backup(path, {"number": 0}, {name: np.zeros(40_000) for name in names})
         numbers, leftovers = [0], 0
-        for _ in range(30):
+        for _ in range(20):
             child = os.fork()
             if child == 0:
                 number = numbers[-1]
                 while True:  # until it is killed
                     number += 1
-                    arrays = {name: np.full(200_000, float(number)) for name in names}
+                    arrays = {name: np.full(40_000, float(number)) for name in names}
                     write_backup(path, {"number": number}, arrays)
-            time.sleep(rng.uniform(0.0, 0.1))
+            time.sleep(rng.uniform(0.0, 0.05))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             manifest, arrays, _ = read_backup(path)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_ssl.callbacks.spreads import Spreads
+from keras_ssl.callbacks.collapse_monitor import _Spreads
 
 
 def spread_of(*batches):
-    spreads = Spreads()
+    spreads = _Spreads()
     for batch in batches:
         spreads.add({"some": batch})
     return spreads.numbers()["some_spread"]
@@ -39,7 +39,7 @@ def test_lengths_do_not_matter_and_axes_are_flattened(rng):
 
 
 def test_names():
-    spreads = Spreads()
+    spreads = _Spreads()
     assert spreads.numbers() == {}
     spreads.add({"a": np.eye(2, dtype="float32"), "b": np.ones((2, 2), "float16")})
     assert set(spreads.numbers()) == {"a_spread", "b_spread"}

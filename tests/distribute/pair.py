@@ -1,26 +1,33 @@
-"""What two worker processes do for the tests: `pair.py <folder> <group of checks>` in each.
+"""What two worker processes do for the tests: `pair.py <folder>` in each, see `run_pair.py`.
 
 A check is a function of the strategy and of a folder that both share. It returns named arrays,
 which land in `<folder>/<worker>/<check>.npz` for a test to look at. A check that raises leaves its
-traceback in `<check>.txt` and ends the run: the other worker would wait for what never comes.
+traceback in `<check>.txt` and ends the worker: the other one would wait for what never comes.
 """
 
 import functools
+import gc
+import itertools
+import os
 import sys
+import threading
 import time
 import traceback
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from keras_ssl import callbacks, distribute, evaluate, layers, losses, trainers
 from keras_ssl.distribute.worker_batches import distribute_batches
+from tests.callbacks.interrupted import InterruptAt
 from tests.distribute import plain
 from tests.distribute.primitives import run_primitives
-from tests.distribute.run_pair import group_of
+from tests.distribute.run_pair import has_users
 from tests.trainers import cases, small
 from tests.trainers.test_contract import batches, make
 
@@ -52,6 +59,8 @@ def message_of(function):
 
 
 def exactness_of(name):
+    """The check that a trainer of the contract ends with the weights of one device."""
+
     def run(strategy, folder):
         with strategy.scope():
             trainer = make(name)
@@ -59,9 +68,6 @@ def exactness_of(name):
         return weights_of(trainer) | logs_of(history)
 
     return run
-
-
-CHECKS |= {f"exactness {name}": exactness_of(name) for name in cases.CASES}
 
 
 @check
@@ -222,6 +228,23 @@ def backup_that_one_worker_has(strategy, folder):
 
 
 @check
+def backups_in_own_folders(strategy, folder):
+    """A run that is interrupted and resumed, whose workers do not share the folder: a mistake."""
+    home = folder / "backups" / ("chief" if distribute.is_chief() else "other")
+    home.parent.mkdir(exist_ok=True)
+    x, y = plain.data()
+
+    def fit(*others):
+        model = plain.compiled(lambda: plain.functional(trainers.DistributedFit), strategy)
+        backup = callbacks.BackupAndResume(home, every_steps=1)
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=[backup, *others])
+
+    with suppress(KeyboardInterrupt):
+        fit(InterruptAt(0, 2))
+    return {"message": message_of(fit)}
+
+
+@check
 def alone(strategy, folder):
     """The chief needs nobody to predict, to save, to measure and to load."""
     trainer, _ = watched_trainer(strategy)
@@ -344,22 +367,55 @@ def in_parts(strategy, folder):
     return weights_of(trainer) | logs_of(history)
 
 
+def end_without_users(folder):
+    """End this process, whatever it waits for, once nobody is left that it could work for."""
+    while has_users(folder):
+        time.sleep(0.5)
+    os._exit(0)  # TensorFlow's own shutdown would wait for the other worker
+
+
+def requested(folder):
+    """The checks that tests ask for, in the order in which the chief first saw them."""
+    seen = set()
+    for number in itertools.count():
+        slot = folder / "order" / str(number)
+        while not slot.exists():
+            if distribute.is_chief():
+                new = {file.name for file in (folder / "requests").iterdir()} - seen
+                if new:
+                    unfinished = folder / "next"
+                    unfinished.write_text(min(new))
+                    unfinished.rename(slot)
+                    continue
+            time.sleep(0.05)
+        name = slot.read_text()
+        seen.add(name)
+        yield name
+
+
 def main():
-    folder, group = Path(sys.argv[1]), sys.argv[2]
-    strategy = distribute.strategy("multi_worker", timeout=120)
+    folder = Path(sys.argv[1])
+    threading.Thread(target=end_without_users, args=(folder,), daemon=True).start()
+    strategy = distribute.strategy("multi_worker", timeout=300)
     mine = folder / ("chief" if distribute.is_chief() else "other")
-    mine.mkdir(parents=True)
-    for name, run in CHECKS.items():
-        if group_of(name) != group:
-            continue
+    registered = gradient_registry._registry
+    known = set(registered)
+    for name in requested(folder):
+        run = CHECKS.get(name) or exactness_of(name.removeprefix("exactness "))
         keras.utils.set_random_seed(0)
         start = time.monotonic()
         try:
-            np.savez(mine / f"{name}.npz", **run(strategy, folder))
-        except Exception:
+            np.savez(mine / "unfinished.npz", **run(strategy, folder))
+        except BaseException:
             (mine / f"{name}.txt").write_text(traceback.format_exc())
             raise
+        (mine / "unfinished.npz").rename(mine / f"{name}.npz")
         print(f"{name}: {time.monotonic() - start:.1f} s", flush=True)
+        # what a check traced is freed with it: see `forget_custom_gradients` in conftest.py
+        for traced in set(registered) - known:
+            if traced.startswith("CustomGradient-"):
+                del registered[traced]
+        gc.collect()
 
 
 if __name__ == "__main__":

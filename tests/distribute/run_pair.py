@@ -1,31 +1,95 @@
-"""Run `pair.py` in two worker processes, once a group of checks for all tests of a session."""
+"""One pair of worker processes, `pair.py`, which runs checks for all test processes of a session.
+
+They share a folder. A test asks for a check by a file in `requests`, the chief numbers the requests
+in `order`, and both workers write what they found into folders of their own. The pair starts with
+the first request and ends when no test process is left in `users`.
+"""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_ssl.distribute.launch.shares import HOST, find_ports
-from tests.trainers.cases import DEFAULT_CASES
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = {"first": 300, "further": 1500}
+WORKERS = ("chief", "other")
+SECONDS_PER_CHECK = 600
 
 
-def group_of(check: str) -> str:
-    """The run that a check belongs to: that of the default tests, or that of the slow ones."""
-    trainer = check.removeprefix("exactness ")
-    return "first" if trainer in (check, *DEFAULT_CASES) else "further"
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    with suppress(OSError):
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().rpartition(") ")[2][0] not in "ZX"
+    return False
 
 
-def start_worker(code: list[str], index: int, ports: list[int], output) -> subprocess.Popen:
-    """Start a Python process as one worker of a cluster on loopback."""
+def has_users(folder: Path) -> bool:
+    """Whether a test process is left that may ask for checks."""
+    return any(is_running(int(file.name)) for file in (folder / "users").iterdir())
+
+
+@contextmanager
+def worker_pair(folder: Path) -> Iterator[Callable[[str], tuple[dict, dict]]]:
+    """A function from the name of a check to the results of the chief and of the other worker."""
+    user = folder / "users" / str(os.getpid())
+
+    def results(check: str) -> tuple[dict, dict]:
+        if not user.exists():
+            _join(folder, user)
+        (folder / "requests" / check).touch()
+        paths = [folder / worker / f"{check}.npz" for worker in WORKERS]
+        deadline = time.monotonic() + SECONDS_PER_CHECK
+        while not all(path.exists() for path in paths):
+            pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+            if time.monotonic() > deadline or not all(map(is_running, pids)):
+                _fail(folder, check, pids)
+            time.sleep(0.05)
+        found = []
+        for path in paths:
+            with np.load(path) as arrays:
+                found.append(dict(arrays))
+        return tuple(found)
+
+    try:
+        yield results
+    finally:
+        user.unlink(missing_ok=True)
+
+
+def _join(folder: Path, user: Path) -> None:
+    """Register as a user of the pair; the first test process starts it."""
+    folder.mkdir(exist_ok=True)
+    user.parent.mkdir(exist_ok=True)
+    user.touch()
+    try:
+        (folder / "requests").mkdir()
+    except FileExistsError:
+        while not (folder / "pids").exists():
+            assert has_users(folder)
+            time.sleep(0.05)
+        return
+    for name in ("order", *WORKERS):
+        (folder / name).mkdir()
+    ports = find_ports(2)
+    pids = [str(_start_worker(folder, index, ports)) for index in range(2)]
+    unfinished = folder / "pids.tmp"
+    unfinished.write_text(" ".join(pids))
+    unfinished.rename(folder / "pids")
+
+
+def _start_worker(folder: Path, index: int, ports: list[int]) -> int:
+    """Start one worker of a cluster on loopback; return its process id."""
     cluster = {"worker": [f"{HOST}:{port}" for port in ports]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
     environment = {
@@ -39,56 +103,17 @@ def start_worker(code: list[str], index: int, ports: list[int], output) -> subpr
         "TF_NUM_INTRAOP_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen(
-        [sys.executable, *code], env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
-    )
+    command = [sys.executable, str(Path(__file__).with_name("pair.py")), str(folder)]
+    with (folder / f"worker-{index}.log").open("w") as log:
+        started = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    return started.pid
 
 
-def run_pair(folder: Path, group: str) -> None:
-    """Run both workers to their end; kill both if one fails or time is up."""
-    ports = find_ports(2)
-    logs = [(folder / f"worker-{index}.log").open("w") for index in range(2)]
-    code = [str(Path(__file__).with_name("pair.py")), str(folder), group]
-    workers = [start_worker(code, index, ports, logs[index]) for index in range(2)]
-    deadline = time.monotonic() + SECONDS[group]
-    try:
-        while any(worker.poll() is None for worker in workers):
-            if time.monotonic() > deadline or any(worker.poll() for worker in workers):
-                time.sleep(2)  # for the other's own error
-                return
-            time.sleep(0.2)
-    finally:
-        for worker, log in zip(workers, logs, strict=True):
-            worker.kill()  # TensorFlow ignores SIGTERM
-            worker.wait()
-            log.close()
-
-
-def results_of_pair(folder: Path, group: str) -> Callable[[str], tuple[dict, dict]]:
-    """Run the pair, unless another process of this test run does; wait for its end."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        deadline = time.monotonic() + SECONDS[group] + 30
-        while not (folder / "ended").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    else:
-        try:
-            run_pair(folder, group)
-        finally:
-            (folder / "ended").touch()
-
-    def results(check: str) -> tuple[dict, dict]:
-        found = []
-        for worker in ("chief", "other"):
-            path = folder / worker / f"{check}.npz"
-            if not path.exists():
-                errors = [error.read_text() for error in folder.glob("*/*.txt")]
-                logs = [log.read_text()[-3000:] for log in folder.glob("*.log")]
-                pytest.fail(f"no {path}\n" + "\n".join(errors or logs), pytrace=False)
-            with np.load(path) as arrays:
-                found.append(dict(arrays))
-        return tuple(found)
-
-    return results
+def _fail(folder: Path, check: str, pids: list[int]) -> None:
+    """End both workers, one of which has failed or takes too long, and tell why."""
+    time.sleep(1)  # for the traceback of the other one
+    for pid in filter(is_running, pids):
+        os.kill(pid, signal.SIGKILL)  # TensorFlow ignores SIGTERM
+    errors = [f"{file}:\n{file.read_text()}" for file in folder.glob("*/*.txt")]
+    logs = [log.read_text()[-3000:] for log in folder.glob("*.log")]
+    pytest.fail(f"no results of {check!r}\n" + "\n".join(errors or logs), pytrace=False)

@@ -1,4 +1,4 @@
-"""What callbacks share that measure the representation when an epoch ends."""
+"""Base of callbacks that measure the representation at the end of epochs."""
 
 from typing import Any
 
@@ -10,24 +10,23 @@ from keras_ssl.evaluate._forward import Forward, forward_function
 
 
 class EpochEndMeasure(keras.callbacks.Callback):
-    """Base of callbacks that put numbers about the representation into an epoch's logs.
+    """Base of callbacks that add measurements of the representation to an epoch's logs.
 
-    A subclass implements `measure(forward)`, which returns named numbers, and may implement
+    A subclass implements `measure(forward)`, which returns numbers by name, and may implement
     `check(forward)`, which raises before the first step when the data does not fit the model. The
-    representation is the output of the model's own call in inference mode: `trainer(x)`, as every
-    trainer of keras_ssl defines it.
+    representation is the output of the model's call in inference mode, `trainer(x)`.
 
-    Between measurements the last value stands: the logs of every epoch have an entry, so that the
-    history has one value an epoch. To a callback that counts epochs without improvement, a value
-    that stands is none; the `patience` of `EarlyStopping` must be at least `every`.
+    The logs of every epoch get an entry: between measurements the last value is repeated. A
+    callback that counts epochs without improvement counts repeated values too, so the `patience`
+    of `EarlyStopping` must be at least `every`.
 
-    Keras hands one dictionary of logs from callback to callback, in the order of the list given to
-    `fit`, with the history and the progress bar after them. So both show these numbers; a callback
-    that reads them (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`, `TensorBoard`) must stand
-    later in the list than the one that writes them.
+    Keras passes one dictionary of logs from callback to callback, in the order of the list given
+    to `fit`, and then to the history and the progress bar. A callback that reads these numbers
+    (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`, `TensorBoard`) must therefore come later in
+    the list than the one that writes them.
 
-    With several workers the chief measures, and all get its numbers, so that a callback which stops
-    training by them stops it everywhere.
+    With several workers the chief measures and all workers get its numbers, so that a callback
+    which stops training stops it in all of them.
 
     Args:
         every: measure after the first epoch of `fit`, after every epoch whose number (from 1) is a
@@ -42,14 +41,14 @@ class EpochEndMeasure(keras.callbacks.Callback):
         self._numbers = None
 
     def measure(self, forward: Forward) -> dict[str, float]:
-        """The numbers to log. To be implemented."""
+        """Return the numbers to log."""
         raise NotImplementedError(f"{type(self).__name__} must implement `measure`")
 
     def check(self, forward: Forward) -> None:
-        """Raise when data and model do not fit. Called before the first step."""
+        """Raise if data and model do not fit. Called before the first step."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Make the model ready and find mistakes early."""
+        """Make the forward function of the model and check the data."""
         # kept from one `fit` to the next, so that the graph is traced once
         if self._measured_model is not self.model:
             self._measured_model, self._forward = self.model, forward_function(self.model)
@@ -57,19 +56,19 @@ class EpochEndMeasure(keras.callbacks.Callback):
         on_chief(lambda: self.check(self._forward), self.model.distribute_strategy)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what `BackupAndResume` keeps: the numbers that stand."""
+        """Return the state that `BackupAndResume` saves: the last numbers."""
         return {"numbers": self._numbers}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` returned."""
+        """Restore what `get_state` returned."""
         self._numbers = state["numbers"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure when it is time, and add the newest numbers to the logs."""
+        """Measure if it is due, and add the last numbers to the logs."""
         number = epoch + 1
-        is_time = number % self.every == 0 or number == self.params.get("epochs")
-        # the first epoch, which need not be number 1, has nothing older to show
-        if is_time or self._numbers is None:
+        is_due = number % self.every == 0 or number == self.params.get("epochs")
+        # the first epoch, which need not be number 1, has no earlier numbers
+        if is_due or self._numbers is None:
             strategy = self.model.distribute_strategy
             self._numbers = on_chief(lambda: self.measure(self._forward), strategy)
             if is_chief(strategy):
@@ -78,4 +77,4 @@ class EpochEndMeasure(keras.callbacks.Callback):
             logs.update(self._numbers)
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
-        """Act on what was measured. Nothing by default."""
+        """Act on new numbers; does nothing by default."""

@@ -1,4 +1,4 @@
-"""One file that is there whole or not at all."""
+"""Reading and writing the file of a backup, which is replaced atomically."""
 
 import contextlib
 import errno
@@ -14,9 +14,9 @@ import numpy as np
 
 FORMAT = 1
 KIND = "keras_ssl backup"
-# of an array of the manifest's own, which no other array may be called
-MANIFEST = "manifest"
-# what reading a damaged file raises
+# The name of the manifest's array; no other array may have it
+_MANIFEST = "manifest"
+# What reading a damaged file raises
 _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
@@ -27,16 +27,12 @@ _DAMAGES = (
     NotImplementedError,
     AttributeError,
 )
-# what a file holds besides the variables: the manifest, names
-_BESIDES = 500_000
+# Bytes that a file needs besides the variables: the manifest and names
+_OVERHEAD = 500_000
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder if it is missing, and try to write into it.
-
-    Raises:
-        OSError: if that is not possible; the message says what is in the way.
-    """
+    """Create the folder if it is missing; raise an `OSError` unless it can be written to."""
     if not folder.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT, "`folder` of the backup: its parent folder does not exist", str(folder)
@@ -55,49 +51,39 @@ def check_folder(folder: Path) -> None:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Raise unless the file system has room for a backup of variables of so many bytes.
-
-    Raises:
-        OSError: with ENOSPC.
-    """
-    free, size = shutil.disk_usage(folder).free, size + _BESIDES
+    """Raise an `OSError` unless there is room for a backup of variables of `size` bytes."""
+    free, size = shutil.disk_usage(folder).free, size + _OVERHEAD
     if free < size:
         raise OSError(
             errno.ENOSPC,
-            f"`folder` of the backup has too little room: a backup takes {_megabytes(size)} beside "
-            f"the one before, {_megabytes(free)} are free. Make room or choose another folder",
+            f"`folder` of the backup has too little space: a backup takes {_megabytes(size)} "
+            f"besides the previous one, {_megabytes(free)} are free. Free some space or choose "
+            "another folder",
             str(folder),
         )
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what interrupted writes of this file have left behind."""
+    """Remove the temporary files of interrupted writes."""
     for left in path.parent.glob(f"{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
 
 
 def write_backup(path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write a file and put it in the place of the one before, in one step.
+    """Write a manifest of JSON values and arrays by name to an `.npz` file, atomically.
 
-    Whatever happens, `path` is the whole file of before or the whole new one: the new one is
-    written under another name and is on the disk before it takes its place.
-
-    Args:
-        path: where to write, an `.npz` file.
-        manifest: what JSON can hold.
-        arrays: arrays by name.
-
-    Raises:
-        OSError: if it cannot be written; the file of before stays.
+    The new file is written under a temporary name, synced to disk and then renamed, so that `path`
+    is at any time either the whole previous file or the whole new one. Raises an `OSError` if it
+    cannot be written; the previous file stays.
     """
     manifest = {"kind": KIND, "format": FORMAT, **manifest}
-    # NumPy has no names for types such as bfloat16 in a file: their bits are kept as integers
+    # NumPy cannot store dtypes such as bfloat16 by name: their bits are stored as integers
     manifest["types"] = {key: one.dtype.name for key, one in arrays.items() if _is_foreign(one)}
     stored = {
         key: one.view(f"u{one.dtype.itemsize}") if _is_foreign(one) else one
         for key, one in arrays.items()
     }
-    stored[MANIFEST] = np.frombuffer(json.dumps(manifest).encode(), "uint8")
+    stored[_MANIFEST] = np.frombuffer(json.dumps(manifest).encode(), "uint8")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -112,72 +98,56 @@ def write_backup(path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndar
         if not isinstance(error, OSError):
             raise
         size = sum(one.nbytes for one in stored.values())
-        before = "The backup before it is whole" if path.exists() else "There is none before it"
+        previous = "The previous backup is intact" if path.exists() else "There is no previous one"
         raise OSError(
             error.errno,
             f"The backup of {_megabytes(size)} could not be written ({error.strerror or error}). "
-            f"{before}; start again with the same command once there is room",
+            f"{previous}; start again with the same command once there is space",
             str(path),
         ) from error
 
 
 def check_writer(path: Path, writers: set[str]) -> None:
-    """Raise if another process has written the file since this one last looked at it.
-
-    Args:
-        path: the file that is about to be replaced.
-        writers: what `writer` of its manifest may be: the process that this one goes on from, and
-            this one itself.
-
-    Raises:
-        RuntimeError: if it is another one.
-    """
+    """Raise a `RuntimeError` unless the process that wrote the file is one of `writers`."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            writer = json.loads(file[MANIFEST].tobytes())["writer"]
+            writer = json.loads(file[_MANIFEST].tobytes())["writer"]
     except (OSError, *_DAMAGES):
-        return  # there is none, or one that is of no use to anybody
+        return  # missing, or damaged and of no use to another process
     if writer not in writers:
         raise RuntimeError(
-            f"Another process writes its backups to {path}. Give each run a folder of its own, and "
-            "start a run again only when its last process has ended. This process stops and "
-            "overwrites nothing"
+            f"Another process writes its backups to {path}. Give each run its own folder, and "
+            "restart a run only when its last process has ended. This process stops without "
+            "overwriting the file"
         )
 
 
 def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], int] | None:
-    """Read what `write_backup` wrote.
+    """The manifest, the arrays and a checksum of a backup; `None` if there is no file.
 
-    Args:
-        path: the file.
-
-    Returns:
-        The manifest, the arrays, and a number that tells this file from others; `None` if there is
-        no file.
-
-    Raises:
-        ValueError: if the file is damaged, is something else, or is newer than this package.
+    Raises a `ValueError` if the file is damaged, is not a backup, or is of a newer format.
     """
     if not path.exists():
         return None
     try:
-        # every array is read whole, so that the checksums of the file are compared
+        # every array is read in full, which compares the checksums of the file
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-        raw = arrays.pop(MANIFEST).tobytes()
+        raw = arrays.pop(_MANIFEST).tobytes()
         manifest = json.loads(raw)
         kind, number = manifest["kind"], int(manifest["format"])
     except _DAMAGES as error:
         raise ValueError(
-            f"{path} is damaged or is no backup of keras_ssl ({type(error).__name__}: {error}). "
-            "Nothing was overwritten. Move it away to start anew, or put a copy in its place"
+            f"{path} is damaged or is not a backup of keras_ssl, and was not overwritten. Move it "
+            "away to start from the beginning, or replace it with a copy. Received: "
+            f"{type(error).__name__}: {error}"
         ) from error
     if kind != KIND:
-        raise ValueError(f"{path} is no backup of keras_ssl. Received: kind={kind!r}")
+        raise ValueError(f"{path} is not a backup of keras_ssl. Received: kind={kind!r}")
     if number > FORMAT:
         raise ValueError(
-            f"{path} was written by a newer keras_ssl, in format {number}; this one reads up to "
-            f"{FORMAT}. Update keras_ssl, or choose another folder"
+            f"{path} was written by a newer keras_ssl; this one reads formats up to {FORMAT}. "
+            f"Update keras_ssl, or choose another folder. Received: format={number}"
         )
     for key, name in manifest["types"].items():
         arrays[key] = arrays[key].view(_dtype(name))
@@ -195,14 +165,14 @@ def _dtype(name: str) -> np.dtype:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last through a loss of power."""
+    """Sync the new name to disk, so that it survives a power failure."""
     if os.name == "nt":
         return  # folders cannot be opened there
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot do it for folders
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync folders
             raise
     finally:
         os.close(handle)
