@@ -27,8 +27,7 @@ from keras_ssl.callbacks._backup_file import (
     remove_unfinished,
     write_backup,
 )
-from keras_ssl.distribute.agreement import agree, gather_numbers
-from keras_ssl.distribute.workers import is_chief, is_multi_worker
+from keras_ssl.distribute.workers import agree, gather_numbers, is_chief, is_multi_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, Position
 from keras_ssl.trainers.engine.pipelines import shuffles_without_seed
 from keras_ssl.trainers.engine.random_states import read_random_states, write_random_states

@@ -1,4 +1,4 @@
-"""Training on many devices: the only folder that knows `tf.distribute`."""
+"""Training on several devices with `tf.distribute`."""
 
 import keras
 

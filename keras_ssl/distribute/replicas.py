@@ -1,4 +1,4 @@
-"""What a replica needs to know of the others: how many, which one, and what they hold."""
+"""Communication between the replicas of a training step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 class _ReplicaOnShapes:
-    """What one of several replicas sees, as far as shapes go: the others hold what it holds."""
+    """A replica context for tracing shapes, in which all replicas hold the same tensors."""
 
     replica_id_in_sync_group = 0
 
@@ -31,13 +31,10 @@ _on_shapes: ContextVar[_ReplicaOnShapes | None] = ContextVar("on_shapes", defaul
 
 @contextmanager
 def shapes_of_replica(count: int) -> Iterator[None]:
-    """Trace, on shapes alone, what a step does on one of several replicas.
+    """Scope in which a step is traced for its shapes as on one of `count` replicas.
 
-    A step is traced for its shapes before it runs, outside `strategy.run`. Inside this scope the
-    functions of this file give the shapes that they give in the run.
-
-    Args:
-        count: the replicas in sync.
+    A step is traced for its shapes outside `strategy.run` before it runs. Inside this scope the
+    functions of this file return the shapes that they return in the run.
     """
     token = _on_shapes.set(_ReplicaOnShapes(count))
     try:
@@ -47,7 +44,7 @@ def shapes_of_replica(count: int) -> Iterator[None]:
 
 
 def _replica_context() -> Any:
-    """The `tf.distribute` replica context, or `None` where there are no other replicas."""
+    """The `tf.distribute` replica context, or `None` if there are no other replicas."""
     context = _on_shapes.get()
     if context is None and _TENSORFLOW:
         import tensorflow as tf
@@ -57,12 +54,12 @@ def _replica_context() -> Any:
 
 
 def replica_count() -> int:
-    """How many replicas run the current step together.
+    """The number of replicas that run the current step together.
 
     Returns:
-        The replicas in sync inside `strategy.run`, and where a trainer's step is traced for its
-        shapes; 1 anywhere else: outside a strategy, in a `tf.data` pipeline, on backends other
-        than TensorFlow.
+        The number of replicas in sync inside `strategy.run`, and while a trainer's step is traced
+        for its shapes; 1 everywhere else: outside a strategy, in a `tf.data` pipeline, on backends
+        other than TensorFlow.
 
     Example:
 
@@ -75,7 +72,7 @@ def replica_count() -> int:
 
 
 def replica_index() -> Any:
-    """The number of this replica, from 0.
+    """The index of this replica, from 0.
 
     Returns:
         A scalar int32 tensor inside `strategy.run` with several replicas, else the integer 0.
@@ -93,8 +90,8 @@ def replica_index() -> Any:
 def all_gather(x: Any) -> Any:
     """Concatenate the tensors of all replicas along the first axis, in replica order.
 
-    Gradients flow back to every replica: what each replica's loss says of the gathered tensor is
-    summed and returned to the replica that the rows came from.
+    Gradients flow back to every replica: the gradients of all replicas' losses with respect to
+    the gathered tensor are summed and returned to the replicas that the rows came from.
 
     Args:
         x: tensor of rank 1 or more. All replicas must pass the same shape.
@@ -112,19 +109,18 @@ def all_gather(x: Any) -> Any:
     context = _replica_context()
     if context is None:
         return x
-    gathered = context.all_gather(_on_its_device(x), axis=0)
-    # all replicas pass the same shape; TensorFlow leaves every size unknown
+    gathered = context.all_gather(_on_device(x), axis=0)
+    # all replicas pass the same shape, but TensorFlow forgets every size
     rows = x.shape[0]
     total = None if rows is None else rows * context.num_replicas_in_sync
     gathered.set_shape([total, *x.shape[1:]])
     return gathered
 
 
-def _on_its_device(x: Any) -> Any:
-    """The same tensor, on a device that TensorFlow can name.
+def _on_device(x: Any) -> Any:
+    """The same tensor, with a device, which the argument of a step does not have.
 
-    The argument of a step has none yet. With one replica in each of several processes, TensorFlow
-    would then not know where to gather.
+    With one replica in each of several processes, TensorFlow needs it to gather.
     """
     if isinstance(x, keras.KerasTensor):
         return x
@@ -136,7 +132,7 @@ def _on_its_device(x: Any) -> Any:
 def all_reduce_sum(x: Any) -> Any:
     """Sum the tensors of all replicas; every replica gets the sum.
 
-    The gradient is the sum of all replicas' gradients, as each of them used the sum.
+    The gradient is the sum of all replicas' gradients, because each of them uses the sum.
 
     Args:
         x: tensor. All replicas must pass the same shape.
@@ -152,7 +148,7 @@ def all_reduce_sum(x: Any) -> Any:
     TensorShape([4, 2])
     """
     context = _replica_context()
-    return x if context is None else context.all_reduce("SUM", _on_its_device(x))
+    return x if context is None else context.all_reduce("SUM", _on_device(x))
 
 
 def local_rows(global_batch: Any, batch_size: Any) -> Any:
@@ -160,7 +156,7 @@ def local_rows(global_batch: Any, batch_size: Any) -> Any:
 
     Args:
         global_batch: tensor whose first axis is `replica_count() * batch_size` long.
-        batch_size: rows a replica.
+        batch_size: rows per replica.
 
     Returns:
         The `batch_size` rows of this replica; `global_batch` itself on one replica.
@@ -184,15 +180,15 @@ def local_rows(global_batch: Any, batch_size: Any) -> Any:
 
 
 def draw_per_example(draw: Callable[[Any], Any], batch_size: Any) -> Any:
-    """Draw random numbers for this replica's examples as one replica would draw them.
+    """Draw random numbers for this replica's examples, the same as a single replica would draw.
 
     Replicas hold equal copies of a `keras.random.SeedGenerator`, so all draw the same numbers.
-    Here each draws for the whole global batch and keeps its own rows: examples get independent
-    numbers, and a run on many replicas equals the run on one.
+    Here each replica draws for the whole global batch and keeps its own rows: examples get
+    independent numbers, and a run on many replicas equals the run on one.
 
     Args:
         draw: function of a batch size that returns a tensor with that many rows.
-        batch_size: examples on this replica.
+        batch_size: number of examples on this replica.
 
     Returns:
         Tensor of `batch_size` rows.
@@ -206,3 +202,43 @@ def draw_per_example(draw: Callable[[Any], Any], batch_size: Any) -> Any:
     TensorShape([3, 2])
     """
     return local_rows(draw(batch_size * replica_count()), batch_size)
+
+
+def skip_overflow_everywhere(
+    optimizer: keras.optimizers.Optimizer, gradients: list[Any]
+) -> list[Any]:
+    """Make gradients NaN on all replicas if those of one replica overflowed in float16.
+
+    Keras' `LossScaleOptimizer` skips a step whose gradients are not finite. It applies each
+    replica's own gradients and only checks those of the first one, so an overflow on another
+    replica would reach the weights. Gradients are those of `tf.GradientTape`: tensors,
+    `tf.IndexedSlices` or `None`. With other optimizers and on one replica they are returned
+    unchanged.
+    """
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or replica_count() == 1:
+        return gradients
+    import tensorflow as tf
+
+    present = [number for number, one in enumerate(gradients) if one is not None]
+    finite = [tf.reduce_all(tf.math.is_finite(_values(gradients[number]))) for number in present]
+    if not finite:
+        return gradients
+    overflowed = all_reduce_sum(tf.cast(~tf.reduce_all(tf.stack(finite)), "float32"))
+    addend = tf.where(overflowed > 0, float("nan"), 0.0)
+    gradients = list(gradients)
+    gradients[present[0]] = _add(gradients[present[0]], addend)
+    return gradients
+
+
+def _values(gradient: Any) -> Any:
+    return getattr(gradient, "values", gradient)  # of `tf.IndexedSlices`
+
+
+def _add(gradient: Any, addend: Any) -> Any:
+    import tensorflow as tf
+
+    values = _values(gradient)
+    values = values + tf.cast(addend, values.dtype)
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return values

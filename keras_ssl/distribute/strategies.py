@@ -1,4 +1,4 @@
-"""One name for each way to spread training over devices."""
+"""Distribution strategies by name."""
 
 import os
 import random
@@ -7,9 +7,7 @@ from typing import Any
 import keras
 
 from keras_ssl import checks
-from keras_ssl.distribute.cluster import parse_address, read_cluster
-from keras_ssl.distribute.rendezvous import answers, meet
-from keras_ssl.distribute.watchdog import watched
+from keras_ssl.distribute._cluster import answers, meet, parse_address, read_cluster, watched
 from keras_ssl.distribute.workers import from_chief
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -22,7 +20,7 @@ def strategy(
     seed: int | None = None,
     tpu: str | None = None,
 ) -> Any:
-    """Make a `tf.distribute.Strategy` by name.
+    """Create a `tf.distribute.Strategy` by name.
 
     | name | trains on |
     |---|---|
@@ -30,31 +28,32 @@ def strategy(
     | `"mirrored"` | all GPUs of this machine; without any, the CPU, as `replicas` devices |
     | `"multi_worker"` | the workers in the environment variable `TF_CONFIG`, each with its GPUs |
     | `"tpu"` | a Cloud TPU |
-    | `"auto"` | the last of these that is there: several GPUs, a TPU, several workers |
+    | `"auto"` | the last of these that is available: several GPUs, a TPU, several workers |
 
-    Make it before anything else of TensorFlow runs, once in a process, and make and compile the
+    Create it before TensorFlow does anything else, once per process, and create and compile the
     model under `with strategy.scope():`. Under `"multi_worker"` the workers first wait for each
-    other and then start from equal seeds, since all must shuffle alike for each example to be seen
-    once an epoch.
+    other and then start from equal seeds: all must shuffle alike for each example to be seen once
+    per epoch.
 
     Args:
         name: see the table.
-        replicas: how many devices `"mirrored"` uses: of the GPUs the first ones, else the CPU is
-            split into as many logical devices, to try a run that is meant for several GPUs.
+        replicas: number of devices that `"mirrored"` uses: the first GPUs, or without GPUs as many
+            logical devices of the CPU, to try a run that is meant for several GPUs.
         timeout: seconds that a worker waits for the others.
-        seed: passed to `keras.utils.set_random_seed`. `None` leaves the seeds alone, except under
-            `"multi_worker"`, where all workers get one that the chief draws from Python's
+        seed: passed to `keras.utils.set_random_seed`. `None` leaves the seeds unchanged, except
+            under `"multi_worker"`, where all workers get one that the chief draws from Python's
             generator.
-        tpu: name or address of the TPU, or `"local"`; `None` looks into `TPU_NAME`, then here.
+        tpu: name or address of the TPU, or `"local"`; `None` uses the environment variable
+            `TPU_NAME`, or a TPU of this machine.
 
     Returns:
-        The `tf.distribute.Strategy`; for `"one_device"` TensorFlow's default one.
+        The `tf.distribute.Strategy`; for `"one_device"` TensorFlow's default strategy.
 
     Raises:
         ValueError: if `name` is unknown, `TF_CONFIG` is missing or malformed, there is no TPU, or
             there are fewer devices than `replicas`.
-        RuntimeError: if TensorFlow has run before and cannot be set up any more, or this worker
-            cannot listen on its address.
+        RuntimeError: if TensorFlow has run before and cannot be configured any more, or this
+            worker cannot listen on its address.
         TimeoutError: names the workers that did not answer within `timeout`.
 
     Example:
@@ -69,22 +68,22 @@ def strategy(
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Strategies are TensorFlow's: set KERAS_BACKEND=tensorflow. Received: "
+            "Strategies need the TensorFlow backend: set KERAS_BACKEND=tensorflow. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}"
         )
     if name not in STRATEGIES:
-        raise ValueError(f"`name` must be one of {STRATEGIES}. Received: {name!r}")
+        raise ValueError(f"`name` must be one of {STRATEGIES}. Received: name={name!r}")
     replicas = checks.integer("replicas", replicas, minimum=1, optional=True)
     timeout = checks.positive("timeout", timeout)
     if name == "auto":
         name = _best(replicas, tpu)
     if replicas is not None and name != "mirrored":
         raise ValueError(
-            f'`replicas` splits the devices of "mirrored"; "{name}" finds out by itself how many '
-            f"there are. Received: replicas={replicas}"
+            f'`replicas` is for the strategy "mirrored" only; "{name}" has as many as there are '
+            f"devices. Received: replicas={replicas}"
         )
     makers = {
-        "one_device": lambda: _one_device(),
+        "one_device": _one_device,
         "mirrored": lambda: _mirrored(replicas),
         "multi_worker": lambda: _multi_worker(timeout, seed),
         "tpu": lambda: _tpu(tpu),
@@ -120,7 +119,9 @@ def _mirrored(replicas: int | None) -> Any:
     if gpus:
         count = gpus if replicas is None else replicas
         if count > gpus:
-            raise ValueError(f"`replicas`: there are {gpus} GPUs. Received: replicas={replicas}")
+            raise ValueError(
+                f"`replicas` must be at most the number of GPUs, {gpus}. Received: {replicas}"
+            )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(count)])
     if replicas is not None:
         _split_cpu(replicas)
@@ -149,10 +150,10 @@ def _multi_worker(timeout: float, seed: int | None) -> Any:
     cluster = read_cluster()
     if cluster is None:
         raise ValueError(
-            'The strategy "multi_worker" needs the environment variable TF_CONFIG, which tells '
+            'The strategy "multi_worker" needs the environment variable TF_CONFIG, which names '
             "the workers and which of them this is. On one machine, start the script with `python "
-            "-m keras_ssl.distribute.launch --workers 2 script.py`; on a cluster, set it from what "
-            f"the scheduler says. Received: TF_CONFIG={os.environ.get('TF_CONFIG')}"
+            "-m keras_ssl.distribute.launch --workers 2 script.py`; on a cluster, set it from the "
+            f"scheduler's variables. Received: TF_CONFIG={os.environ.get('TF_CONFIG')}"
         )
     meet(cluster, timeout)
     try:
@@ -162,8 +163,8 @@ def _multi_worker(timeout: float, seed: int | None) -> Any:
         if "program startup" not in str(error):
             raise
         raise _too_late("multi_worker", "to connect to the other workers") from error
-    # Equal seeds: equal shuffles, of which each worker takes its own rows. The chief's comes out of
-    # Python's generator, so that a script which seeds that one is still repeatable.
+    # All workers need equal shuffles, of which each takes its own rows. The chief draws the seed
+    # from Python's generator, so that a script which seeds that generator is repeatable.
     keras.utils.set_random_seed(from_chief(random.randrange(2**31) if seed is None else seed, made))
     return made
 
@@ -174,7 +175,7 @@ def _tpu(tpu: str | None) -> Any:
     # on a TPU VM the TPU is a device of this machine
     here = "local" if tf.config.list_physical_devices("TPU") else ""
     name = tpu or os.environ.get("TPU_NAME") or here
-    what_to_do = (
+    advice = (
         "On a Cloud TPU VM pass `tpu='local'`; elsewhere pass the name or address of the TPU as "
         "`tpu`, or set the environment variable TPU_NAME. Without a TPU, choose another strategy. "
         f"Received: tpu={tpu!r}, TPU_NAME={os.environ.get('TPU_NAME')!r}"
@@ -183,18 +184,18 @@ def _tpu(tpu: str | None) -> Any:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or None)
         master = resolver.master()
         if master and not answers(parse_address(master.rpartition("/")[2])):
-            raise ValueError(f"nobody answers at {master}")
+            raise ValueError(f"no answer from {master}")
         if name != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"No TPU can be reached ({reason}). {what_to_do}") from error
+        raise ValueError(f"No TPU can be reached ({reason}). {advice}") from error
     return tf.distribute.TPUStrategy(resolver)
 
 
 def _too_late(name: str, purpose: str) -> RuntimeError:
     return RuntimeError(
-        f"It is too late {purpose}: TensorFlow has already run something. Call `distribute.strategy"
-        f'("{name}")` first of all, before models, tensors, datasets and lists of devices'
+        f"It is too late {purpose}: TensorFlow is already initialised. Call `distribute.strategy"
+        f'("{name}")` first, before creating models, tensors and datasets or listing devices'
     )

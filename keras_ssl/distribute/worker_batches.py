@@ -1,12 +1,11 @@
-"""Give every worker its own rows of the same global batches.
+"""Each worker's own rows of the same global batches.
 
-All workers go through equal batches in equal order, and each takes the rows of its replicas, in the
-order of replicas: worker 0 has the first rows. So each example is seen once an epoch, whatever the
-number of workers, and a step on many workers is the step of one device on the same batch.
+All workers iterate over equal batches in equal order, and each takes the rows of its replicas, in
+the order of replicas: worker 0 has the first rows. So each example is seen once per epoch, for any
+number of workers, and a step on many workers equals the step of one device on the same batch.
 
-Private name of TensorFlow that this file touches: `_cardinality` of a distributed dataset, which
-counts wrong where a process has several replicas. `tests/distribute/test_worker_batches.py` fails
-when it goes away.
+Uses a private name of TensorFlow: `_cardinality` of a distributed dataset, which is wrong if a
+process has several replicas. `tests/distribute/test_worker_batches.py` fails if it disappears.
 """
 
 from collections.abc import Callable
@@ -23,25 +22,25 @@ def shard_batches(
     map: Callable[..., Any] | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> Any:
-    """Make batches of examples, of which each worker decodes its own rows alone.
+    """Make batches of which each worker only decodes its own rows.
 
-    A dataset of ready batches is read whole by every worker, which then keeps its rows: with many
-    workers, each decodes all images to train on few. Here the examples are shared out first and
-    `map`, the costly part, runs on a worker's own. What `fit` sees is the same: equal global
-    batches, each example once an epoch, the last examples that fill no whole batch left out.
+    Every worker reads all of a dataset of batches and then keeps its rows, so with many workers
+    each decodes all images to train on few. Here examples are divided among the workers first, and
+    the expensive `map` runs on a worker's own examples. `fit` sees the same global batches, with
+    each example once per epoch; last examples that do not fill a batch are left out.
 
     Args:
-        dataset: a `tf.data.Dataset` of single examples, cheap to read: names of files, encoded
-            bytes, rows of a table. Shuffled already, if it is to be; all workers must see the same
-            order.
-        batch_size: examples a batch, over all replicas.
-        map: function of one example, as in `tf.data.Dataset.map`; it may draw random numbers if
-            workers need not equal one device. `None` leaves examples as they are.
-        strategy: the strategy to train under; by default the one whose scope this is called in.
+        dataset: a `tf.data.Dataset` of single examples that are cheap to read: file names, encoded
+            bytes, rows of a table. It must be shuffled already, in the same order in all workers.
+        batch_size: examples per batch, over all replicas.
+        map: function of one example, as in `tf.data.Dataset.map`. If it draws random numbers, the
+            run no longer equals that of one device. `None`: examples are not changed.
+        strategy: the strategy to train under; by default the one in whose scope this is called.
 
     Returns:
-        What `fit` and `evaluate` of models that mix in `DistributedFit` take as `x`: a
-        `tf.data.Dataset` of batches, or with several workers a `tf.distribute.DistributedDataset`.
+        A `tf.data.Dataset` of batches, or with several workers a
+        `tf.distribute.DistributedDataset`, for `fit` and `evaluate` of models that mix in
+        `DistributedFit`.
 
     Raises:
         ValueError: if `batch_size` is not divisible by the number of replicas.
@@ -70,14 +69,9 @@ def shard_batches(
 
 
 def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
-    """Let each worker take its own rows of a dataset of global batches.
+    """This worker's rows of a dataset of global batches, as a `tf.distribute.DistributedDataset`.
 
-    Args:
-        dataset: batches of a static size that the number of replicas divides.
-        strategy: a strategy of several workers.
-
-    Returns:
-        A `tf.distribute.DistributedDataset`.
+    The batches have a static size that the number of replicas divides.
     """
     return share_batches(dataset, strategy, worker_index(strategy), worker_count(strategy))
 
@@ -85,12 +79,12 @@ def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strateg
 def share_batches(
     dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, index: int, workers: int
 ) -> Any:
-    """Do what `distribute_batches` does, as one worker of so many."""
+    """The same for the worker `index` of `workers`."""
     size = static_batch_size(dataset)
     rows = size // workers
 
     def own_rows(*batch: Any) -> Any:
-        # a dataset of tuples hands over their parts
+        # a dataset of tuples passes their parts as arguments
         batch = batch if isinstance(dataset.element_spec, tuple) else batch[0]
         return tf.nest.map_structure(lambda x: x[index * rows : (index + 1) * rows], batch)
 
@@ -99,22 +93,13 @@ def share_batches(
 
 
 def static_batch_size(dataset: tf.data.Dataset) -> int | None:
-    """The size of every batch of a dataset, or `None` where it is not known."""
+    """The size of every batch of a dataset, or `None` if it is not known."""
     sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec) if spec.shape.rank}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def check_divisible(size: int, replicas: int, name: str = "x") -> None:
-    """Raise unless a batch can be shared evenly.
-
-    Args:
-        size: examples a batch.
-        replicas: how many replicas share it.
-        name: the argument that the batches come in, for the message.
-
-    Raises:
-        ValueError: if the number of replicas does not divide the batch size.
-    """
+    """Raise a `ValueError` unless the replicas divide the batch size of the argument `name`."""
     if size % replicas:
         of_name = "" if name == "x" else f" of `{name}`"
         raise ValueError(
@@ -126,10 +111,10 @@ def check_divisible(size: int, replicas: int, name: str = "x") -> None:
 def _own_examples(
     dataset: tf.data.Dataset, batch_size: int, workers: int, index: int
 ) -> tf.data.Dataset:
-    """The examples that are a worker's own rows of global batches."""
+    """The examples in a worker's own rows of global batches."""
     rows = batch_size // workers
 
-    # whole batches only, so that all workers have equally many; elements may differ in shape
+    # full batches only, so that all workers have equally many; elements may differ in shape
     def own(*parts: Any) -> tf.data.Dataset:
         parts = parts if isinstance(dataset.element_spec, tuple) else parts[0]
         return tf.data.Dataset.zip(parts).skip(index * rows).take(rows)
@@ -142,7 +127,7 @@ def _own_examples(
 
 
 def _distribute(share: tf.data.Dataset, strategy: tf.distribute.Strategy, local: int) -> Any:
-    """Hand this worker's batches to its local replicas, without a look at what others have."""
+    """Distribute this worker's batches over its local replicas."""
     options = tf.data.Options()
     options.deterministic = True  # workers must agree on the order
     share = share.with_options(options)
@@ -151,8 +136,8 @@ def _distribute(share: tf.data.Dataset, strategy: tf.distribute.Strategy, local:
         size = static_batch_size(share)
         share = share.rebatch(size // local, drop_remainder=True)
     share = share.prefetch(tf.data.AUTOTUNE)
-    # All have equally many batches of one shape. Otherwise TensorFlow would ask all workers before
-    # each step whether one of them has run out, and forget the size of the batch.
+    # All workers have equally many batches of one shape. Without this option TensorFlow would ask
+    # all of them before each step whether one has run out, and forget the size of the batch.
     extended = strategy.extended
     asks = extended.experimental_enable_get_next_as_optional
     extended.experimental_enable_get_next_as_optional = False

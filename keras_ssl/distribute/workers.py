@@ -1,21 +1,20 @@
-"""What several worker processes do together, and what the chief does for all."""
+"""Communication between worker processes."""
 
+import functools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras_ssl.distribute.cluster import read_cluster
+import numpy as np
+
+from keras_ssl.distribute._cluster import read_cluster
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
-def is_multi_worker(strategy: Any) -> bool:
-    """Whether a strategy trains with the processes of a cluster.
-
-    Args:
-        strategy: a `tf.distribute.Strategy` or `None`.
-
-    Returns:
-        `True` under `tf.distribute.MultiWorkerMirroredStrategy` with a cluster.
-    """
+def is_multi_worker(strategy: "tf.distribute.Strategy | None") -> bool:
+    """Whether it is a `tf.distribute.MultiWorkerMirroredStrategy` with a cluster."""
     import tensorflow as tf
 
     return (
@@ -25,15 +24,15 @@ def is_multi_worker(strategy: Any) -> bool:
     )
 
 
-def is_chief(strategy: Any = None) -> bool:
-    """Whether this process writes what one process alone must write.
+def is_chief(strategy: "tf.distribute.Strategy | None" = None) -> bool:
+    """Whether this process is the one that writes files and shows progress.
 
     Args:
-        strategy: the `tf.distribute.Strategy` that tells which worker this is. `None` asks the
-            environment variable `TF_CONFIG`.
+        strategy: the strategy that tells which worker this is. `None` reads the environment
+            variable `TF_CONFIG`.
 
     Returns:
-        `True` in the first worker of a cluster, and where there is no cluster.
+        `True` in the first worker of a cluster, and if there is no cluster.
 
     Raises:
         ValueError: if `TF_CONFIG` is malformed.
@@ -55,55 +54,99 @@ def is_chief(strategy: Any = None) -> bool:
     return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
 
 
-def strategy_name(strategy: Any) -> str:
-    """The name by which users know the class of a strategy."""
+def strategy_name(strategy: "tf.distribute.Strategy") -> str:
+    """The public name of a strategy's class."""
     if is_multi_worker(strategy):
-        return "MultiWorkerMirroredStrategy"  # the class itself goes by an older name
+        return "MultiWorkerMirroredStrategy"  # the class itself has an older name
     return type(strategy).__name__
 
 
-def worker_index(strategy: Any) -> int:
-    """Which worker of a multi-worker strategy this process is: 0 is the chief."""
+def worker_index(strategy: "tf.distribute.Strategy") -> int:
+    """Which worker of a multi-worker strategy this process is; 0 is the chief."""
     resolver = strategy.cluster_resolver
     has_chief = "chief" in resolver.cluster_spec().jobs
     return resolver.task_id + (has_chief and resolver.task_type == "worker")
 
 
-def worker_count(strategy: Any) -> int:
-    """How many workers a multi-worker strategy has, the chief included."""
+def worker_count(strategy: "tf.distribute.Strategy") -> int:
+    """The number of workers of a multi-worker strategy, including the chief."""
     spec = strategy.cluster_resolver.cluster_spec()
     return sum(spec.num_tasks(job) for job in spec.jobs if job in ("chief", "worker"))
 
 
-def from_chief(value: Any, strategy: Any) -> Any:
-    """Give every worker what the chief holds. All workers must call it.
+def gather_numbers(strategy: "tf.distribute.Strategy", numbers: list[int]) -> np.ndarray:
+    """Gather 31-bit integers of all replicas, as an array `(replicas, len(numbers))`.
 
-    Args:
-        value: what JSON can hold; of workers other than the chief it is not looked at.
-        strategy: the `tf.distribute.Strategy`.
+    All workers must call it, with equally many numbers.
+    """
+    import tensorflow as tf
 
-    Returns:
-        The chief's value, floats to the last bit; tuples come back as lists.
+    if strategy.num_replicas_in_sync == 1:
+        return np.array([numbers])
+    gathered = _gather_function(strategy)(tf.constant(numbers, "int32"))
+    return strategy.experimental_local_results(gathered)[0].numpy()
+
+
+@functools.cache
+def _gather_function(strategy: "tf.distribute.Strategy") -> Callable[["tf.Tensor"], Any]:
+    """A function that gathers any count of numbers and is traced once."""
+    import tensorflow as tf
+
+    def gather_rows(row: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_gather(row[tf.newaxis], axis=0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], "int32")])
+    def gather(row: tf.Tensor) -> Any:
+        return strategy.run(gather_rows, args=(row,))
+
+    return gather
+
+
+def agree(strategy: "tf.distribute.Strategy", check: Callable[[], Any]) -> Any:
+    """Run a check in every worker and return its result; all raise if one of them raises.
+
+    Without this, a worker whose check passes would wait forever for one whose check did not.
+    Where `check` raises an `OSError` or a `ValueError`, that error is raised; elsewhere a
+    `RuntimeError`.
+    """
+    result = error = None
+    try:
+        result = check()
+    except (OSError, ValueError) as raised:
+        error = raised
+    failed = gather_numbers(strategy, [error is not None])[:, 0]
+    if error is not None:
+        raise error
+    if failed.any():
+        raise RuntimeError(
+            "Another worker stopped before the first step; its output tells why. Received: an "
+            f"error of replica {int(np.argmax(failed))} of {len(failed)}"
+        )
+    return result
+
+
+def from_chief(value: Any, strategy: "tf.distribute.Strategy") -> Any:
+    """Return the chief's value in every worker. All workers must call it.
+
+    The value must be serialisable to JSON; only the chief's is used. Floats keep all bits, tuples
+    become lists.
     """
     if not is_multi_worker(strategy):
         return value
-    from keras_ssl.distribute.agreement import gather_numbers
-
     text = json.dumps(value).encode() if is_chief(strategy) else b""
     length = int(gather_numbers(strategy, [len(text)])[0, 0])
     padded = text.ljust(length)[:length]
     return json.loads(bytes(gather_numbers(strategy, list(padded))[0].tolist()))
 
 
-def on_chief(function: Callable[[], Any], strategy: Any) -> Any:
-    """Run a function in the chief alone and give its result to every worker.
+def on_chief(function: Callable[[], Any], strategy: "tf.distribute.Strategy") -> Any:
+    """Run a function in the chief only and return its result in every worker.
 
     All workers must call it; all raise if the function raises.
 
     Args:
-        function: function without arguments. What it returns must fit into JSON: numbers, strings,
-            lists and dictionaries of them.
-        strategy: the `tf.distribute.Strategy` of the model.
+        function: function without arguments, whose result must be serialisable to JSON.
+        strategy: the strategy of the model.
 
     Returns:
         The result of `function`.

@@ -9,8 +9,7 @@ from keras import ops
 from keras_ssl import distribute
 from keras_ssl._keras_internals import forget_losses, run_on_shapes
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
-from keras_ssl.distribute.overflow import spread_overflow
-from keras_ssl.distribute.replicas import shapes_of_replica
+from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
 from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import (
     check_batch_size,
@@ -345,7 +344,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         losses, total, representation = {}, 0.0, None
         for update in self.updates():
             these, loss, features, gradients = self._differentiate(update, batch)
-            gradients = spread_overflow(update.optimizer, gradients)
+            gradients = skip_overflow_everywhere(update.optimizer, gradients)
             # Keras' optimizers sum the gradients of all replicas
             update.optimizer.apply(gradients, update.variables)
             losses |= these

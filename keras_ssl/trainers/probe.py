@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.distribute.overflow import spread_overflow
+from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from keras_ssl.layers import SyncBatchNormalization
 
 
@@ -111,7 +111,9 @@ class OnlineProbe(keras.layers.Layer):
             loss = self._cross_entropy(y, logits)
             scaled = self.optimizer.scale_loss(loss / distribute.replica_count())
         gradients = tape.gradient(scaled, self.trainable_variables)
-        self.optimizer.apply(spread_overflow(self.optimizer, gradients), self.trainable_variables)
+        self.optimizer.apply(
+            skip_overflow_everywhere(self.optimizer, gradients), self.trainable_variables
+        )
         self._record(y, logits, loss)
 
     def evaluate(self, features: Any, y: Any) -> None:

@@ -169,7 +169,7 @@ OTHERS = {
     "width": (
         lambda: compiled(width=5),
         {},
-        r"hidden.*\[5, 4\] float32 in the backup, \[5, 5\] float32 now",
+        r"\[5, 4\] float32 in the backup, \[5, 5\] float32 now",
     ),
     "optimizer": (
         lambda: compiled("sgd"),

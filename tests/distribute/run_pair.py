@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_ssl.distribute.launch.shares import HOST, find_ports
+from keras_ssl.distribute.launch._worker import HOST, find_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("chief", "other")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keras_ssl import distribute
-from keras_ssl.distribute.cluster import parse_address, read_cluster
+from keras_ssl.distribute._cluster import parse_address, read_cluster
 
 HOSTS = ["host0:12345", "[::1]:2", "10.0.0.7:65535"]
 
@@ -51,18 +51,18 @@ def test_a_chief_comes_before_the_workers(monkeypatch):
         ('{"cluster": [1]}', "an object of lists of addresses as `cluster`"),
         (config({"ps": HOSTS}, worker(0)), "a list of addresses as `cluster.worker`"),
         (config({"worker": "host:1"}, worker(0)), "a list of addresses as `cluster.worker`"),
-        (config({"chief": HOSTS, "worker": []}, worker(0)), "of a chief at most one"),
+        (config({"chief": HOSTS, "worker": []}, worker(0)), "with at most one chief"),
         (config({"worker": ["host0"]}, worker(0)), "\"host:port\", not 'host0'"),
         (config({"worker": ["host0:x"]}, worker(0)), "\"host:port\", not 'host0:x'"),
         (config({"worker": ["host0:70000"]}, worker(0)), '"host:port"'),
         (config({"worker": [7]}, worker(0)), '"host:port", not 7'),
-        (config({"worker": ["a:1", "a:1"]}, worker(0)), "different addresses"),
+        (config({"worker": ["a:1", "a:1"]}, worker(0)), "a different address for each worker"),
         (config({"worker": HOSTS}), "`task.type`"),
         (config({"worker": HOSTS}, {"type": "ps", "index": 0}), "`task.type`"),
-        (config({"worker": HOSTS}, worker(3)), "`task.index` from 0 to 2"),
-        (config({"worker": HOSTS}, worker(True)), "`task.index` from 0 to 2"),
-        (config({"worker": HOSTS}, worker("one")), "`task.index` from 0 to 2"),
-        (config({"worker": HOSTS}, {"type": "chief", "index": 0}), "it has no chief"),
+        (config({"worker": HOSTS}, worker(3)), "`task.index` to be an integer from 0 to 2"),
+        (config({"worker": HOSTS}, worker(True)), "`task.index` to be an integer from 0 to 2"),
+        (config({"worker": HOSTS}, worker("one")), "`task.index` to be an integer from 0 to 2"),
+        (config({"worker": HOSTS}, {"type": "chief", "index": 0}), "which has no chief"),
     ],
 )
 def test_what_is_malformed_is_named(monkeypatch, text, message):

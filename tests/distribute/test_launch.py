@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from keras_ssl.distribute.launch.arguments import parse_arguments
-from keras_ssl.distribute.launch.output import Lines
-from keras_ssl.distribute.launch.shares import HOST, find_ports, share_cores, share_gpus
+from keras_ssl.distribute.launch._program import parse_arguments
+from keras_ssl.distribute.launch._worker import (
+    HOST,
+    Lines,
+    find_ports,
+    share_cores,
+    share_gpus,
+)
 
 if sys.platform == "win32":
     pytest.skip("the launcher needs process groups", allow_module_level=True)
@@ -92,7 +97,7 @@ def test_gpus_are_shared(visible, shares):
 
 
 def test_gpus_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match=r"2 workers. Received: 0,1,2"):
+    with pytest.raises(ValueError, match=r"number of workers, 2. Received: 0,1,2"):
         share_gpus(2, "0,1,2")
 
 
@@ -362,9 +367,12 @@ print(child.pid)
     ("options", "message"),
     [
         (["--workers", "0", "SCRIPT"], "--workers must be at least 1. Received: 0"),
-        (["--workers", "2", "--restarts", "-1", "SCRIPT"], "--restarts must not be below 0"),
+        (["--workers", "2", "--restarts", "-1", "SCRIPT"], "--restarts must not be negative"),
         (["--workers", "2", "missing.py"], "there is no file missing.py"),
-        (["--workers", "2", "--port", "65535", "SCRIPT"], "--port must leave all ports"),
+        (
+            ["--workers", "2", "--port", "65535", "SCRIPT"],
+            "all ports must lie in 1 to 65535",
+        ),
         (["--workers", "2", "--cores-per-worker", "999", "SCRIPT"], "--cores-per-worker must be"),
         (["--workers", "2", "--stop-timeout", "nan", "SCRIPT"], "--stop-timeout must not be"),
         (["--workers", "2"], "required: script"),
@@ -384,7 +392,7 @@ def test_a_worker_of_a_cluster_starts_no_workers(capsys, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(SystemExit):
         parse_arguments(["--workers", "2", __file__])
-    assert "TF_CONFIG is set already" in capsys.readouterr().err
+    assert "TF_CONFIG is already set" in capsys.readouterr().err
 
 
 def test_a_taken_port_and_an_unwritable_folder_are_named(tmp_path):

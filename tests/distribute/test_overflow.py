@@ -10,7 +10,7 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from keras_ssl import trainers
-from keras_ssl.distribute.overflow import spread_overflow
+from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from tests.trainers.small import dense
 
 
@@ -51,9 +51,9 @@ def test_sparse_gradients_overflow_as_well(two_replicas):
         rank = tf.distribute.get_replica_context().replica_id_in_sync_group
         value = tf.where(rank == 1, float("inf"), 1.0)
         sparse = tf.IndexedSlices(tf.fill([2, 3], value), tf.constant([4, 0]), tf.constant([5, 3]))
-        spread = spread_overflow(optimizer, [None, sparse, tf.ones(2)])
-        assert spread[0] is None and isinstance(spread[1], tf.IndexedSlices)
-        return tf.convert_to_tensor(spread[1]), spread[2]
+        found = skip_overflow_everywhere(optimizer, [None, sparse, tf.ones(2)])
+        assert found[0] is None and isinstance(found[1], tf.IndexedSlices)
+        return tf.convert_to_tensor(found[1]), found[2]
 
     for sparse, dense_gradient in zip(
         *map(two_replicas.experimental_local_results, two_replicas.run(tf.function(step))),
@@ -63,7 +63,7 @@ def test_sparse_gradients_overflow_as_well(two_replicas):
         np.testing.assert_array_equal(dense_gradient, 1)
 
 
-def test_other_optimizers_and_single_replicas_go_as_they_are():
+def test_other_optimizers_and_single_replicas_are_not_changed():
     gradients = [tf.constant([np.inf])]
     for optimizer in ("sgd", keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())):
-        assert spread_overflow(optimizer, gradients) is gradients
+        assert skip_overflow_everywhere(optimizer, gradients) is gradients

@@ -11,7 +11,7 @@ import pytest
 
 from keras_ssl import distribute
 from keras_ssl.distribute import strategies
-from keras_ssl.distribute.launch.shares import HOST, find_ports
+from keras_ssl.distribute.launch._worker import HOST, find_ports
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -62,14 +62,14 @@ def test_seed_is_set():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "many"}, r"one of \('auto', 'one_device'.*Received: 'many'"),
+        ({"name": "many"}, r"one of \('auto', 'one_device'.*Received: name='many'"),
         ({"name": "mirrored", "replicas": 0}, "positive integer"),
         ({"name": "mirrored", "replicas": -2}, "positive integer"),
-        ({"name": "one_device", "replicas": 2}, '"one_device" finds out by itself'),
+        ({"name": "one_device", "replicas": 2}, '"one_device" has as many as there are devices'),
         ({"name": "one_device", "timeout": 0}, "`timeout` must be a positive number"),
         ({"name": "multi_worker"}, "needs the environment variable TF_CONFIG"),
         ({"name": "tpu"}, "Without a TPU, choose another strategy"),
-        ({"name": "tpu", "tpu": "grpc://127.0.0.1:1"}, "nobody answers at grpc://127.0.0.1:1"),
+        ({"name": "tpu", "tpu": "grpc://127.0.0.1:1"}, "no answer from grpc://127.0.0.1:1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(arguments, message):
@@ -115,29 +115,22 @@ def run(code, **environment):
     return found.returncode, found.stdout + found.stderr
 
 
-def test_a_cpu_is_split_into_replicas():
-    code = (
-        "from keras_ssl import distribute\n"
-        "strategy = distribute.strategy('mirrored', replicas=3, seed=1)\n"
-        "print('replicas', strategy.num_replicas_in_sync)\n"
-    )
-    status, printed = run(code)
-    assert status == 0 and "replicas 3" in printed, printed
-
-
-def test_workers_cannot_be_joined_after_tensorflow_ran():
+def test_a_cpu_is_split_and_workers_cannot_be_joined_after_that():
     cluster = {"worker": [f"{HOST}:{find_ports(1)[0]}"]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
     code = (
         "import keras\n"
         "from keras_ssl import distribute\n"
+        "strategy = distribute.strategy('mirrored', replicas=3, seed=1)\n"
+        "print('replicas', strategy.num_replicas_in_sync)\n"
         "keras.layers.Dense(1).build((None, 1))\n"
         "distribute.strategy('multi_worker', timeout=20)\n"
     )
     status, printed = run(code, TF_CONFIG=json.dumps(config))
+    assert "replicas 3" in printed, printed
     assert status == 1, printed
     assert "RuntimeError: It is too late to connect to the other workers" in printed
-    assert 'Call `distribute.strategy("multi_worker")` first of all' in printed
+    assert 'Call `distribute.strategy("multi_worker")` first' in printed
 
 
 def test_a_worker_that_listens_but_does_not_start_is_not_waited_for_without_end():
@@ -146,9 +139,9 @@ def test_a_worker_that_listens_but_does_not_start_is_not_waited_for_without_end(
         "cluster": {"worker": [f"{HOST}:{first}", f"{HOST}:{second}"]},
         "task": {"type": "worker", "index": 0},
     }
-    code = "from keras_ssl import distribute\ndistribute.strategy('multi_worker', timeout=3)\n"
+    code = "from keras_ssl import distribute\ndistribute.strategy('multi_worker', timeout=2)\n"
     with socket.create_server((HOST, second)):
         status, printed = run(code, TF_CONFIG=json.dumps(config))
     assert status == -signal.SIGKILL, printed
-    assert "worker 0 met the other workers, but TensorFlow did not start within 3 s" in printed
-    assert "All answer" in printed
+    assert "worker 0 reached the other workers, but TensorFlow did not start within 2 s" in printed
+    assert "Received: an answer from all of them" in printed

@@ -1,6 +1,6 @@
-"""Every operation that a traced function runs, those of the functions that it calls included.
+"""All operations of a traced function, including those of the functions that it calls.
 
-Touches private names of TensorFlow, guarded by `tests/tpu/test_traced_ops.py`:
+Uses private names of TensorFlow, which `tests/tpu/test_traced_ops.py` tests:
 `FuncGraph._get_function`, and the attribute `graph` of what it returns.
 """
 
@@ -11,28 +11,15 @@ import tensorflow as tf
 
 
 def traced_ops(graph: Any) -> Iterator[tf.Operation]:
-    """Walk a graph and the bodies of its loops, branches and function calls.
+    """Yield each operation of a graph and of its loops, branches and function calls once.
 
-    Operations whose result nobody reads are among them: XLA compiles these as well.
-
-    Args:
-        graph: the `graph` of a concrete function.
-
-    Yields:
-        The operations, each once.
+    This includes operations whose results are not used, since XLA compiles these as well.
     """
     yield from _walk(graph, seen=set())
 
 
 def called_graphs(op: tf.Operation) -> Iterator[Any]:
-    """The graphs of the functions that an operation calls.
-
-    Args:
-        op: an operation of a function's graph.
-
-    Yields:
-        One graph a function: the body and the condition of a loop, the branches of a choice.
-    """
+    """Yield the graphs that an operation calls: body and condition of a loop, or branches."""
     for name in _called_names(op):
         function = op.graph._get_function(name)
         if function is not None:

@@ -1,10 +1,9 @@
-"""Which operations XLA can compile, asked of TensorFlow's own registry.
+"""The operations that XLA can compile, according to TensorFlow's registry of kernels.
 
-Touches two private names of TensorFlow, guarded by `tests/tpu/test_xla_kernels.py`:
+Uses two private names of TensorFlow, which `tests/tpu/test_xla_kernels.py` tests:
 `tensorflow.python.framework.kernels.get_all_registered_kernels`, and the device type
-`XLA_CPU_JIT` under which XLA's kernels stand there. Those for a TPU (`XLA_TPU_JIT`) come of the
-same registrations, but stand only in builds of TensorFlow for TPU; what differs is the dtypes,
-here `TPU_DTYPES`.
+`XLA_CPU_JIT` of XLA's kernels. Those for a TPU (`XLA_TPU_JIT`) have the same registrations, but
+only exist in builds of TensorFlow for TPU; they differ in dtypes, here `TPU_DTYPES`.
 """
 
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# all of them but float64, which TensorFlow takes as well and a TPU emulates
+# without float64, which TensorFlow accepts but a TPU emulates
 TPU_DTYPES = frozenset(
     {
         tf.bool,
@@ -40,14 +39,10 @@ TPU_DTYPES = frozenset(
 
 @cache
 def xla_kernels() -> dict[str, list[Any]]:
-    """XLA's kernels by the name of their operation.
-
-    Returns:
-        A dictionary from the operation's type, such as `"MatMul"`, to its kernel definitions.
-    """
+    """XLA's kernel definitions by the type of their operation, such as `"MatMul"`."""
     from tensorflow.python.framework import kernels
 
-    # XLA registers its kernels when it first compiles something
+    # XLA registers its kernels when it first compiles a function
     with tf.init_scope(), tf.device("CPU:0"):
         tf.function(lambda: tf.constant(1.0) + 1.0, jit_compile=True)()
     found: dict[str, list[Any]] = {}
@@ -58,11 +53,7 @@ def xla_kernels() -> dict[str, list[Any]]:
 
 
 def has_xla_kernel(op: tf.Operation) -> bool:
-    """Whether XLA has a kernel for the operation with its dtypes.
-
-    Args:
-        op: an operation of a graph.
-    """
+    """Whether XLA has a kernel for the operation with its dtypes."""
     return any(_fits(kernel, op) for kernel in xla_kernels().get(op.type, []))
 
 

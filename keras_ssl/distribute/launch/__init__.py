@@ -1,13 +1,13 @@
-"""Train with several worker processes on this machine, and start them again when one dies.
+"""Launcher of several worker processes on this machine, which restarts them when one dies.
 
     python -m keras_ssl.distribute.launch --workers 2 --restarts 3 train.py --epochs 100
 
-Every worker runs `train.py --epochs 100` with a `TF_CONFIG` of its own, which is what
-`tf.distribute.MultiWorkerMirroredStrategy` reads. What a worker prints comes out here, line by
-line, after `[worker 0] `. When a worker fails or is killed, the others are stopped and, up to
-`--restarts` times, all are started again with the same command; the script must go on from its
-last backup by itself. On a cluster the scheduler starts the workers and this launcher has no part.
+Every worker runs `train.py --epochs 100` with its own `TF_CONFIG`, the environment variable that
+`tf.distribute.MultiWorkerMirroredStrategy` reads. The output of the workers is printed line by
+line with the prefix `[worker 0] `. When a worker fails or is killed, the others are stopped and, up
+to `--restarts` times, all are started again with the same command; the script must resume from its
+last backup itself. On a cluster, the scheduler starts the workers instead of this launcher.
 
-The exit code is 0 when all workers end with 0, else that of the first worker to fail: 128 plus the
-number of the signal where a signal killed it. Needs Linux or macOS.
+The exit code is 0 if all workers end with 0, else that of the first worker to fail: 128 plus the
+number of the signal if a signal killed it. Needs Linux or macOS.
 """

@@ -1,8 +1,8 @@
-"""Start the launcher, in an interpreter that holds the standard library only.
+"""Start the launcher in an interpreter that only imports the standard library.
 
-`python -m` imports the package of a module first, here all of `keras_ssl`, and TensorFlow with it.
+`python -m` first imports the package of a module, here all of `keras_ssl` and with it TensorFlow.
 The launcher needs neither their memory nor their threads, which a process that forks should not
-have. So it starts once more from this file, and takes its own folder for a package.
+have. So it executes this file again, with its own folder as a package.
 """
 
 import os
@@ -14,7 +14,7 @@ NAME = "keras_ssl_launch"
 
 
 def main() -> None:
-    """Start once more, or run."""
+    """Execute this file again, or run the launcher."""
     if __package__:
         os.execv(sys.executable, [sys.executable, "-P", __file__, *sys.argv[1:]])
     folder = Path(__file__).parent
@@ -22,9 +22,9 @@ def main() -> None:
         NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     sys.modules[NAME] = module_from_spec(spec)
-    from keras_ssl_launch import program
+    from keras_ssl_launch import _program
 
-    program.main()
+    _program.main()
 
 
 if __name__ == "__main__":

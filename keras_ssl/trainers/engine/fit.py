@@ -22,13 +22,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl.data.autotuning import without_autotuning
-from keras_ssl.distribute.agreement import agree
 from keras_ssl.distribute.worker_batches import (
     check_divisible,
     distribute_batches,
     static_batch_size,
 )
-from keras_ssl.distribute.workers import from_chief, is_chief, is_multi_worker, strategy_name
+from keras_ssl.distribute.workers import agree, from_chief, is_chief, is_multi_worker, strategy_name
 from keras_ssl.trainers.engine.array_batches import array_batches
 from keras_ssl.trainers.engine.epochs import ResumableFit
 from keras_ssl.trainers.engine.worker_callbacks import callbacks_of_worker

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ssl.distribute.agreement import gather_numbers
-from keras_ssl.distribute.workers import is_chief
+from keras_ssl.distribute.workers import gather_numbers, is_chief
 
 # they write or show; all others steer training, which must go alike on all workers
 _WRITERS = (

@@ -7,7 +7,7 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-from keras_ssl.distribute.agreement import agree, gather_numbers
+from keras_ssl.distribute.workers import agree, gather_numbers
 from keras_ssl.trainers.engine.replica_values import ReplicaValues
 
 

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keras_ssl.distribute.cluster import Cluster
-from keras_ssl.distribute.launch.shares import HOST, find_ports
-from keras_ssl.distribute.rendezvous import answers, meet
+from keras_ssl.distribute._cluster import Cluster, answers, meet
+from keras_ssl.distribute.launch._worker import HOST, find_ports
 
 
 def clusters(count):
@@ -38,7 +37,7 @@ def test_those_that_do_not_come_are_named_in_time():
     start = time.monotonic()
     with (
         socket.create_server((host, int(port))),
-        pytest.raises(TimeoutError, match=r"1 of 2 do not answer: worker 1 \(127") as caught,
+        pytest.raises(TimeoutError, match=r"no answer from 1 of 2: worker 1 \(127") as caught,
     ):
         meet(chief, 1.0)
     assert time.monotonic() - start < 4
