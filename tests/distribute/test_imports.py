@@ -16,4 +16,4 @@ def test_distribute_does_not_load_trainers(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_ssl", bare)
     importlib.import_module("keras_ssl.distribute")
     found = {name.split(".")[1] for name in sys.modules if name.startswith("keras_ssl.")}
-    assert found == {"checks", "distribute"}
+    assert "distribute" in found and found <= {"checks", "distribute", "ops"}
