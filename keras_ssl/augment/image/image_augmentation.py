@@ -24,7 +24,8 @@ class ImageAugmentation(Augmentation):
     Inside a TensorFlow graph XLA compiles the methods `fold`, `color_map` and `finish` of
     operations on geometry and colour (`GeometricAugmentation`, `ColorAugmentation`), on CPU too.
     They must be made of what XLA compiles: `keras.ops` on tensors of static shapes, no
-    `py_function`. On a TPU that holds for all methods; see `function_tpu_obstacles`.
+    `py_function`. On a TPU that holds for all methods; check with
+    `tf.function(layer, jit_compile=True)`.
 
     Args:
         seed: integer seed, or `None` for a random one.
