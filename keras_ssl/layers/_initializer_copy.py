@@ -1,4 +1,4 @@
-"""One initializer for many kernels."""
+"""Copies of an initializer for several kernels."""
 
 from typing import Any
 
@@ -6,14 +6,10 @@ import keras
 
 
 def initializer_copy(initializer: Any, number: int) -> Any:
-    """Return an initializer of the same settings and another seed, so no two kernels start equal.
+    """Copy an initializer for the `number`-th kernel, from 1, so that no two kernels start equal.
 
-    Args:
-        initializer: a Keras initializer; anything else is returned as it is.
-        number: of the kernel, from 1. It is added to the seed, less 1, if one was given.
-
-    Returns:
-        The copy.
+    A given seed is increased by `number - 1`; without one, the copy draws a new seed. Anything but
+    a Keras initializer is returned unchanged.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer

@@ -1,1 +1,16 @@
 """Projectors, predictors and critics."""
+
+from keras_ssl.layers.heads.critics import BilinearCritic, ConcatAndConvolve, EncodeAndDotProduct
+from keras_ssl.layers.heads.projection_head import PredictionHead, ProjectionHead
+from keras_ssl.layers.heads.residual_head import ResidualHead
+from keras_ssl.layers.heads.step_predictor import StepPredictor
+
+__all__ = [
+    "BilinearCritic",
+    "ConcatAndConvolve",
+    "EncodeAndDotProduct",
+    "PredictionHead",
+    "ProjectionHead",
+    "ResidualHead",
+    "StepPredictor",
+]

@@ -1,4 +1,4 @@
-"""The small network between an encoder and a loss: projector, predictor, head."""
+"""Projection and prediction heads: the MLPs between an encoder and a loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from keras_ssl.ops import l2_normalize
 
 
 class _Pattern:
-    """A layer to make copies of. Not itself a part of the head, so Keras must not track it."""
+    """A layer to copy. A plain object, so that Keras does not track the layer as a part."""
 
     def __init__(self, layer: keras.layers.Layer):
         self._class = type(layer)
@@ -25,16 +25,18 @@ class _Pattern:
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class ProjectionHead(keras.layers.Layer):
-    """A multi-layer perceptron on features: the projector or predictor of every method.
+    """MLP on features: the projector or predictor of most methods.
 
     Each width is one dense layer. All but the last are followed by `normalization`, `activation`
-    and dropout; the last is followed by `last_normalization` only, and the output may be scaled
-    to unit length:
+    and dropout, the last only by `last_normalization`. With two layers:
 
         h = dropout(activation(normalization(W_1 x + b_1)))
         z = last_normalization(W_2 h + b_2)
 
-    The heads of published methods, as arguments (`BN` is `SyncBatchNormalization`):
+    and optionally z is scaled to unit length. The head acts on the last axis, so it takes vectors,
+    sequences, feature maps and volumes alike.
+
+    Heads of published methods (`BN` is `SyncBatchNormalization`):
 
     - SimCLR: `ProjectionHead((2048, 128), last_normalization=True, use_bias=False)`
     - MoCo v2: `ProjectionHead((2048, 128), normalization=False)`
@@ -43,37 +45,37 @@ class ProjectionHead(keras.layers.Layer):
       last_normalization=BN(center=False, scale=False))`
     - SimSiam, predictor: `ProjectionHead((512, 2048))`
     - Barlow Twins, VICReg: `ProjectionHead((8192, 8192, 8192), use_bias=False)`
-    - DINO, up to its prototypes: `ProjectionHead((2048, 2048, 256), normalization=False,
+    - DINO, before its prototypes: `ProjectionHead((2048, 2048, 256), normalization=False,
       activation="gelu", l2_normalize=True)`
 
     Args:
-        widths: sequence of positive integers: units of each dense layer, the output's last.
-        normalization: what follows each hidden dense layer. `True` is
-            `SyncBatchNormalization()`, `False` nothing; a Keras layer is a pattern, of which
-            each dense layer gets a copy.
+        widths: sequence of positive integers: units of each dense layer.
+        normalization: normalization after each hidden dense layer: `True` for
+            `SyncBatchNormalization()`, `False` for none, or a Keras layer, which is copied for
+            each dense layer.
         last_normalization: the same for the last dense layer.
-        activation: activation of the hidden layers: a Keras name or a callable.
-        use_bias: whether dense layers have a bias. `None`: those that no normalisation follows.
-        dropout: float in [0, 1). Share of hidden units dropped at training.
-        l2_normalize: whether to scale each output vector to length 1.
-        kernel_initializer: initializer of the dense kernels. Of one with a seed, the n-th dense
-            layer gets a copy with the seed plus n - 1.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        activation: activation of the hidden layers.
+        use_bias: whether dense layers have a bias. `None` means those without a normalization.
+        dropout: float in [0, 1). Dropout rate of the hidden layers.
+        l2_normalize: whether to scale the output vectors to length 1.
+        kernel_initializer: initializer of the dense kernels. If it has a seed, the n-th dense
+            layer uses the seed plus n - 1.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: float tensor of features.
-        training: whether batch normalisation and dropout run in training mode.
+        training: whether batch normalization and dropout run in training mode.
 
     Input shape:
-        `(batch, ..., features)`; the head acts on the last axis.
+        `(batch, ..., features)`.
 
     Output shape:
         `(batch, ..., widths[-1])`.
 
     Raises:
-        ValueError: if `widths` is empty or holds anything but positive integers, or
-            if `dropout` is outside [0, 1).
-        TypeError: if a normalisation is neither a bool nor a Keras layer.
+        TypeError: if a width is not an integer, or a normalization neither a bool nor a layer.
+        ValueError: if `widths` is not a non-empty sequence of positive integers, or `dropout` is
+            outside [0, 1).
 
     Example:
 
@@ -84,9 +86,8 @@ class ProjectionHead(keras.layers.Layer):
     TensorShape([4, 8])
 
     Reference:
-
-    - [Chen et al., 2020](https://arxiv.org/abs/2002.05709) (SimCLR), section 4.2
-    - [Chen et al., 2020](https://arxiv.org/abs/2006.10029) (SimCLR v2), deeper heads
+        - [Chen et al., SimCLR](https://arxiv.org/abs/2002.05709), section 4.2
+        - [Chen et al., SimCLR v2](https://arxiv.org/abs/2006.10029), deeper heads
     """
 
     def __init__(
@@ -103,9 +104,9 @@ class ProjectionHead(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.widths = checked_widths(widths)
-        self.normalization = _checked_pattern(normalization, "normalization")
-        self.last_normalization = _checked_pattern(last_normalization, "last_normalization")
+        self.widths = check_widths(widths)
+        self.normalization = _as_pattern("normalization", normalization)
+        self.last_normalization = _as_pattern("last_normalization", last_normalization)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.dropout = checks.below_one("dropout", dropout)
@@ -114,29 +115,26 @@ class ProjectionHead(keras.layers.Layer):
 
         self._steps = []
         for number, width in enumerate(self.widths, start=1):
-            last = number == len(self.widths)
-            self._steps += self._dense_steps(number, width, last)
+            self._add_steps(number, width, is_last=number == len(self.widths))
 
-    def _dense_steps(self, number: int, width: int, last: bool) -> list[keras.layers.Layer]:
-        """The layers that one width stands for."""
-        pattern = self.last_normalization if last else self.normalization
+    def _add_steps(self, number: int, width: int, is_last: bool) -> None:
+        """Add a dense layer and what follows it."""
+        pattern = self.last_normalization if is_last else self.normalization
         dtype = self.dtype_policy
-        steps = [
-            keras.layers.Dense(
-                width,
-                use_bias=pattern is None if self.use_bias is None else self.use_bias,
-                kernel_initializer=initializer_copy(self.kernel_initializer, number),
-                dtype=dtype,
-                name=f"dense_{number}",
-            )
-        ]
+        dense = keras.layers.Dense(
+            width,
+            use_bias=pattern is None if self.use_bias is None else self.use_bias,
+            kernel_initializer=initializer_copy(self.kernel_initializer, number),
+            dtype=dtype,
+            name=f"dense_{number}",
+        )
+        self._steps.append(dense)
         if pattern is not None:
-            steps.append(pattern.copy(name=f"normalization_{number}", dtype=dtype))
-        if not last:
-            steps.append(keras.layers.Activation(self.activation, dtype=dtype))
+            self._steps.append(pattern.copy(name=f"normalization_{number}", dtype=dtype))
+        if not is_last:
+            self._steps.append(keras.layers.Activation(self.activation, dtype=dtype))
             if self.dropout > 0:
-                steps.append(keras.layers.Dropout(self.dropout, dtype=dtype))
-        return steps
+                self._steps.append(keras.layers.Dropout(self.dropout, dtype=dtype))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for step in self._steps:
@@ -147,8 +145,7 @@ class ProjectionHead(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = inputs
         for step in self._steps:
-            # `training` reaches those that take it through Keras' call context
-            x = step(x)
+            x = step(x)  # Keras passes `training` on
         if self.l2_normalize:
             x = ops.cast(l2_normalize(x), self.compute_dtype)
         return x
@@ -160,8 +157,8 @@ class ProjectionHead(keras.layers.Layer):
         return {
             **super().get_config(),
             "widths": list(self.widths),
-            "normalization": _serialized(self.normalization),
-            "last_normalization": _serialized(self.last_normalization),
+            "normalization": _serialize(self.normalization),
+            "last_normalization": _serialize(self.last_normalization),
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "dropout": self.dropout,
@@ -170,30 +167,110 @@ class ProjectionHead(keras.layers.Layer):
         }
 
 
-def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    """Return the widths of dense layers as a tuple.
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class PredictionHead(keras.layers.Layer):
+    """MLP with one hidden layer whose output is as wide as its input.
+
+        q(z) = W_2 activation(normalization(W_1 z)) + b_2
+
+    It is the predictor that BYOL and SimSiam put after the student's projector: a `ProjectionHead`
+    whose last width is that of the input.
 
     Args:
-        widths: list or tuple of positive integers.
+        width: positive integer: units of the hidden layer.
+        normalization: as in `ProjectionHead`.
+        activation: as in `ProjectionHead`.
+        use_bias: as in `ProjectionHead`.
+        kernel_initializer: as in `ProjectionHead`.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: float tensor of embeddings.
+        training: whether batch normalization runs in training mode.
+
+    Input shape:
+        `(batch, ..., dim)`.
+
+    Output shape:
+        `(batch, ..., dim)`.
 
     Raises:
-        ValueError: if it is empty or holds anything else.
+        TypeError: if `width` is not an integer.
+        ValueError: if `width` is not positive.
 
     Example:
 
-    >>> from keras_ssl.layers.heads.projection_head import checked_widths
-    >>> checked_widths([2048, 128])
-    (2048, 128)
+    >>> import numpy as np
+    >>> from keras_ssl.layers import PredictionHead
+    >>> PredictionHead(512)(np.ones((4, 16))).shape
+    TensorShape([4, 16])
+
+    Reference:
+        - [Grill et al., BYOL](https://arxiv.org/abs/2006.07733): 4096 units
+        - [Chen & He, SimSiam](https://arxiv.org/abs/2011.10566): 512 units, a quarter of `dim`
     """
+
+    def __init__(
+        self,
+        width: int = 4096,
+        normalization: bool | keras.layers.Layer = True,
+        activation: Any = "relu",
+        use_bias: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        settings = {
+            "normalization": normalization,
+            "activation": activation,
+            "use_bias": use_bias,
+            "kernel_initializer": kernel_initializer,
+        }
+        # a head checks and serializes the arguments
+        config = ProjectionHead((width,), **settings).get_config()
+        self._settings = {name: config[name] for name in settings}
+        # draw its seed at construction, as in any Keras layer, not when the layer is built
+        self._kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.width = width
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.head = ProjectionHead.from_config(
+            {
+                **self._settings,
+                "widths": [self.width, input_shape[-1]],
+                "kernel_initializer": _with_drawn_seed(self._kernel_initializer),
+                "dtype": self.dtype_policy,
+            }
+        )
+        self.head.build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.head(inputs, training=training)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width, **self._settings}
+
+
+def check_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Check a non-empty sequence of positive integers."""
     if not isinstance(widths, list | tuple) or not widths:
         raise ValueError(
-            "Argument `widths` must be a non-empty sequence of positive integers. "
-            f"Received: widths={widths}"
+            f"`widths` must be a non-empty sequence of positive integers. Received: widths={widths}"
         )
     return tuple(checks.integer(f"widths[{i}]", w, minimum=1) for i, w in enumerate(widths))
 
 
-def _checked_pattern(value: Any, argument: str) -> _Pattern | None:
+def _with_drawn_seed(initializer: Any) -> Any:
+    """A copy whose config has the seed even if it was drawn at random."""
+    if not isinstance(getattr(initializer, "seed", None), int):
+        return initializer
+    return type(initializer).from_config({**initializer.get_config(), "seed": initializer.seed})
+
+
+def _as_pattern(name: str, value: Any) -> _Pattern | None:
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if value is None or value is False:
@@ -202,11 +279,11 @@ def _checked_pattern(value: Any, argument: str) -> _Pattern | None:
         value = SyncBatchNormalization()
     if not isinstance(value, keras.layers.Layer):
         raise TypeError(
-            f"Argument `{argument}` must be True, False or a Keras layer to copy. "
-            f"Received: {argument}={value} of type {type(value)}"
+            f"`{name}` must be True, False or a Keras layer to copy. "
+            f"Received: {name}={value} of type {type(value)}"
         )
     return _Pattern(value)
 
 
-def _serialized(pattern: _Pattern | None) -> Any:
+def _serialize(pattern: _Pattern | None) -> Any:
     return False if pattern is None else keras.saving.serialize_keras_object(pattern.copy())

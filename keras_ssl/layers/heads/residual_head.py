@@ -1,4 +1,4 @@
-"""A perceptron beside a linear map: the projection heads of InfoGraph."""
+"""Projection head with a linear shortcut."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from keras_ssl.layers._initializer_copy import initializer_copy
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class ResidualHead(keras.layers.Layer):
-    """A multi-layer perceptron, and a linear map beside it.
+    """MLP with a linear shortcut, the projection head of InfoGraph.
 
         z = MLP(x) + A x + b
 
-    where each dense layer of the perceptron, the last one too, is followed by the activation. It
-    is the head of InfoGraph's nodes and graphs, as the authors' code has it.
+    where every dense layer of the MLP, also the last one, is followed by the activation, as in the
+    authors' code. The head acts on the last axis of inputs of any rank.
 
     Args:
-        units: width of all layers and of the output; `None` for that of the input.
-        depth: number of dense layers of the perceptron.
-        activation: activation of these.
-        kernel_initializer: initializer of all kernels; of one with a seed, the n-th adds n - 1
-            to it.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        units: width of all layers and of the output. `None` means the width of the input.
+        depth: number of dense layers of the MLP.
+        activation: activation of these layers.
+        kernel_initializer: initializer of all kernels. If it has a seed, the n-th kernel uses the
+            seed plus n - 1.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: float tensor of features.
@@ -35,8 +35,8 @@ class ResidualHead(keras.layers.Layer):
         `(..., units)`.
 
     Raises:
-        TypeError: if `units` or `depth` is no integer.
-        ValueError: if one is below 1.
+        TypeError: if `units` or `depth` is not an integer.
+        ValueError: if one is below 1, or the number of features is unknown.
 
     Example:
 
@@ -63,40 +63,32 @@ class ResidualHead(keras.layers.Layer):
         self.depth = checks.integer("depth", depth, minimum=1)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        # copied here, since each copy draws a seed where none is given
+        # here and not in `build`, since each copy may draw a seed
         self._initializers = [
             initializer_copy(self.kernel_initializer, number + 1)
             for number in range(self.depth + 1)
         ]
 
     def build(self, input_shape: Any) -> None:
-        """Make the dense layers."""
         if input_shape[-1] is None:
             raise ValueError(
-                f"The number of features must be fixed. Received: shape {tuple(input_shape)}"
+                f"`inputs` must have a known last axis. Received: shape {tuple(input_shape)}"
             )
-        units = self.units or input_shape[-1]
-        hidden = (*input_shape[:-1], units)
-        *of_dense, of_shortcut = self._initializers
-        self.dense = [
-            self._dense(f"dense_{number}", units, initializer, self.activation)
-            for number, initializer in enumerate(of_dense, start=1)
-        ]
-        self.shortcut = self._dense("shortcut", units, of_shortcut)
-        for number, layer in enumerate(self.dense):
-            layer.build(hidden if number else input_shape)
-        self.shortcut.build(input_shape)
-
-    def _dense(
-        self, name: str, units: int, initializer: Any, activation: Any = None
-    ) -> keras.layers.Layer:
-        return keras.layers.Dense(
-            units,
-            activation,
-            kernel_initializer=initializer,
-            dtype=self.dtype_policy,
-            name=name,
+        output_shape = self.compute_output_shape(input_shape)
+        names = [f"dense_{number}" for number in range(1, self.depth + 1)]
+        *self.dense, self.shortcut = (
+            keras.layers.Dense(
+                output_shape[-1],
+                None if name == "shortcut" else self.activation,
+                kernel_initializer=initializer,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            for name, initializer in zip([*names, "shortcut"], self._initializers, strict=True)
         )
+        for number, layer in enumerate(self.dense):
+            layer.build(output_shape if number else input_shape)
+        self.shortcut.build(input_shape)
 
     def call(self, inputs: Any) -> Any:
         z = inputs

@@ -1,4 +1,4 @@
-"""Predicts what comes several steps later, by a linear map for each step."""
+"""Linear predictions of later positions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,35 +10,35 @@ from keras_ssl import checks
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class StepPredictor(keras.layers.Layer):
-    """Predicts the targets that come k steps later, by a linear map W_k of its own for each k.
+    """Linear predictions of the targets k positions later, as in CPC.
 
         p_k[t] = W_k c[t] + b_k        for every t with a target at t + k
 
-    with c the context at step t, the axis after the batch: the rows of a grid, or the steps of a
-    sequence. It is what CPC compares with the targets from step k on.
+    Each k has its own linear map. Positions t run along the axis after the batch: the rows of a
+    grid or the steps of a sequence. CPC compares p_k with the targets from position k on.
 
     Args:
-        steps: the ks: a positive integer K for 1 to K, or a sequence of different positive
+        steps: the values of k: a positive integer K for 1 to K, or a sequence of distinct positive
             integers.
-        use_bias: whether there is a bias b_k.
-        kernel_initializer: of the matrices W_k; each gets a copy.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        use_bias: whether to add a bias b_k.
+        kernel_initializer: initializer of the matrices W_k. Each uses a copy.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        context: contexts, from which is predicted.
-        target: what is predicted. Only its shape counts.
+        context: float tensor to predict from.
+        target: tensor to predict, of which only the shape is used.
 
     Input shape:
         `context` is `(batch, positions, ..., width)`, `target` `(batch, positions, ..., dim)`,
-        where `...` are further axes, such as the columns of a grid.
+        where `...` are any further axes, such as the columns of a grid.
 
     Output shape:
         A list with `(batch, positions - k, ..., dim)` for each k.
 
     Raises:
         TypeError: if `steps` is neither an integer nor a sequence of integers.
-        ValueError: if a step is not positive or occurs twice, if there are not more positions
-            than the largest step, or the shapes of context and target do not fit.
+        ValueError: if a step is not positive or occurs twice, the largest step is not below the
+            number of positions, or the shapes of `context` and `target` do not match.
 
     Example:
 
@@ -64,11 +64,10 @@ class StepPredictor(keras.layers.Layer):
         self.steps = _as_steps(steps)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        # now and not when the layer is built: a copy draws the seed of its matrix
+        # here and not in `build`, since each copy may draw a seed
         self._initializers = [self.kernel_initializer.clone() for _ in self.steps]
 
     def build(self, context_shape: tuple, target_shape: tuple) -> None:
-        """Make a linear map for each step."""
         self._check(context_shape, target_shape)
         self._maps = []
         for step, initializer in zip(self.steps, self._initializers, strict=True):
@@ -83,7 +82,6 @@ class StepPredictor(keras.layers.Layer):
             self._maps.append(linear)
 
     def call(self, context: Any, target: Any) -> list[Any]:
-        """Predict from the contexts that have a target."""
         self._check(context.shape, target.shape)
         return [
             linear(context[:, :-step]) for step, linear in zip(self.steps, self._maps, strict=True)
@@ -94,15 +92,14 @@ class StepPredictor(keras.layers.Layer):
         if len(context_shape) < 3 or context_shape[1:-1] != target_shape[1:-1]:
             raise ValueError(
                 "`context` must have shape (batch, positions, ..., width), and `target` the same "
-                "positions: a recurrent context network needs `return_sequences=True`. Received: "
+                "positions. A recurrent context network needs `return_sequences=True`. Received: "
                 f"context.shape={context_shape}, target.shape={target_shape}"
             )
         positions = context_shape[1]
         if positions is None or max(self.steps) >= positions:
             raise ValueError(
                 "`steps` must be below the number of positions (rows of a grid, steps of a "
-                "sequence), so that there is something to predict. "
-                f"Received: steps={self.steps} and {positions} positions"
+                f"sequence). Received: steps={self.steps} and {positions} positions"
             )
 
     def compute_output_shape(self, context_shape: tuple, target_shape: tuple) -> list[tuple]:
@@ -119,13 +116,13 @@ class StepPredictor(keras.layers.Layer):
 
 
 def _as_steps(steps: Any) -> tuple[int, ...]:
-    """The steps in order; those from 1 on for an integer."""
+    """Return the sequence of steps, 1 to K for an integer K."""
     if not isinstance(steps, tuple | list):
         return tuple(range(1, checks.integer("steps", steps, minimum=1) + 1))
     several = tuple(checks.integer(f"steps[{i}]", k, minimum=1) for i, k in enumerate(steps))
     if not several or len(set(several)) < len(several):
         raise ValueError(
-            "`steps` must be a positive integer, or a sequence of different positive integers. "
+            "`steps` must be a positive integer or a sequence of distinct positive integers. "
             f"Received: steps={steps!r}"
         )
     return several

@@ -1,1 +1,8 @@
-"""Layers that remember features of earlier batches."""
+"""Layers that hold embeddings of earlier batches, or vectors that embeddings are compared with."""
+
+from keras_ssl.layers.memory.center import Center
+from keras_ssl.layers.memory.feature_queue import FeatureQueue
+from keras_ssl.layers.memory.memory_bank import MemoryBank
+from keras_ssl.layers.memory.prototypes import Prototypes
+
+__all__ = ["Center", "FeatureQueue", "MemoryBank", "Prototypes"]

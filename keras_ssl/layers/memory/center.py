@@ -1,4 +1,4 @@
-"""Subtracts the moving mean of what it sees."""
+"""Centring by a moving mean."""
 
 from typing import Any
 
@@ -10,28 +10,27 @@ from keras_ssl import checks, distribute
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class Center(keras.layers.Layer):
-    """Subtracts a moving mean: the centring of DINO's teacher.
+    """Subtraction of a moving mean, the centring of DINO's teacher.
 
-    In training, the output is `inputs - c`, and afterwards the centre c becomes
+    The output is `inputs - c`. In training, the centre c is updated afterwards,
 
         c ← m c + (1 - m) mean(inputs)
 
-    with m the momentum and the mean over all axes but the last and over the examples of all
-    replicas. So c is equal on all replicas. It starts at 0, is saved with the model that owns the
-    layer, has no gradient, and changes once a call: call the layer once a step, with all views
-    in one tensor.
+    with momentum m and the mean over all axes but the last and over all replicas, so that c is
+    equal on all replicas. It starts at 0, is saved with the model and has no gradient. It changes
+    at every call, so call the layer once per step, with all views in one tensor.
 
-    Unlike batch normalisation, what is subtracted in training is the mean of earlier batches.
+    Unlike in batch normalization, the mean subtracted in training is that of earlier batches.
 
     Args:
-        momentum: float, at least 0 and below 1.
-        **kwargs: those of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
-            `keras.config.floatx()`, at least float32, whatever the policy: a teacher's
-            temperature multiplies rounding by 25.
+        momentum: float in [0, 1).
+        **kwargs: arguments of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
+            `keras.config.floatx()`, at least float32, whatever the policy, because the teacher's
+            temperature multiplies rounding errors by 25.
 
     Call arguments:
-        inputs: floating-point tensor of rank 2 or more.
-        training: whether the centre is updated.
+        inputs: float tensor of rank 2 or more.
+        training: whether to update the centre.
 
     Input shape:
         `(..., features)`.
@@ -40,9 +39,8 @@ class Center(keras.layers.Layer):
         That of the input.
 
     Raises:
-        ValueError: if `momentum` is not at least 0 and below 1, or the features' number is not
-            known.
         TypeError: if `momentum` is not a number.
+        ValueError: if `momentum` is outside [0, 1), or the last axis of the input is unknown.
 
     Example:
 
@@ -52,7 +50,7 @@ class Center(keras.layers.Layer):
     >>> scores = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
     >>> center(scores, training=True)[0].numpy()  # the centre is still 0
     array([1., 2.], dtype=float32)
-    >>> center(scores)[0].numpy()  # less 0.5 * (2, 3)
+    >>> center(scores)[0].numpy()  # minus 0.5 * (2, 3)
     array([0. , 0.5], dtype=float32)
 
     Reference:
@@ -79,7 +77,7 @@ class Center(keras.layers.Layer):
             initializer="zeros",
             trainable=False,
             autocast=False,
-            # all replicas assign the same: no second exchange
+            # equal on all replicas already
             aggregation="only_first_replica",
             name="center",
         )
@@ -87,8 +85,8 @@ class Center(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         outputs = inputs - ops.cast(self.center, inputs.dtype)
         if training:
-            wide = ops.stop_gradient(ops.cast(inputs, self.variable_dtype))
-            mean = ops.mean(wide, axis=tuple(range(len(inputs.shape) - 1)))
+            x = ops.stop_gradient(ops.cast(inputs, self.variable_dtype))
+            mean = ops.mean(x, axis=tuple(range(len(inputs.shape) - 1)))
             mean = distribute.all_reduce_sum(mean) / distribute.replica_count()
             self.center.assign(self.momentum * self.center + (1 - self.momentum) * mean)
         return outputs
@@ -97,5 +95,4 @@ class Center(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum}

@@ -1,4 +1,4 @@
-"""A queue of features: negatives, or neighbours, from the batches before this one."""
+"""A queue of features of earlier batches."""
 
 from typing import Any
 
@@ -6,39 +6,39 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.layers.memory._random_directions import RandomDirections
+from keras_ssl.ops import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class FeatureQueue(keras.layers.Layer):
-    """The features of the last batches, first in, first out.
+    """First-in-first-out queue of the features of the last batches, as in MoCo and NNCLR.
 
-    Called with a batch of features, the layer returns what it holds and, in training, puts the
-    batch in the place of the oldest. So a loss that is given the output compares this batch with
-    those before it. Features of all replicas go in, in the order of the global batch: every
-    replica holds the same queue. It starts with random vectors of length 1, and is saved.
+    Called with a batch, the layer returns the features in the queue and, in training, replaces the
+    oldest ones with the batch. So a loss of the output compares the batch with earlier ones. The
+    features of all replicas are enqueued in the order of the global batch, so that every replica
+    holds the same queue. It starts with random vectors of length 1 and is saved with the model.
 
     Args:
-        size: how many features it holds, a multiple of the global batch. A batch whose size is
-            not known when the step is traced, such as a short last one, may be of any.
-        seed: integer seed of the random vectors at the start.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`. The queue itself is kept
-            in float32.
+        size: number of features in the queue, a multiple of the global batch size. Batches whose
+            size is unknown at tracing, such as a short last one, may have any size.
+        seed: integer seed of the initial random vectors.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`. The queue
+            is stored in float32 whatever the policy.
 
     Call arguments:
-        inputs: `(batch, dim)`, floating-point. No gradient flows into the queue.
-        training: whether to take the batch in.
+        inputs: tensor of a real number type, cast to float32. No gradient flows into the queue.
+        training: whether to enqueue the batch.
 
     Input shape:
-        `(batch, dim)`, the batch of one replica.
+        `(batch, ..., dim)`, the batch of one replica, with any further axes of known size.
 
     Output shape:
-        `(size, dim)`, float32: what the queue held before this call.
+        `(size, ..., dim)`, float32: the queue before this call.
 
     Raises:
-        ValueError: if `size` is below 1, smaller than the global batch, or no multiple of it; or
-            if the input is not of rank 2.
-        TypeError: if `size` is no integer.
+        TypeError: if `size` is not an integer.
+        ValueError: if `size` is not positive or not a multiple of the global batch size, or an
+            axis of the input after the batch is missing or of unknown size.
 
     Example:
 
@@ -58,35 +58,36 @@ class FeatureQueue(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = checks.integer("size", size, minimum=1)
         self.seed = seed
-        # a seed that is not given is drawn now, as that of any Keras layer
-        self._random_directions = RandomDirections(seed)
+        # draw a missing seed at construction, as any Keras layer does
+        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the random features of the start."""
-        if len(input_shape) != 2 or input_shape[-1] is None:
+        axes = tuple(input_shape[1:])
+        if not axes or None in axes:
             raise ValueError(
-                f"The input must have shape (batch, dim). Received: shape {tuple(input_shape)}"
+                "`inputs` must have shape (batch, ..., dim) with known sizes after the batch. "
+                f"Received: shape {tuple(input_shape)}"
             )
         self.features = self.add_weight(
             name="features",
-            shape=(self.size, input_shape[-1]),
+            shape=(self.size, *axes),
             dtype="float32",
-            initializer=self._random_directions,
+            initializer=lambda *arguments, **dtype: l2_normalize(self._normal(*arguments, **dtype)),
             trainable=False,
             autocast=False,
         )
-        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
+        self.input_spec = keras.layers.InputSpec(shape=(None, *axes))
         self.position = self.add_weight(
             name="position", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        held = ops.copy(self.features.value)  # read now, and not when it is used
+        held = ops.copy(self.features.value)  # read before the update
         if training:
-            self._take_in(ops.stop_gradient(ops.cast(inputs, "float32")))
+            self._enqueue(ops.stop_gradient(ops.cast(inputs, "float32")))
         return held
 
-    def _take_in(self, features: Any) -> None:
+    def _enqueue(self, features: Any) -> None:
         features = distribute.all_gather(features)
         count = features.shape[0]
         if count is not None and self.size % count:
@@ -94,8 +95,8 @@ class FeatureQueue(keras.layers.Layer):
                 "`size` must be a multiple of the batch over all replicas. "
                 f"Received: size={self.size} and a batch of {count}"
             )
-        # After a short last batch or one of another size, a batch goes past the queue's end and
-        # on from its start. A slice would be moved back before the end without a word.
+        # After a batch of another size, batches wrap around at the end of the queue. A slice
+        # update would silently be shifted to fit.
         features = features[-self.size :]
         count = ops.shape(features)[0]
         rows = (self.position.value + ops.arange(count, dtype="int32")) % self.size
@@ -104,10 +105,10 @@ class FeatureQueue(keras.layers.Layer):
         self.position.assign((self.position + count) % self.size)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (self.size, input_shape[-1])
+        return (self.size, *input_shape[1:])
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
-        return keras.KerasTensor((self.size, inputs.shape[-1]), "float32")
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "seed": self.seed}

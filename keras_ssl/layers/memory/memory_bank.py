@@ -1,4 +1,4 @@
-"""One embedding of every example of the data set, as it was when the example last came."""
+"""One embedding for every example of a data set."""
 
 from typing import Any
 
@@ -6,45 +6,45 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.layers.memory._random_directions import RandomDirections
 from keras_ssl.ops import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MemoryBank(keras.layers.Layer):
-    """An embedding of length 1 of every example, which follows what the network says of it.
+    """Memory bank with a moving average of the normalized embedding of every example.
 
-    Called with embeddings and the indices of their examples, the layer returns what it holds of
-    these examples and, in training, moves that towards the embeddings z_i, with momentum m:
+    Called with embeddings z_i and the indices i of their examples, the layer returns the stored
+    embeddings v_i of these examples and, in training, updates them with momentum m:
 
         v_i ← normalize(m v_i + (1 - m) normalize(z_i))
 
-    All other entries stay. What comes from all replicas goes in, so that every replica holds the
-    same bank. Where an example comes more than once in a batch, its last embedding counts. The
-    bank starts with random vectors and is saved.
+    The embeddings of all replicas are stored, so that every replica holds the same bank. If an
+    example occurs more than once in a batch, its last embedding counts. The bank starts with
+    random vectors of length 1 and is saved with the model.
 
     Args:
-        size: how many examples the data set holds.
-        momentum: m, at least 0 and below 1; with 0 the newest embedding takes the entry's place.
-        seed: integer seed of the random vectors at the start.
-        **kwargs: those of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
+        size: number of examples in the data set.
+        momentum: float in [0, 1). With 0, new embeddings replace the stored ones.
+        seed: integer seed of the initial random vectors.
+        **kwargs: arguments of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
             `keras.config.floatx()`, at least float32, whatever the policy.
 
     Call arguments:
-        inputs: `(batch, dim)`, floating-point; need not be normalised. No gradient flows into the
-            bank.
-        indices: `(batch,)`, integers from 0 to `size - 1`: which example each row belongs to.
-        training: whether to move the entries.
+        inputs: float tensor of embeddings, which need not be normalized. No gradient flows into
+            the bank.
+        indices: integer tensor, the index in `0..size - 1` of each row's example.
+        training: whether to update the bank.
 
     Input shape:
-        `(batch, dim)` and `(batch,)`, the batch of one replica.
+        `(batch, ..., dim)` and `(batch,)`, the batch of one replica. Further axes have known sizes.
 
     Output shape:
-        `(batch, dim)`: the entries before this call.
+        `(batch, ..., dim)`: the stored embeddings before this call.
 
     Raises:
-        ValueError: if `size` is below 1, `momentum` outside [0, 1), or shapes do not fit.
-        TypeError: if `size`, `momentum` or the indices are not the numbers they should be.
+        TypeError: if `size` or the indices are not integers, or `momentum` is not a number.
+        ValueError: if `size` is not positive, `momentum` is outside [0, 1), or the shapes do not
+            match.
 
     Example:
 
@@ -71,54 +71,46 @@ class MemoryBank(keras.layers.Layer):
         self.size = size
         self.momentum = momentum
         self.seed = seed
-        # a seed that is not given is drawn now, as that of any Keras layer
-        self._random_directions = RandomDirections(seed)
+        # draw a missing seed at construction, as any Keras layer does
+        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def build(
         self,
         inputs_shape: tuple[int | None, ...],
         indices_shape: tuple[int | None, ...] = (None,),
     ) -> None:
-        """Make the random vectors of the start."""
-        if len(inputs_shape) != 2 or inputs_shape[-1] is None:
+        axes = tuple(inputs_shape[1:])
+        if not axes or None in axes:
             raise ValueError(
-                "`inputs` must have shape (batch, dim). "
+                "`inputs` must have shape (batch, ..., dim) with known sizes after the batch. "
                 f"Received: inputs.shape={tuple(inputs_shape)}"
             )
         self.embeddings = self.add_weight(
             name="embeddings",
-            shape=(self.size, inputs_shape[-1]),
-            initializer=self._random_directions,
+            shape=(self.size, *axes),
+            initializer=lambda *arguments, **dtype: l2_normalize(self._normal(*arguments, **dtype)),
             trainable=False,
             autocast=False,
-            # all replicas assign the same: no second exchange
+            # equal on all replicas already
             aggregation="only_first_replica",
         )
-        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: inputs_shape[-1]})
+        self.input_spec = keras.layers.InputSpec(shape=(None, *axes))
 
     def call(self, inputs: Any, indices: Any, training: bool | None = None) -> Any:
-        check_indices(indices, inputs)
+        _check_indices(indices, inputs)
         held = self.rows(indices)
         if training:
-            self._take_in(ops.stop_gradient(inputs), indices)
+            self._update(ops.stop_gradient(inputs), indices)
         return held
 
     def rows(self, indices: Any) -> Any:
-        """The entries of examples.
-
-        Args:
-            indices: integers of any shape, from 0 to `size - 1`.
-
-        Returns:
-            Tensor of the indices' shape and `(dim,)`.
-        """
+        """Return the stored embeddings at integer indices of any shape."""
         return ops.take(self.embeddings, ops.cast(indices, "int32"), axis=0)
 
-    def _take_in(self, embeddings: Any, indices: Any) -> None:
+    def _update(self, embeddings: Any, indices: Any) -> None:
         embeddings = distribute.all_gather(ops.cast(embeddings, self.variable_dtype))
         indices = distribute.all_gather(ops.cast(indices, "int32"))
-        # The order in which equal indices are written is not defined: the rows of one index all
-        # become those of the last.
+        # The order of writes to equal indices is undefined, so all of them write the last row.
         order = ops.arange(ops.shape(indices)[0], dtype="int32")
         last = ops.segment_max(order, indices, num_segments=self.size)
         embeddings = ops.take(embeddings, ops.take(last, indices), axis=0)
@@ -134,35 +126,18 @@ class MemoryBank(keras.layers.Layer):
         return inputs_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
         arguments = {"size": self.size, "momentum": self.momentum, "seed": self.seed}
         return {**super().get_config(), **arguments}
 
 
-def check_indices(indices: Any, inputs: Any) -> None:
-    """Raise unless `indices` holds one integer for each row of `inputs`.
-
-    Args:
-        indices: tensor or array.
-        inputs: `(batch, dim)`.
-
-    Raises:
-        TypeError: if they are not integers.
-        ValueError: if they are not of shape `(batch,)`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.layers.memory.memory_bank import check_indices
-    >>> check_indices(np.array([7, 2]), np.zeros((2, 8)))
-    """
+def _check_indices(indices: Any, inputs: Any) -> None:
+    """Raise unless `indices` holds one integer for each row of `inputs`."""
     if not hasattr(indices, "dtype") or not hasattr(indices, "shape"):
         indices = ops.convert_to_tensor(indices)
     dtype = keras.backend.standardize_dtype(indices.dtype)
     if not keras.backend.is_int_dtype(dtype):
         raise TypeError(f"`indices` must hold integers. Received: indices.dtype={dtype}")
     sizes = (*tuple(indices.shape), inputs.shape[0])
-    # an unknown size (None) may be any size
     if len(sizes) != 2 or (None not in sizes and sizes[0] != sizes[1]):
         raise ValueError(
             "`indices` must hold one integer for each row of `inputs`. "

@@ -1,4 +1,4 @@
-"""Directions that embeddings are compared with: cluster centres that are learned."""
+"""Learned prototypes of clusters."""
 
 from typing import Any
 
@@ -13,26 +13,25 @@ from keras_ssl.ops import l2_normalize
 class Prototypes(keras.layers.Layer):
     r"""Cosine similarities of embeddings and learned prototypes.
 
-    With prototypes `c_k`, one a column of the kernel, the score of an embedding `z` for each is
+    The prototypes `c_k` are the columns of the kernel. The score of an embedding `z` for each is
 
         s_k = (z / ||z||) · (c_k / ||c_k||)
 
-    In [-1, 1]: what the losses over prototypes divide by a temperature. The last layer of DINO's
-    head, with its weights normalised to length 1, is this layer; so is SwAV's, which besides sets
-    the columns themselves to length 1 after each step (`kernel_constraint="unit_norm"`).
+    in [-1, 1], which losses over prototypes divide by a temperature. It is the last layer of
+    DINO's head, whose weights are normalized, and that of SwAV, which also normalizes the columns
+    themselves after each step (`kernel_constraint="unit_norm"`).
 
     Args:
-        count: how many prototypes, at least 2.
-        kernel_initializer: of the prototypes. The default draws directions that are equally
-            likely.
-        kernel_constraint: what the optimizer does to the prototypes after a step, as in
-            `keras.layers.Dense`; axis 0 is the embeddings'.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`. Lengths are computed in
-            float32 whatever the policy, the products in the policy's compute dtype.
+        count: number of prototypes, at least 2.
+        kernel_initializer: initializer of the prototypes. The default draws uniform directions.
+        kernel_constraint: constraint of the prototypes, as in `keras.layers.Dense`. Axis 0 is that
+            of the embeddings.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`. Norms are computed
+            in float32 whatever the policy, products in the policy's compute dtype.
 
     Call arguments:
-        inputs: embeddings, floating-point, of any length. A zero vector has scores of 0.
-        frozen: bool, or scalar tensor of it: whether no gradient flows to the prototypes, as in
+        inputs: float tensor of embeddings of any norm. A zero vector has scores of 0.
+        frozen: bool or scalar bool tensor: whether to stop the gradient of the prototypes, as in
             the first epoch of SwAV and DINO.
 
     Input shape:
@@ -42,8 +41,8 @@ class Prototypes(keras.layers.Layer):
         `(batch, ..., count)`.
 
     Raises:
-        TypeError: if `count` is no integer.
-        ValueError: if `count` is below 2, or the embeddings' width is not known.
+        TypeError: if `count` is not an integer.
+        ValueError: if `count` is below 2, or the last axis of the embeddings is unknown.
 
     Example:
 
@@ -68,17 +67,16 @@ class Prototypes(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        # with one prototype all embeddings get the same assignment
+        # with one prototype, all embeddings would have the same assignment
         self.count = checks.integer("count", count, minimum=2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Draw the prototypes."""
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
-                "The input must have shape (batch, ..., dim) with a known width. "
+                "`inputs` must have shape (batch, ..., dim) with a known last axis. "
                 f"Received: shape {tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
@@ -95,7 +93,7 @@ class Prototypes(keras.layers.Layer):
         return ops.matmul(z, ops.cast(self._directions(frozen), self.compute_dtype))
 
     def _directions(self, frozen: Any) -> Any:
-        """The prototypes at length 1, one a column."""
+        """The kernel with columns of length 1."""
         kernel = ops.convert_to_tensor(self.kernel)
         if frozen is not False:
             kernel = ops.where(frozen, ops.stop_gradient(kernel), kernel)

@@ -1,1 +1,5 @@
-"""Batch normalisation over all replicas."""
+"""Normalization layers."""
+
+from keras_ssl.layers.normalization.sync_batch_normalization import SyncBatchNormalization
+
+__all__ = ["SyncBatchNormalization"]

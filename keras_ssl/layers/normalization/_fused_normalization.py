@@ -1,4 +1,4 @@
-"""Batch normalisation of feature maps by TensorFlow's fused kernels, on one replica and on many."""
+"""Batch normalization of feature maps by TensorFlow's fused kernels, on one or more replicas."""
 
 from typing import Any
 
@@ -11,19 +11,10 @@ from keras_ssl import distribute
 def fused_batch_normalization(
     x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, training: bool
 ) -> tuple[Any, Any, Any]:
-    """Normalise feature maps in one TensorFlow kernel.
+    """Normalize feature maps in one TensorFlow kernel.
 
-    Args:
-        x: float tensor of shape (batch, height, width, channels).
-        gamma: float32 scale of shape (channels,).
-        beta: float32 offset of shape (channels,).
-        mean: float32 mean of each channel to normalise by; not used in training.
-        variance: float32 variance of each channel; not used in training.
-        epsilon: added to the variance.
-        training: whether to normalise by the statistics of `x` itself.
-
-    Returns:
-        The normalised tensor, and the mean and the (biased) variance that it was normalised by.
+    In training, the statistics are those of `x`; otherwise they are `mean` and `variance`. Return
+    the output, and the mean and biased variance it was normalized by. All but `x` are float32.
     """
     import tensorflow as tf
 
@@ -42,8 +33,7 @@ def fused_batch_normalization(
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon
     )
-    # the kernel normalises by the biased variance but returns the unbiased one; Keras' moving
-    # variance is made of the biased one
+    # the kernel normalizes by the biased variance, which Keras averages, but returns the unbiased
     count = _count(x)
     return y, mean, variance * (count - 1.0) / count
 
@@ -51,24 +41,16 @@ def fused_batch_normalization(
 def synchronized_batch_normalization(
     x: Any, gamma: Any, beta: Any, near_mean: Any, epsilon: float
 ) -> tuple[Any, Any, Any]:
-    """Normalise feature maps by the statistics of all replicas, with two sums over replicas.
+    """Normalize feature maps by the statistics of all replicas, with two sums over replicas.
 
-    Forward, one sum brings together count, mean and variance of all replicas. Backward, one sum
-    does so for the gradients of scale and offset, of which that of `x` is made:
+    The forward pass sums the counts, means and variances of all replicas; the backward pass sums
+    the gradients of scale and offset, from which that of `x` follows:
 
         dx = gamma / sqrt(variance + epsilon) * (dy - mean(dy) - x_hat * mean(dy * x_hat))
 
-    Args:
-        x: float tensor of shape (batch, height, width, channels).
-        gamma: float32 scale of shape (channels,).
-        beta: float32 offset of shape (channels,).
-        near_mean: float32 tensor of shape (channels,), equal on all replicas. Replicas add up how
-            far their means are from it; the nearer it is, the fewer digits are lost.
-        epsilon: added to the variance.
-
-    Returns:
-        The normalised tensor, and the mean and the (biased) variance that it was normalised by,
-        through which no gradient flows.
+    `near_mean` is equal on all replicas. Replicas sum the deviations of their means from it, so
+    the closer it is, the smaller is the rounding error. Return the output, and the mean and biased
+    variance without gradient.
     """
     import tensorflow as tf
 
@@ -77,7 +59,7 @@ def synchronized_batch_normalization(
     @tf.custom_gradient
     def normalize(x: Any, gamma: Any, beta: Any) -> Any:
         count = _count(x)
-        # the kernel's statistics are taken in one pass; its output is not used
+        # only the statistics of this kernel are used
         _, mean, variance = fused_batch_normalization(
             x, gamma, beta, None, None, epsilon, training=True
         )
@@ -98,7 +80,7 @@ def synchronized_batch_normalization(
             )
             sums = distribute.all_reduce_sum(tf.concat([dgamma, dbeta], axis=0))
             mean_dgamma, mean_dbeta = tf.split(sums / total, 2)
-            # what the statistics' own gradients add is linear in x: a kernel of one pass
+            # the gradient through the statistics is linear in x, so the kernel computes it too
             scale = -gamma / (variance + epsilon) * mean_dgamma
             offset = -gamma * tf.math.rsqrt(variance + epsilon) * mean_dbeta
             through_statistics, *_ = fused_batch_normalization(
@@ -129,12 +111,12 @@ def synchronized_batch_normalization(
 
 
 def _count(x: Any) -> Any:
-    """How many values each channel has."""
+    """Number of values per channel."""
     return ops.cast(ops.prod(ops.shape(x)[:3]), "float32")
 
 
 def _over_replicas(count: Any, mean: Any, variance: Any, near_mean: Any) -> tuple[Any, Any, Any]:
-    """Mean and variance of all replicas' values, and how many there are, by one sum."""
+    """Mean, variance and number of the values of all replicas, in one sum over replicas."""
     away = mean - near_mean
     each = [ops.ones((1,)), away, variance + away**2]
     sums = distribute.all_reduce_sum(count * ops.concatenate(each))
@@ -144,10 +126,10 @@ def _over_replicas(count: Any, mean: Any, variance: Any, near_mean: Any) -> tupl
 
 
 def _differentiable(x: Any, gamma: Any, beta: Any, near_mean: Any, epsilon: float) -> Any:
-    """The same by operations that can be differentiated as often as one likes."""
+    """The same normalization by operations that have derivatives of any order."""
     whole = ops.cast(x, "float32")
     mean = ops.mean(whole, axis=(0, 1, 2))
-    # not `moments`, which takes the mean for a constant here: right for the first derivative only
+    # `moments` treats the mean as constant, which is right for the first derivative only
     variance = ops.mean(ops.square(whole - mean), axis=(0, 1, 2))
     mean, variance, _ = _over_replicas(_count(x), mean, variance, near_mean)
     y = (whole - mean) * ops.rsqrt(variance + epsilon) * gamma + beta

@@ -1,4 +1,4 @@
-"""Batch normalisation over the global batch, with TensorFlow's fused kernel where it fits."""
+"""Batch normalization over the global batch."""
 
 from typing import Any
 
@@ -14,32 +14,31 @@ from keras_ssl.layers.normalization._fused_normalization import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SyncBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation whose statistics are those of the global batch.
+    """Batch normalization with the statistics of the global batch.
 
-    Computes what `keras.layers.BatchNormalization` computes,
-    `gamma * (x - mean) / sqrt(variance + epsilon) + beta`, and differs in two ways:
+    Like `keras.layers.BatchNormalization`, it computes
+    `gamma * (x - mean) / sqrt(variance + epsilon) + beta`. It differs in two ways:
 
-    - Where the step runs on several replicas of a `tf.distribute` strategy, mean and variance
-      are taken over the examples of all replicas. Contrastive losses need this: with statistics
-      of its own, a replica can tell its positives by the statistics they share.
-    - With the TensorFlow backend, feature maps (rank 4, channels last) are normalised by fused
-      kernels in place of a chain of element-wise operations: a SimCLR step of a ResNet-18 takes
-      three quarters of the time. On several replicas they exchange two tensors in a step, where
-      Keras exchanges five. Under XLA the kernel's variance is `E[x^2] - E[x]^2`, which loses
-      digits where a channel's mean is many times its deviation.
+    - On several replicas of a `tf.distribute` strategy, mean and variance are those of the examples
+      of all replicas. Contrastive losses need this: otherwise a network can recognize positives by
+      the statistics of the replica that they share.
+    - With the TensorFlow backend, feature maps (rank 4, channels last) are normalized by fused
+      kernels instead of a chain of element-wise operations. A SimCLR step of a ResNet-18 takes
+      three quarters of the time. Several replicas exchange two tensors per step instead of Keras'
+      five. Under XLA the kernel computes the variance as `E[x^2] - E[x]^2`, which is inaccurate
+      if a channel's mean is many times its standard deviation.
 
     Args:
         momentum: float. Momentum of the moving mean and variance.
-        epsilon: float. Added to the variance. Default and that of `momentum` are those of
-            PyTorch (there `momentum=0.1`) and of the SimCLR and ResNet reference
-            implementations.
-        **kwargs: the other arguments of `keras.layers.BatchNormalization`, except
-            `synchronized`, which is found at call time.
+        epsilon: float added to the variance. The defaults of both are those of PyTorch (where
+            `momentum` is 0.1) and of the reference implementations of SimCLR and ResNet.
+        **kwargs: other arguments of `keras.layers.BatchNormalization`, except `synchronized`,
+            which is determined at each call.
 
     Call arguments:
         inputs: float tensor of rank 2 or more.
-        training: whether to use and update the statistics of the batch (`True`) or use the
-            moving ones (`False`).
+        training: whether to normalize by the statistics of the batch and update the moving ones
+            (`True`), or to normalize by the moving ones (`False`).
         mask: optional mask of rank one less than the inputs.
 
     Input shape:
@@ -66,9 +65,9 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         if "synchronized" in kwargs:
             raise ValueError(
-                "SyncBatchNormalization decides at call time whether there are replicas to "
-                "synchronise; use keras.layers.BatchNormalization for statistics of one "
-                f"replica. Received: synchronized={kwargs['synchronized']}"
+                "`synchronized` cannot be set: SyncBatchNormalization always synchronizes. Use "
+                "keras.layers.BatchNormalization for the statistics of single replicas. "
+                f"Received: synchronized={kwargs['synchronized']}"
             )
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
@@ -108,13 +107,12 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
 
     @property
     def synchronized(self) -> bool:
-        """Whether statistics are those of several replicas; Keras asks for it in each call."""
+        """Whether there are several replicas, which Keras asks at each call."""
         return distribute.replica_count() > 1
 
     @synchronized.setter
     def synchronized(self, value: bool) -> None:
-        # Keras' constructor sets it; there is nothing to keep
-        pass
+        pass  # set by Keras' constructor
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -123,5 +121,5 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
 
 
 def _as_maps(x: Any) -> Any:
-    """Inputs of any rank, channels last, as feature maps."""
+    """Reshape inputs with channels last to rank 4."""
     return x if len(x.shape) == 4 else ops.reshape(x, (-1, 1, 1, x.shape[-1]))

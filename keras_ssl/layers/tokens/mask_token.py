@@ -1,4 +1,4 @@
-"""A learned vector in the place of what is masked."""
+"""Mask tokens."""
 
 from typing import Any
 
@@ -8,13 +8,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MaskToken(keras.layers.Layer):
-    """Put a learned vector in the place of masked rows, as masked autoencoders do.
-
-    The other rows stay as they are.
+    """Replacement of masked rows by a learned vector, as in masked autoencoders.
 
     Args:
-        initializer: initializer of the vector.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        initializer: initializer of the mask token.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: `[x, is_masked]`.
@@ -26,7 +24,7 @@ class MaskToken(keras.layers.Layer):
         That of `x`.
 
     Raises:
-        ValueError: if the shapes do not fit, or the number of features is open.
+        ValueError: if the shapes do not match, or the number of features is unknown.
 
     Example:
 
@@ -53,8 +51,8 @@ class MaskToken(keras.layers.Layer):
         )
         if not fits or x[-1] is None:
             raise ValueError(
-                "`MaskToken` is called on `[x, is_masked]` of shapes (..., rows, features) and "
-                f"(..., rows), the number of features fixed. Received: shapes {x} and {is_masked}"
+                "`inputs` must be [x, is_masked] of shapes (..., rows, features) and (..., rows) "
+                f"with a known number of features. Received: shapes {x} and {is_masked}"
             )
         self.token = self.add_weight(
             shape=(x[-1],), initializer=self.initializer, name="mask_token"

@@ -1,4 +1,4 @@
-"""The context network of CPC: each row of a grid sees the rows above it."""
+"""The masked convolutional context network of CPC."""
 
 from typing import Any
 
@@ -10,30 +10,27 @@ from keras_ssl import checks
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MaskedContext(keras.layers.Layer):
-    """Masked convolutions over a grid of features, such that a row sees no row below it.
+    """Masked convolutions in which a row of a grid depends on no row below it, as in CPC v2.
 
-    The context c at row i is a function of the features z of the rows 0 to i, of all columns near
-    enough: each block sees one row more above, and one column more to either side. It is a chain
-    of residual blocks
+    The context c at row i depends on the features z of rows 0 to i. Each block extends the
+    receptive field by one row above and `kernel_size // 2` columns to either side. The network is
+    a chain of residual blocks, followed by a ReLU:
 
         c ← c + W_3 relu(V_v * (V_h * relu(W_1 c)))
 
-    with W matrices at each place, V_h a convolution along rows, `(1, kernel_size)`, and V_v one
-    along columns, `(2, 1)`, over a grid with a row of zeros on top. A convolution whose kernel is
-    masked below its middle row is the same as one with half the kernel and zeros on top; so no
-    weight is spent on what the mask would take away. At the end stands a ReLU.
-
-    The network of CPC v2. Version 1 has a PixelCNN of the same kind.
+    W_1 and W_3 are 1x1 convolutions, V_h is a `(1, kernel_size)` and V_v a `(2, 1)` convolution of
+    a grid that is padded with a row of zeros on top. This equals a convolution whose kernel is
+    masked below its middle row, without storing the masked weights.
 
     Args:
-        blocks: positive integer: how many residual blocks. A row sees as many rows above it.
+        blocks: positive integer: number of residual blocks, and of rows above that a row sees.
         width: positive integer: channels within a block.
-        kernel_size: odd positive integer: columns that one block sees.
-        kernel_initializer: of the convolutions; each gets a copy.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        kernel_size: odd positive integer: number of columns that one block sees.
+        kernel_initializer: initializer of the convolutions. Each uses a copy.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: grids of features.
+        inputs: float tensor, grids of features.
 
     Input shape:
         `(batch, rows, columns, features)`.
@@ -43,8 +40,8 @@ class MaskedContext(keras.layers.Layer):
 
     Raises:
         TypeError: if an argument is not an integer.
-        ValueError: if one is not positive, `kernel_size` is even, or the input is no grid of
-            a known number of features.
+        ValueError: if one is not positive, `kernel_size` is even, or the input does not have rank
+            4 and a known number of features.
 
     Example:
 
@@ -53,7 +50,7 @@ class MaskedContext(keras.layers.Layer):
     >>> context = layers.MaskedContext(blocks=2, width=16)
     >>> z = np.ones((1, 4, 4, 8), "float32")
     >>> before = context(z)
-    >>> z[:, 2] = 5  # changes the rows from 2 on
+    >>> z[:, 2] = 5  # changes the context from row 2 on
     >>> [bool(np.allclose(before[:, i], context(z)[:, i])) for i in range(4)]
     [True, True, False, False]
 
@@ -79,13 +76,12 @@ class MaskedContext(keras.layers.Layer):
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        # now and not when the layer is built: a copy draws the seed of its kernel
+        # here and not in `build`, since each copy may draw a seed
         self._initializers = [
             [self.kernel_initializer.clone() for _ in range(4)] for _ in range(self.blocks)
         ]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the convolutions."""
         if len(input_shape) != 4 or input_shape[-1] is None:
             raise ValueError(
                 "`inputs` must be grids of features, of shape (batch, rows, columns, features) "
@@ -124,7 +120,6 @@ class MaskedContext(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        """Go through the blocks."""
         context = inputs
         for block in self._blocks:
             x = context

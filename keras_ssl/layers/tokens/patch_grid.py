@@ -1,4 +1,4 @@
-"""Cuts images into a grid of patches that may overlap."""
+"""Grids of image patches."""
 
 from typing import Any
 
@@ -11,33 +11,33 @@ from keras_ssl import checks
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class PatchGrid(keras.layers.Layer):
-    """Cuts every image into a grid of patches, which overlap where `strides` is below `size`.
+    """Division of images into a grid of patches, which overlap if `strides` is below `size`.
 
         patch[i, j] = image[i s : i s + size, j s : j s + size]
 
-    with s the strides. Pixels at the right and at the bottom that fill no patch are left out.
-    Unlike `keras.ops.image.extract_patches`, which convolves, patches are gathered: the work does
-    not grow with the square of a patch, and integers stay as they are.
+    where s is the stride. Pixels at the right and bottom that do not fill a patch are dropped.
+    Patches are gathered, so unlike with `keras.ops.image.extract_patches`, which convolves, the
+    cost does not grow with the square of the patch size and integers stay integers.
 
     Args:
-        size: positive integer, or a pair `(height, width)`: that of a patch.
-        strides: positive integer or a pair: how far the next patch begins. `None` means `size`:
-            patches that do not overlap.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        size: positive integer or pair `(height, width)`: size of a patch.
+        strides: positive integer or pair: distance between patches. `None` means `size`, patches
+            without overlap.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: batch of images.
+        inputs: batch of images of any dtype.
 
     Input shape:
-        `(batch, height, width, channels)`, of known height and width.
+        `(batch, height, width, channels)` with known height and width.
 
     Output shape:
-        `(batch, rows, columns, patch height, patch width, channels)`, where there are
-        `(height - patch height) // strides + 1` rows.
+        `(batch, rows, columns, patch height, patch width, channels)` with
+        `(height - patch height) // strides + 1` rows, and likewise for columns.
 
     Raises:
-        TypeError: if `size` or `strides` is no integer or pair of integers.
-        ValueError: if one is not positive, the images have another rank or unknown sizes, or a
+        TypeError: if `size` or `strides` is not an integer or pair of integers.
+        ValueError: if one is not positive, the images have another rank or unknown size, or a
             patch is larger than the images.
 
     Example:
@@ -59,7 +59,6 @@ class PatchGrid(keras.layers.Layer):
         self.strides = self.size if strides is None else checks.image_size("strides", strides)
 
     def call(self, inputs: Any) -> Any:
-        """Gather the rows of all patches, then their columns."""
         height, width = (
             start[:, None] + np.arange(side)
             for start, side in zip(self._starts(inputs.shape), self.size, strict=True)
@@ -69,16 +68,16 @@ class PatchGrid(keras.layers.Layer):
         return ops.transpose(x, (0, 1, 3, 2, 4, 5))
 
     def _starts(self, shape: Any) -> list[np.ndarray]:
-        """Where the rows and the columns of the grid begin."""
+        """First pixels of the rows and columns of patches."""
         if len(shape) != 4 or None in shape[1:3]:
             raise ValueError(
-                "`inputs` must be images of shape (batch, height, width, channels), of known "
+                "`inputs` must be images of shape (batch, height, width, channels) with known "
                 f"height and width. Received: shape {tuple(shape)}"
             )
         if any(side > there for side, there in zip(self.size, shape[1:3], strict=True)):
             raise ValueError(
-                f"`size` must not be larger than the images. Received: size={self.size} and images "
-                f"of height and width {tuple(shape[1:3])}"
+                "`size` must not be larger than the images. Received: "
+                f"size={self.size}, images of height and width {tuple(shape[1:3])}"
             )
         sides = zip(shape[1:3], self.size, self.strides, strict=True)
         return [np.arange(0, there - side + 1, stride) for there, side, stride in sides]

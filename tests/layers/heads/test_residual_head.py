@@ -56,5 +56,5 @@ def test_bad_arguments_are_refused(arguments, error):
 
 
 def test_an_open_number_of_features_is_refused():
-    with pytest.raises(ValueError, match="must be fixed"):
+    with pytest.raises(ValueError, match="must have a known last axis"):
         ResidualHead().build((2, None))

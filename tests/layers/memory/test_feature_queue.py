@@ -100,9 +100,27 @@ def test_size_that_is_no_multiple_of_the_batch_is_refused(size, batch):
         FeatureQueue(size)(np.ones((batch, 3)), training=True)
 
 
-def test_input_of_other_rank_is_refused():
-    with pytest.raises(ValueError, match="batch, dim"):
-        FeatureQueue(4)(np.ones((2, 3, 4)))
+def test_input_without_known_features_is_refused():
+    for shape in ((4,), (None, None), (None, 3, None)):
+        with pytest.raises(ValueError, match=r"batch, \.\.\., dim"):
+            FeatureQueue(4).build(shape)
+
+
+def test_several_features_per_example(rng):
+    x = rng.normal(size=(2, 3, 4)).astype("float32")
+    queue = FeatureQueue(4, seed=0)
+    start = np.asarray(queue(x, training=True))
+    np.testing.assert_allclose(np.linalg.norm(start, axis=-1), np.ones((4, 3)), rtol=1e-5)
+    np.testing.assert_array_equal(queue(x), np.concatenate([x, start[2:]]))
+    assert queue.compute_output_shape((None, 3, 4)) == (4, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "uint8"])
+def test_any_number_type(dtype):
+    x = np.arange(6).reshape(2, 3).astype(dtype)
+    queue = FeatureQueue(2, seed=0)
+    queue(x, training=True)
+    np.testing.assert_array_equal(queue(x), x.astype("float32"))
 
 
 def test_two_replicas_hold_the_queue_of_one(two_replicas, rng):

@@ -193,8 +193,8 @@ def test_bad_arguments(arguments, error, message):
 @pytest.mark.parametrize(
     ("inputs", "indices", "error", "message"),
     [
-        (np.ones((2, 5)), np.array([0, 1]), ValueError, "to have value 3, but received"),
-        (np.ones((2, 3, 4)), np.array([0, 1]), ValueError, "expected ndim=2, found ndim=3"),
+        (np.ones((2, 5)), np.array([0, 1]), ValueError, r"expected shape=\(None, 3\)"),
+        (np.ones((2, 3, 4)), np.array([0, 1]), ValueError, r"expected shape=\(None, 3\)"),
         (np.ones((2, 3)), np.array([0, 1, 2]), ValueError, r"`indices` must hold one.*\(3,\)"),
         (np.ones((2, 3)), np.array([[0], [1]]), ValueError, r"`indices` must hold one.*\(2, 1\)"),
         (np.ones((2, 3)), np.array([0.0, 1.0]), TypeError, "`indices` must hold integers.*float"),
@@ -206,5 +206,16 @@ def test_bad_input(inputs, indices, error, message):
 
 
 def test_bad_shape():
-    with pytest.raises(ValueError, match=r"`inputs` must have shape \(batch, dim\).*\(3,\)"):
+    with pytest.raises(ValueError, match=r"`inputs` must have shape \(batch, ..., dim\).*\(3,\)"):
         MemoryBank(4).build((3,))
+
+
+def test_several_embeddings_per_example(rng):
+    z = rng.normal(size=(2, 3, 4)).astype("float32")
+    bank = MemoryBank(5, momentum=0.25, seed=0)
+    start = np.asarray(bank(z, np.array([4, 1]), training=True))
+    assert start.shape == (2, 3, 4)
+    np.testing.assert_allclose(np.linalg.norm(start, axis=-1), 1, rtol=1e-5)
+    moved = 0.25 * start + 0.75 * z / np.linalg.norm(z, axis=-1, keepdims=True)
+    moved /= np.linalg.norm(moved, axis=-1, keepdims=True)
+    np.testing.assert_allclose(bank.rows(np.array([4, 1])), moved, rtol=1e-4, atol=1e-6)

@@ -107,5 +107,5 @@ def test_count_must_be_an_integer(count):
 
 
 def test_width_must_be_known():
-    with pytest.raises(ValueError, match="known width"):
+    with pytest.raises(ValueError, match="known last axis"):
         Prototypes(3).build((4, None))

@@ -391,5 +391,5 @@ def test_configuration_goes_round_without_synchronized():
     assert "synchronized" not in layer.get_config()
     again = SyncBatchNormalization.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
-    with pytest.raises(ValueError, match=r"synchronise.*Received"):
+    with pytest.raises(ValueError, match=r"synchronizes.*Received"):
         SyncBatchNormalization(synchronized=True)
