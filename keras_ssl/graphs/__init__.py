@@ -1,7 +1,12 @@
-"""The structure of graphs, without weights: conversion, normalisation, isomorphism, walks."""
+"""The structure of graphs, without weights: conversion, normalization, isomorphism, walks."""
 
-from keras_ssl.graphs.checks import check_finite, check_square, check_symmetric
-from keras_ssl.graphs.conversion import as_graph, check_edge_list, from_edge_list, from_networkx
+from keras_ssl.graphs.checks import (
+    check_edge_list,
+    check_finite,
+    check_square,
+    check_symmetric,
+)
+from keras_ssl.graphs.conversion import as_graph, from_edge_list, from_networkx
 from keras_ssl.graphs.disjoint_union import disjoint_union
 from keras_ssl.graphs.forms import edge_list, sparse_tensor
 from keras_ssl.graphs.graph import Graph

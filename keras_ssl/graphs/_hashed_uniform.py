@@ -1,4 +1,4 @@
-"""As many random numbers as a loop turns out to need, from one that is drawn before it."""
+"""Uniform random numbers as hashes of a random integer and a counter."""
 
 from typing import Any
 
@@ -7,26 +7,12 @@ from keras import ops
 
 
 def hashed_uniform(numbers: Any, counter: Any) -> Any:
-    """Uniform numbers, each a function of a random integer and a counter.
+    """Return float32 numbers in [0, 1), multiples of 2^-24: hashes of an integer and a counter.
 
-    Rejection takes as many numbers as it takes, and a seed generator cannot move in a loop of
-    unknown length under several replicas. So one integer is drawn before the loop, and its numbers
-    are hashes of the integer with 0, 1, 2, ...: the same on every backend, compiled or not.
-
-    Args:
-        numbers: random integers of any shape, int32.
-        counter: integers of a shape that broadcasts with that of `numbers`, int32.
-
-    Returns:
-        float32 tensor of numbers in [0, 1), multiples of 2^-24.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.graphs._hashed_uniform import hashed_uniform
-    >>> uniform = hashed_uniform(np.array([[7], [8]]), np.arange(1000)).numpy()
-    >>> uniform.shape, round(float(uniform.mean()), 1), round(float(12 * uniform.var()), 1)
-    ((2, 1000), 0.5, 1.0)
+    Rejection sampling needs an unknown number of random numbers, and a seed generator must not
+    advance inside a loop of unknown length on several replicas. So one integer is drawn before the
+    loop, and hashed with 0, 1, 2, ..., with the same result on all backends, compiled or not. The
+    shapes of the int32 arguments are broadcast.
     """
     numbers, counter = ops.cast(numbers, "uint32"), ops.cast(counter, "uint32")
     bits = _mix(_mix(numbers) + counter * _constant(0x9E3779B9))
@@ -35,7 +21,7 @@ def hashed_uniform(numbers: Any, counter: Any) -> Any:
 
 
 def _mix(x: Any) -> Any:
-    """The bits of 32-bit numbers, mixed: Wellons' "lowbias32". No two become one."""
+    """Mix the bits of 32-bit integers, bijectively: Wellons' "lowbias32"."""
     x = ops.bitwise_xor(x, ops.right_shift(x, _constant(16))) * _constant(0x7FEB352D)
     x = ops.bitwise_xor(x, ops.right_shift(x, _constant(15))) * _constant(0x846CA68B)
     return ops.bitwise_xor(x, ops.right_shift(x, _constant(16)))

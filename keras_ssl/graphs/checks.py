@@ -1,18 +1,19 @@
-"""What structure and features must be, checked before anything is computed from them."""
+"""Checks of adjacency matrices, edge lists and features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 
 def check_square(a: Any, name: str = "a") -> None:
-    """Raise unless the last two axes of an adjacency are as long as each other.
+    """Check that an adjacency is a square matrix or a batch of them.
 
     Args:
         a: adjacency with a `shape`, `(n, n)` or `(batch, n, n)`.
-        name: how the error calls it.
+        name: name of the argument, for the error message.
 
     Raises:
         ValueError: if it is not square.
@@ -21,7 +22,6 @@ def check_square(a: Any, name: str = "a") -> None:
 
     >>> import numpy as np
     >>> from keras_ssl import graphs
-    >>> graphs.check_square(np.zeros((3, 3)))
     >>> graphs.check_square(np.zeros((3, 4)))
     Traceback (most recent call last):
     ...
@@ -35,22 +35,21 @@ def check_square(a: Any, name: str = "a") -> None:
 
 
 def check_symmetric(a: Any, name: str = "a") -> None:
-    """Raise unless an adjacency is that of an undirected graph.
+    """Check that an adjacency is that of an undirected graph.
 
     Args:
         a: NumPy array of shape `(n, n)` or `(batch, n, n)`, or scipy.sparse of shape `(n, n)`; of
             numbers or booleans.
-        name: how the error calls it.
+        name: name of the argument, for the error message.
 
     Raises:
-        ValueError: if it is not square, or an edge has not the weight of its reverse (up to
-            rounding, 1e-6 of the largest weight).
+        ValueError: if it is not square, or the weights of an edge and its reverse differ by more
+            than 1e-6 of the largest weight.
 
     Example:
 
     >>> import numpy as np
     >>> from keras_ssl import graphs
-    >>> graphs.check_symmetric(np.array([[0.0, 2.0], [2.0, 0.0]]))
     >>> graphs.check_symmetric(np.array([[0.0, 2.0], [1.0, 0.0]]))
     Traceback (most recent call last):
     ...
@@ -87,14 +86,14 @@ def check_symmetric(a: Any, name: str = "a") -> None:
 
 
 def check_finite(values: Any, name: str) -> None:
-    """Raise if numbers contain NaN or infinity.
+    """Check that an array contains neither NaN nor infinity.
 
     Args:
-        values: NumPy array, or scipy.sparse, of which the stored values count.
-        name: how the error calls them.
+        values: NumPy array, or scipy.sparse, of which the stored values are checked.
+        name: name of the argument, for the error message.
 
     Raises:
-        TypeError: if they are no numbers.
+        TypeError: if the values are not numbers.
         ValueError: if a number is not finite.
 
     Example:
@@ -118,3 +117,51 @@ def check_finite(values: Any, name: str) -> None:
             f"`{name}` must hold finite numbers. Received: {count} of {values.size} are NaN or "
             "infinite"
         )
+
+
+def check_edge_list(edges: Mapping[str, Any], nodes: int) -> None:
+    """Check that an edge list is valid for a number of nodes.
+
+    Args:
+        edges: `{"senders": (edges,), "receivers": (edges,), "weights": (edges,)}`; `"weights"` is
+            optional.
+        nodes: the number of nodes.
+
+    Raises:
+        ValueError: if a name is missing or unknown, the arrays differ in length, an index is not an
+            integer from 0 to `nodes - 1`, or a weight is not finite.
+
+    Example:
+
+    >>> from keras_ssl import graphs
+    >>> graphs.check_edge_list({"senders": [0, 1], "receivers": [1, 3]}, nodes=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: `receivers` must be integers from 0 to 2. Received: values from 1 to 3 of dtype
+    int64
+    """
+    names = {"senders", "receivers"}
+    if not isinstance(edges, Mapping) or not names <= set(edges) <= names | {"weights"}:
+        received = sorted(edges) if isinstance(edges, Mapping) else type(edges)
+        raise ValueError(
+            "`edges` must be a dictionary of 'senders', 'receivers' and optionally 'weights'. "
+            f"Received: {received}"
+        )
+    arrays = {name: np.asarray(values) for name, values in edges.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or arrays["senders"].ndim != 1:
+        raise ValueError(
+            f"`edges` must hold vectors of the same length. Received: vectors of shapes {shapes}"
+        )
+    for name in sorted(names):
+        values = arrays[name]
+        if not values.size:
+            continue
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= nodes:
+            raise ValueError(
+                f"`{name}` must be integers from 0 to {nodes - 1}. Received: values from "
+                f"{values.min()} to {values.max()} of dtype {values.dtype}"
+            )
+    weights = arrays.get("weights", np.zeros(0))
+    if not np.isfinite(weights).all():
+        raise ValueError("`weights` must be finite numbers. Received: NaN or infinite weights")

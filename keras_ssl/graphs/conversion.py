@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl.graphs.checks import check_edge_list
 from keras_ssl.graphs.graph import Graph
 
 if TYPE_CHECKING:
@@ -14,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def as_graph(graph: Any) -> Graph:
-    """Return a graph of any of the known kinds as a `Graph`.
+    """Convert any supported kind of graph to a `Graph`.
 
     Args:
-        graph: a `Graph` (returned as it is); Spektral's `Graph`, or any object with `x`, `a`, `e`
-            and `y`; a networkx graph; or an adjacency alone, scipy.sparse or a square array.
+        graph: a `Graph` (returned unchanged); Spektral's `Graph`, or any object with `x`, `a`, `e`
+            and `y`; a networkx graph; or only an adjacency, scipy.sparse or a square array.
 
     Returns:
-        A `Graph`. Spektral's dense edge features `(n, n, features)` become one row an edge.
+        A `Graph`. Spektral's dense edge features `(n, n, features)` become one row per edge.
 
     Raises:
         TypeError: if it is none of these.
-        ValueError: if it is one but its parts do not fit: see `Graph`.
+        ValueError: if its parts do not match: see `Graph`.
 
     Example:
 
@@ -64,22 +65,22 @@ def from_edge_list(
     e: Any = None,
     y: Any = None,
 ) -> Graph:
-    """Make a graph from senders, receivers and weights.
+    """Create a graph from senders, receivers and weights.
 
     Args:
         edges: `{"senders": (edges,), "receivers": (edges,), "weights": (edges,)}`: integers from
-            0 to `nodes - 1`, and numbers. Without `"weights"` every edge has weight 1. Weights of
-            an edge that is listed more than once are added up.
+            0 to `nodes - 1`, and numbers. `"weights"` is optional, 1 by default. The weights of
+            duplicate edges are summed.
         nodes: the number of nodes.
         x: as in `Graph`.
-        e: features of the edges, in the order of the list. As in `Graph` otherwise.
+        e: edge features, in the order of the list.
         y: as in `Graph`.
 
     Returns:
         A `Graph`.
 
     Raises:
-        ValueError: if an edge is out of range, or the arrays do not fit each other.
+        ValueError: if an edge is out of range, or the arrays do not match.
 
     Example:
 
@@ -107,54 +108,6 @@ def from_edge_list(
     return Graph(x, a, e, y)
 
 
-def check_edge_list(edges: Mapping[str, Any], nodes: int) -> None:
-    """Raise unless an edge list joins nodes that there are.
-
-    Args:
-        edges: `{"senders": (edges,), "receivers": (edges,), "weights": (edges,)}`; `"weights"` may
-            be missing.
-        nodes: the number of nodes.
-
-    Raises:
-        ValueError: if a name is missing or unknown, the arrays differ in length, an index is no
-            integer from 0 to `nodes - 1`, or a weight is not finite.
-
-    Example:
-
-    >>> from keras_ssl import graphs
-    >>> graphs.check_edge_list({"senders": [0, 1], "receivers": [1, 3]}, nodes=3)
-    Traceback (most recent call last):
-    ...
-    ValueError: `receivers` must be integers from 0 to 2. Received: values from 1 to 3 of dtype
-    int64
-    """
-    names = {"senders", "receivers"}
-    if not isinstance(edges, Mapping) or not names <= set(edges) <= names | {"weights"}:
-        received = sorted(edges) if isinstance(edges, Mapping) else type(edges)
-        raise ValueError(
-            "`edges` must be a dictionary of 'senders', 'receivers' and, where wanted, 'weights'. "
-            f"Received: {received}"
-        )
-    arrays = {name: np.asarray(values) for name, values in edges.items()}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if len(set(shapes.values())) > 1 or arrays["senders"].ndim != 1:
-        raise ValueError(
-            f"`edges` must hold vectors of one length, one value an edge. Received: shapes {shapes}"
-        )
-    for name in sorted(names):
-        values = arrays[name]
-        if not values.size:
-            continue
-        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= nodes:
-            raise ValueError(
-                f"`{name}` must be integers from 0 to {nodes - 1}. Received: values from "
-                f"{values.min()} to {values.max()} of dtype {values.dtype}"
-            )
-    weights = arrays.get("weights", np.zeros(0))
-    if not np.isfinite(weights).all():
-        raise ValueError("`weights` must be finite numbers. Received: NaN or infinite weights")
-
-
 def from_networkx(
     graph: networkx.Graph,
     x: str | None = None,
@@ -162,26 +115,26 @@ def from_networkx(
     e: str | None = None,
     weight: str | None = "weight",
 ) -> Graph:
-    """Make a graph from a networkx one.
+    """Create a graph from a networkx graph.
 
-    Nodes keep the order of `graph.nodes`. A directed edge `(u, v)` is one over which `v` receives
-    from `u`; an undirected one goes both ways. Weights of parallel edges are added up.
+    Nodes keep the order of `graph.nodes`. For a directed edge `(u, v)`, `v` receives from `u`; an
+    undirected edge goes both ways. The weights of parallel edges are summed.
 
     Args:
         graph: networkx graph, directed or not.
-        x: name of the node attribute with the features, a number or vector at every node.
-        y: name of the node attribute with the labels. Labels that are no numbers are numbered in
-            their sorted order.
-        e: name of the edge attribute with edge features, a number or vector at every edge.
-        weight: name of the edge attribute with the weight; where an edge has none, and everywhere
-            with `None`, it is 1.
+        x: name of the node attribute with the features, a number or vector for every node.
+        y: name of the node attribute with the labels. Labels that are not numbers are replaced by
+            their index in sorted order.
+        e: name of the edge attribute with edge features, a number or vector for every edge.
+        weight: name of the edge attribute with the weight, 1 for edges without it; or `None` for
+            weights of 1.
 
     Returns:
         A `Graph`.
 
     Raises:
-        TypeError: if `graph` is no networkx graph, features or weights are no numbers, or labels
-            are of kinds that have no order.
+        TypeError: if `graph` is not a networkx graph, features or weights are not numbers, or
+            labels cannot be sorted.
         ValueError: if a node or edge lacks a named attribute, attributes differ in length, or
             parallel edges have features.
 
@@ -211,17 +164,17 @@ def from_networkx(
 
 
 def _weights(graph: networkx.Graph, weight: str | None) -> Any:
-    """The adjacency, rows receiving."""
+    """Return the adjacency, with receivers as rows."""
     import networkx
     import scipy.sparse
 
-    if not len(graph):  # which networkx refuses
+    if not len(graph):  # networkx raises an error
         return scipy.sparse.csr_array((0, 0), dtype=np.float32)
     try:
         return networkx.to_scipy_sparse_array(graph, weight=weight, dtype=np.float32).T
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"`weight` must name an attribute that is a number at every edge. Received: "
+            f"`weight` must name an attribute that is a number for every edge. Received: "
             f"weight={weight!r}: {error}"
         ) from error
 
@@ -231,36 +184,35 @@ def _numbered(labels: np.ndarray, name: str) -> np.ndarray:
         return np.unique(labels, return_inverse=True)[1]
     except TypeError as error:
         raise TypeError(
-            f"`y` must name labels of one kind, which can be sorted. Received: y={name!r}: {error}"
+            f"`y` must name labels of one type that can be sorted. Received: y={name!r}: {error}"
         ) from error
 
 
 def _attributes(items: Any, name: str) -> np.ndarray:
-    """One attribute of all nodes, or edges, as an array."""
+    """Return one attribute of all nodes or edges as an array."""
     rows = []
     for *place, attributes in items:
         if name not in attributes:
             raise ValueError(
-                f"Every node and edge must have the attribute that is asked for. Received: "
+                f"Every node or edge must have the requested attribute. Received: "
                 f"{name!r}, which {tuple(place)} lacks: it has {sorted(attributes)}"
             )
         rows.append(attributes[name])
     lengths = {np.shape(row) for row in rows}
     if len(lengths) > 1:
         raise ValueError(
-            "An attribute must be of one shape at all nodes, or edges. Received: "
+            "An attribute must have the same shape for all nodes or edges. Received: "
             f"{name!r} of shapes {sorted(lengths)[:5]}"
         )
     return np.asarray(rows)
 
 
 def _edge_features(graph: networkx.Graph, name: str) -> np.ndarray:
-    """Features of the edges, in the order of the adjacency row by row."""
+    """Return edge features, in the row-by-row order of the adjacency."""
     if graph.is_multigraph():
         raise ValueError("`e` needs a graph without parallel edges. Received: a multigraph")
     edges = list(graph.edges(data=True))
-    features = _attributes(edges, name)
-    features = features.reshape(len(edges), -1)
+    features = _attributes(edges, name).reshape(len(edges), -1)
     number = {node: i for i, node in enumerate(graph)}
     senders = np.array([number[u] for u, _, _ in edges], int)
     receivers = np.array([number[v] for _, v, _ in edges], int)

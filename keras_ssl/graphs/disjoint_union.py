@@ -1,4 +1,4 @@
-"""Many graphs as one: disjoint mode."""
+"""Disjoint unions of graphs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from keras_ssl.graphs.graph import Graph
 
 
 def disjoint_union(graphs: Iterable[Any], node_labels: bool = False) -> tuple[Graph, np.ndarray]:
-    """Return the union of graphs as one graph without edges between them.
+    """Combine graphs into one graph without edges between them.
 
     Args:
-        graphs: graphs, each of any kind that `as_graph` takes. Splits are not kept.
-        node_labels: whether `y` are labels of nodes, which are concatenated; otherwise they are
-            labels of graphs, which are stacked.
+        graphs: graphs, each of any kind that `as_graph` takes. Splits are dropped.
+        node_labels: whether `y` are labels of nodes, which are concatenated, or labels of graphs,
+            which are stacked.
 
     Returns:
-        The union as a `Graph`, and `i` of shape `(n,)`, int32: the number of each node's graph,
+        The union as a `Graph`, and `i` of shape `(n,)`, int32: the index of each node's graph,
         ascending.
 
     Raises:
-        TypeError: if `graphs` is one graph.
-        ValueError: if there is no graph, one has no nodes, or features or labels do not fit each
-            other.
+        TypeError: if `graphs` is a single graph.
+        ValueError: if there is no graph, one has no nodes, or features or labels do not match.
 
     Example:
 
@@ -62,70 +61,46 @@ def _labels(ys: list[np.ndarray], node_labels: bool) -> np.ndarray:
         return np.concatenate(ys)
     if len({y.shape for y in ys}) > 1:
         raise ValueError(
-            "`y` of graphs must be numbers, or vectors of one length; labels of nodes need "
+            "`y` of graphs must be numbers, or vectors of the same length; labels of nodes need "
             f"`node_labels=True`. Received: y of shapes {sorted({y.shape for y in ys})[:5]}"
         )
     return np.stack(ys)
 
 
 def several_graphs(graphs: Any) -> list[Graph]:
-    """Return several graphs as a list of `Graph`.
-
-    Args:
-        graphs: graphs, each of any kind that `as_graph` takes; Spektral's `Dataset`.
-
-    Returns:
-        List of `Graph`.
-
-    Raises:
-        TypeError: if it is one graph, or holds what is none.
-    """
+    """Convert several graphs of any kind, or a Spektral `Dataset`, to a list of `Graph`."""
     import networkx
 
-    # networkx' graphs are iterable, over their nodes
+    # networkx graphs are iterables of nodes
     is_one = isinstance(graphs, (Graph, networkx.Graph))
     if is_one or not isinstance(graphs, Iterable | Sized):
         raise TypeError(
-            "`graphs` must be a list of graphs; for one graph there is `data.single_graph`. "
+            "`graphs` must be a list of graphs; use `data.single_graph` for one graph. "
             f"Received: {graphs!r} of type {type(graphs)}"
         )
     return [as_graph(graph) for graph in graphs]
 
 
 def check_not_empty(graphs: list[Graph]) -> None:
-    """Raise if there is no graph or one has no nodes: it would have no place in the union.
-
-    Args:
-        graphs: list of `Graph`.
-
-    Raises:
-        ValueError: if there is none or one is empty.
-    """
+    """Check that there is at least one graph, and that each has nodes."""
     if not graphs:
         raise ValueError("`graphs` must hold at least one graph. Received: none")
     empty = [number for number, graph in enumerate(graphs) if not graph.nodes]
     if empty:
         raise ValueError(
-            "`graphs` must have nodes, each of them: an empty graph has no row to stand for it. "
+            "All `graphs` must have nodes, since a union cannot represent an empty graph. "
             f"Received: no nodes in graphs {empty[:5]} of {len(graphs)}"
         )
 
 
 def check_alike(graphs: list[Graph]) -> None:
-    """Raise unless all graphs have the same parts with equally many features.
-
-    Args:
-        graphs: list of `Graph`, not empty.
-
-    Raises:
-        ValueError: if they differ.
-    """
+    """Check that all graphs have the same parts with the same number of features."""
     for name in "xey":
         parts = [getattr(graph, name) for graph in graphs]
         widths = {None if part is None else part.shape[1:] for part in parts}
-        if len(widths) > 1 and (name != "y" or None in widths):  # labels have their own check
+        if len(widths) > 1 and (name != "y" or None in widths):  # labels are checked elsewhere
             shapes = sorted({str(None if part is None else part.shape) for part in parts})
             raise ValueError(
-                f"`graphs` must all have the same kind of `{name}`, or all none. Received: "
+                f"All `graphs` must have the same kind of `{name}`, or none of them one. Received: "
                 f"{name} of shapes {shapes[:5]}"
             )

@@ -11,20 +11,10 @@ from keras_ssl.graphs.checks import check_finite, check_square
 
 
 def as_csr(a: Any, name: str = "a") -> Any:
-    """Return an adjacency as CSR: duplicates summed, columns ascending, no stored zeros.
+    """Return a copy of an adjacency as CSR: duplicates summed, columns sorted, no stored zeros.
 
-    Args:
-        a: scipy.sparse, or a dense array, of shape `(n, n)`; or anything with such an `a`
-            (`Graph`, Spektral's `Graph`).
-        name: how errors call it.
-
-    Returns:
-        `scipy.sparse.csr_array`, float64 if `a` is float64, otherwise float32. The argument is
-        not changed.
-
-    Raises:
-        TypeError: if `a` is none of these.
-        ValueError: if it is not a square matrix of finite numbers, or an index is out of range.
+    `a` is scipy.sparse or an array `(n, n)`, or an object with such an `a`, as Spektral's `Graph`.
+    float64 stays, anything else becomes float32.
     """
     import scipy.sparse
 
@@ -58,21 +48,20 @@ def as_csr(a: Any, name: str = "a") -> Any:
 
 
 def edge_list(a: Any, pad_to: int | None = None) -> dict[str, np.ndarray]:
-    """Return an adjacency as an edge list: for each edge its sender, receiver and weight.
+    """Convert an adjacency to an edge list: senders, receivers and weights.
 
-    Edges come row by row, so that receivers ascend, and within a receiver the senders. Padding
-    follows them: edges of weight 0 at node 0, which every layer ignores.
+    Edges are sorted by receiver, then by sender. Padding is appended: edges of weight 0 at node 0,
+    which all layers ignore.
 
     Args:
         a: scipy.sparse or dense array of shape `(n, n)`, or a graph.
-        pad_to: number of edges to return, or `None` for as many as there are. A fixed number
-            keeps shapes static.
+        pad_to: number of edges to return, for static shapes; `None` for no padding.
 
     Returns:
         `{"senders": (edges,) int32, "receivers": (edges,) int32, "weights": (edges,) float32}`.
 
     Raises:
-        ValueError: if there are more than `pad_to` edges, or `a` is no adjacency.
+        ValueError: if there are more than `pad_to` edges, or `a` is not an adjacency.
 
     Example:
 
@@ -97,15 +86,15 @@ def edge_list(a: Any, pad_to: int | None = None) -> dict[str, np.ndarray]:
 
 
 def sparse_tensor(a: Any) -> Any:
-    """Return a sparse matrix as a sparse tensor of Keras' backend.
+    """Convert a matrix to a sparse tensor of Keras' backend.
 
     Args:
         a: scipy.sparse or dense array of shape `(rows, columns)`: an adjacency or sparse node
-            features; or a graph, of which the adjacency is taken.
+            features; or a graph, whose adjacency is used.
 
     Returns:
-        `tf.SparseTensor` on TensorFlow, `jax.experimental.sparse.BCOO` on JAX; float32, indices
-        row by row, none twice.
+        `tf.SparseTensor` on TensorFlow, `jax.experimental.sparse.BCOO` on JAX; float32, with sorted
+        and unique indices.
 
     Raises:
         ValueError: on a backend without sparse tensors in Keras.
@@ -134,20 +123,12 @@ def sparse_tensor(a: Any) -> Any:
         )
     raise ValueError(
         "Sparse tensors need the backend 'tensorflow' or 'jax'; edge lists (`graphs.edge_list`) "
-        f"work on every one. Received: backend {backend!r}"
+        f"work on all backends. Received: backend {backend!r}"
     )
 
 
 def sparse_parts(a: Any) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Return what a sparse tensor is made of.
-
-    Args:
-        a: as in `sparse_tensor`.
-
-    Returns:
-        Indices of shape `(entries, 2)`, int64, row by row and none twice; values of shape
-        `(entries,)`, float32, none of them 0; and the shape of the matrix.
-    """
+    """Return sorted unique indices (int64), nonzero values (float32) and shape of a matrix."""
     import scipy.sparse
 
     if not scipy.sparse.issparse(a) and not isinstance(a, np.ndarray) and hasattr(a, "a"):

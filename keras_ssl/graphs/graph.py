@@ -16,28 +16,28 @@ from keras_ssl.graphs.forms import as_csr
 class Graph:
     """One graph: node features, adjacency, edge features, labels and splits of the nodes.
 
-    `a[i, j]` is the weight of the edge over which node `i` receives from node `j`, so that `a @ x`
-    adds up what each node receives. An edge of weight 0 is no edge: zeros that are stored in `a`
-    are dropped, with their rows of `e`.
+    `a[i, j]` is the weight of the edge from node `j` to node `i`, so that `a @ x` sums what each
+    node receives. A weight of 0 means that there is no edge: zeros stored in `a` are dropped, and
+    so are their rows of `e`.
 
-    The constructor checks its arguments and brings them to one form; a graph cannot be changed
-    afterwards. `dataclasses.replace(graph, x=...)` makes a changed copy.
+    The constructor checks and converts its arguments. Graphs are immutable;
+    `dataclasses.replace(graph, x=...)` returns a changed copy.
 
     Args:
-        x: features of the nodes, array or scipy.sparse of shape `(n, features)`, or `None`. Sparse
-            features stay sparse, as `csr_array`. Stored as float32.
-        a: adjacency, scipy.sparse or array of shape `(n, n)`. Stored as `scipy.sparse.csr_array`
-            of float32, columns of each row ascending.
-        e: features of the edges, of shape `(edges, features)`, in the order of `a` row by row; or
-            `None`. Stored as float32.
-        y: labels: of the nodes, `(n,)` or `(n, ...)`; or of the graph, a number or vector; or
+        x: node features, array or scipy.sparse of shape `(n, features)`, or `None`. Stored as
+            float32, sparse features as `csr_array`.
+        a: adjacency, scipy.sparse or array of shape `(n, n)`. Stored as float32
+            `scipy.sparse.csr_array` with sorted columns.
+        e: edge features of shape `(edges, features)`, in the row-by-row order of `a`, or `None`.
+            Stored as float32.
+        y: labels of the nodes, `(n,)` or `(n, ...)`; or label of the graph, a number or vector; or
             `None`.
         splits: boolean masks of the nodes, by name: `{"train": (n,), "val": (n,), "test": (n,)}`.
 
     Raises:
-        TypeError: if an argument is no array of numbers.
-        ValueError: if `a` is not square, node or edge counts do not fit each other, a number is
-            NaN or infinite, or a split is no boolean mask.
+        TypeError: if an argument is not an array of numbers.
+        ValueError: if `a` is not square, the numbers of nodes or edges differ, a number is NaN or
+            infinite, or a split is not a boolean mask.
 
     Example:
 
@@ -82,7 +82,7 @@ class Graph:
 
     @property
     def is_directed(self) -> bool:
-        """Whether some edge has not a reverse of the same weight."""
+        """Whether an edge lacks a reverse edge of the same weight."""
         return bool((self.a != self.a.T).nnz)
 
     def __repr__(self) -> str:
@@ -94,22 +94,22 @@ class Graph:
 
 
 def _edges(a: Any, e: Any) -> tuple[Any, np.ndarray | None]:
-    """Canonical adjacency, and edge features in its order."""
+    """Return the canonical adjacency, and the edge features in its order."""
     import scipy.sparse
 
     with np.errstate(over="ignore"):
         matrix = as_csr(a).astype(np.float32)
-    check_finite(matrix, "a")  # float64 reaches further
+    check_finite(matrix, "a")  # float64 may overflow in float32
     if e is None:
         return matrix, None
     e = _numbers(e, "e")
     stored = scipy.sparse.coo_array(a)
-    # the sort is stable, and duplicates have no row of their own
+    # sorts by row, then by column
     order = np.lexsort((stored.col, stored.row))
     rows, columns, weights = stored.row[order], stored.col[order], stored.data[order]
     if np.any((np.diff(rows) == 0) & (np.diff(columns) == 0)):
         raise ValueError(
-            "`a` must hold every edge once where there are edge features. Received: an `a` with "
+            "`a` must hold every edge once if there are edge features. Received: an `a` with "
             "duplicate entries"
         )
     if e.ndim != 2 or len(e) != len(weights):
@@ -146,7 +146,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
         )
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
-    check_finite(array, name)  # as float32: float64 reaches further
+    check_finite(array, name)  # float64 may overflow in float32
     return array
 
 

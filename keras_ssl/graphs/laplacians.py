@@ -1,4 +1,4 @@
-"""The normalised Laplacian, and the Fourier basis of its eigenvectors."""
+"""The normalized Laplacian, and the Fourier basis of its eigenvectors."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.graphs.checks import check_symmetric
 from keras_ssl.graphs.forms import as_csr
 from keras_ssl.graphs.normalization import in_form_of, normalized_adjacency
 
-# below this many nodes all eigenvectors cost less than a few by iteration
+# up to this size a dense eigendecomposition is faster than iteration
 _DENSE_NODES = 512
 
 
 def laplacian(a: Any) -> Any:
-    r"""Return the symmetric normalised Laplacian.
+    r"""Return the symmetric normalized Laplacian.
 
     $$ L = I - D^{-1/2} A D^{-1/2} $$
 
-    Self-loops are taken out first. An isolated node has 1 on the diagonal. Eigenvalues lie
-    between 0 and 2 where weights are positive.
+    Self-loops are removed first. An isolated node has 1 on the diagonal. Eigenvalues are between 0
+    and 2 if weights are positive.
 
     Args:
         a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
@@ -33,7 +34,7 @@ def laplacian(a: Any) -> Any:
 
     Raises:
         TypeError: if `a` does not hold numbers.
-        ValueError: if `a` is no symmetric adjacency or a degree is negative.
+        ValueError: if `a` is not a symmetric adjacency, or a degree is negative.
 
     Example:
 
@@ -58,22 +59,20 @@ def laplacian(a: Any) -> Any:
 
 
 def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
-    r"""Return the Laplacian with its eigenvalues brought to between -1 and 1.
+    r"""Return the Laplacian rescaled to eigenvalues from -1 to 1, as Chebyshev polynomials need it.
 
     $$ \tilde L = \frac{2}{\lambda_{max}} L - I $$
 
-    It is what Chebyshev polynomials are computed of.
-
     Args:
         a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
-        lambda_max: the largest eigenvalue of the normalised Laplacian. 2 is its upper bound;
+        lambda_max: the largest eigenvalue of the normalized Laplacian. 2 is its upper bound;
             `None` computes it.
 
     Returns:
         The same kind of matrix as `laplacian(a)`.
 
     Raises:
-        ValueError: if `a` is no symmetric adjacency, or `lambda_max` is not positive.
+        ValueError: if `a` is not a symmetric adjacency, or `lambda_max` is not positive.
 
     Example:
 
@@ -88,10 +87,8 @@ def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
     """
     import scipy.sparse
 
-    if lambda_max is not None and not lambda_max > 0:
-        raise ValueError(
-            f"`lambda_max` must be a positive number or None. Received: lambda_max={lambda_max}"
-        )
+    if lambda_max is not None:
+        lambda_max = checks.positive("lambda_max", lambda_max)
     matrix = scipy.sparse.csr_array(laplacian(a))
     if lambda_max is None:
         lambda_max = _largest_eigenvalue(matrix)
@@ -102,22 +99,22 @@ def rescaled_laplacian(a: Any, lambda_max: float | None = 2.0) -> Any:
 
 
 def laplacian_eigenbasis(a: Any, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues and eigenvectors of the normalised Laplacian, smallest first.
+    """Return eigenvalues and eigenvectors of the normalized Laplacian, smallest first.
 
-    The eigenvectors are the Fourier basis of the graph: smooth ones first. An eigenvector is
-    determined up to its sign, here chosen so that its entry of largest magnitude is positive;
-    those of equal eigenvalues are one of many bases of their space.
+    The eigenvectors are the Fourier basis of the graph, smooth ones first. The sign of each is
+    chosen so that its entry of largest magnitude is positive. Eigenvectors with equal eigenvalues
+    are an arbitrary basis of their space.
 
     Args:
         a: scipy.sparse or array of shape `(n, n)`, or a `Graph`; symmetric.
-        count: how many to return, or `None` for all `n`.
+        count: number of eigenvectors, or `None` for all `n`.
 
     Returns:
         Eigenvalues of shape `(count,)` and eigenvectors of shape `(n, count)`, float32; columns
         are orthonormal.
 
     Raises:
-        ValueError: if `a` is no symmetric adjacency, or `count` is no integer from 1 to `n`.
+        ValueError: if `a` is not a symmetric adjacency, or `count` not an integer from 1 to `n`.
 
     Example:
 
@@ -153,10 +150,9 @@ def _largest_eigenvalue(matrix: Any) -> float:
 
 
 def _smallest_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest eigenvalues of a Laplacian, ascending, component by component.
+    """Return the smallest eigenvalues in ascending order, computed per connected component.
 
-    Of a whole graph, equal parts have equal eigenvalues, the 0 of each among them, and of these
-    iteration finds some.
+    Components share eigenvalues, at least 0, and iteration may miss some of several equal ones.
     """
     import scipy.sparse
 
@@ -182,9 +178,9 @@ def _of_component(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     n = matrix.shape[0]
     if n > _DENSE_NODES and count <= n // 8:
-        # iteration finds large eigenvalues fast, and those of 2 I - L are 2 minus those of L
+        # iteration is fast for the largest eigenvalues; those of 2 I - L are 2 minus those of L
         mirrored = 2 * scipy.sparse.eye_array(n, format="csr") - matrix
-        # it breaks down where nearly all are equal, as where every node is joined to every other
+        # it fails if nearly all eigenvalues are equal, as for a complete graph
         with contextlib.suppress(scipy.sparse.linalg.ArpackError):
             values, vectors = _largest_eigenpairs(mirrored, count)
             return 2 - values, vectors
@@ -192,10 +188,10 @@ def _of_component(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest_eigenpairs(matrix: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of a symmetric matrix of none below 0, the same in every run.
+    """Return the largest eigenvalues of a positive semidefinite matrix, deterministically.
 
-    Iteration may miss some of several equal ones. So it is run again on what is left of the
-    matrix without the eigenvectors found, until nothing larger is left.
+    Iteration may miss some of several equal ones. So it is repeated on the matrix projected on the
+    complement of the eigenvectors found, until no larger ones remain.
     """
     import scipy.sparse.linalg
 

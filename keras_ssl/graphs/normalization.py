@@ -1,4 +1,4 @@
-"""Normalised adjacency and features."""
+"""Normalized adjacency and features."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from keras_ssl.graphs.forms import as_csr
 
 
 def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
-    r"""Return the symmetrically normalised adjacency of GCN.
+    r"""Return the symmetrically normalized adjacency of GCN.
 
     $$ \hat A = D^{-1/2} (A + I) D^{-1/2}, \qquad D_{ii} = \sum_j (A + I)_{ij} $$
 
-    A node that has a self-loop keeps it with its weight and gets none from `I`. The degree of a
-    node is what it receives, also in a directed graph. A node of degree 0, which there is only
-    with `self_loops=False`, gets zeros.
+    A node that already has a self-loop keeps its weight and gets none from `I`. In a directed graph
+    degrees are in-degrees. Nodes of degree 0, possible with `self_loops=False`, get zeros.
 
     Args:
         a: scipy.sparse of shape `(n, n)`, array of shape `(n, n)` or `(batch, n, n)`, or a `Graph`.
@@ -29,7 +28,7 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
 
     Raises:
         TypeError: if `a` does not hold numbers.
-        ValueError: if `a` is no adjacency or a degree is negative.
+        ValueError: if `a` is not an adjacency, or a degree is negative.
 
     Example:
 
@@ -58,17 +57,17 @@ def normalized_adjacency(a: Any, self_loops: bool = True) -> Any:
 
 
 def row_normalize(x: Any) -> Any:
-    """Divide each row by the sum of its magnitudes; a row of zeros stays one.
+    """Divide each row by the sum of its absolute values; rows of zeros do not change.
 
     Args:
         x: scipy.sparse or array of shape `(n, features)`.
 
     Returns:
-        The same kind of matrix: `scipy.sparse.csr_array` if `x` is scipy.sparse, otherwise an
-        array. Float64 if `x` is, otherwise float32.
+        `scipy.sparse.csr_array` if `x` is scipy.sparse, otherwise an array. Float64 if `x` is,
+        otherwise float32.
 
     Raises:
-        ValueError: if `x` is no matrix of finite numbers.
+        ValueError: if `x` is not a matrix of finite numbers.
 
     Example:
 
@@ -95,25 +94,16 @@ def row_normalize(x: Any) -> Any:
 
 
 def in_form_of(a: Any, matrix: Any) -> Any:
-    """Return a matrix that was made of an adjacency in the adjacency's form.
-
-    Args:
-        a: what the matrix was made of.
-        matrix: `scipy.sparse.csr_array`.
-
-    Returns:
-        An array if `a` is one, or nested lists; otherwise the matrix.
-    """
+    """Convert a sparse matrix computed from `a` to an array if `a` is an array or nested lists."""
     import scipy.sparse
 
     return matrix if scipy.sparse.issparse(a) or hasattr(a, "a") else matrix.toarray()
 
 
 def _inverse_root(degree: np.ndarray) -> np.ndarray:
-    """D^(-1/2), zero where the degree is."""
+    """D^(-1/2), and 0 for degrees of 0."""
     if (degree < 0).any():
         raise ValueError(
-            "`a` must not have nodes whose weights add up to less than 0. Received: a degree of "
-            f"{degree.min()}"
+            f"`a` must not have negative degrees. Received: a degree of {degree.min()}"
         )
     return np.where(degree > 0, 1 / np.sqrt(np.where(degree > 0, degree, 1)), 0)

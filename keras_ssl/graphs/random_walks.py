@@ -1,4 +1,4 @@
-"""node2vec's random walks, many at once, by tensor operations."""
+"""Random walks of node2vec, batched, with tensor operations."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from keras_ssl.graphs.conversion import as_graph
 
 
 class Neighbors(NamedTuple):
-    """For every node, the nodes that it sends to, sorted.
+    """For every node, the sorted nodes that it sends to.
 
     Attributes:
-        offsets: int32 `(n + 1,)`: the neighbours of node v stand from `offsets[v]` to before
-            `offsets[v + 1]`.
-        nodes: int32 `(edges,)`: the neighbours of node 0, then those of node 1, and so on.
-        shares: float32 `(edges,)`: the share of a node's weights that stands up to here, 1 at its
-            last neighbour. `None` if all edges of a node weigh the same.
-        largest_degree: how many neighbours a node has at most.
+        offsets: int32 `(n + 1,)`: the neighbors of node v are `nodes[offsets[v]:offsets[v + 1]]`.
+        nodes: int32 `(edges,)`: the neighbors of node 0, then those of node 1, and so on.
+        shares: float32 `(edges,)`: cumulative shares of each node's weights, 1 at its last
+            neighbor. `None` if the edges of each node have equal weights.
+        largest_degree: the largest number of neighbors of a node.
     """
 
     offsets: Any
@@ -32,24 +31,24 @@ class Neighbors(NamedTuple):
 
 
 def neighbors_of(graph: Any) -> Neighbors:
-    """Look up whom each node sends to: where a walk may go from it.
+    """Return the nodes that each node sends to, where a walk may continue.
 
     Args:
-        graph: graph of any kind that `keras_ssl.graphs.as_graph` knows.
+        graph: graph of any kind that `keras_ssl.graphs.as_graph` takes.
 
     Returns:
         `Neighbors` of NumPy arrays.
 
     Raises:
-        TypeError: if `graph` is no graph.
-        ValueError: if it has no edges, or weights below 0.
+        TypeError: if `graph` is not a graph.
+        ValueError: if it has no edges, or negative weights.
 
     Example:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
-    >>> neighbours = graphs.neighbors_of(nx.path_graph(3))
-    >>> neighbours.offsets.tolist(), neighbours.nodes.tolist()
+    >>> neighbors = graphs.neighbors_of(nx.path_graph(3))
+    >>> neighbors.offsets.tolist(), neighbors.nodes.tolist()
     ([0, 1, 3, 4], [1, 0, 2, 1])
     """
     a = as_graph(graph).a
@@ -57,7 +56,7 @@ def neighbors_of(graph: Any) -> Neighbors:
         raise ValueError(f"`graph` must have edges. Received: {a.shape[0]} nodes and no edge")
     if a.data.min() < 0:
         raise ValueError(
-            f"`graph` must have weights above 0. Received: a smallest weight of {a.data.min()}"
+            f"`graph` must have positive weights. Received: a smallest weight of {a.data.min()}"
         )
     sent = a.T.tocsr()
     sent.sort_indices()
@@ -81,68 +80,53 @@ def _shares(weights: np.ndarray, offsets: np.ndarray, node: np.ndarray) -> np.nd
     return shares
 
 
-def pick(neighbours: Neighbors, nodes: Any, uniform: Any) -> Any:
-    """A random neighbour of each node, by the weights of its edges.
+def pick(neighbors: Neighbors, nodes: Any, uniform: Any) -> Any:
+    """Return a random neighbor of each node, with probabilities proportional to edge weights.
 
-    Args:
-        neighbours: those of the graph.
-        nodes: int32 tensor.
-        uniform: float32 tensor of numbers in [0, 1), of the shape of `nodes` or with more axes
-            that `nodes` broadcasts to.
-
-    Returns:
-        int32 tensor of the shape of `uniform`; a node without neighbours is its own.
-
-    Example:
-
-    >>> import networkx as nx, numpy as np
-    >>> from keras_ssl.graphs.random_walks import neighbors_of, pick
-    >>> pick(neighbors_of(nx.path_graph(3)), np.array([1, 1]), np.array([0.2, 0.8])).numpy()
-    array([0, 2], dtype=int32)
+    `uniform` are float32 numbers in [0, 1), of a shape that `nodes` broadcast to. Nodes without
+    neighbors are returned themselves.
     """
     nodes = ops.cast(nodes, "int32")
-    low = ops.take(neighbours.offsets, nodes)
-    high = ops.take(neighbours.offsets, nodes + 1)
-    if neighbours.shares is None:
+    low = ops.take(neighbors.offsets, nodes)
+    high = ops.take(neighbors.offsets, nodes + 1)
+    if neighbors.shares is None:
         degree = high - low
         place = ops.cast(ops.floor(uniform * ops.cast(degree, "float32")), "int32")
         # rounding may reach the degree itself
         place = low + ops.minimum(place, ops.maximum(degree - 1, 0))
     else:
-        place = _first_not_below(neighbours.shares, low, high, uniform, neighbours.largest_degree)
-    return ops.where(high > low, _look_up(neighbours.nodes, place), nodes)
+        place = _first_not_below(neighbors.shares, low, high, uniform, neighbors.largest_degree)
+    return ops.where(high > low, _look_up(neighbors.nodes, place), nodes)
 
 
-def is_edge(neighbours: Neighbors, senders: Any, receivers: Any) -> Any:
-    """Whether there is an edge from one node to another, for many pairs at once.
-
-    A binary search among the sorted neighbours of the sender.
+def is_edge(neighbors: Neighbors, senders: Any, receivers: Any) -> Any:
+    """Whether pairs of nodes are connected, by binary search in the neighbors of the senders.
 
     Args:
-        neighbours: those of the graph, of `keras_ssl.graphs.neighbors_of`.
+        neighbors: the result of `keras_ssl.graphs.neighbors_of`.
         senders: integers of any shape.
         receivers: integers of a shape that broadcasts with that of `senders`.
 
     Returns:
-        Boolean tensor of the shape that both broadcast to.
+        Boolean tensor of the broadcast shape.
 
     Example:
 
     >>> import networkx as nx, numpy as np
     >>> from keras_ssl import graphs
-    >>> neighbours = graphs.neighbors_of(nx.path_graph(4))
-    >>> graphs.is_edge(neighbours, np.array([0, 0, 2]), np.array([1, 2, 3])).numpy()
+    >>> neighbors = graphs.neighbors_of(nx.path_graph(4))
+    >>> graphs.is_edge(neighbors, np.array([0, 0, 2]), np.array([1, 2, 3])).numpy()
     array([ True, False,  True])
     """
     senders, receivers = ops.cast(senders, "int32"), ops.cast(receivers, "int32")
     senders = senders + ops.zeros_like(receivers)
-    low, high = ops.take(neighbours.offsets, senders), ops.take(neighbours.offsets, senders + 1)
-    place = _first_not_below(neighbours.nodes, low, high, receivers, neighbours.largest_degree)
-    return ops.logical_and(place < high, _look_up(neighbours.nodes, place) == receivers)
+    low, high = ops.take(neighbors.offsets, senders), ops.take(neighbors.offsets, senders + 1)
+    place = _first_not_below(neighbors.nodes, low, high, receivers, neighbors.largest_degree)
+    return ops.logical_and(place < high, _look_up(neighbors.nodes, place) == receivers)
 
 
 def _first_not_below(values: Any, low: Any, high: Any, target: Any, longest: int) -> Any:
-    """The first place from `low` to before `high` whose value is not below the target."""
+    """Return the first index in `range(low, high)` whose value is not less than the target."""
     low, high = (end + ops.zeros_like(ops.cast(target, "int32")) for end in (low, high))
 
     def halve(_: Any, ends: tuple) -> tuple:
@@ -151,16 +135,16 @@ def _first_not_below(values: Any, low: Any, high: Any, target: Any, longest: int
         is_later = ops.logical_and(low < high, _look_up(values, middle) < target)
         return ops.where(is_later, middle + 1, low), ops.where(is_later, high, middle)
 
-    # a loop: XLA takes minutes to compile as many halvings one after the other
+    # a loop, since XLA takes minutes to compile the unrolled search
     return ops.fori_loop(0, longest.bit_length(), halve, (low, high))[0]
 
 
 def _look_up(values: Any, place: Any) -> Any:
-    """The values at places; whatever stands at the end for the place after it."""
+    """Return the values at indices, the last value for an index past the end."""
     return ops.take(values, ops.minimum(place, values.shape[0] - 1))
 
 
-# steps that are proposed at a time, and after how many proposals the last one is taken
+# proposals per round of rejection sampling, and the largest number of rounds
 _PROPOSALS = 16
 _MOST_ROUNDS = 256
 
@@ -173,36 +157,35 @@ def random_walks(
     q: float = 1.0,
     seed: int | keras.random.SeedGenerator | None = None,
 ) -> Any:
-    """Walk at random along the edges of a graph, by node2vec's rule.
+    """Draw random walks of node2vec along the edges of a graph.
 
-    A walk that came from node t to node v goes on over an edge (v, x) of weight w_vx with a
-    probability that is proportional to α(t, x) w_vx, where
+    A walk that came from node t to node v continues over an edge (v, x) of weight w_vx with a
+    probability proportional to α(t, x) w_vx, where
 
         α(t, x) = 1/p if x = t,    1 if there is an edge (t, x),    1/q otherwise
 
-    A small p keeps walks near where they start, a small q lets them go far. With p = q = 1 these
-    are the walks of DeepWalk. The first step is by weights alone. Walks follow edges from sender to
-    receiver; at a node that sends to nobody they stay.
+    A small p keeps walks near their start, a small q lets them explore. With p = q = 1 these are
+    the walks of DeepWalk. The first step depends on the weights only. Walks follow edges from
+    sender to receiver; they stay at a node without outgoing edges.
 
-    Steps are drawn by rejection: proposed by weights alone, and accepted with probability
-    α / max(1, 1/p, 1/q). Memory does not grow with pairs of edges, as that of the authors' tables
-    does. No shape depends on values; a step's number of rounds does. After 4,096 proposals the last
-    is taken.
+    Steps are drawn by rejection sampling: proposed according to the weights, and accepted with
+    probability α / max(1, 1/p, 1/q). Unlike the authors' tables, memory does not grow with pairs of
+    edges. Shapes are static. After 4,096 rejections the last proposal is accepted.
 
     Args:
-        graph: graph of any kind that `keras_ssl.graphs.as_graph` knows, with weights above 0; or
-            its `keras_ssl.graphs.neighbors_of`, which saves looking them up in every call.
-        starts: integers `(batch,)`: where walks start.
-        length: how many steps to take, at least 1.
-        p: return parameter, above 0.
-        q: in-out parameter, above 0.
+        graph: graph of any kind that `keras_ssl.graphs.as_graph` takes, with positive weights; or
+            the result of `keras_ssl.graphs.neighbors_of`, which is then not computed again.
+        starts: integers `(batch,)`, the first nodes.
+        length: number of steps, at least 1.
+        p: return parameter, positive.
+        q: in-out parameter, positive.
         seed: integer or `keras.random.SeedGenerator`.
 
     Returns:
         int32 tensor `(batch, length + 1)`: the start and the node after each step.
 
     Raises:
-        TypeError: if `graph` is no graph, a number is none, or `starts` are no integers.
+        TypeError: if `graph` is not a graph, an argument not a number, or `starts` not integers.
         ValueError: if the graph has no edges, or a number is out of range.
 
     Example:
@@ -219,72 +202,38 @@ def random_walks(
         - [Perozzi et al., DeepWalk](https://arxiv.org/abs/1403.6652), p = q = 1
     """
     check_walk(length, p, q)
-    neighbours = graph if isinstance(graph, Neighbors) else neighbors_of(graph)
+    neighbors = graph if isinstance(graph, Neighbors) else neighbors_of(graph)
     starts = ops.convert_to_tensor(starts)
     check_nodes(starts, "starts")
     drawn = draw_steps(ops.shape(starts)[0], length, seed)
-    return walk(neighbours, starts, drawn, p, q)
+    return walk(neighbors, starts, drawn, p, q)
 
 
 def draw_steps(batch_size: Any, length: int, seed: Any) -> Any:
-    """Draw what walks are made from: one integer for each step of each walk.
-
-    Args:
-        batch_size: how many walks.
-        length: how many steps.
-        seed: integer or `keras.random.SeedGenerator`.
-
-    Returns:
-        int32 tensor `(batch_size, length)`.
-
-    Example:
-
-    >>> from keras_ssl.graphs.random_walks import draw_steps
-    >>> draw_steps(2, 5, seed=0).shape
-    TensorShape([2, 5])
-    """
+    """Draw the random integers that `walk` needs, one per step, `(batch_size, length)`, int32."""
     return keras.random.randint((batch_size, length), 0, 2**31 - 1, dtype="int32", seed=seed)
 
 
-def walk(neighbours: Neighbors, starts: Any, drawn: Any, p: float, q: float) -> Any:
-    """Walk by numbers that are drawn already: see `keras_ssl.graphs.random_walks`.
-
-    Args:
-        neighbours: those of the graph.
-        starts: integers `(batch,)`.
-        drawn: random integers `(batch, length)`, of `draw_steps`.
-        p: return parameter.
-        q: in-out parameter.
-
-    Returns:
-        int32 tensor `(batch, length + 1)`.
-
-    Example:
-
-    >>> import networkx as nx
-    >>> from keras_ssl.graphs.random_walks import neighbors_of
-    >>> from keras_ssl.graphs.random_walks import draw_steps, walk
-    >>> walk(neighbors_of(nx.path_graph(2)), [0], draw_steps(1, 3, seed=0), p=1.0, q=1.0).numpy()
-    array([[0, 1, 0, 1]], dtype=int32)
-    """
-    offsets, nodes, shares, largest_degree = neighbours
+def walk(neighbors: Neighbors, starts: Any, drawn: Any, p: float, q: float) -> Any:
+    """Return `random_walks` `(batch, length + 1)` computed from the integers of `draw_steps`."""
+    offsets, nodes, shares, largest_degree = neighbors
     shares = None if shares is None else ops.convert_to_tensor(shares)
-    neighbours = Neighbors(
+    neighbors = Neighbors(
         ops.convert_to_tensor(offsets), ops.convert_to_tensor(nodes), shares, largest_degree
     )
     length = drawn.shape[1]
     step_of_column = ops.arange(length + 1, dtype="int32")
     start = ops.cast(starts, "int32")
-    first = pick(neighbours, start, hashed_uniform(drawn[:, 0], 0))
+    first = pick(neighbors, start, hashed_uniform(drawn[:, 0], 0))
     walks = ops.where(step_of_column == 0, start[:, None], first[:, None])
 
     def one_step(step: Any, state: tuple) -> tuple:
         walks, previous, current = state
         numbers_of_step = ops.take(drawn, step, axis=1)
         if p == q == 1:
-            following = pick(neighbours, current, hashed_uniform(numbers_of_step, 0))
+            following = pick(neighbors, current, hashed_uniform(numbers_of_step, 0))
         else:
-            following = _biased_step(neighbours, previous, current, numbers_of_step, p, q)
+            following = _biased_step(neighbors, previous, current, numbers_of_step, p, q)
         walks = ops.where(step_of_column > step, following[:, None], walks)
         return walks, current, following
 
@@ -292,29 +241,29 @@ def walk(neighbours: Neighbors, starts: Any, drawn: Any, p: float, q: float) -> 
 
 
 def _biased_step(
-    neighbours: Neighbors, previous: Any, current: Any, drawn: Any, p: float, q: float
+    neighbors: Neighbors, previous: Any, current: Any, drawn: Any, p: float, q: float
 ) -> Any:
-    """The node after `current` of walks that came from `previous`."""
+    """Return the node after `current` for walks that came from `previous`."""
     largest = max(1.0, 1 / p, 1 / q)
-    degree = ops.take(neighbours.offsets, current + 1) - ops.take(neighbours.offsets, current)
+    degree = ops.take(neighbors.offsets, current + 1) - ops.take(neighbors.offsets, current)
     counter = ops.arange(2 * _PROPOSALS, dtype="int32")
 
     def propose(turn: Any, is_open: Any, chosen: Any) -> tuple:
         uniform = hashed_uniform(drawn[:, None], counter + turn * 2 * _PROPOSALS)
-        proposed = pick(neighbours, current[:, None], uniform[:, :_PROPOSALS])
-        is_near = is_edge(neighbours, previous[:, None], proposed)
+        proposed = pick(neighbors, current[:, None], uniform[:, :_PROPOSALS])
+        is_near = is_edge(neighbors, previous[:, None], proposed)
         alpha = ops.where(is_near, 1.0, 1 / q)
         alpha = ops.where(proposed == previous[:, None], 1 / p, alpha)
         is_accepted = uniform[:, _PROPOSALS:] * largest < alpha
-        # the first that is accepted; the last where none is
+        # the first accepted proposal, or the last one
         is_last = ops.arange(_PROPOSALS, dtype="int32") == _PROPOSALS - 1
         first = ops.argmax(ops.cast(ops.logical_or(is_accepted, is_last), "int32"), axis=1)
         found = ops.take_along_axis(proposed, ops.cast(first, "int32")[:, None], axis=1)[:, 0]
         is_open_still = ops.logical_and(is_open, ops.logical_not(ops.any(is_accepted, axis=1)))
         return turn + 1, is_open_still, ops.where(is_open, found, chosen)
 
-    # one way to go is taken at once
-    only = pick(neighbours, current, hashed_uniform(drawn, 0))
+    # with a single neighbor there is nothing to reject
+    only = pick(neighbors, current, hashed_uniform(drawn, 0))
     start = (ops.convert_to_tensor(0, "int32"), degree > 1, only)
     return ops.while_loop(
         lambda turn, is_open, chosen: ops.any(is_open),
@@ -332,26 +281,9 @@ def check_walk(length: int, p: float, q: float, name: str = "length") -> None:
 
 
 def check_nodes(nodes: Any, name: str) -> None:
-    """Raise unless this is a vector of integers.
-
-    Args:
-        nodes: tensor.
-        name: what the caller calls it.
-
-    Raises:
-        TypeError: if it does not hold integers.
-        ValueError: if it is not of rank 1.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.graphs.random_walks import check_nodes
-    >>> check_nodes(np.array([0, 2]), "starts")
-    """
+    """Check that a tensor is a vector of integers."""
     dtype = keras.backend.standardize_dtype(nodes.dtype)
     if not keras.backend.is_int_dtype(dtype):
-        raise TypeError(f"`{name}` must hold the numbers of nodes, integers. Received: {dtype}")
+        raise TypeError(f"`{name}` must hold indices of nodes, integers. Received: dtype {dtype}")
     if len(nodes.shape) != 1:
-        raise ValueError(
-            f"`{name}` must have shape (batch,), one node each. Received: {tuple(nodes.shape)}"
-        )
+        raise ValueError(f"`{name}` must have shape (batch,). Received: shape {tuple(nodes.shape)}")

@@ -16,23 +16,21 @@ if TYPE_CHECKING:
 
 
 def negative_edges(graph: Any, count: int, seed: int | None = None) -> np.ndarray:
-    """Draw pairs of different nodes that no edge joins, in neither direction, none twice.
+    """Sample pairs of nodes without an edge in either direction, without replacement.
 
     Args:
-        graph: graph of any kind that `keras_ssl.graphs.as_graph` knows.
-        count: how many pairs.
+        graph: graph of any kind that `keras_ssl.graphs.as_graph` takes.
+        count: number of pairs.
         seed: integer seed.
 
     Returns:
-        int64 array `(count, 2)`: pairs (i, j) with i < j, every set of pairs equally probable.
+        int64 array `(count, 2)` of pairs (i, j) with i < j, uniform over all sets of such pairs.
 
     Raises:
-        TypeError: if `graph` is no graph, or `count` no integer.
+        TypeError: if `graph` is not a graph, or `count` not an integer.
         ValueError: if `count` is negative, or larger than the number of such pairs.
 
     Example:
-
-    A path of three nodes has one pair that is not joined:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
@@ -50,9 +48,9 @@ def negative_edges(graph: Any, count: int, seed: int | None = None) -> np.ndarra
             f"Received: count={count}"
         )
     rng = np.random.default_rng(seed)
-    # the ranks that the drawn pairs have among those without an edge
+    # ranks among the pairs without an edge
     rank = rng.choice(free, count, replace=False)
-    # a pair without an edge comes after as many edges as have fewer free pairs before them
+    # to get ranks among all pairs, add the number of edges that come before each
     number = rank + np.searchsorted(joined - np.arange(len(joined)), rank, side="right")
     return _pair(number, n)
 
@@ -60,13 +58,13 @@ def negative_edges(graph: Any, count: int, seed: int | None = None) -> np.ndarra
 def uniform_pairs(
     count: Any, nodes: int, seed: int | keras.random.SeedGenerator | None = None
 ) -> Any:
-    """Draw pairs of nodes on the device, all equally probable, joined or not.
+    """Sample pairs of nodes uniformly on the device, with or without an edge.
 
-    The quick negatives of large sparse graphs, where few pairs are joined by chance; which ones
-    are, `keras_ssl.graphs.is_edge` tells.
+    These are cheap negatives for large sparse graphs, where few random pairs have an edge;
+    `keras_ssl.graphs.is_edge` finds those that have one.
 
     Args:
-        count: how many pairs; may be a tensor.
+        count: number of pairs; may be a tensor.
         nodes: the number of nodes, at least 1.
         seed: integer or `keras.random.SeedGenerator`.
 
@@ -88,40 +86,40 @@ def uniform_pairs(
 
 
 def _joined(a: Any) -> np.ndarray:
-    """The numbers of pairs i < j that an edge joins, ascending."""
+    """Return the sorted indices of pairs i < j with an edge."""
     edges = a.tocoo()
     low, high = np.minimum(edges.row, edges.col), np.maximum(edges.row, edges.col)
-    return np.unique(_number(low, high, a.shape[0])[low < high])
+    return np.unique(_index(low, high, a.shape[0])[low < high])
 
 
-def _number(low: np.ndarray, high: np.ndarray, n: int) -> np.ndarray:
-    """The place of pairs low < high in the order (0, 1), (0, 2), ..., (1, 2), ..."""
+def _index(low: np.ndarray, high: np.ndarray, n: int) -> np.ndarray:
+    """Return the indices of pairs low < high in the order (0, 1), (0, 2), ..., (1, 2), ..."""
     low, high = low.astype("int64"), high.astype("int64")
     return _first_of(low, n) + high - low - 1
 
 
 def _pair(number: np.ndarray, n: int) -> np.ndarray:
-    """The pairs at places of that order."""
+    """Return the pairs at indices of that order."""
     starts = _first_of(np.arange(n), n)
     low = np.searchsorted(starts[: max(n - 1, 1)], number, side="right") - 1
     return np.stack([low, number - starts[low] + low + 1], axis=1)
 
 
 def _first_of(low: np.ndarray, n: int) -> np.ndarray:
-    """The place of the pair (low, low + 1)."""
+    """Return the index of the pair (low, low + 1)."""
     return low * n - low * (low + 1) // 2
 
 
 class EdgeSplit(NamedTuple):
-    """A graph without the edges to predict, these edges, and as many pairs that are none.
+    """A training graph, the edges hidden from it, and as many pairs without an edge.
 
     Attributes:
         a: adjacency of the training graph, `scipy.sparse.csr_array` `(n, n)`: symmetric, without
             self-loops.
         validation: int64 `(v, 2)`: hidden edges, as pairs of nodes i < j.
-        validation_negatives: int64 `(v, 2)`: pairs that the whole graph does not join.
+        validation_negatives: int64 `(v, 2)`: pairs without an edge in the whole graph.
         test: int64 `(t, 2)`: other hidden edges.
-        test_negatives: int64 `(t, 2)`: other pairs that it does not join.
+        test_negatives: int64 `(t, 2)`: other pairs without an edge.
     """
 
     a: scipy.sparse.csr_array
@@ -136,23 +134,23 @@ def split_edges(
 ) -> EdgeSplit:
     """Split the edges of an undirected graph for link prediction, as Kipf and Welling do.
 
-    Of the undirected edges, self-loops left out, a random share goes to validation and another to
-    test, both rounded down. Beside each stand equally many pairs of nodes without an edge. What
-    is left is the graph to train on.
+    Self-loops are removed. Random shares of the undirected edges, rounded down, are hidden for
+    validation and test, each with the same number of pairs without an edge. The other edges are
+    the training graph.
 
     Args:
-        graph: undirected graph of any kind that `keras_ssl.graphs.as_graph` knows.
-        validation: share of edges, from 0 to below 1.
-        test: share of edges, from 0 to below 1. Both together are below 1.
+        graph: undirected graph of any kind that `keras_ssl.graphs.as_graph` takes.
+        validation: share of the edges, in [0, 1).
+        test: share of the edges, in [0, 1). The sum of both is less than 1.
         seed: integer seed.
 
     Returns:
-        `EdgeSplit`. `keras_ssl.evaluate.link_prediction` takes its pairs.
+        `EdgeSplit`, whose pairs `keras_ssl.evaluate.link_prediction` takes.
 
     Raises:
-        TypeError: if `graph` is no graph, or a share no number.
-        ValueError: if the graph is not symmetric, has no edges, too few pairs that are not joined,
-            or shares are out of range.
+        TypeError: if `graph` is not a graph, or a share not a number.
+        ValueError: if the graph is not symmetric, has no edges or too few pairs without an edge, or
+            a share is out of range.
 
     Example:
 
@@ -167,13 +165,20 @@ def split_edges(
     """
     import scipy.sparse
 
-    _check_shares(validation, test)
+    checks.below_one("validation", validation)
+    checks.below_one("test", test)
+    if validation + test >= 1:
+        raise ValueError(
+            "`validation` and `test` must leave edges to train on. "
+            f"Received: validation={validation}, test={test}"
+        )
     a = as_graph(graph).a
     check_symmetric(a, "graph")
     edges = scipy.sparse.triu(a, k=1, format="coo")
     if not edges.nnz:
         raise ValueError(
-            f"`graph` must have edges besides self-loops. Received: {a.shape[0]} nodes, no edge"
+            "`graph` must have edges other than self-loops. Received: "
+            f"{a.shape[0]} nodes and no edge"
         )
     v, t = (int(share * edges.nnz + 1e-9) for share in (validation, test))
     order = np.random.default_rng(seed).permutation(edges.nnz)
@@ -185,8 +190,8 @@ def split_edges(
         negatives = negative_edges(a, v + t, seed)
     except ValueError as error:
         raise ValueError(
-            "`graph` must leave as many pairs of nodes without an edge as edges are hidden, "
-            f"{v + t}. Received: {a.shape[0]} nodes and {edges.nnz} edges"
+            f"`graph` must have at least {v + t} pairs of nodes without an edge, the number of "
+            f"hidden edges. Received: {a.shape[0]} nodes and {edges.nnz} edges"
         ) from error
     return EdgeSplit(
         a=(half + half.T).tocsr(),
@@ -195,13 +200,3 @@ def split_edges(
         test=pairs[v : v + t],
         test_negatives=negatives[v:],
     )
-
-
-def _check_shares(validation: float, test: float) -> None:
-    checks.below_one("validation", validation)
-    checks.below_one("test", test)
-    if validation + test >= 1:
-        raise ValueError(
-            "`validation` and `test` must leave edges to train on. "
-            f"Received: validation={validation}, test={test}"
-        )

@@ -1,4 +1,4 @@
-"""Weisfeiler-Lehman colour refinement and subtree features."""
+"""Weisfeiler-Lehman color refinement and subtree features."""
 
 from __future__ import annotations
 
@@ -19,46 +19,41 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-# told apart before they are hashed: a label, the node's own colour, a sender's, a receiver's
+# separate hash domains for labels, a node's own color, and those of its senders and receivers
 _LABEL, _OWN, _SENDER, _RECEIVER = (
     np.uint64(_digest(role)) for role in ("label", "own", "sender", "receiver")
 )
 
 
 def weisfeiler_lehman(graph: Any, iterations: int | None = None, labels: Any = None) -> np.ndarray:
-    """Colour the nodes of a graph by what they see around them, one step further each iteration.
+    """Compute Weisfeiler-Lehman colors of the nodes of a graph.
 
-    A node starts with the colour of its label, all with one colour if there are no labels. An
-    iteration gives two nodes one colour if they had one before and the colours of their neighbours
-    were the same, counted:
+    The initial color of a node is its label, or the same for all nodes. In each iteration two nodes
+    get the same color if they had the same color, and so had their neighbors, with multiplicity:
 
-        c_0(v) = label(v),    c_t(v) = hash(c_{t-1}(v), {{c_{t-1}(u) : u neighbour of v}})
+        c_0(v) = label(v),    c_t(v) = hash(c_{t-1}(v), {{c_{t-1}(u) : u neighbor of v}})
 
-    A node knows neighbours that it receives from and neighbours that it sends to apart. The weights
-    of edges do not matter, self-loops count.
+    Senders and receivers are distinguished. Edge weights are ignored, self-loops are not.
 
-    Colours are 64-bit hashes, so that those of different graphs, calls and machines can be
-    compared: nodes of one surrounding always have one colour; nodes of different surroundings have
-    different ones but for a chance of 2^-64 a pair. No colour depends on the order of nodes.
+    Colors are 64-bit hashes that can be compared between graphs, calls and machines. Equal
+    neighborhoods always have equal colors; different ones collide with a probability of 2^-64.
+    Colors do not depend on the order of nodes.
 
     Args:
-        graph: `keras_ssl.graphs.Graph`, or what `keras_ssl.graphs.as_graph` makes one of: a
-            networkx graph, an adjacency of scipy.sparse or an array `(n, n)`.
-        iterations: how often to refine. `None`: until colours divide the nodes as they did before,
-            after at most n - 1 iterations.
-        labels: the colours at the start, integers or strings `(n,)`. `None`: all alike.
+        graph: graph of any kind that `keras_ssl.graphs.as_graph` takes.
+        iterations: number of iterations, or `None` to iterate until the partition of the nodes is
+            stable, which takes at most n - 1 iterations.
+        labels: initial colors, integers or strings `(n,)`, or `None`.
 
     Returns:
-        uint64 array `(iterations + 1, n)`: the colours at the start and after each iteration.
+        uint64 array `(iterations + 1, n)`: the initial colors and those after each iteration.
 
     Raises:
-        TypeError: if `graph` is no graph, or labels are neither integers nor strings.
-        ValueError: if the adjacency is not square, `iterations` is negative, or there is
-            not one label a node.
+        TypeError: if `graph` is not a graph, or labels are neither integers nor strings.
+        ValueError: if the adjacency is not square, `iterations` is negative, or there is not one
+            label per node.
 
     Example:
-
-    The ends of a path are alike, and so are its inner nodes:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
@@ -74,38 +69,38 @@ def weisfeiler_lehman(graph: Any, iterations: int | None = None, labels: Any = N
     checks.integer("iterations", iterations, minimum=0, optional=True)
     a = as_graph(graph).a
     refine = _refinement(a)
-    colours = [_start(labels, a.shape[0])]
-    while iterations is None or len(colours) <= iterations:
-        colours.append(refine(colours[-1]))
-        if iterations is None and _count(colours[-1]) == _count(colours[-2]):
-            return np.stack(colours[:-1])
-    return np.stack(colours)
+    colors = [_start(labels, a.shape[0])]
+    while iterations is None or len(colors) <= iterations:
+        colors.append(refine(colors[-1]))
+        if iterations is None and _count(colors[-1]) == _count(colors[-2]):
+            return np.stack(colors[:-1])
+    return np.stack(colors)
 
 
 def is_possibly_isomorphic(
     first: Any, second: Any, first_labels: Any = None, second_labels: Any = None
 ) -> bool:
-    """Whether colour refinement cannot tell two graphs apart.
+    """Whether two graphs have the same Weisfeiler-Lehman colors.
 
-    `False` is certain: the graphs are not isomorphic. `True` is not: some graphs that differ get
-    the same colours, all regular graphs of one degree and size among them.
+    If not, the graphs are not isomorphic. If so, they may still differ: all regular graphs of the
+    same degree and size have the same colors.
 
     Args:
-        first: graph of any kind that `keras_ssl.graphs.as_graph` knows. Weights do not matter.
-        second: the same.
-        first_labels: integers or strings `(n,)` that an isomorphism must keep, or `None`.
-        second_labels: the same of the second graph.
+        first: graph of any kind that `keras_ssl.graphs.as_graph` takes. Weights are ignored.
+        second: the other graph.
+        first_labels: integers or strings `(n,)` that an isomorphism must preserve, or `None`.
+        second_labels: labels of the second graph.
 
     Returns:
-        `True` if every stable colour stands in both graphs equally often.
+        `True` if every stable color occurs equally often in both graphs.
 
     Raises:
-        TypeError: if one is no graph, or labels are neither integers nor strings.
-        ValueError: if an adjacency is not square, or only one has labels.
+        TypeError: if an argument is not a graph, or labels are neither integers nor strings.
+        ValueError: if an adjacency is not square, or only one graph has labels.
 
     Example:
 
-    A cycle of six and two triangles are the smallest graphs that look alike everywhere:
+    Color refinement does not distinguish a cycle of six from two triangles:
 
     >>> import networkx as nx
     >>> from keras_ssl import graphs
@@ -129,29 +124,29 @@ def is_possibly_isomorphic(
     starts = _start(first_labels, a.shape[0]), _start(second_labels, b.shape[0])
     if a.shape != b.shape or a.nnz != b.nnz:
         return False
-    # both in one graph, since one of them may need more iterations than the other
+    # refine both together, since one graph may need more iterations than the other
     together = scipy.sparse.block_diag([a, b], format="csr")
-    colours = weisfeiler_lehman(together, labels=np.concatenate(starts).view("int64"))[-1]
-    return np.array_equal(*np.sort(colours.reshape(2, -1), axis=1))
+    colors = weisfeiler_lehman(together, labels=np.concatenate(starts).view("int64"))[-1]
+    return np.array_equal(*np.sort(colors.reshape(2, -1), axis=1))
 
 
 def _refinement(a: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that takes the colours of all nodes one iteration further."""
+    """Return the function that performs one iteration on the colors of all nodes."""
     import scipy.sparse
 
     receives = scipy.sparse.csr_array((np.ones(a.nnz, "uint64"), a.indices, a.indptr), a.shape)
     sends = receives.T.tocsr()
 
-    # the sum of hashes is a hash of the colours, counted and without an order
-    def refine(colours: np.ndarray) -> np.ndarray:
-        seen = receives @ _hash(colours ^ _SENDER) + sends @ _hash(colours ^ _RECEIVER)
-        return _hash(_hash(colours ^ _OWN) + seen)
+    # the sum of hashes is a hash of the multiset of colors
+    def refine(colors: np.ndarray) -> np.ndarray:
+        seen = receives @ _hash(colors ^ _SENDER) + sends @ _hash(colors ^ _RECEIVER)
+        return _hash(_hash(colors ^ _OWN) + seen)
 
     return refine
 
 
 def _start(labels: Any, nodes: int) -> np.ndarray:
-    """The colours of labels."""
+    """Return the initial colors."""
     labels = np.zeros(nodes, "int64") if labels is None else np.asarray(labels)
     if labels.dtype.kind not in "biuU":
         raise TypeError(f"`labels` must be integers or strings. Received: dtype {labels.dtype}")
@@ -167,34 +162,34 @@ def _start(labels: Any, nodes: int) -> np.ndarray:
 
 
 def _hash(x: np.ndarray) -> np.ndarray:
-    """The bits of 64-bit numbers, mixed: SplitMix64 (Steele et al., 2014). No two become one."""
+    """Mix the bits of 64-bit integers, bijectively: SplitMix64 (Steele et al., 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-def _count(colours: np.ndarray) -> int:
-    return len(np.unique(colours))
+def _count(colors: np.ndarray) -> int:
+    return len(np.unique(colors))
 
 
 class SubtreeFeatures:
-    """Describe graphs by how often each Weisfeiler-Lehman colour stands in them.
+    """Graph features: the counts of Weisfeiler-Lehman colors.
 
-    A colour after t iterations stands for a node's surroundings up to t edges away, unrolled into a
-    tree. With counts φ(G) of the colours of iterations 0 to h, the inner product φ(G)·φ(G') is the
+    A color after t iterations represents a node's neighborhood up to t edges away, unrolled into a
+    tree. For counts φ(G) of the colors of iterations 0 to h, the inner product φ(G)·φ(G') is the
     Weisfeiler-Lehman subtree kernel of two graphs:
 
-        k(G, G') = Σ over t of Σ over colours c of count_t(c, G) count_t(c, G')
+        k(G, G') = Σ over t of Σ over colors c of count_t(c, G) count_t(c, G')
 
-    `fit` finds the colours of the training graphs, `transform` counts those in any graphs; colours
-    that were not in training are left out. Works in scikit-learn's pipelines.
+    `fit` collects the colors of the training graphs, and `transform` counts them in any graphs;
+    other colors are ignored. Works in scikit-learn pipelines.
 
     Args:
         iterations: h, at least 0. With 0, features are counts of labels.
 
     Raises:
-        TypeError: if `iterations` is not an integer, or something in the list is no graph.
+        TypeError: if `iterations` is not an integer, or an item of the list is not a graph.
         ValueError: if `iterations` is negative, there are no graphs, or one is not valid.
 
     Example:
@@ -204,7 +199,7 @@ class SubtreeFeatures:
     >>> features = graphs.SubtreeFeatures(iterations=1)
     >>> features.fit([nx.path_graph(3), nx.path_graph(4)]) is features
     True
-    >>> counts = features.transform([nx.path_graph(5)])  # nodes, those inside, the ends
+    >>> counts = features.transform([nx.path_graph(5)])  # all nodes, inner nodes, ends
     >>> sorted(counts.toarray()[0].tolist())
     [2, 3, 5]
 
@@ -218,27 +213,27 @@ class SubtreeFeatures:
         self.iterations = iterations
 
     def fit(self, graphs: Sequence[Any], y: Any = None) -> SubtreeFeatures:
-        """Find the colours of graphs.
+        """Collect the colors of graphs.
 
         Args:
-            graphs: list of graphs, of any kind that `keras_ssl.graphs.as_graph` knows, or of
+            graphs: list of graphs of any kind that `keras_ssl.graphs.as_graph` takes, or of
                 pairs `(graph, labels)`, with an integer or a string for each node.
-            y: not used; for scikit-learn.
+            y: ignored; for scikit-learn.
 
         Returns:
-            This object.
+            The object itself.
         """
-        self._fit(_colours_of(graphs, self.iterations))
+        self._fit(_colors_of(graphs, self.iterations))
         return self
 
     def transform(self, graphs: Sequence[Any]) -> scipy.sparse.csr_array:
-        """Count the colours in graphs.
+        """Count the colors of graphs.
 
         Args:
             graphs: as in `fit`.
 
         Returns:
-            int64 `scipy.sparse.csr_array` of shape `(graphs, colours)`.
+            int64 `scipy.sparse.csr_array` of shape `(graphs, colors)`.
 
         Raises:
             ValueError: before `fit`.
@@ -247,59 +242,43 @@ class SubtreeFeatures:
             raise ValueError(
                 "`fit` must be called before `transform`. Received: no training graphs"
             )
-        return self._count(_colours_of(graphs, self.iterations))
+        return self._count(_colors_of(graphs, self.iterations))
 
     def fit_transform(self, graphs: Sequence[Any], y: Any = None) -> scipy.sparse.csr_array:
-        """Find the colours of graphs and count them: `fit(graphs).transform(graphs)`.
+        """Return `fit(graphs).transform(graphs)`, computing colors once."""
+        colors = _colors_of(graphs, self.iterations)
+        self._fit(colors)
+        return self._count(colors)
 
-        Args:
-            graphs: as in `fit`.
-            y: not used; for scikit-learn.
+    def _fit(self, colors: list[np.ndarray]) -> None:
+        self.vocabulary_ = np.unique(np.concatenate(colors))
 
-        Returns:
-            As `transform`.
-        """
-        colours = _colours_of(graphs, self.iterations)
-        self._fit(colours)
-        return self._count(colours)
-
-    def _fit(self, colours: list[np.ndarray]) -> None:
-        self.vocabulary_ = np.unique(np.concatenate(colours))
-
-    def _count(self, colours: list[np.ndarray]) -> scipy.sparse.csr_array:
+    def _count(self, colors: list[np.ndarray]) -> scipy.sparse.csr_array:
         import scipy.sparse
 
-        # scikit-learn's classifiers take indices of 32 bits alone
-        row = np.repeat(np.arange(len(colours), dtype="int32"), [len(one) for one in colours])
-        colour = np.concatenate(colours)
-        column = np.searchsorted(self.vocabulary_, colour).astype("int32")
+        # scikit-learn's classifiers need 32-bit indices
+        row = np.repeat(np.arange(len(colors), dtype="int32"), [len(one) for one in colors])
+        color = np.concatenate(colors)
+        column = np.searchsorted(self.vocabulary_, color).astype("int32")
         column = column.clip(max=len(self.vocabulary_) - 1)
-        known = self.vocabulary_[column] == colour
+        known = self.vocabulary_[column] == color
         ones = np.ones(np.count_nonzero(known), "int64")
-        shape = len(colours), len(self.vocabulary_)
-        # equal places are added up
+        shape = len(colors), len(self.vocabulary_)
+        # duplicate entries are summed
         return scipy.sparse.coo_array((ones, (row[known], column[known])), shape).tocsr()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments, as scikit-learn asks for them.
-
-        Args:
-            deep: not used; for scikit-learn.
-        """
+        """Return the constructor's arguments, for scikit-learn."""
         return {"iterations": self.iterations}
 
     def set_params(self, **parameters: Any) -> SubtreeFeatures:
-        """Set arguments of the constructor, as scikit-learn's searches do.
-
-        Args:
-            **parameters: `iterations`.
-        """
+        """Set arguments of the constructor, for scikit-learn."""
         self.__init__(**{**self.get_params(), **parameters})
         return self
 
 
-def _colours_of(graphs: Sequence[Any], iterations: int) -> list[np.ndarray]:
-    """The colours of all iterations of each graph."""
+def _colors_of(graphs: Sequence[Any], iterations: int) -> list[np.ndarray]:
+    """Return the colors of all iterations of each graph."""
     if hasattr(graphs, "shape") or hasattr(graphs, "is_directed"):
         raise TypeError(f"`graphs` must be a list of graphs. Received: {type(graphs).__name__}")
     graphs = list(graphs)

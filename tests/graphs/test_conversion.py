@@ -66,9 +66,9 @@ def test_networkx_attributes_that_are_no_arrays():
     nx.set_edge_attributes(source, "heavy", "weight")
     with pytest.raises(ValueError, match=r"'size' of shapes \[\(1,\), \(2,\)\]"):
         graphs.from_networkx(source, x="size", weight=None)
-    with pytest.raises(TypeError, match=r"`y` must name labels of one kind.*'class'"):
+    with pytest.raises(TypeError, match=r"`y` must name labels of one type.*'class'"):
         graphs.from_networkx(source, y="class", weight=None)
-    with pytest.raises(TypeError, match=r"`weight` must name.*number at every edge.*heavy"):
+    with pytest.raises(TypeError, match=r"`weight` must name.*number for every edge.*heavy"):
         graphs.from_networkx(source)
 
 
@@ -88,8 +88,8 @@ def test_edge_list_there_and_back(rng):
         ({"senders": [0], "receivers": [3]}, "`receivers` must be integers from 0 to 2.*3 to 3"),
         ({"senders": [-1], "receivers": [0]}, "`senders` must be integers from 0 to 2.*-1 to -1"),
         ({"senders": [0.0], "receivers": [1]}, "`senders` must be integers"),
-        ({"senders": [0, 1], "receivers": [1]}, "vectors of one length"),
-        ({"senders": [[0]], "receivers": [[1]]}, "vectors of one length"),
+        ({"senders": [0, 1], "receivers": [1]}, "vectors of the same length"),
+        ({"senders": [[0]], "receivers": [[1]]}, "vectors of the same length"),
         ({"senders": [0]}, "`edges` must be a dictionary of 'senders', 'receivers'"),
         ({"senders": [0], "receivers": [1], "sizes": [1]}, "`edges` must be a dictionary"),
         ({"senders": [0], "receivers": [1], "weights": [np.nan]}, "`weights` must be finite"),

@@ -161,7 +161,7 @@ def test_a_dynamic_batch_is_taken():
     ("arguments", "error", "message"),
     [
         ({"graph": np.zeros((3, 3))}, ValueError, "must have edges.*3 nodes"),
-        ({"graph": -np.eye(3)}, ValueError, "weights above 0.*-1.0"),
+        ({"graph": -np.eye(3)}, ValueError, "positive weights.*-1.0"),
         ({"graph": np.ones((3, 2))}, ValueError, "square"),
         ({"graph": "karate"}, TypeError, "`graph`"),
         ({"starts": [0.0]}, TypeError, "`starts`.*float32"),

@@ -114,7 +114,7 @@ def test_pairs_on_the_device_are_uniform():
     ("call", "error", "message"),
     [
         (lambda: graphs.split_edges(np.eye(4, k=1)), ValueError, "symmetric"),
-        (lambda: graphs.split_edges(np.eye(4)), ValueError, "edges besides self-loops.*4 nodes"),
+        (lambda: graphs.split_edges(np.eye(4)), ValueError, "edges other than self-loops.*4 nodes"),
         (lambda: graphs.split_edges(np.ones((3, 4))), ValueError, "square"),
         (lambda: graphs.split_edges(scipy.sparse.eye(3), test=1.0), ValueError, "`test`"),
         (lambda: graphs.split_edges(np.eye(3), -0.1), ValueError, "`validation`"),

@@ -374,7 +374,7 @@ CASES = {
         optimizer=lambda: keras.optimizers.Adam(5e-2),
         sgd=lambda: keras.optimizers.SGD(5.0),  # gradients of the first steps are small
         bad_data=(
-            (_zeros(64), "`x` must hold the numbers of nodes, integers"),
+            (_zeros(64), "`x` must hold indices of nodes, integers"),
             (_zeros(64, 1, dtype="int32"), r"`x` must have shape \(batch,\)"),
             (np.arange(65, 129), "from 0 to 127.*numbers from 65 to 128"),
             (_zeros(0, dtype="int32"), "no data"),

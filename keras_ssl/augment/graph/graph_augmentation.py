@@ -1,4 +1,4 @@
-"""The base of every random operation on graphs."""
+"""The base class of graph augmentations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,33 +13,32 @@ from keras_ssl.ops.graph.inputs import GraphInputs, TakesGraphs, part_name, read
 
 
 class GraphAugmentation(TakesGraphs, keras.layers.Layer):
-    """A random operation from a graph, or a batch of graphs, to one of the same shapes.
+    """A random operation on a graph or a batch of graphs that keeps shapes.
 
-    Nothing is removed, since then shapes would depend on chance: an edge that is dropped has
-    weight 0, which is no edge to any layer; a node that is dropped has features 0 and no edges.
-    So all operations compile, and rows of two views are the same node.
+    Shapes are static: a dropped edge gets weight 0, which layers treat as no edge, and a dropped
+    node gets features 0 and no edges. So all operations compile, and the same rows of two views are
+    the same node.
 
-    Graphs of a batch get their own random numbers, and two replicas draw what one would draw for
-    the whole batch. Subclasses implement `change`, and `changed_spec` where what comes out differs
-    from what came in by more than values.
+    Each graph of a batch gets its own random numbers, and two replicas draw the same numbers as one
+    replica for the whole batch. Subclasses implement `change`, and `changed_spec` if the output has
+    other shapes or dtypes than the input.
 
     Args:
         seed: integer seed, or `None` for a random one.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode of `layers.graph.MessagePassing`, and after these,
-            told apart by their dtype, the graph of each node (integers, disjoint mode), the mask
-            of the nodes (booleans, batch mode), and features of the edges (floats).
-        training: whether to change anything. With `False` the graph comes back as it is.
+        graph: `(x, a)` in any form and mode of `layers.graph.MessagePassing`, optionally followed
+            by the index of each node's graph (integers, disjoint mode), the node mask (booleans,
+            batch mode) and edge features (floats), which are distinguished by dtype.
+        training: whether to augment. With `False` the graph is returned unchanged.
 
     Output shape:
-        As the input: a tuple or list of the same parts, numbers as float32 under any global
-        dtype policy.
+        As the input: a tuple or list of the same parts, float32 under any global dtype policy.
 
     Raises:
-        ValueError: when the graph is no list of `x`, `a` and at most once each the others, or
-            their shapes do not fit.
+        ValueError: if the graph is not a list of `x`, `a` and, at most once each, the others, or
+            shapes do not match.
 
     Example:
 
@@ -60,29 +59,14 @@ class GraphAugmentation(TakesGraphs, keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def change(self, graph: GraphInputs) -> GraphInputs:
-        """Return the changed graph.
-
-        Args:
-            graph: the parts by name.
-
-        Returns:
-            The parts, each in its form and shape.
-        """
+        """Return the augmented graph, each part in its form and shape."""
         raise NotImplementedError
 
     def changed_spec(self, graph: GraphInputs) -> GraphInputs:
-        """Return what `change` returns, as symbolic tensors; by default that of the graph.
-
-        Args:
-            graph: the parts by name, as symbolic tensors.
-
-        Returns:
-            The parts.
-        """
+        """Return the result of `change` for symbolic tensors, by default unchanged."""
         return graph
 
     def call(self, graph: Any, training: bool = True) -> Any:
-        """Change the graph at random; give it back as it is outside training."""
         parts = read_graph(graph)
         check_adjacency(tuple(parts.x.shape), shape_of(parts.a))
         if not training:
@@ -90,14 +74,11 @@ class GraphAugmentation(TakesGraphs, keras.layers.Layer):
         return _like(graph, self.change(parts))
 
     def draw_for_nodes(self, draw: Callable[[tuple], Any], graph: GraphInputs) -> Any:
-        """Draw for each node.
+        """Draw a number for each node, `(nodes, 1)` or `(batch, nodes, 1)`.
 
         Args:
-            draw: function of a shape that returns random numbers of that shape.
+            draw: function from a shape to random numbers of that shape.
             graph: the graph; only the shape of `x` matters.
-
-        Returns:
-            `(nodes, 1)`, or `(batch, nodes, 1)` with own numbers for each graph.
         """
         *batch, nodes = [
             ops.shape(graph.x)[axis] if size is None else size
@@ -112,28 +93,25 @@ class GraphAugmentation(TakesGraphs, keras.layers.Layer):
         return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
 
     def integers(self, shape: tuple) -> Any:
-        """Draw integers, to be hashed."""
+        """Draw integers for `hashed_uniform`."""
         return keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=self.seed_generator)
 
     def compute_output_shape(self, graph_shape: Any) -> Any:
-        """The shapes of the graph, which stay."""
         return graph_shape
 
     def compute_output_spec(self, graph: Any, training: bool = True) -> Any:
-        """Shapes and dtypes of the output, for Keras' symbolic calls."""
         parts = read_graph(graph)
         check_adjacency(tuple(parts.x.shape), shape_of(parts.a))
         changed = _like(graph, self.changed_spec(parts)) if training else graph
-        # an output of a functional model must not be its input
+        # an output of a functional model must be a new tensor
         return keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype, sparse=x.sparse), changed
         )
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         return {**super().get_config(), "seed": self.seed}
 
 
 def _like(graph: Any, parts: GraphInputs) -> Any:
-    """The parts in the order and container of a graph."""
+    """Return the parts in the order and container of `graph`."""
     return type(graph)([*parts[:2], *(getattr(parts, part_name(part)) for part in graph[2:])])

@@ -10,23 +10,20 @@ from keras_ssl.ops.graph.inputs import TakesGraphs
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GraphViews(TakesGraphs, keras.layers.Layer):
-    """Make two views of a graph, by one pipeline or by two.
+    """Create two views of a graph, by one pipeline or by two.
 
-    Rows of both views are the same node, as augmentations of this room keep shapes.
+    Graph augmentations keep shapes, so the same rows of both views are the same node.
 
     Args:
-        first: layers from a graph to a graph, one after the other, or one layer: of this room or
-            your own, called as `layer(graph, training=...)`.
-        second: the same for the second view; `None` for those of `first`, with other random
+        first: layer, or list of layers applied in order, called as `layer(graph, training=...)`:
+            graph augmentations or custom layers from a graph to a graph.
+        second: the same for the second view; `None` for the layers of `first`, with other random
             numbers.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode of `layers.graph.MessagePassing`, and after these,
-            told apart by their dtype, the graph of each node (integers, disjoint mode), the mask
-            of the nodes (booleans, batch mode), and features of the edges (floats).
-        training: whether to augment. With `False` both views are what the layers do at rest, the
-            graph as it is.
+        graph: `(x, a, ...)` in any form and mode, see `GraphAugmentation`.
+        training: whether to augment. With `False` graph augmentations return the graph unchanged.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -35,7 +32,7 @@ class GraphViews(TakesGraphs, keras.layers.Layer):
         Tuple of two graphs, each as the input.
 
     Raises:
-        TypeError: when a part of a pipeline is no Keras layer.
+        TypeError: if a part of a pipeline is not a Keras layer.
 
     Example:
 
@@ -65,18 +62,15 @@ class GraphViews(TakesGraphs, keras.layers.Layer):
         self.second = None if second is None else _as_layers("second", second)
 
     def call(self, graph: Any, training: bool = True) -> tuple[Any, Any]:
-        """Make the views; outside training, give the graph back twice."""
         return tuple(
             _apply(layers, graph, training)
             for layers in (self.first, self.first if self.second is None else self.second)
         )
 
     def compute_output_spec(self, graph: Any, training: bool = True) -> tuple[Any, Any]:
-        """Shapes and dtypes of the output, for Keras' symbolic calls."""
         return self.call(graph, training=training)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         pipelines = {"first": self.first, "second": self.second}
         return {
             **super().get_config(),
@@ -88,7 +82,7 @@ class GraphViews(TakesGraphs, keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "GraphViews":
-        """Make the views from `get_config`'s answer."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 

@@ -1,4 +1,4 @@
-"""Edges dropped at random."""
+"""Random removal of edges."""
 
 from typing import Any
 
@@ -14,33 +14,32 @@ from keras_ssl.ops.graph.inputs import GraphInputs
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomEdgeDrop(GraphAugmentation):
-    """Drop each edge with a probability; the others keep their weights.
+    """Drop each edge with a given probability; the others keep their weights.
 
-    An undirected graph holds each of its edges twice, once a direction. By default both stay or
-    both go, so that it stays undirected. GRACE's own code drops each direction by itself
-    (`symmetric=False`); the share of what is dropped is the same.
+    By default both directions of an undirected edge are dropped together. GRACE's own code drops
+    them independently (`symmetric=False`), at the same rate.
 
-    Give the adjacency as it is, and let the layers normalise what is left of it
-    (`GCNConv(normalize=True)`). Self-loops that are stored in it are dropped like other edges.
+    Use the plain adjacency, and normalize it afterwards (`GCNConv(normalize=True)`). Self-loops
+    stored in it are dropped like other edges.
 
     Args:
-        rate: probability for an edge to be dropped, in [0, 1].
-        symmetric: whether an edge and the one in the other direction are dropped together.
+        rate: probability of an edge to be dropped, in [0, 1].
+        symmetric: whether an edge and its reverse are dropped together.
         seed: integer seed.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`.
-        training: whether to drop anything.
+        graph: `(x, a, ...)` in any form and mode, see `GraphAugmentation`.
+        training: whether to drop edges.
 
     Input shape:
         As `layers.graph.MessagePassing`.
 
     Output shape:
-        As the input. Dropped edges have weight 0; a list without weights gets them.
+        As the input. Dropped edges have weight 0; an edge list without weights gets weights.
 
     Raises:
-        ValueError: when `rate` lies outside [0, 1], or shapes do not fit.
+        ValueError: if `rate` is outside [0, 1], or shapes do not match.
 
     Example:
 
@@ -63,11 +62,11 @@ class RandomEdgeDrop(GraphAugmentation):
 
     def change(self, graph: GraphInputs) -> GraphInputs:
         edges = connect(graph.x, graph.a)
-        # An edge's number is a hash of random numbers of its ends: the same for both directions
-        # if wanted, and for all forms of the adjacency, whatever the order of the edges.
+        # The random number of an edge is a hash of random numbers of its nodes: the same for all
+        # forms of the adjacency, whatever the order of the edges, and on request for its reverse.
         if not isinstance(graph.a, dict) and len(graph.a.shape) == 3:
             ends = self.draw_for_nodes(self.integers, graph)
-        else:  # one graph, also for a batch of features
+        else:  # one graph, possibly with a batch of features
             ends = self.integers((ops.shape(graph.x)[-2], 1))
         ends = ops.cast(ends, "uint32")
         sender, receiver = edges.from_senders(ends), edges.from_receivers(ends)
@@ -81,5 +80,4 @@ class RandomEdgeDrop(GraphAugmentation):
         return graph._replace(a=spec_of_kept_edges(graph.a))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "symmetric": self.symmetric}

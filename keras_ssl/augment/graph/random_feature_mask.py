@@ -1,4 +1,4 @@
-"""Features of nodes masked at random."""
+"""Random masking of node features."""
 
 from typing import Any
 
@@ -20,20 +20,20 @@ from keras_ssl.ops.graph.sparse import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomFeatureMask(GraphAugmentation):
-    """Set features to 0, each with a probability, for all nodes of a graph alike.
+    """Set each feature to 0 with a given probability, for all nodes of a graph together.
 
-    What is left is not scaled up, other than in dropout. Sparse features stay sparse, with zeros
-    among the stored values.
+    Unlike in dropout, the other features are not scaled. Sparse features stay sparse, with zeros
+    among their stored values.
 
     Args:
-        rate: probability for a feature to be masked, in [0, 1].
+        rate: probability of a feature to be masked, in [0, 1].
         seed: integer seed.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`. Each graph of
+        graph: `(x, a, ...)` in any form and mode, see `GraphAugmentation`. Each graph of
             a batch or a disjoint union gets its own mask.
-        training: whether to mask anything.
+        training: whether to mask features.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -42,7 +42,7 @@ class RandomFeatureMask(GraphAugmentation):
         As the input.
 
     Raises:
-        ValueError: when `rate` lies outside [0, 1], or shapes do not fit.
+        ValueError: if `rate` is outside [0, 1], or shapes do not match.
 
     Example:
 
@@ -80,5 +80,4 @@ class RandomFeatureMask(GraphAugmentation):
         return graph._replace(x=with_values(x, kept))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate}

@@ -20,24 +20,24 @@ from keras_ssl.ops.graph.sparse import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomNodeDrop(GraphAugmentation):
-    """Drop a share of the nodes of each graph, chosen at random, with all their edges.
+    """Drop a random share of the nodes of each graph, with all their edges.
 
-    Their rows stay: features are 0, edges weigh 0, and where the graph comes with `i` or `mask`,
-    they become padding (`i` is -1, `mask` is `False`), which poolings leave out. Give a mask where
-    a batch of graphs is pooled: without one, rows of zeros count as nodes.
+    Dropped nodes keep their rows: features and edge weights are 0, and if the graph has `i` or
+    `mask`, they become padding (`i` is -1, `mask` is `False`), which pooling layers leave out. If a
+    batch of graphs is pooled, pass a mask: without one, rows of zeros count as nodes.
 
     Args:
-        rate: share of the nodes of a graph to drop, in [0, 1), rounded down to a whole number of
-            them, so that every graph keeps a node.
-        graphs: how many graphs a disjoint union holds. Needed where shapes must be known, as for
-            XLA; without it there are `max(i) + 1`.
+        rate: share of the nodes of each graph to drop, in [0, 1), rounded down to a whole number,
+            so that every graph keeps a node.
+        graphs: number of graphs of a disjoint union, needed for static shapes (XLA). `None` for
+            `max(i) + 1`.
         seed: integer seed.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`. In mixed mode
+        graph: `(x, a, ...)` in any form and mode, see `GraphAugmentation`. In mixed mode
             (a batch of features, one graph) `a` must be dense.
-        training: whether to drop anything.
+        training: whether to drop nodes.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -46,7 +46,7 @@ class RandomNodeDrop(GraphAugmentation):
         As the input; in mixed mode `a` is `(batch, nodes, nodes)`.
 
     Raises:
-        ValueError: when `rate` lies outside [0, 1), or shapes do not fit.
+        ValueError: if `rate` is outside [0, 1), or shapes do not match.
 
     Example:
 
@@ -65,57 +65,54 @@ class RandomNodeDrop(GraphAugmentation):
         self, rate: float = 0.2, graphs: int | None = None, seed: int | None = None, **kwargs: Any
     ):
         super().__init__(seed=seed, **kwargs)
-        self.rate = checks.probability("rate", rate)
-        if self.rate == 1:
-            raise ValueError(f"`rate` must leave a node of each graph. Received: rate={rate}")
+        self.rate = checks.below_one("rate", rate)
         self.graphs = checks.integer("graphs", graphs, minimum=1, optional=True)
 
     def change(self, graph: GraphInputs) -> GraphInputs:
         score = self.draw_for_nodes(self.uniform, graph)
         messages, members = membership(score, graph.i, graph.mask, self.graphs)
         keep = best_nodes(messages, members, 1 - self.rate)
-        # padding stays what it is
+        # padding does not change
         keep = ops.logical_or(keep, ops.logical_not(members.exist))
-        return remove_nodes(graph, ops.reshape(keep, ops.shape(score)))
+        return _remove_nodes(graph, ops.reshape(keep, ops.shape(score)))
 
     def changed_spec(self, graph: GraphInputs) -> GraphInputs:
         return graph._replace(a=spec_of_kept_edges(graph.a, graph.x.shape[:-2]))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "graphs": self.graphs}
 
 
-NEVER = 1e9
+_NEVER = 1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomSubgraph(GraphAugmentation):
-    """Keep a connected part of each graph: start at a random node, add random neighbours.
+    """Keep a connected part of each graph, grown from a random node by random neighbors.
 
-    A node is chosen, then again and again one of all nodes that receive from those chosen before,
-    each as likely as the other, until the share is reached or there is none left. All others are
-    dropped as `RandomNodeDrop` drops them.
+    Starting with a random node, nodes are chosen uniformly among those that receive from the nodes
+    chosen before, until the share is reached or none is left. All others are dropped as by
+    `RandomNodeDrop`.
 
-    This is not done one node after the other. Every node v waits for a time of its own, drawn from
-    an exponential distribution, once a neighbour is in:
+    Instead of choosing one node at a time, each node v is reached a random time after the first of
+    its senders:
 
         T(start) = 0,    T(v) = tau_v + min of T(u) over the senders u of v,    tau_v ~ Exp(1)
 
-    Exponential times have no memory, so that of the nodes that wait, each is as likely to be next.
-    The T are shortest paths, found in as many rounds over all edges as a path has edges at most.
+    Since the exponential distribution is memoryless, each waiting node is equally likely to be the
+    next. T are shortest paths, computed in as many rounds over all edges as the longest path needs.
 
     Args:
-        share: share of the nodes of a graph to keep, in (0, 1], rounded up to a whole number.
-        graphs: how many graphs a disjoint union holds. Needed where shapes must be known, as for
-            XLA; without it there are `max(i) + 1`.
+        share: share of the nodes of each graph to keep, in (0, 1], rounded up to a whole number.
+        graphs: number of graphs of a disjoint union, needed for static shapes (XLA). `None` for
+            `max(i) + 1`.
         seed: integer seed.
-        **kwargs: `name` and the like of `keras.layers.Layer`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        graph: `(x, a)` in any form and mode, and what may follow; see `GraphViews`. In mixed mode
+        graph: `(x, a, ...)` in any form and mode, see `GraphAugmentation`. In mixed mode
             (a batch of features, one graph) `a` must be dense.
-        training: whether to drop anything.
+        training: whether to drop nodes.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -124,7 +121,7 @@ class RandomSubgraph(GraphAugmentation):
         As the input; in mixed mode `a` is `(batch, nodes, nodes)`.
 
     Raises:
-        ValueError: when `share` lies outside (0, 1], or shapes do not fit.
+        ValueError: if `share` is outside (0, 1], or shapes do not match.
 
     Example:
 
@@ -151,31 +148,25 @@ class RandomSubgraph(GraphAugmentation):
         waits = -ops.log(1 - self.draw_for_nodes(self.uniform, graph))
         messages, members = membership(chance, graph.i, graph.mask, self.graphs)
         starts = ops.reshape(best_nodes(messages, members, 1e-9), ops.shape(chance))
-        times = arrival_times(connect(graph.x, graph.a), starts, waits)
+        times = _arrival_times(connect(graph.x, graph.a), starts, waits)
         early, _ = membership(-times, graph.i, graph.mask, self.graphs)
-        keep = ops.logical_and(best_nodes(early, members, self.share), early > -NEVER)
-        # padding stays what it is
+        keep = ops.logical_and(best_nodes(early, members, self.share), early > -_NEVER)
+        # padding does not change
         keep = ops.logical_or(keep, ops.logical_not(members.exist))
-        return remove_nodes(graph, ops.reshape(keep, ops.shape(chance)))
+        return _remove_nodes(graph, ops.reshape(keep, ops.shape(chance)))
 
     def changed_spec(self, graph: GraphInputs) -> GraphInputs:
         return graph._replace(a=spec_of_kept_edges(graph.a, graph.x.shape[:-2]))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
         return {**super().get_config(), "share": self.share, "graphs": self.graphs}
 
 
-def arrival_times(edges: Edges, starts: Any, waits: Any) -> Any:
-    """Return when each node is reached.
+def _arrival_times(edges: Edges, starts: Any, waits: Any) -> Any:
+    """Return when each node is reached, or `_NEVER`.
 
-    Args:
-        edges: the edges.
-        starts: booleans `(..., nodes, 1)`, the nodes that are reached at time 0.
-        waits: how long a node takes once one of its senders is reached.
-
-    Returns:
-        Times of the shape of `waits`; `NEVER` for nodes that cannot be reached.
+    `starts` are booleans `(..., nodes, 1)`, the nodes reached at time 0, and `waits` the time from
+    the first reached sender of a node to the node.
     """
     receives = edges.count() > 0
 
@@ -184,26 +175,18 @@ def arrival_times(edges: Edges, starts: Any, waits: Any) -> Any:
 
     def spread(times: Any, changed: Any) -> tuple[Any, Any]:
         first = edges.min(edges.from_senders(times))
-        arrived = ops.where(receives, first + waits, NEVER)
-        sooner = ops.minimum(times, ops.minimum(arrived, NEVER))
+        arrived = ops.where(receives, first + waits, _NEVER)
+        sooner = ops.minimum(times, ops.minimum(arrived, _NEVER))
         return sooner, ops.any(sooner < times)
 
-    times = ops.where(starts, 0.0, ops.full_like(waits, NEVER))
+    times = ops.where(starts, 0.0, ops.full_like(waits, _NEVER))
     return ops.while_loop(is_open, spread, (times, ops.any(starts)))[0]
 
 
-def remove_nodes(graph: GraphInputs, keep: Any) -> GraphInputs:
-    """Take nodes out of a graph: their features are 0, and they have no edges.
+def _remove_nodes(graph: GraphInputs, keep: Any) -> GraphInputs:
+    """Set features and edges of nodes to 0, and turn them into padding if there is `i` or `mask`.
 
-    Where the graph says which rows are nodes, by `i` or `mask`, they become padding, which
-    poolings leave out.
-
-    Args:
-        graph: the parts of the graph.
-        keep: booleans `(nodes, 1)` or `(batch, nodes, 1)`, `False` for the nodes to take out.
-
-    Returns:
-        The parts.
+    `keep` are booleans `(nodes, 1)` or `(batch, nodes, 1)`, `False` for the nodes to remove.
     """
     i, mask, kept = graph.i, graph.mask, ops.squeeze(keep, -1)
     if i is not None:

@@ -28,34 +28,33 @@ def disjoint_batches(
     seed: int | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Batch graphs as disjoint unions: disjoint mode.
+    """Batch graphs as disjoint unions (disjoint mode).
 
-    With `static_shapes` every batch has the same shapes, as XLA and TPUs want it: as many nodes
-    and edges as the `batch_size` largest graphs have. Nodes that fill up are zeros and belong to
-    no graph: their `i` is -1, which poolings leave out; these need `graphs=batch_size`, so that
-    their own shapes are the same too. Edges that fill up have weight 0. A last batch of fewer
-    graphs is filled up with graphs without nodes, of weight 0.
+    With `static_shapes`, for XLA and TPUs, all batches have as many nodes and edges as the
+    `batch_size` largest graphs together. Padded nodes are zeros with an `i` of -1, which pooling
+    layers leave out; these need `graphs=batch_size` for static shapes. Padded edges have weight 0.
+    A smaller last batch is padded with graphs without nodes, of sample weight 0.
 
     Args:
-        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each;
-            a Spektral `Dataset` too.
-        batch_size: graphs a batch.
+        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each,
+            or a Spektral `Dataset`.
+        batch_size: number of graphs per batch.
         adjacency: `"sparse"` (`tf.SparseTensor`) or `"edges"` (an edge list).
-        static_shapes: whether all batches have the same shapes. Needs `adjacency="edges"`.
+        static_shapes: whether all batches have the same shapes; needs `adjacency="edges"`.
         shuffle: whether to shuffle the graphs before each epoch.
-        seed: of the shuffling.
-        drop_remainder: whether to leave out a last batch of fewer graphs.
+        seed: integer seed of the shuffling.
+        drop_remainder: whether to drop a smaller last batch.
 
     Returns:
         `tf.data.Dataset` of `((x, a, i), y)`, with edge features `((x, a, e, i), y)`, without
         labels `((x, a, i),)`; `i` is int32. With `static_shapes` and labels a `sample_weight` of
-        shape `(batch_size,)` follows: 0 for graphs that fill up, and scaled so that Keras' mean is
-        that over the others.
+        shape `(batch_size,)` follows: 0 for padding, and scaled so that Keras' mean is the mean
+        over the real graphs.
 
     Raises:
-        TypeError: if `graphs` is one graph, or a number no integer.
-        ValueError: if there is no graph, one has no nodes or no features, they do not fit each
-            other, or an argument is not one of these.
+        TypeError: if `graphs` is a single graph, or a number not an integer.
+        ValueError: if there is no graph, one has no nodes or no features, they do not match, or an
+            argument is out of range.
 
     Example:
 
@@ -75,8 +74,8 @@ def disjoint_batches(
         )
     if static_shapes and adjacency == "sparse":
         raise ValueError(
-            "`static_shapes` needs `adjacency='edges'`: how many entries a sparse tensor has is "
-            "not part of its shape. Received: adjacency='sparse'"
+            "`static_shapes` needs `adjacency='edges'`, since the number of entries of a sparse "
+            "tensor is not static. Received: adjacency='sparse'"
         )
     store = GraphStore(graphs)
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
@@ -119,7 +118,7 @@ def _element(x: Any, a: Any, e: Any, i: Any, y: Any) -> tuple:
 
 
 def _fill(values: tf.Tensor, length: int, value: int = 0) -> tf.Tensor:
-    """Append rows up to a length."""
+    """Pad rows to a length."""
     import tensorflow as tf
 
     rows = [[0, length - tf.shape(values)[0]]] + [[0, 0]] * (len(values.shape) - 1)
@@ -135,30 +134,30 @@ def padded_batches(
     seed: int | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Batch graphs as dense arrays, each graph filled up with zeros: batch mode.
+    """Batch graphs as dense arrays, padded with zeros (batch mode).
 
-    Memory of a batch grows with the square of the largest graph: for graphs of very different
-    sizes `disjoint_batches` is the better form.
+    Memory grows with the square of the largest graph: for graphs of very different sizes use
+    `disjoint_batches`.
 
     Args:
-        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each;
-            a Spektral `Dataset` too.
-        batch_size: graphs a batch.
-        nodes: number of nodes to fill up to, or `None` for that of the largest graph.
+        graphs: graphs of any kind that `graphs.as_graph` takes, with features and one label each,
+            or a Spektral `Dataset`.
+        batch_size: number of graphs per batch.
+        nodes: number of nodes to pad to, or `None` for that of the largest graph.
         shuffle: whether to shuffle the graphs before each epoch.
-        seed: of the shuffling.
-        drop_remainder: whether to leave out a last batch of fewer graphs.
+        seed: integer seed of the shuffling.
+        drop_remainder: whether to drop a smaller last batch.
 
     Returns:
         `tf.data.Dataset` of `((x, a, mask), y)`: `x` of shape `(batch, nodes, features)`, `a` of
-        shape `(batch, nodes, nodes)`, `mask` of shape `(batch, nodes)`, true where there is a node.
+        shape `(batch, nodes, nodes)`, `mask` of shape `(batch, nodes)`, true for nodes.
         With edge features `((x, a, e, mask), y)`, `e` of shape `(batch, nodes, nodes, features)`;
         without labels `((x, a, mask),)`.
 
     Raises:
-        TypeError: if `graphs` is one graph, or a number no integer.
+        TypeError: if `graphs` is a single graph, or a number not an integer.
         ValueError: if there is no graph, one has no nodes, no features, or more than `nodes`
-            nodes, or they do not fit each other.
+            nodes, or they do not match.
 
     Example:
 
@@ -177,14 +176,14 @@ def padded_batches(
     places = largest if nodes is None else checks.integer("nodes", nodes)
     if places < largest:
         raise ValueError(
-            f"`nodes` must be at least the nodes of the largest graph, {largest}. Received: "
+            f"`nodes` must be at least the size of the largest graph, {largest}. Received: "
             f"nodes={nodes}"
         )
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
 
     def pad(some: tf.Tensor) -> tuple:
         batch = store.gather(some)
-        count = some.shape[0]  # None where the last batch may be smaller
+        count = some.shape[0]  # None if the last batch may be smaller
         size = tf.size(some)
         offsets = tf.gather(tf.cumsum(batch.nodes, exclusive=True), batch.i)
         place = tf.stack([batch.i, tf.range(tf.size(batch.i)) - offsets], axis=1)
@@ -203,17 +202,17 @@ def padded_batches(
 
 
 class GatheredGraphs(NamedTuple):
-    """Some graphs, node after node and edge after edge.
+    """Some graphs, with concatenated nodes and edges.
 
     Attributes:
         nodes: number of nodes of each graph, `(graphs,)`.
         x: features of all nodes, `(n, features)`.
-        i: the graph of each node, `(n,)`.
-        senders: the sender of each edge, counted within its graph, `(edges,)`.
-        receivers: likewise the receivers.
-        weights: weights of the edges, `(edges,)`.
-        e: features of the edges, or `None`.
-        edge_graph: the graph of each edge, `(edges,)`.
+        i: index of each node's graph, `(n,)`.
+        senders: sender of each edge, an index within its graph, `(edges,)`.
+        receivers: receiver of each edge, likewise.
+        weights: edge weights, `(edges,)`.
+        e: edge features, or `None`.
+        edge_graph: index of each edge's graph, `(edges,)`.
         y: labels of the graphs, `(graphs, ...)`, or `None`.
     """
 
@@ -229,16 +228,7 @@ class GatheredGraphs(NamedTuple):
 
 
 class GraphStore:
-    """Graphs with labels of their own, ready to gather from.
-
-    Args:
-        graphs: graphs of any kind that `graphs.as_graph` takes, each with features `x`.
-
-    Raises:
-        TypeError: if they are one graph.
-        ValueError: if there is none, one has no nodes or no features, or they do not fit each
-            other.
-    """
+    """The concatenated tensors of many graphs with features, from which batches are gathered."""
 
     def __init__(self, graphs: Iterable[Any]) -> None:
         import scipy.sparse
@@ -251,7 +241,7 @@ class GraphStore:
         labels = [graph.y for graph in graphs]
         if len({None if y is None else y.shape for y in labels}) > 1:
             raise ValueError(
-                "`graphs` must have labels of one shape each, a number or a vector a graph. "
+                "`graphs` must have labels of the same shape, one number or vector per graph. "
                 f"Received: y of shapes {sorted({y.shape for y in labels})[:5]}"
             )
         self.node_counts = np.array([graph.nodes for graph in graphs])
@@ -274,14 +264,7 @@ class GraphStore:
         return len(self.node_counts)
 
     def gather(self, numbers: tf.Tensor) -> GatheredGraphs:
-        """Return some of the graphs.
-
-        Args:
-            numbers: which ones, `(graphs,)`, integers.
-
-        Returns:
-            `GatheredGraphs`, in this order.
-        """
+        """Return the graphs with the given indices `(graphs,)`, in this order."""
         import tensorflow as tf
 
         nodes = tf.gather(self._nodes, numbers)
@@ -306,22 +289,7 @@ class GraphStore:
     def batches(
         self, batch_size: int, shuffle: bool, seed: int | None, drop_remainder: bool
     ) -> tf.data.Dataset:
-        """Return the numbers of the graphs of each batch.
-
-        Args:
-            batch_size: graphs a batch.
-            shuffle: whether to shuffle before each epoch.
-            seed: of the shuffling.
-            drop_remainder: whether to leave out a last batch that is not full.
-
-        Returns:
-            `tf.data.Dataset` of vectors of integers.
-
-        Raises:
-            TypeError: if `batch_size` is no integer.
-            ValueError: if `batch_size` is not positive, or larger than the number of graphs with
-                `drop_remainder`.
-        """
+        """Return a `tf.data.Dataset` of the indices of the graphs of each batch."""
         import tensorflow as tf
 
         batch_size = checks.integer("batch_size", batch_size, minimum=1)

@@ -1,4 +1,4 @@
-"""`load_graph`: graphs by name, from files on disk or Spektral's downloads."""
+"""`load_graph`: graph datasets by name, from local files or downloaded by Spektral."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ _NAMES = (*planetoid.NAMES, *tu_graphs.NAMES, "karate_club")
 
 
 def load_graph(name: str, data_dir: str | PathLike[str] | None = None) -> Graph | list[Graph]:
-    """Load a graph to classify the nodes of, or a list of graphs to classify.
+    """Load a graph for node classification, or a list of graphs for graph classification.
 
     - `"cora"`, `"citeseer"`, `"pubmed"`: citation graphs with bags of words as features and the
-      public split (20 nodes a class to train, 500 to validate, 1,000 to test) in `splits`. Features
-      are as stored: `graphs.row_normalize(graph.x)` is what most papers train on. 15 nodes of
-      CiteSeer have no features and no class: their label is 0 and they are in no split.
+      public split (20 training nodes per class, 500 for validation, 1,000 for test) in `splits`.
+      Features are not normalized; most papers use `graphs.row_normalize(graph.x)`. 15 nodes of
+      CiteSeer without features and class have label 0 and are in no split.
     - `"mutag"`, `"proteins"`, `"nci1"`, `"ptc"`, `"imdb_binary"`: lists of graphs with one label
-      each. Features are the nodes' tags, one-hot; for `"imdb_binary"`, which has none, their
-      degrees, one-hot.
-    - `"karate_club"`: Zachary's 34 members and who meets whom, from networkx; `x` is the identity
-      and `y` the club that each joined.
+      each. Features are the one-hot node tags, or for `"imdb_binary"`, which has no tags, the
+      one-hot degrees.
+    - `"karate_club"`: Zachary's karate club of 34 members, from networkx; `x` is the identity and
+      `y` the club that each member joined.
 
-    Files are looked for in `data_dir`, or with `data_dir=None` in the folder that the environment
-    variable `KERAS_SSL_DATA_DIR` names: `ind.cora.*` in it or its subfolder `planetoid`,
-    `MUTAG.txt` (as published with GIN) or `MUTAG_A.txt` and its kin (as published by TU) in it,
-    its subfolder `tu` or a folder `MUTAG` therein. If they lie nowhere and Spektral is installed,
-    Spektral downloads them once, into its own folder.
+    Files are read from `data_dir`, by default the folder in the environment variable
+    `KERAS_SSL_DATA_DIR`: `ind.cora.*` in it or its subfolder `planetoid`; `MUTAG.txt` (as published
+    with GIN) or `MUTAG_A.txt` and the other files of TU in it, its subfolder `tu`, or a folder
+    `MUTAG` in one of these. If there are none and Spektral is installed, Spektral downloads them
+    once, into its own folder.
 
     Args:
         name: one of the names above.
-        data_dir: folder to look in, instead of the default one.
+        data_dir: folder of the files, instead of the default.
 
     Returns:
-        A `graphs.Graph`, or for the sets of many graphs a list of them. `y` is int32, edges have
-        weight 1 and go both ways, without self-loops for the citation graphs, whose `x` is sparse.
+        A `graphs.Graph`, or a list of them. `y` is int32; edges have weight 1 and go both ways. The
+        citation graphs have sparse features and no self-loops.
 
     Raises:
-        ValueError: if there is no set of this name, or a file is not what it should be.
-        FileNotFoundError: if the files lie nowhere and cannot be downloaded.
+        ValueError: if the name is unknown, or a file is not valid.
+        FileNotFoundError: if the files are not found and cannot be downloaded.
 
     Example:
 
@@ -61,7 +61,7 @@ def load_graph(name: str, data_dir: str | PathLike[str] | None = None) -> Graph 
     """
     if name not in _NAMES:
         near = difflib.get_close_matches(str(name).lower(), _NAMES, n=3)
-        hint = f" Near names: {near}." if near else ""
+        hint = f" Similar names: {near}." if near else ""
         raise ValueError(
             f"`name` must be one of {', '.join(map(repr, _NAMES))}.{hint} Received: name={name!r}"
         )
@@ -73,8 +73,8 @@ def load_graph(name: str, data_dir: str | PathLike[str] | None = None) -> Graph 
         folder = _download(name, folders)
         graph = _find_and_read(name, [folder])
     if graph is None:
-        # a folder that is there, Spektral never fills again
-        reason = f"a download by Spektral was broken off: remove its folder {folder} and try again"
+        # Spektral does not download into an existing folder
+        reason = f"a download by Spektral was interrupted: remove its folder {folder} and try again"
         raise FileNotFoundError(_not_found(name, [*folders, folder], reason))
     return graph
 
@@ -98,7 +98,7 @@ def _folders(name: str, data_dir: str | PathLike[str] | None) -> list[Path]:
 
 
 def _download(name: str, folders: list[Path]) -> Path:
-    """Let Spektral download the files; return the folder."""
+    """Download the files with Spektral, and return the folder."""
     if importlib.util.find_spec("spektral") is None:
         reason = "Spektral, which could download it, is not installed"
         raise FileNotFoundError(_not_found(name, folders, reason))
@@ -106,12 +106,12 @@ def _download(name: str, folders: list[Path]) -> Path:
 
     citation = name in planetoid.NAMES
     parent = datasets.Citation if citation else datasets.TUDataset
-    # only the download is wanted: Spektral's reader of these files would unpickle them. The
-    # folder has the class's name.
+    # download only, since Spektral's reader would unpickle the files; the folder is named after
+    # the class
     downloader = type(parent.__name__, (parent,), {"read": lambda self: []})
     try:
         dataset = downloader(name if citation else tu_graphs.NAMES[name][1])
-    except Exception as error:  # whatever its downloader raises
+    except Exception as error:  # the downloader may raise anything
         lines = str(error).strip().splitlines() or [""]
         reason = f"Spektral could not download it ({type(error).__name__}: {lines[0]})"
         raise FileNotFoundError(_not_found(name, folders, reason)) from error
@@ -123,16 +123,16 @@ def _not_found(name: str, folders: list[Path], reason: str) -> str:
         files = f"ind.{name}.x, .y, .tx, .ty, .allx, .ally, .graph and .test.index"
     else:
         file, directory = tu_graphs.NAMES[name]
-        files = f"{file}.txt, or {directory}_A.txt with its kin"
-    looked = "\n".join(f"  - {folder}" for folder in folders) or "  (no folder was named)"
+        files = f"{file}.txt, or {directory}_A.txt and the other files of TU"
+    looked = "\n".join(f"  - {folder}" for folder in folders) or "  (no folder was given)"
     return (
-        f"The graphs {name!r} are not on this machine, and {reason}.\n"
+        f"The files of {name!r} were not found, and {reason}.\n"
         f"Looked for {files} in:\n{looked}\n"
-        "Ways to get them:\n"
-        "  1. With network: `pip install spektral` and run the same call again.\n"
-        "  2. Put the files into a folder and name it: `data_dir=...` or the environment variable "
+        "To get them:\n"
+        "  1. With internet access: `pip install spektral`, and call again.\n"
+        "  2. Put the files into a folder, and pass it as `data_dir` or the environment variable "
         f"{ENVIRONMENT_VARIABLE}.\n"
-        "  3. Use 'karate_club', which needs neither."
+        "  3. Or use 'karate_club', which needs no files."
     )
 
 

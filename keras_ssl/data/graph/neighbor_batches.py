@@ -27,49 +27,44 @@ def neighbor_batches(
     seed: int | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Batch nodes of a graph, each with a tree of sampled neighbours.
+    """Batch nodes of a large graph, each with a tree of sampled neighbors.
 
-    For graphs that are too large for one batch. Around each of `batch_size` seeds a tree is
-    sampled: `fanouts[0]` of the nodes that it receives from, of each of these `fanouts[1]`, and so
-    on. A network of as many layers as there are fanouts then sees all that a seed's output depends
-    on. A node's neighbours are sampled uniformly, whatever their weights, without replacement; of
-    a node with no more neighbours than the fanout all are taken, once. A node that is met twice
-    stands in the tree twice.
+    For each of `batch_size` seeds a tree is sampled: `fanouts[0]` of the nodes that it receives
+    from, `fanouts[1]` for each of these, and so on, one level for each layer of the network.
+    Neighbors are sampled uniformly without replacement; if there are no more than the fanout, all
+    are used. A node that is sampled twice occurs twice in the tree.
 
-    All shapes are static: a batch has `batch_size (1 + fanouts[0] + fanouts[0] fanouts[1] + ...)`
-    nodes, the seeds first. Places in the tree that stay free have zeros as features and are joined
-    by edges of weight 0, which no layer sees. The cost of an epoch grows with the number of seeds,
-    not with the graph.
+    Shapes are static: a batch has `batch_size (1 + fanouts[0] + fanouts[0] fanouts[1] + ...)`
+    nodes, the seeds first. Unused places have features 0 and edges of weight 0. The cost of an
+    epoch grows with the number of seeds, not with the graph.
 
-    Edges keep their weights. With fanouts no smaller than the number of neighbours, the outputs of
-    the seeds are those on the whole graph for layers whose messages depend on their two ends
-    alone: means, sums, `GraphSAGEConv`, and where no node has an edge to itself, whose sender
-    would be another node of the tree, `GATConv`. With smaller fanouts a mean over sampled
-    neighbours estimates that over all, and a sum is smaller. `GCNConv(normalize=True)` takes the
-    degrees that nodes have in the tree, where the outermost have no neighbours, and so differs
-    from the whole graph under any fanout; sample from a graph whose `a` is
-    `GCNConv.preprocess(a)` to keep the whole graph's degrees.
+    Edges keep their weights. If fanouts are at least the numbers of neighbors, the outputs of the
+    seeds equal those on the whole graph for layers whose messages depend on sender and receiver
+    only: means, sums, `GraphSAGEConv`, and `GATConv` on graphs without self-loops (the sender of
+    which would be a separate node of the tree). With smaller fanouts, a mean over sampled neighbors
+    estimates the mean over all, and a sum is smaller. `GCNConv(normalize=True)` uses the degrees in
+    the tree, and so always differs from the whole graph; sample from a graph with
+    `a=GCNConv.preprocess(a)` to use the degrees of the whole graph.
 
     Args:
         graph: a `graphs.Graph`, Spektral's, or a networkx graph, with features. Sparse features
-            are made dense for the nodes of a batch.
-        seeds: nodes to make batches of: integers, or a boolean mask such as
-            `graph.splits["train"]`.
-        fanouts: neighbours to sample of each node, for each layer, starting at the seeds.
-        batch_size: seeds a batch.
+            become dense in a batch.
+        seeds: indices of the nodes, or a boolean mask such as `graph.splits["train"]`.
+        fanouts: number of neighbors to sample per node, for each layer, starting at the seeds.
+        batch_size: number of seeds per batch.
         shuffle: whether to shuffle the seeds before each epoch.
-        seed: of the shuffling and the sampling.
-        drop_remainder: whether to leave out a last batch of fewer seeds; otherwise it is filled up
-            with places of weight 0.
+        seed: integer seed of shuffling and sampling.
+        drop_remainder: whether to drop a smaller last batch; otherwise it is padded with nodes of
+            sample weight 0.
 
     Returns:
         `tf.data.Dataset` of `((x, a), y, sample_weight)`, with edge features
-        `((x, a, e), y, sample_weight)`, without labels of nodes `((x, a),)`. `a` is an edge list.
-        `sample_weight` is 0 but at the seeds, and scaled so that Keras' mean over all nodes is the
-        mean over the seeds.
+        `((x, a, e), y, sample_weight)`, without node labels `((x, a),)`. `a` is an edge list.
+        `sample_weight` is nonzero only for the seeds, and scaled so that Keras' mean over all nodes
+        is the mean over the seeds.
 
     Raises:
-        TypeError: if a number is no integer.
+        TypeError: if a number is not an integer.
         ValueError: if the graph has no features, there are no seeds or they are out of range, or a
             number is not positive.
 
@@ -92,7 +87,7 @@ def neighbor_batches(
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
     if not isinstance(fanouts, (Sequence, np.ndarray)) or not len(fanouts):
         raise ValueError(
-            f"`fanouts` must be a list of one number a layer. Received: fanouts={fanouts!r}"
+            f"`fanouts` must be a list of one number per layer. Received: fanouts={fanouts!r}"
         )
     fanouts = [
         checks.integer(f"fanouts[{layer}]", fanout, minimum=1)
@@ -115,7 +110,7 @@ def neighbor_batches(
 
 
 class _Tree:
-    """The arrays of a graph, and how batches are sampled from them."""
+    """The tensors of a graph, from which batches are sampled."""
 
     def __init__(self, graph: Graph, batch_size: int, fanouts: Sequence[int]) -> None:
         import scipy.sparse
@@ -126,7 +121,7 @@ class _Tree:
         self.size, _ = tree_sizes(batch_size, self.fanouts)
         self.senders, self.receivers = map(tf.constant, tree_edges(batch_size, self.fanouts))
         self.starts = tf.constant(graph.a.indptr.astype(np.int64))
-        # one more entry than there are edges, for places that stay free
+        # an additional entry for unused places
         self.none = np.int64(graph.edges)
         self.neighbors = tf.constant(np.pad(graph.a.indices.astype(np.int32), (0, 1)))
         self.weights = tf.constant(np.pad(graph.a.data, (0, 1)))
@@ -138,7 +133,7 @@ class _Tree:
         self.x = _SparseRows(graph.x) if scipy.sparse.issparse(graph.x) else tf.constant(graph.x)
 
     def sample(self, seeds: tf.Tensor, number: tf.Tensor) -> tuple:
-        """Return the batch of some seeds, at random by a number."""
+        """Return a batch for some seeds, given a random number."""
         import tensorflow as tf
 
         count = tf.size(seeds)
@@ -179,7 +174,7 @@ class _Tree:
 
 
 class _SparseRows:
-    """Rows of a sparse matrix, to be gathered as dense ones."""
+    """A sparse matrix whose rows are gathered as dense ones."""
 
     def __init__(self, matrix: Any) -> None:
         import tensorflow as tf
@@ -190,7 +185,7 @@ class _SparseRows:
         self.values = tf.constant(matrix.data)
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Return some rows, dense."""
+        """Return dense rows."""
         import tensorflow as tf
 
         entries = tf.ragged.range(tf.gather(self.starts, rows), tf.gather(self.starts, rows + 1))
@@ -222,16 +217,9 @@ def _seed_nodes(seeds: Any, n: int) -> np.ndarray:
 
 
 def tree_edges(batch_size: int, fanouts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return senders and receivers of a forest in which each node has as many children as another.
+    """Return children (senders) and parents (receivers) of trees with `fanouts` children per level.
 
-    Nodes are numbered level by level, the roots first, children in the order of their parents.
-
-    Args:
-        batch_size: number of roots.
-        fanouts: children of each node, for each level that has children.
-
-    Returns:
-        Senders (children) and receivers (parents), `(edges,)`, int32.
+    Nodes are numbered level by level, the `batch_size` roots first, in the order of their parents.
     """
     levels = batch_size * np.cumprod([1, *fanouts])
     n = int(levels.sum())
@@ -241,41 +229,27 @@ def tree_edges(batch_size: int, fanouts: Sequence[int]) -> tuple[np.ndarray, np.
 
 
 def tree_sizes(batch_size: int, fanouts: Sequence[int]) -> tuple[int, int]:
-    """Return how many nodes and edges such a forest has.
-
-    Args:
-        batch_size: number of roots.
-        fanouts: as in `tree_edges`.
-
-    Returns:
-        Numbers of nodes and edges.
-    """
+    """Return the numbers of nodes and edges of the trees of `tree_edges`."""
     n = sum(batch_size * math.prod(fanouts[:level]) for level in range(len(fanouts) + 1))
     return n, n - batch_size
 
 
 def distinct_places(counts: tf.Tensor, size: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draw `size` distinct places below each count, every subset as likely as another.
+    """Sample `size` distinct integers from `range(count)` for each of the counts `(rows,)`.
 
-    This is Floyd's algorithm, for all rows at once: of the j-th number, drawn below
-    `count - size + j + 1`, the place is taken, or if it is taken already, the last one that could
-    have been drawn. Where a count is not above `size`, all its places are taken.
-
-    Args:
-        counts: `(rows,)`, int32.
-        size: how many places a row.
-        seed: of `tf.random.stateless_uniform`.
+    This is Floyd's algorithm, vectorized over rows: the j-th number is drawn from
+    `range(count - size + j + 1)`, and replaced by the largest of that range if it is already taken.
+    If a count is at most `size`, all integers are returned.
 
     Returns:
-        Places of shape `(rows, size)`, int32, and booleans of the same shape: whether there is
-        such a place. Where not, the place is 0.
+        int32 `(rows, size)`, and booleans of the same shape that are `False` for padding.
 
     Reference:
         - [Bentley & Floyd, A sample of brilliance, 1987](https://doi.org/10.1145/30401.315746)
     """
     import tensorflow as tf
 
-    # float64 tells the places of every count apart
+    # float32 has too few bits for large counts
     uniform = tf.random.stateless_uniform([tf.size(counts), size], seed, dtype=tf.float64)
     order = tf.range(size)
     chosen: list[tf.Tensor] = []

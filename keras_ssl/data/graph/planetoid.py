@@ -18,41 +18,22 @@ _VALIDATION_NODES = 500
 
 
 def files_of(name: str, folder: Path) -> list[Path]:
-    """The files that hold a set.
-
-    Args:
-        name: one of `NAMES`.
-        folder: where they lie.
-
-    Returns:
-        Their paths, whether they exist or not.
-    """
+    """Return the paths of the files of a dataset, which need not exist."""
     return [folder / f"ind.{name}.{part}" for part in _PARTS]
 
 
 def read_planetoid(name: str, folder: Path) -> Graph:
     """Read a citation graph from the eight files `ind.<name>.*`.
 
-    Edges go both ways and have weight 1; self-loops and repeated citations are dropped. CiteSeer
-    has 15 nodes that are cited, but that no file describes: their features are zeros, their label
-    is 0, and they are in no split.
-
-    Args:
-        name: one of `NAMES`.
-        folder: where the files lie.
-
-    Returns:
-        `Graph` with sparse `x`, `y` as int32 class numbers and `splits` "train", "val", "test".
-
-    Raises:
-        ValueError: if a file is not what it should be.
+    Edges go both ways with weight 1; self-loops and duplicates are dropped. 15 nodes of CiteSeer
+    are cited but not described: they have features and label 0, and are in no split.
     """
     *pickles, index_file = files_of(name, folder)
     parts = dict(zip(_PARTS, map(read_inert, pickles), strict=False))
     test = np.loadtxt(index_file, dtype=np.int64)
     known = parts["allx"].shape[0]
     n = max(known, int(test.max()) + 1)
-    # the row of the test files that belongs to each place, as the index says
+    # the node of each row of `allx` and `tx`
     places = np.concatenate([np.arange(known), test])
     splits = {name: np.zeros(n, bool) for name in ("train", "val", "test")}
     train = parts["x"].shape[0]
@@ -66,7 +47,7 @@ def read_planetoid(name: str, folder: Path) -> Graph:
 
 
 def _placed(parts: dict[str, Any], places: np.ndarray, n: int) -> Any:
-    """Features of all nodes, each in its row."""
+    """Return the features of all nodes, in the order of the nodes."""
     import scipy.sparse
 
     rows = scipy.sparse.vstack([parts["allx"], parts["tx"]]).tocoo()
@@ -74,7 +55,7 @@ def _placed(parts: dict[str, Any], places: np.ndarray, n: int) -> Any:
 
 
 def _citations(neighbors: dict[int, list[int]]) -> dict[str, np.ndarray]:
-    """Edges in both directions, without self-loops."""
+    """Return the edges in both directions, without self-loops."""
     counts = [len(nodes) for nodes in neighbors.values()]
     senders = np.repeat(np.fromiter(neighbors, np.int64, len(neighbors)), counts)
     receivers = np.concatenate([np.asarray(nodes, np.int64) for nodes in neighbors.values()])
@@ -90,7 +71,7 @@ _DTYPES = ("b1", "i1", "u1", "i2", "i4", "i8", "f4", "f8")
 
 
 class _Kept:
-    """The arguments and the state of an object that is not made."""
+    """The arguments and the state of an object that is not created."""
 
     __slots__ = ("arguments", "state")
 
@@ -103,7 +84,7 @@ class _Kept:
 
 
 class _KeptDictionary(dict):
-    """A dictionary whose default, which the file names, is not kept."""
+    """A dictionary that ignores the default factory in the file."""
 
     __slots__ = ()
 
@@ -111,7 +92,7 @@ class _KeptDictionary(dict):
         super().__init__()
 
     def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a dictionary has no state")
+        raise pickle.UnpicklingError("a dictionary must not have a state")
 
 
 _STAND_INS = {
@@ -126,8 +107,8 @@ _STAND_INS = {
 
 class _InertUnpickler(pickle.Unpickler):
     def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="latin1")  # written by Python 2
-        # new classes each time: a file can set attributes of what it names
+        super().__init__(file, encoding="latin1")  # files written by Python 2
+        # new classes each time, since a file can set attributes of the classes
         self.stand_ins = {
             (module, name): type(name, (stand_in,), {"__slots__": ()})
             for (module, name), stand_in in _STAND_INS.items()
@@ -135,21 +116,16 @@ class _InertUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in self.stand_ins:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no data needs")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not allowed")
         return self.stand_ins[module, name]
 
 
 def read_inert(path: str | PathLike[str]) -> Any:
-    """Read a pickle of arrays, sparse matrices, dictionaries, lists and numbers.
+    """Read a pickle of arrays, sparse matrices, dictionaries, lists and numbers safely.
 
-    Args:
-        path: file to read.
-
-    Returns:
-        What the file holds: a NumPy array, a `scipy.sparse.csr_array`, or plain Python values.
-
-    Raises:
-        ValueError: if the file names any function or class besides these, or cannot be read.
+    Unpickling calls any function that a file names. Here the few names in the files of Planetoid
+    stand for classes that only keep their arguments, and all other names are refused. The arrays
+    are then decoded from the arguments.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -157,7 +133,7 @@ def read_inert(path: str | PathLike[str]) -> Any:
             return _decode(_InertUnpickler(file).load())
         except Exception as error:  # a broken pickle may raise anything
             raise ValueError(
-                f"The file is no pickle of arrays and numbers: {error}. Received: {path}"
+                f"The file is not a pickle of arrays and numbers: {error}. Received: {path}"
             ) from error
 
 
@@ -169,7 +145,7 @@ def _decode(value: Any) -> Any:
         return _array(value.state)
     if kind == "csr_matrix":
         return _csr(value.state)
-    raise ValueError(f"it holds a {kind} where data should be")
+    raise ValueError(f"it contains a {kind} instead of data")
 
 
 def _array(state: Any) -> np.ndarray:
@@ -177,7 +153,7 @@ def _array(state: Any) -> np.ndarray:
     order = dtype.state[1]
     code = dtype.arguments[0]
     if code not in _DTYPES or order not in "<>|":
-        raise ValueError(f"it holds an array of dtype {order}{code}")
+        raise ValueError(f"it contains an array of dtype {order}{code}")
     flat = np.frombuffer(data.encode("latin1"), np.dtype(order + code))
     return flat.reshape(shape, order="F" if is_fortran else "C")
 

@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 def single_graph(
     graph: Any, split: str | None = None, adjacency: str = "sparse"
 ) -> tf.data.Dataset:
-    """Make a data set whose one batch is a whole graph: single mode.
+    """Create a dataset with a whole graph as its only batch (single mode).
 
-    A model that classifies nodes is trained on it with `fit`, one step an epoch:
-    `model.fit(single_graph(graph, "train"), validation_data=single_graph(graph, "val"))`. The
-    nodes outside of the split have weight 0 and are seen, but do not count. Weights are scaled by
-    the number of nodes over that of the split, so that Keras' mean over all nodes becomes the
-    mean over the split. In `compile`, accuracy must be among `weighted_metrics`.
+    A node classifier is trained on it with one step per epoch:
+    `model.fit(single_graph(graph, "train"), validation_data=single_graph(graph, "val"))`. The model
+    sees all nodes; those outside of the split have sample weight 0. The weights of the others are
+    scaled so that Keras' mean over all nodes is the mean over the split. In `compile`, pass
+    accuracy as `weighted_metrics`.
 
     Args:
-        graph: a `graphs.Graph`, Spektral's, or a networkx graph. A preprocessed adjacency is put
-            in by `dataclasses.replace(graph, a=GCNConv.preprocess(graph.a))`.
+        graph: a `graphs.Graph`, Spektral's, or a networkx graph. To preprocess the adjacency, use
+            `dataclasses.replace(graph, a=GCNConv.preprocess(graph.a))`.
         split: name of one of the graph's splits, or `None` for all nodes.
         adjacency: form of `a`: `"sparse"` (`tf.SparseTensor`), `"edges"` (an edge list, whose
             shapes are static) or `"dense"`.
 
     Returns:
         `tf.data.Dataset` of one element `((x, a), y)`, or `((x, a), y, sample_weight)` with a
-        split; `((x, a),)` of a graph without labels. With edge features it is `(x, a, e)`: one row
-        an edge, or of shape `(n, n, features)` where `a` is dense. `x` is a `tf.SparseTensor` if
-        the graph's is sparse.
+        split; `((x, a),)` for a graph without labels. With edge features the inputs are
+        `(x, a, e)`: one row per edge, or of shape `(n, n, features)` if `a` is dense. Sparse
+        features are a `tf.SparseTensor`.
 
     Raises:
-        ValueError: if the graph has no features or no nodes, no such split, a split without
-            nodes, or a split but no labels of nodes; or there is no such form.
+        ValueError: if the graph has no features or no nodes, `split` is unknown or empty or the
+            nodes have no labels, or `adjacency` is unknown.
 
     Example:
 
@@ -88,18 +88,7 @@ def _dense_features(graph: Any) -> np.ndarray:
 
 
 def adjacency_tensors(a: Any, form: str) -> Any:
-    """Return an adjacency in the form that a layer shall get.
-
-    Args:
-        a: scipy.sparse of shape `(n, n)`.
-        form: `"sparse"`, `"edges"` or `"dense"`.
-
-    Returns:
-        `tf.SparseTensor`, an edge list, or an array.
-
-    Raises:
-        ValueError: if there is no such form.
-    """
+    """Convert a scipy.sparse adjacency to the requested form."""
     if form == "sparse":
         return sparse_tensor(a)
     if form == "edges":
@@ -112,37 +101,19 @@ def adjacency_tensors(a: Any, form: str) -> Any:
 
 
 def sparse_tensor(matrix: Any) -> Any:
-    """Return a scipy.sparse matrix as `tf.SparseTensor`, on every backend of Keras.
-
-    Args:
-        matrix: scipy.sparse of shape `(rows, columns)`.
-
-    Returns:
-        `tf.SparseTensor` of float32, indices in order.
-    """
+    """Convert a scipy.sparse matrix to a float32 `tf.SparseTensor`, on every backend of Keras."""
     import tensorflow as tf
 
     return tf.SparseTensor(*sparse_parts(matrix))
 
 
 def graph_with_features(graph: Any, name: str = "graph") -> Graph:
-    """Return a graph of any kind as `Graph`, and raise if its nodes have no features.
-
-    Args:
-        graph: what `graphs.as_graph` takes.
-        name: how the error calls it.
-
-    Returns:
-        A `Graph` whose `x` is not `None`.
-
-    Raises:
-        ValueError: if it has none, or has no nodes.
-    """
+    """Convert a graph of any kind to a `Graph`, and check that it has nodes with features."""
     graph = as_graph(graph)
     if graph.x is None:
         raise ValueError(
-            f"`{name}` must have features `x`, which layers compute from; where there are none, "
-            "the identity or the degrees are often taken. Received: x=None"
+            f"`{name}` must have features `x`; for graphs without features, the identity or "
+            "the node degrees are common. Received: x=None"
         )
     if not graph.nodes:
         raise ValueError(f"`{name}` must have nodes. Received: a graph without nodes")
@@ -150,12 +121,5 @@ def graph_with_features(graph: Any, name: str = "graph") -> Graph:
 
 
 def mask_weights(mask: np.ndarray) -> np.ndarray:
-    """Sample weights with which Keras' mean over all rows is the mean over the rows of a mask.
-
-    Args:
-        mask: boolean vector.
-
-    Returns:
-        Float32 vector: rows by masked rows where the mask is true, otherwise 0.
-    """
+    """Return sample weights with which Keras' mean over all rows is the mean over a mask."""
     return (mask * (len(mask) / mask.sum())).astype(np.float32)

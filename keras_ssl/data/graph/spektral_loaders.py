@@ -1,4 +1,4 @@
-"""Spektral's loaders as `tf.data`, which `fit` of every Keras model takes."""
+"""Spektral's loaders as `tf.data`."""
 
 from __future__ import annotations
 
@@ -15,35 +15,27 @@ _NEEDED = ("load", "collate", "generator", "tf_signature", "steps_per_epoch")
 
 
 def is_spektral_loader(value: Any) -> bool:
-    """Whether something has what Spektral's loaders have.
-
-    Args:
-        value: anything.
-
-    Returns:
-        `True` if it can be given to `from_spektral_loader`.
-    """
+    """Whether an object has the methods and attributes of a Spektral loader."""
     return all(hasattr(value, name) for name in _NEEDED)
 
 
 def from_spektral_loader(loader: Any) -> tf.data.Dataset:
-    """Make a data set of one epoch of a loader of Spektral.
+    """Create a dataset of one epoch of a Spektral loader.
 
-    Keras 3 takes no `BatchLoader`, `PackedBatchLoader` or `MixedLoader`, which are iterators of
-    their own kind, and for the others it must be told the number of steps. This data set has a
-    known length and starts anew, shuffled by the loader, in every epoch:
-    `model.fit(from_spektral_loader(loader), epochs=10)`. The number of epochs that the loader was
-    given does not count.
+    Keras 3 does not take `BatchLoader`, `PackedBatchLoader` and `MixedLoader`, and needs the number
+    of steps for the others. This dataset has a known length and is restarted, and shuffled by the
+    loader, in every epoch: `model.fit(from_spektral_loader(loader), epochs=10)`. The loader's own
+    number of epochs is ignored.
 
     Args:
         loader: `spektral.data.SingleLoader`, `DisjointLoader`, `BatchLoader`, `PackedBatchLoader`,
             `MixedLoader`, or a subclass with its own `collate` and `tf_signature`.
 
     Returns:
-        `tf.data.Dataset` of what the loader gives.
+        `tf.data.Dataset` of the loader's batches.
 
     Raises:
-        TypeError: if `loader` is none.
+        TypeError: if `loader` is not a Spektral loader.
 
     Example:
 
@@ -51,25 +43,25 @@ def from_spektral_loader(loader: Any) -> tf.data.Dataset:
     >>> data.from_spektral_loader([1, 2])
     Traceback (most recent call last):
     ...
-    TypeError: `loader` must be a loader of Spektral. Received: [1, 2] of type <class 'list'>
+    TypeError: `loader` must be a Spektral loader. Received: [1, 2] of type <class 'list'>
     """
     import tensorflow as tf
 
     if not is_spektral_loader(loader):
         raise TypeError(
-            f"`loader` must be a loader of Spektral. Received: {loader!r} of type {type(loader)}"
+            f"`loader` must be a Spektral loader. Received: {loader!r} of type {type(loader)}"
         )
     steps = loader.steps_per_epoch
     loaded = loader.load()
     if isinstance(loaded, tf.data.Dataset) and loaded.cardinality() != tf.data.UNKNOWN_CARDINALITY:
-        return loaded.take(steps)  # one graph, over and over: its tensors stay as they are
+        return loaded.take(steps)  # `SingleLoader`, which repeats one graph
 
     signature = _signature(loader)
 
     def epoch() -> Iterator[Any]:
         batches = loader.generator()
         for _ in range(steps):
-            # a packed batch has lists where its signature has tuples
+            # packed batches have lists where their signature has tuples
             parts = tf.nest.flatten(loader.collate(next(batches)))
             yield tf.nest.pack_sequence_as(signature, parts)
 
@@ -78,7 +70,7 @@ def from_spektral_loader(loader: Any) -> tf.data.Dataset:
 
 
 def _signature(loader: Any) -> Any:
-    """The loader's signature; asking a `BatchLoader` for it adds an axis to what it remembers."""
+    """Return the loader's signature, and restore the state that `BatchLoader` changes for it."""
     remembered = copy.deepcopy(getattr(loader, "signature", None))
     signature = loader.tf_signature()
     if remembered is not None:

@@ -1,4 +1,4 @@
-"""Sets of graphs of the TU collection, in its own files or in those of GIN."""
+"""Graph collections of TU, from TU's files or those published with GIN."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_ssl.graphs import Graph, from_edge_list
 
-# our name: GIN's file, TU's folder
+# name: (GIN's file, TU's folder)
 NAMES = {
     "mutag": ("MUTAG", "MUTAG"),
     "proteins": ("PROTEINS", "PROTEINS"),
@@ -19,20 +19,12 @@ NAMES = {
     "imdb_binary": ("IMDBBINARY", "IMDB-BINARY"),
 }
 
-# tags of the nodes, edges, label of a graph
+# node tags, edges and label of a graph
 _Parts = tuple[np.ndarray, dict[str, np.ndarray], int]
 
 
 def find_tu(name: str, folder: Path) -> Path | None:
-    """Where in a folder a set lies.
-
-    Args:
-        name: one of `NAMES`.
-        folder: folder to look in.
-
-    Returns:
-        GIN's file or TU's folder, or `None` if neither is there.
-    """
+    """Return the path of GIN's file or TU's folder within a folder, or `None`."""
     file, directory = NAMES[name]
     if (folder / f"{file}.txt").is_file():
         return folder / f"{file}.txt"
@@ -43,19 +35,11 @@ def find_tu(name: str, folder: Path) -> Path | None:
 
 
 def read_tu(name: str, path: Path) -> list[Graph]:
-    """Read a set of graphs: nodes have their tag as features, or their degree if there is none.
+    """Read a collection of graphs from the path that `find_tu` returned.
 
-    Args:
-        name: one of `NAMES`.
-        path: what `find_tu` found.
-
-    Returns:
-        List of `Graph`. `x` is one-hot over the tags, or else the degrees, that occur in the set;
-        `y` the class of the graph as an int32 number from 0, in the order of the set's own labels.
-        Edges go both ways and have weight 1.
-
-    Raises:
-        ValueError: if the files are not what they should be.
+    Features are one-hot over the node tags of the collection, or over degrees if there are no tags.
+    Classes are int32 from 0, in the order of the original labels. Edges go both ways, with weight
+    1.
     """
     try:
         read = _read_gin_file(path) if path.is_file() else _read_tu_files(path, NAMES[name][1])
@@ -63,7 +47,9 @@ def read_tu(name: str, path: Path) -> list[Graph]:
         sizes = [len(nodes) for nodes in tags]
         plain = [from_edge_list(_both_ways(e), nodes=n) for e, n in zip(edges, sizes, strict=True)]
     except (IndexError, ValueError) as error:
-        raise ValueError(f"The files are no set of graphs: {error}. Received: {path}") from error
+        raise ValueError(
+            f"The files are not a valid collection of graphs: {error}. Received: {path}"
+        ) from error
     if len(np.unique(np.concatenate(tags))) == 1:
         tags = [graph.a.count_nonzero(axis=1) for graph in plain]
     columns = np.unique(np.concatenate(tags))
@@ -75,7 +61,7 @@ def read_tu(name: str, path: Path) -> list[Graph]:
 
 
 def _read_gin_file(path: Path) -> Iterator[_Parts]:
-    """Graphs of one text file: `nodes label`, then a line `tag degree neighbours...` a node."""
+    """Read a text file: per graph a line `nodes label`, and lines `tag degree neighbors...`."""
     lines = iter(path.read_text().splitlines())
     for _ in range(int(next(lines, ""))):
         n, label = map(int, next(lines, "").split())
@@ -89,7 +75,7 @@ def _read_gin_file(path: Path) -> Iterator[_Parts]:
 
 
 def _read_tu_files(folder: Path, prefix: str) -> Iterator[_Parts]:
-    """Graphs of TU's files: one table of edges, of graph numbers, of labels; counted from 1."""
+    """Read TU's tables of edges, graph indices and labels, whose indices start at 1."""
 
     def table(name: str) -> np.ndarray:
         return np.loadtxt(folder / f"{prefix}_{name}.txt", dtype=np.int64, delimiter=",")

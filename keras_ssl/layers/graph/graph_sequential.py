@@ -1,11 +1,11 @@
-"""Layers on graphs, one after the other."""
+"""A sequence of layers on a graph."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer, check_layer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
@@ -15,23 +15,21 @@ from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GraphSequential(TakesGraphs, keras.Model):
-    """Layers one after the other, those on graphs called with the adjacency.
+    """`keras.Sequential` for graphs: graph layers are called with the adjacency.
 
-    As `keras.Sequential`, for `[x, a]`: a graph layer is called on `[h, a]`, a pooling of nodes or
-    a virtual node on `[h, i]` in disjoint mode, any other layer on `h`. One within another, such as
-    an encoder before a pooling, gets `h` and all that follows `x` in the inputs. Nothing is fixed
-    but the number of features: one network takes dense, sparse and listed edges, and graphs of any
-    size.
+    A graph layer is called on `[h, a]`, a pooling layer or a virtual node on `[h, i]` in disjoint
+    mode, any other layer on `h`. A nested `GraphSequential`, such as an encoder before a pooling
+    layer, gets `h` and all inputs after `x`. Only the number of features is fixed: the same network
+    takes dense and sparse adjacencies, edge lists, and graphs of any size.
 
     Args:
         layers: list of Keras layers.
-        **kwargs: `name`, `dtype` of the model.
+        **kwargs: `name` and `dtype` of the model.
 
     Call arguments:
-        inputs: a `graphs.Graph`, or `[x, a]`, and after these, told apart by their dtype: features
-            of the edges (floats), the graph of each node (integers, disjoint mode), and which rows
-            are nodes and not padding (booleans, batch mode). Features of the edges are given to all
-            layers on graphs.
+        inputs: a `graphs.Graph`, or `[x, a]`, optionally followed by edge features (floats), the
+            index of each node's graph (integers, disjoint mode) and the node mask (booleans, batch
+            mode), which are distinguished by dtype. All graph layers get the edge features.
         training: whether layers run in training mode.
 
     Input shape:
@@ -43,7 +41,7 @@ class GraphSequential(TakesGraphs, keras.Model):
     Raises:
         TypeError: if `layers` holds anything but Keras layers, or a `TopKPool`, which returns a
             graph.
-        ValueError: if the inputs are not a list of `x`, `a` and, at most once each, the others.
+        ValueError: if the inputs are not `x`, `a` and, at most once each, the others.
 
     Example:
 
@@ -58,16 +56,13 @@ class GraphSequential(TakesGraphs, keras.Model):
 
     def __init__(self, layers: Sequence[keras.layers.Layer], **kwargs: Any):
         super().__init__(**kwargs)
-        for layer in layers:
-            if not isinstance(layer, keras.layers.Layer):
-                raise TypeError(
-                    f"`layers` must be Keras layers. Received: {layer} of type {type(layer)}"
-                )
+        for number, layer in enumerate(layers):
+            check_layer(f"layers[{number}]", layer)
             if isinstance(layer, TopKPool):
                 raise TypeError(
-                    "`layers` must be layers that return features. `TopKPool` returns a graph and "
-                    "is called by hand: `smaller = TopKPool()([x, a, ...])`, and another "
-                    f"`GraphSequential` on `smaller`. Received: {layer}"
+                    "`layers` must return features. `TopKPool` returns a graph: call it by hand, "
+                    "`smaller = TopKPool()([x, a, ...])`, and another `GraphSequential` on "
+                    f"`smaller`. Received: {layer}"
                 )
         self.steps = list(layers)
         self.node_mask = NodeMask(name="node_mask")
@@ -80,12 +75,12 @@ class GraphSequential(TakesGraphs, keras.Model):
         return self._walk(input_shape, build=False)
 
     def _walk(self, input_shape: Any, build: bool) -> tuple[int | None, ...]:
-        """Follow the shape of the features through all layers."""
+        """Return the output shape, and build the layers on the way if asked to."""
         x, a, *others = shapes_of_inputs(input_shape)
         is_batch = not isinstance(a, dict) and len(a) == 3
-        # vectors name graphs; in batch mode a matrix is a mask, otherwise features of edges
+        # a vector is `i`; a matrix is the mask in batch mode, otherwise edge features
         edges = [one for one in others if len(one) > (2 if is_batch else 1)]
-        # in mixed mode it is a mask where it has the shape of one
+        # in mixed mode a matrix is the mask if it has its shape
         edges = [one for one in edges if len(x) == 2 or tuple(one) != tuple(x[:2])]
         for layer in self.steps:
             if isinstance(layer, GraphSequential):
@@ -114,7 +109,7 @@ class GraphSequential(TakesGraphs, keras.Model):
         return x
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """Leave the mask to the layers, of which a pooling ends it."""
+        """Return `None`: the layers pass the mask on among themselves."""
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]
@@ -122,5 +117,5 @@ class GraphSequential(TakesGraphs, keras.Model):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "GraphSequential":
-        """Make the network that `config` describes."""
+        """Create the network from its config."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))

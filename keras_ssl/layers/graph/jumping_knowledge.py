@@ -1,4 +1,4 @@
-"""The outputs of all layers on a graph, side by side."""
+"""Concatenated outputs of several graph layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,27 +11,27 @@ from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class JumpingKnowledge(GraphLayer):
-    r"""Graph layers one after the other, of which each node keeps all outputs, side by side.
+    r"""A sequence of graph layers whose outputs are concatenated for each node.
 
         h_k = layer_k([h_{k-1}, a]),    h_0 = x
-        output = [h_1, h_2, ..., h_K]    (and h_0 before them)
+        output = [h_1, h_2, ..., h_K]    (preceded by h_0 with `include_input`)
 
-    Early layers see a node and those next to it, late ones see far, and what follows may choose.
-    The sum over a graph's nodes is the readout of GIN, and the node is InfoGraph's patch.
+    Early layers see a small neighborhood of each node, late ones a large one. Summed over the
+    nodes, this is the readout of GIN; the node vectors are the patch representations of InfoGraph.
 
     Args:
         layers: list of graph layers.
         include_input: whether `x` is part of the output.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` where edges have features, which all layers are given.
+        inputs: `[x, a]`, or `[x, a, e]` with edge features, which all layers get.
 
     Input shape:
         As the layers.
 
     Output shape:
-        `(..., nodes, channels)`: the sum of the layers' channels.
+        `(..., nodes, channels)`, the sum of the layers' channels.
 
     Raises:
         TypeError: if `layers` holds anything but graph layers.
@@ -55,7 +55,7 @@ class JumpingKnowledge(GraphLayer):
         for layer in layers:
             if not isinstance(layer, GraphLayer):
                 raise TypeError(
-                    f"`layers` must be layers on graphs. Received: {layer} of type {type(layer)}"
+                    f"`layers` must be graph layers. Received: {layer} of type {type(layer)}"
                 )
         if not layers:
             raise ValueError("`layers` must not be empty. Received: layers=[]")
@@ -99,6 +99,6 @@ class JumpingKnowledge(GraphLayer):
 
     @classmethod
     def from_config(cls, config: dict) -> "JumpingKnowledge":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         layers = [keras.saving.deserialize_keras_object(one) for one in config["layers"]]
         return cls(**{**config, "layers": layers})

@@ -1,4 +1,4 @@
-"""Tell nodes from padding."""
+"""Masks of padded nodes."""
 
 from typing import Any
 
@@ -7,19 +7,20 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class NodeMask(keras.layers.Layer):
-    """Attach a mask to features of nodes: in a batch, graphs are padded to one number of nodes.
+    """Attach a mask to node features, for batches of graphs padded to the same number of nodes.
 
-    The features stay what they are. The mask travels on, as Keras masks do, to whatever takes one:
-    poolings leave padding out, batch normalisation its statistics.
+    The features do not change. The mask is passed on, as Keras masks are, to layers that use one:
+    pooling leaves padding out, and batch normalization leaves it out of its statistics.
 
     Args:
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, mask]`.
 
     Input shape:
-        `x` is `(batch, nodes, features)`, `mask` is `(batch, nodes)`: `True` where a row is a node.
+        `x` is `(batch, nodes, features)`, `mask` is `(batch, nodes)`: `True` for nodes, `False`
+        for padding.
 
     Output shape:
         That of `x`.
@@ -41,10 +42,10 @@ class NodeMask(keras.layers.Layer):
         return super().get_config()
 
     def call(self, inputs: Any) -> Any:
-        return keras.ops.multiply(inputs[0], 1)  # a tensor of its own, to hold the mask
+        return keras.ops.multiply(inputs[0], 1)  # the mask is set on a new tensor
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return the mask that came as an input."""
+        """Return the mask that was given as an input."""
         return keras.ops.cast(inputs[1], "bool")
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -1,4 +1,4 @@
-"""Features of edges from those of nodes, and the other way round."""
+"""Edge features from node features, and node features from edge features."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.ops.graph.edges import Edges, connect
 from keras_ssl.ops.graph.sparse import is_sparse
 
-COMBINATIONS = {
+_COMBINATIONS = {
     "concat": lambda receiver, sender: ops.concatenate([receiver, sender], axis=-1),
     "sum": ops.add,
     "mean": lambda receiver, sender: (receiver + sender) / 2,
@@ -21,29 +21,29 @@ COMBINATIONS = {
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class NodesToEdges(GraphLayer):
-    """Give each edge what the nodes at its ends hold, put together.
+    """Compute edge features from the features of the two nodes of each edge.
 
         e_ij = [x_i, x_j],  x_i + x_j,  (x_i + x_j) / 2,  max(x_i, x_j)  or  x_i * x_j
 
-    Node i receives over the edge, node j sends. All but "concat" are the same in both directions.
-    Where there is no edge (weight 0) the features are 0. `EdgesToNodes` is the way back.
+    Node j is the sender, node i the receiver. All combinations but "concat" are symmetric. Where
+    there is no edge (weight 0), the features are 0. `EdgesToNodes` goes the other way.
 
     Args:
         combination: "concat", "sum", "mean", "max" or "product".
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`; `a` as in `layers.graph.MessagePassing`.
+        inputs: `[x, a]`, see `layers.graph.MessagePassing`.
 
     Input shape:
         As `layers.graph.MessagePassing`.
 
     Output shape:
         `(edges, channels)` in the order of an edge list or a sparse `a`, `(nodes, nodes, channels)`
-        of a dense one, both after `batch` in batch and mixed mode. What layers take as `e`.
+        for a dense `a`, with a batch axis in batch and mixed mode. Layers take it as `e`.
 
     Raises:
-        ValueError: if `combination` is unknown, or the shapes of `x` and `a` do not fit.
+        ValueError: if `combination` is unknown, or the shapes of `x` and `a` do not match.
 
     Example:
 
@@ -61,9 +61,9 @@ class NodesToEdges(GraphLayer):
 
     def __init__(self, combination: str = "concat", **kwargs: Any):
         super().__init__(**kwargs)
-        if combination not in COMBINATIONS:
+        if combination not in _COMBINATIONS:
             raise ValueError(
-                f"`combination` must be one of {tuple(COMBINATIONS)}. Received: {combination!r}"
+                f"`combination` must be one of {tuple(_COMBINATIONS)}. Received: {combination!r}"
             )
         self.combination = combination
 
@@ -73,7 +73,7 @@ class NodesToEdges(GraphLayer):
         receiver, sender = edges.from_receivers(x), edges.from_senders(x)
         shape = ops.shape(receiver + sender)
         receiver, sender = ops.broadcast_to(receiver, shape), ops.broadcast_to(sender, shape)
-        e = COMBINATIONS[self.combination](receiver, sender)
+        e = _COMBINATIONS[self.combination](receiver, sender)
         return ops.where(edges.exist, e, ops.zeros_like(e))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -83,51 +83,45 @@ class NodesToEdges(GraphLayer):
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         x, a, _ = self.split_inputs(inputs)
-        shape = self.compute_output_shape([x.shape, _shape(a)])
-        return keras.KerasTensor(shape, self.compute_dtype)
+        if isinstance(a, dict):
+            edges = {"senders": a["senders"].shape}
+        else:  # the number of stored values of a sparse matrix is not known
+            edges = {"senders": (None,)} if is_sparse(a) else a.shape
+        return keras.KerasTensor(self.compute_output_shape([x.shape, edges]), self.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """Return `None`: edges that are padding have features 0 and weight 0."""
+        """Return `None`: padded edges have features 0 and weight 0."""
         return
 
     def get_config(self) -> dict:
         return {**super().get_config(), "combination": self.combination}
 
 
-def _shape(a: Any) -> Any:
-    """As a list where a matrix is sparse: how many values are stored is not known."""
-    if isinstance(a, dict) or is_sparse(a):
-        stored = a["senders"].shape if isinstance(a, dict) else (None,)
-        return {"senders": stored}
-    return a.shape
-
-
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class EdgesToNodes(MessagePassing):
-    """Give each node what the edges that lead to it hold, put together.
+    """Aggregate the features of the incoming edges of each node.
 
         h_i = aggregate of e_ij over the edges from j to i
 
-    Weights say which edges there are and do not multiply. A node that nothing leads to gets 0.
-    `NodesToEdges` is the way there.
+    Edge weights do not scale the features; 0 means no edge. Nodes without incoming edges get 0.
+    `NodesToEdges` goes the other way.
 
     Args:
         aggregation: "sum", "mean", "max", "min" or "std".
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a, e]`; of `x`, the nodes, only the number counts. `a` as in
-            `layers.graph.MessagePassing`.
+        inputs: `[x, a, e]`, see `layers.graph.MessagePassing`. Of `x` only the shape matters.
 
     Input shape:
-        `e` is `(edges, features)` in the order of an edge list or a sparse `a`, and
-        `(nodes, nodes, features)` of a dense one; both may be one for each of a batch.
+        `e` is `(edges, features)` in the order of an edge list or a sparse `a`, or
+        `(nodes, nodes, features)` for a dense `a`, with or without a batch axis.
 
     Output shape:
-        `(nodes, features)` or `(batch, nodes, features)`, as `x`; the features of `e`.
+        `(nodes, features)` or `(batch, nodes, features)`, with the number of features of `e`.
 
     Raises:
-        ValueError: if `aggregation` is unknown, there is no `e`, or shapes do not fit.
+        ValueError: if `aggregation` is unknown, `e` is missing, or shapes do not match.
 
     Example:
 
@@ -146,8 +140,7 @@ class EdgesToNodes(MessagePassing):
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
         if edge_features is None:
             raise ValueError(
-                "`EdgesToNodes` is called on `[x, a, e]`, the features of the edges last. "
-                "Received: no features of edges"
+                "`EdgesToNodes` must be called on `[x, a, e]`. Received: no edge features"
             )
 
     def message(self, x: Any, edges: Edges, e: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""A node that is linked to all nodes of its graph."""
+"""A virtual node connected to all nodes of its graph."""
 
 from typing import Any
 
@@ -6,43 +6,41 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.layers.graph.graph_layer import build_network, check_network
-from keras_ssl.ops.graph.edges import widened
+from keras_ssl.layers.graph.graph_layer import build_network, check_layer
+from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.membership import check_nodes, membership
 
-AGGREGATIONS = ("sum", "mean")
+_AGGREGATIONS = ("sum", "mean")
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class VirtualNode(keras.layers.Layer):
-    r"""Let all nodes of a graph hear of one another through a virtual node, the master node.
+    r"""Exchange information between all nodes of a graph through a virtual (master) node.
 
         s_G = network(s_G + sum_n x_n),    h_n = x_n + s_G
 
-    The sum is over the nodes of graph G, and s_G is the state of its virtual node, 0 at first. Put
-    between two layers on graphs it spares messages the way along the edges. The next virtual node
-    may go on with its state:
+    The sum is over the nodes of graph G, and s_G is the state of its virtual node, initially 0.
+    Placed between two graph layers, it connects nodes that are far apart. The next virtual node may
+    continue from its state:
 
         h, state = VirtualNode(return_state=True)([h, i])
         h = GINConv(...)([h, a])
         h, state = VirtualNode(return_state=True)([h, i, state])
 
     Args:
-        network: Keras layer from a state to the next, of as many features as a node has; `None`
+        network: Keras layer from one state to the next, with as many features as the nodes; `None`
             for two dense layers with ReLU, the first twice as wide.
-        aggregation: how nodes are put together: "sum", or "mean" where graphs differ much in
-            size.
-        graphs: how many graphs a disjoint union holds. Needed where shapes must be known, as for
-            XLA; without it there are `max(i) + 1`.
-        return_state: whether to return the states beside the nodes.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        aggregation: "sum" over the nodes, or "mean" if the sizes of the graphs differ widely.
+        graphs: number of graphs of a disjoint union, needed for static shapes (XLA). `None` for
+            `max(i) + 1`.
+        return_state: whether to return the states as well.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `x`, or `[x, i]` in disjoint mode: `i` is the graph of each node. Nodes whose `i`
-            is negative, or not below `graphs`, are padding. After these may come states of the
-            virtual nodes, as an earlier layer returned them: `[x, i, state]`, `[x, state]`. No
-            adjacency: every node is linked.
-        mask: `True` where a row of `x` is a node and no padding. Padding stays as it is.
+        inputs: `x`, or `[x, i]` in disjoint mode, with the index of each node's graph. Nodes whose
+            `i` is negative, or not below `graphs`, are padding. The states that an earlier layer
+            returned may follow: `[x, i, state]`, `[x, state]`. There is no adjacency.
+        mask: `True` for nodes, `False` for padding, which does not change.
 
     Input shape:
         `(nodes, features)` in single and disjoint mode, `(batch, nodes, features)` in batch and
@@ -52,9 +50,9 @@ class VirtualNode(keras.layers.Layer):
         That of `x`; with `return_state` a tuple of it and the shape of `state`.
 
     Raises:
-        ValueError: if `aggregation` is unknown, `graphs` is not a positive integer, `network` gives
-            another number of features, or shapes do not fit.
-        TypeError: if `network` is no Keras layer, or `i` does not hold integers.
+        ValueError: if `aggregation` is unknown, `graphs` is not positive, `network` returns another
+            number of features, or shapes do not match.
+        TypeError: if `network` is not a Keras layer, or `i` does not hold integers.
 
     Example:
 
@@ -80,12 +78,12 @@ class VirtualNode(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if aggregation not in AGGREGATIONS:
+        if aggregation not in _AGGREGATIONS:
             raise ValueError(
-                f"`aggregation` must be one of {AGGREGATIONS}. Received: {aggregation!r}"
+                f"`aggregation` must be one of {_AGGREGATIONS}. Received: {aggregation!r}"
             )
         if network is not None:
-            check_network("network", network)
+            check_layer("network", network)
         self.given_network = network
         self.network = network
         self.aggregation = aggregation
@@ -107,11 +105,11 @@ class VirtualNode(keras.layers.Layer):
                 ],
                 name="network",
             )
-        given = build_network(self.network, features)
-        if given != features:
+        received = build_network(self.network, features)
+        if received != features:
             raise ValueError(
-                f"`network` must give as many features as a node has, {features}. Received: a "
-                f"layer that gives {given}"
+                f"`network` must return as many features as the nodes have, {features}. Received: "
+                f"a layer that returns {received}"
             )
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
@@ -119,13 +117,13 @@ class VirtualNode(keras.layers.Layer):
         i = next((one for one in others if len(one.shape) == 1), None)
         state = next((one for one in others if len(one.shape) == 2), None)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        nodes, members = membership(widened(x), i, mask, self.graphs)
-        heard = members.mean(nodes) if self.aggregation == "mean" else members.sum(nodes)
+        nodes, members = membership(at_least_float32(x), i, mask, self.graphs)
+        received = members.mean(nodes) if self.aggregation == "mean" else members.sum(nodes)
         if state is not None:
-            heard = heard + ops.cast(state, heard.dtype)
-        state = self.network(heard)
-        told = ops.where(members.exist, members.from_receivers(state), ops.zeros((), state.dtype))
-        h = ops.reshape(nodes + ops.cast(told, nodes.dtype), ops.shape(x))
+            received = received + ops.cast(state, received.dtype)
+        state = self.network(received)
+        sent = ops.where(members.exist, members.from_receivers(state), ops.zeros((), state.dtype))
+        h = ops.reshape(nodes + ops.cast(sent, nodes.dtype), ops.shape(x))
         h, state = (ops.cast(one, self.compute_dtype) for one in (h, state))
         return (h, state) if self.return_state else h
 
@@ -135,7 +133,7 @@ class VirtualNode(keras.layers.Layer):
         return (x, (graphs, x[-1])) if self.return_state else x
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return the mask of the nodes."""
+        """Return the node mask."""
         is_list = isinstance(previous_mask, (list, tuple))
         mask = previous_mask[0] if is_list else previous_mask
         return (mask, None) if self.return_state else mask
@@ -152,20 +150,20 @@ class VirtualNode(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "VirtualNode":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 def _shapes(input_shape: Any) -> tuple[tuple, tuple | None]:
-    """Shapes of `x` and `i`, the latter `None` where there is none; that of states is left out."""
+    """Return the shapes of `x` and `i` (or `None`), without that of the states."""
     if all(size is None or isinstance(size, int) for size in input_shape):
         return tuple(input_shape), None
     x, *others = (tuple(shape) for shape in input_shape)
     ranks = [len(shape) for shape in others]
     if ranks not in ([], [1], [2], [1, 2]):
         raise ValueError(
-            "A virtual node is called on `x`, or on `[x, i]` in disjoint mode, with states of "
-            "shape (graphs, features) after these or without. Received: inputs of shapes "
+            "A virtual node is called on `x`, or on `[x, i]` in disjoint mode, optionally followed "
+            "by states of shape (graphs, features). Received: inputs of shapes "
             f"{input_shape}"
         )
     return x, others[0] if ranks[:1] == [1] else None

@@ -20,33 +20,32 @@ def gat(
     seed: int | None = None,
     name: str = "gat",
 ) -> GraphSequential:
-    """Build a graph attention network: from `[x, a]` to a vector, or logits, a node.
+    """Build a graph attention network: from `[x, a]` to a vector, or logits, per node.
 
-    Each width is a `layers.graph.GATConv` whose heads are put side by side, with dropout of
-    features and coefficients in it. With `classes`, a layer of `output_heads`
-    heads follows, whose mean are the logits. The defaults are the paper's network for Cora and
-    CiteSeer, which has the penalty `keras.regularizers.L2(2.5e-4)` on kernels and biases.
+    Each hidden layer is a `layers.graph.GATConv` with concatenated heads, and dropout of features
+    and coefficients. With `classes`, a layer follows whose averaged heads are the logits. The
+    defaults are the paper's network for Cora and CiteSeer, which also has the penalty
+    `keras.regularizers.L2(2.5e-4)` on kernels and biases.
 
     Args:
-        channels: features of each head of each hidden layer.
+        channels: number of features per head in each hidden layer.
         classes: number of classes for a last layer without activation; `None` for an encoder.
-        attn_heads: heads of the hidden layers.
-        output_heads: heads of the last layer (the paper has 8 for PubMed).
+        attn_heads: number of heads of the hidden layers.
+        output_heads: number of heads of the last layer (8 for PubMed in the paper).
         activation: activation of the hidden layers.
-        dropout: float in [0, 1). Share of the features dropped before each layer, for each head
-            anew, and after their projection, both as in the authors' code; and of the attention
-            coefficients.
+        dropout: dropout rate in [0, 1) of the attention coefficients, of the input features of each
+            head, and of the projected features (the latter two as in the authors' code).
         kernel_regularizer: regularizer of all kernels and attention vectors.
         bias_regularizer: regularizer of all biases.
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
 
     Returns:
-        `layers.graph.GraphSequential`, which takes dense, sparse and listed edges, sparse features,
-        and graphs of any size. An encoder gives `attn_heads * channels[-1]` features a node.
+        `layers.graph.GraphSequential`, which takes adjacencies in any form, sparse features, and
+        graphs of any size. An encoder returns `attn_heads * channels[-1]` features per node.
 
     Raises:
-        ValueError: if `channels` is empty and `classes` is `None`, or a number is out of range.
+        ValueError: if `channels` is empty and `classes` is `None`, or an argument is out of range.
 
     Example:
 

@@ -18,29 +18,29 @@ def gcn(
     seed: int | None = None,
     name: str = "gcn",
 ) -> GraphSequential:
-    """Build a graph convolutional network: from `[x, a]` to a vector, or logits, a node.
+    """Build a graph convolutional network: from `[x, a]` to a vector, or logits, per node.
 
-    Each width is a graph convolution with activation, with dropout before it. With `classes`, a
-    convolution to logits follows, as in the paper, which has `channels=(16,)`, and on the first
-    kernel alone the penalty `keras.regularizers.L2(2.5e-4)`.
+    Each hidden layer is dropout and a graph convolution with activation. With `classes`, a
+    convolution to logits follows. The paper has `channels=(16,)`, and on the first kernel the
+    penalty `keras.regularizers.L2(2.5e-4)`.
 
     Args:
-        channels: features of a node after each hidden convolution.
+        channels: number of features per node after each hidden convolution.
         classes: number of classes for a last convolution without activation; `None` for an encoder.
         activation: activation of the hidden convolutions.
-        dropout: float in [0, 1). Share of the features dropped before each convolution.
-        normalize: whether `a` is the plain adjacency, to be normalised in each call. With `False`,
-            give `layers.graph.GCNConv.preprocess(a)`, computed once.
+        dropout: dropout rate of the features before each convolution, in [0, 1).
+        normalize: whether `a` is the plain adjacency, normalized in each call. With `False`, pass
+            `layers.graph.GCNConv.preprocess(a)`, computed once.
         kernel_regularizer: regularizer of the first kernel.
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
 
     Returns:
-        `layers.graph.GraphSequential`, which takes dense, sparse and listed edges, sparse features,
-        and graphs of any size.
+        `layers.graph.GraphSequential`, which takes adjacencies in any form, sparse features, and
+        graphs of any size.
 
     Raises:
-        ValueError: if `channels` is empty and `classes` is `None`, or a number is out of range.
+        ValueError: if `channels` is empty and `classes` is `None`, or an argument is out of range.
 
     Example:
 

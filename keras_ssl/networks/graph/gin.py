@@ -21,37 +21,36 @@ def gin(
     seed: int | None = None,
     name: str = "gin",
 ) -> GraphSequential:
-    """Build a graph isomorphism network: a vector a node, or logits a graph.
+    """Build a graph isomorphism network: a vector per node, or logits per graph.
 
-    Each width is a `layers.graph.GINConv` on a perceptron of two dense layers of that width, each
-    followed by batch normalisation and ReLU. The outputs of all layers are kept side by side. As an
-    encoder of nodes, that is the output; summed over a graph, it is the encoding of the graph.
-    With `classes`, sum, dropout and a dense layer follow: one linear classifier of each layer's
-    readout, added up. The paper's network is `gin((32,) * 4, classes, include_input=True)`.
+    Each layer is a `layers.graph.GINConv` with an MLP of two dense layers, each followed by batch
+    normalization and ReLU. The outputs of all layers are concatenated. They are the output of an
+    encoder; their sum over the nodes represents the graph. With `classes`, sum, dropout and a dense
+    layer follow, equal to the sum of one linear classifier per layer. The paper's network is
+    `gin((32,) * 4, classes, include_input=True)`.
 
     Args:
-        channels: features of a node after each layer.
+        channels: number of features per node after each layer.
         classes: number of classes of graphs; `None` for an encoder of nodes.
-        learn_epsilon: whether each layer learns its ε (GIN-ε) or has none (GIN-0).
-        include_input: whether the nodes' own features are part of the output.
-        normalization: what follows each dense layer: `True` is
-            `layers.SyncBatchNormalization()`, `False` nothing; a Keras layer is a pattern, of which
-            each gets a copy. Batch normalisation fixes the rank of `x`: a network that was built
-            on `(nodes, features)` does not take `(batch, nodes, features)`.
-        pool: pooling of nodes to graphs; `None` for `layers.graph.SumPool()`. Give
-            `SumPool(graphs=...)` where shapes must be known. Used with `classes` alone.
-        dropout: float in [0, 1). Share of a graph's readout that is dropped before the classifier.
+        learn_epsilon: whether each layer learns its ε (GIN-ε), or uses 0 (GIN-0).
+        include_input: whether the input features are part of the output.
+        normalization: `True` for `layers.SyncBatchNormalization()` after each dense layer, `False`
+            for none, or a Keras layer to be copied. Batch normalization fixes the rank of `x`: a
+            network built on `(nodes, features)` does not take `(batch, nodes, features)`.
+        pool: pooling layer; `None` for `layers.graph.SumPool()`. For static shapes, pass
+            `SumPool(graphs=...)`. Used only with `classes`.
+        dropout: dropout rate before the classifier, in [0, 1).
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
 
     Returns:
-        `layers.graph.GraphSequential` of `[x, a]`; in disjoint mode a classifier is called on
-        `[x, a, i]`, in batch mode either may be given a mask. An encoder gives `sum(channels)`
-        features a node.
+        `layers.graph.GraphSequential` called on `[x, a]`; in disjoint mode a classifier is called
+        on `[x, a, i]`, in batch mode optionally on `[x, a, mask]`. An encoder returns
+        `sum(channels)` features per node.
 
     Raises:
-        ValueError: if `channels` is empty, or a number is out of range.
-        TypeError: if `pool` is no pooling of nodes.
+        ValueError: if `channels` is empty, or an argument is out of range.
+        TypeError: if `pool` is not a pooling layer.
 
     Example:
 
@@ -69,7 +68,7 @@ def gin(
     - [Xu et al., 2019](https://arxiv.org/abs/1810.00826), section 4.2
     """
     if pool is not None and not isinstance(pool, NodePool):
-        raise TypeError(f"`pool` must be a pooling of nodes. Received: {pool}")
+        raise TypeError(f"`pool` must be a pooling layer such as `SumPool`. Received: {pool}")
     convolutions = [
         GINConv(
             ProjectionHead(

@@ -18,25 +18,24 @@ def graphsage(
     seed: int | None = None,
     name: str = "graphsage",
 ) -> GraphSequential:
-    """Build a GraphSAGE network: from `[x, a]` to a vector, or logits, a node.
+    """Build a GraphSAGE network: from `[x, a]` to a vector, or logits, per node.
 
-    Each width is a `layers.graph.GraphSAGEConv` whose output is scaled to length 1. With
+    Each layer is a `layers.graph.GraphSAGEConv` whose output is scaled to unit length. With
     `classes`, a dense layer to logits follows.
 
     Args:
-        channels: features of a node after each layer: one layer for each step that a node sees far.
+        channels: number of features per node after each layer. Each layer adds one hop.
         classes: number of classes for a dense layer at the end; `None` for an encoder.
-        aggregation: "mean", "max", "sum", "min" or "std" of the neighbours, or any layer on
-            `[x, a]` as a pattern, of which each `GraphSAGEConv` gets a copy.
+        aggregation: "mean", "max", "sum", "min" or "std" over the neighbors, or any layer called
+            on `[x, a]`, of which each `GraphSAGEConv` gets a copy.
         activation: activation of each layer.
-        l2_normalize: whether each layer's output is scaled to length 1.
-        dropout: float in [0, 1). Share of the features dropped before each layer but the first.
+        l2_normalize: whether each layer's output is scaled to unit length.
+        dropout: dropout rate of the features before each layer but the first, in [0, 1).
         seed: integer seed of the initial kernels and of dropout.
         name: name of the model.
 
     Returns:
-        `layers.graph.GraphSequential`, which takes dense, sparse and listed edges, and graphs of
-        any size.
+        `layers.graph.GraphSequential`, which takes adjacencies in any form and graphs of any size.
 
     Raises:
         ValueError: if `channels` is empty, or an argument is out of range.
@@ -77,7 +76,7 @@ def graphsage(
 
 
 def _copy(aggregation: Any) -> Any:
-    """Return a name as it is, of a layer one like it without weights."""
+    """Return a copy of a layer, without weights; return a string unchanged."""
     if not isinstance(aggregation, keras.layers.Layer):
         return aggregation
     return type(aggregation).from_config(aggregation.get_config())

@@ -1,10 +1,11 @@
-"""The edges of a graph, whatever form its adjacency has."""
+"""The edges of a graph, whatever the form of its adjacency."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.sparse import (
     coordinates,
     is_sparse,
@@ -15,76 +16,62 @@ from keras_ssl.ops.graph.sparse import (
 )
 
 
-def widened(x: Any) -> Any:
-    """Return a tensor in float32 or better.
-
-    Sums over many nodes or edges are taken in it: in half precision they stand still at some
-    hundreds or leave its range.
-
-    Args:
-        x: tensor of any dtype.
-
-    Returns:
-        float64 of float64, otherwise float32.
-    """
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-
-
 class Edges:
-    """The edges of a graph: who sends to whom, and how what is sent is put together.
+    """The edges of a graph, and the aggregation of messages sent over them.
 
-    A layer on graphs is written once, in terms of this: `from_senders(x)` and `from_receivers(x)`
-    give the features at either end of each edge, *messages* are made of them, `sum`, `mean`, `max`,
-    `min`, `std` and `softmax` put the messages together that a node receives. How messages are
-    laid out differs between dense matrices and lists; their last axis holds features. Of a node
-    without edges, all of these give 0.
+    Graph layers are written once in terms of this class: `from_senders(x)` and `from_receivers(x)`
+    return the features at either end of each edge, *messages* are computed from them, and `sum`,
+    `mean`, `max`, `min`, `std` and `softmax` aggregate the messages that each node receives. The
+    layout of messages differs between dense matrices and edge lists; features are on the last
+    axis. All aggregations are 0 for a node without edges.
 
     Attributes:
-        weights: of each edge, shaped as a message of one feature.
-        exist: the same as booleans: where there is an edge. An edge of weight 0 is none.
+        weights: weights of the edges, shaped like messages with one feature.
+        exist: booleans of the same shape, `True` where there is an edge. A weight of 0 means that
+            there is no edge.
     """
 
     weights: Any
     exist: Any
 
     def from_senders(self, h: Any) -> Any:
-        """Give each edge the features of the node that sends: `h` is `(..., nodes, features)`."""
+        """Return the features of each edge's sender, given those of the nodes."""
         raise NotImplementedError
 
     def from_receivers(self, h: Any) -> Any:
-        """Give each edge the features of the node that receives."""
+        """Return the features of each edge's receiver, given those of the nodes."""
         raise NotImplementedError
 
     def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
-        """Return what the first senders of each node hold, in the order of the edges.
+        """Return the features of the first `count` senders of each node, in the order of the edges.
 
         Args:
             h: `(..., nodes, features)`.
-            count: how many senders to look at.
+            count: number of senders per node.
 
         Returns:
-            `(..., nodes, count, features)`, and the booleans `(..., nodes, count)`, or the same for
-            all examples, that tell senders from what fills up.
+            Features `(..., nodes, count, features)`, and booleans `(..., nodes, count)` that are
+            `False` for padding. The booleans may lack the batch axis.
         """
         raise NotImplementedError
 
     def with_weights(self, weights: Any) -> "Edges":
-        """Return the same edges with other weights, shaped as messages of one feature."""
+        """Return the same edges with other weights, shaped like messages with one feature."""
         raise NotImplementedError
 
     def multiply(self, h: Any) -> Any:
-        """Return `A h`: for each node the weighted sum of what its senders hold."""
+        """Return `A h`, the weighted sum of the senders' features for each node."""
         raise NotImplementedError
 
     def multiply_by_heads(self, weights: Any, h: Any) -> Any:
-        """Return `multiply` by several sets of weights, each for its share of the features.
+        """Apply `multiply` per head, each with its own weights and its own features.
 
         Args:
-            weights: shaped as messages, one feature a head.
-            h: `(..., nodes, heads * channels)`, of which each head gets `channels`.
+            weights: shaped like messages, with one feature per head.
+            h: `(..., nodes, heads * channels)`.
 
         Returns:
-            The shape of `h`.
+            Tensor of the shape of `h`.
         """
         heads = weights.shape[-1]
         parts = ops.split(h, heads, axis=-1)
@@ -95,22 +82,19 @@ class Edges:
         return summed[0] if heads == 1 else ops.concatenate(summed, axis=-1)
 
     def add_self_loops(self, e: Any = None) -> tuple["Edges", Any]:
-        """Return these edges and an edge of weight 1 from each node to itself that has none.
-
-        Args:
-            e: features of the edges, or `None`.
+        """Add a self-loop of weight 1 to each node that has none.
 
         Returns:
-            The edges, and their features: 0 of those that were added.
+            The edges, and their features given the features `e`: zeros for added self-loops.
         """
         raise NotImplementedError
 
     def self_loops(self) -> Any:
-        """Return the weight of each node's edge to itself, `(..., nodes, 1)`; 0 without one."""
+        """Return the weight of each node's self-loop, `(..., nodes, 1)`, 0 if it has none."""
         raise NotImplementedError
 
     def are_loops(self) -> Any:
-        """Return which edges lead from a node to itself, as booleans shaped as messages."""
+        """Return booleans shaped like messages: whether an edge is a self-loop."""
         raise NotImplementedError
 
     def sum_to_senders(self, messages: Any) -> Any:
@@ -118,19 +102,19 @@ class Edges:
         raise NotImplementedError
 
     def _reduce_sum(self, messages: Any) -> Any:
-        """Sum messages by receiver, over all places."""
+        """Sum messages by receiver, including positions without an edge."""
         raise NotImplementedError
 
     def _reduce_max(self, messages: Any) -> Any:
-        """Take the largest message by receiver, over all places; anything where there is none."""
+        """Return the maximum by receiver; undefined for receivers without any position."""
         raise NotImplementedError
 
     def count(self) -> Any:
-        """Return how many edges lead to each node, `(..., nodes, 1)` in float32."""
+        """Return the number of incoming edges of each node, `(..., nodes, 1)`, float32."""
         return self._reduce_sum(ops.cast(self.exist, "float32"))
 
     def degree(self) -> Any:
-        """Return the summed weight of the edges that lead to each node, `(..., nodes, 1)`."""
+        """Return the summed weight of the incoming edges of each node, `(..., nodes, 1)`."""
         return self._reduce_sum(ops.cast(self.weights, "float32"))
 
     def sum(self, messages: Any) -> Any:
@@ -139,34 +123,34 @@ class Edges:
 
     def mean(self, messages: Any) -> Any:
         """Return the mean of the messages that each node receives."""
-        wide = widened(messages)  # the sum may leave the range of half precision
+        wide = at_least_float32(messages)  # the sum may overflow in half precision
         count = ops.cast(ops.maximum(self.count(), 1.0), wide.dtype)
         return ops.cast(self.sum(wide) / count, messages.dtype)
 
     def max(self, messages: Any) -> Any:
-        """Return the largest of the messages that each node receives, by feature."""
-        lowest = -6.5e4 if _is_float16(messages) else -1e30
-        largest = self._reduce_max(self._where_edges(messages, lowest))
+        """Return the elementwise maximum of the messages that each node receives."""
+        is_float16 = keras.backend.standardize_dtype(messages.dtype) == "float16"
+        largest = self._reduce_max(self._where_edges(messages, -6.5e4 if is_float16 else -1e30))
         return ops.where(self.count() > 0, largest, ops.zeros_like(largest))
 
     def min(self, messages: Any) -> Any:
-        """Return the smallest of the messages that each node receives, by feature."""
+        """Return the elementwise minimum of the messages that each node receives."""
         return -self.max(-messages)
 
     def std(self, messages: Any) -> Any:
-        """Return the standard deviation of the messages that each node receives, by feature.
+        """Return the elementwise standard deviation of the messages that each node receives.
 
-        Where all messages are equal it is 0, and so is its gradient.
+        Where all messages are equal, it is 0 and so is its gradient.
         """
-        wide = widened(messages)
-        # of differences, since of squares the digits that matter are lost
+        wide = at_least_float32(messages)
+        # the difference of E[x²] and E[x]² would lose precision
         variance = self.mean(ops.square(wide - self.from_receivers(self.mean(wide))))
         is_zero = variance < 1e-12
         root = ops.sqrt(ops.where(is_zero, ops.ones_like(variance), variance))
         return ops.cast(ops.where(is_zero, ops.zeros_like(root), root), messages.dtype)
 
     def softmax(self, logits: Any) -> Any:
-        """Return the softmax of logits over the edges that lead to a node; 0 where no edge is."""
+        """Return the softmax over each node's incoming edges; 0 where there is no edge."""
         logits = ops.cast(logits, "float32")
         largest = ops.stop_gradient(self.max(logits))
         powers = ops.exp(self._where_edges(logits - self.from_receivers(largest), 0.0))
@@ -178,15 +162,11 @@ class Edges:
         return ops.where(self.exist, messages, ops.cast(other, messages.dtype))
 
 
-def _is_float16(x: Any) -> bool:
-    return keras.backend.standardize_dtype(x.dtype) == "float16"
-
-
 class DenseEdges(Edges):
-    """The edges of a matrix `(n, n)`, or of one a graph, `(batch, n, n)`.
+    """The edges of a dense adjacency `(n, n)` or `(batch, n, n)`.
 
-    Messages have the shape `(..., n, n, features)`: what node i (third axis from the end) receives
-    from node j (second from the end). Places where the matrix is 0 hold no edge.
+    Messages have shape `(..., n, n, features)`: receivers on the third to last axis, senders on
+    the second to last.
     """
 
     def __init__(self, a: Any):
@@ -210,7 +190,7 @@ class DenseEdges(Edges):
         senders = ops.where(is_sender, senders, 0)
         if len(senders.shape) == 2:
             return ops.take(h, senders, axis=-2), is_sender
-        # senders of all graphs of the batch in one list
+        # gather from all graphs of the batch at once
         first = ops.arange(ops.shape(h)[0], dtype="int32")[:, None, None] * nodes
         return ops.take(ops.reshape(h, (-1, h.shape[-1])), first + senders, axis=0), is_sender
 
@@ -229,9 +209,8 @@ class DenseEdges(Edges):
         return ops.expand_dims(ops.diagonal(self.a, axis1=-2, axis2=-1), -1)
 
     def are_loops(self) -> Any:
-        return ops.cast(
-            ops.expand_dims(ops.eye(self.a.shape[-1] or ops.shape(self.a)[-1]), -1), "bool"
-        )
+        nodes = self.a.shape[-1] or ops.shape(self.a)[-1]
+        return ops.cast(ops.expand_dims(ops.eye(nodes), -1), "bool")
 
     def sum_to_senders(self, messages: Any) -> Any:
         return ops.sum(self._where_edges(messages, 0.0), axis=-3)
@@ -244,14 +223,14 @@ class DenseEdges(Edges):
 
 
 class ListedEdges(Edges):
-    """Edges one after the other; messages have the shape `(..., edges, features)`.
+    """The edges of a sparse adjacency or an edge list; messages are `(..., edges, features)`.
 
     Args:
-        senders: `(edges,)` integers, the node that each edge comes from.
-        receivers: the same for the node that it leads to.
-        weights: `(edges,)`. An edge of weight 0 is none.
-        nodes: how many nodes there are.
-        matrix: the sparse matrix with these edges, where there is one.
+        senders: `(edges,)` integers.
+        receivers: `(edges,)` integers.
+        weights: `(edges,)`. A weight of 0 means that there is no edge.
+        nodes: number of nodes.
+        matrix: the sparse adjacency with these edges, if there is one.
     """
 
     def __init__(self, senders: Any, receivers: Any, weights: Any, nodes: Any, matrix: Any = None):
@@ -271,7 +250,7 @@ class ListedEdges(Edges):
     def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
         exist = self.exist[:, 0]
         receivers = ops.where(exist, ops.cast(self.receivers, "int32"), self.nodes)
-        order = ops.argsort(receivers)  # keeps the order of edges to one node
+        order = ops.argsort(receivers)  # stable: keeps the order of each node's edges
         receivers = ops.take(receivers, order)
         received = ops.segment_sum(ops.cast(exist, "int32"), self.receivers, self.nodes)
         starts = ops.cumsum(received) - received
@@ -280,7 +259,7 @@ class ListedEdges(Edges):
         )
         is_read = ops.logical_and(receivers < self.nodes, rank < count)
         place = ops.where(is_read, receivers * count + rank, self.nodes * count)
-        # one edge a place, so that the sum only puts it there; 0 is left for nobody
+        # at most one edge per place, so the sum is a scatter; 0 marks an empty place
         senders = ops.segment_sum(
             ops.take(ops.cast(self.senders, "int32"), order) + 1, place, self.nodes * count + 1
         )
@@ -289,13 +268,13 @@ class ListedEdges(Edges):
 
     def with_weights(self, weights: Any) -> "ListedEdges":
         weights = ops.squeeze(weights, -1)
-        # weights that differ between examples (mixed mode) are not those of one matrix
+        # in mixed mode weights may have a batch axis, which a sparse matrix has not
         is_matrix = self.matrix is not None and len(weights.shape) == 1
         matrix = with_values(self.matrix, weights) if is_matrix else None
         return ListedEdges(self.senders, self.receivers, weights, self.nodes, matrix)
 
     def multiply(self, h: Any) -> Any:
-        # sparse products are made for float32 alone
+        # backends implement sparse products for float32 only
         if self.matrix is not None and keras.backend.standardize_dtype(h.dtype) == "float32":
             return multiply_nodes(self.matrix, h)
         return self._reduce_sum(ops.cast(self.weights, h.dtype) * self.from_senders(h))
@@ -303,7 +282,7 @@ class ListedEdges(Edges):
     def multiply_by_heads(self, weights: Any, h: Any) -> Any:
         if self.matrix is not None:
             return super().multiply_by_heads(weights, h)
-        # one sum over all heads takes half the time of one a head
+        # one sum over all heads takes half the time of one sum per head
         sent = self.from_senders(h)
         heads = weights.shape[-1]
         by_head = (*ops.shape(sent)[:-1], heads, sent.shape[-1] // heads)
@@ -340,8 +319,9 @@ class ListedEdges(Edges):
         return back.sum(messages)
 
     def _reduce_sum(self, messages: Any) -> Any:
-        # numbers of half precision would be added up one by one, and large sums stand still
-        return ops.cast(self._by_receiver(ops.segment_sum, widened(messages)), messages.dtype)
+        # segment sums add one by one: in half precision large sums would stop growing
+        wide = at_least_float32(messages)
+        return ops.cast(self._by_receiver(ops.segment_sum, wide), messages.dtype)
 
     def _reduce_max(self, messages: Any) -> Any:
         return self._by_receiver(ops.segment_max, messages)
@@ -353,67 +333,41 @@ class ListedEdges(Edges):
         return ops.moveaxis(reduce(messages, self.receivers, num_segments=self.nodes), 0, -2)
 
 
-def listed_edges(a: Any, nodes: Any) -> ListedEdges:
-    """Read the edges of a sparse matrix or of a dictionary.
-
-    Args:
-        a: sparse tensor, or dictionary of `senders`, `receivers` and `weights`.
-        nodes: how many nodes there are.
-
-    Returns:
-        The edges.
-    """
-    if is_sparse(a):
-        places, weights = coordinates(a), stored_values(a)
-        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(weights.dtype)):
-            weights = ops.cast(weights, "float32")  # sparse products of integers there are none
-            a = with_values(a, weights)
-        return ListedEdges(places[:, 1], places[:, 0], weights, nodes, a)
-    senders, receivers = a["senders"], a["receivers"]
-    weights = a.get("weights")
-    if weights is None:
-        weights = ops.ones(ops.shape(senders), "float32")
-    return ListedEdges(senders, receivers, weights, nodes)
-
-
 def connect(x: Any, a: Any) -> Edges:
-    """Read the edges between nodes.
+    """Return the edges of an adjacency in any form.
 
     Args:
-        x: features of the nodes, `(nodes, features)` or `(batch, nodes, features)`, dense or
-            sparse.
-        a: adjacency. `a[i, j]` is the weight of the edge over which node i receives from node j;
-            0 is no edge. A dense tensor `(nodes, nodes)` or `(batch, nodes, nodes)`, a sparse
-            tensor `(nodes, nodes)`, or an edge list: a dictionary of `senders` and `receivers`,
-            integers of shape `(edges,)`, and `weights` of the same shape, which may be missing
-            for edges of weight 1.
+        x: node features, `(nodes, features)` or `(batch, nodes, features)`, dense or sparse.
+        a: adjacency. `a[i, j]` is the weight of the edge from node j to node i, 0 for no edge. A
+            dense tensor `(nodes, nodes)` or `(batch, nodes, nodes)`, a sparse tensor
+            `(nodes, nodes)`, or an edge list: a dictionary with integers `senders` and `receivers`
+            of shape `(edges,)` and optionally `weights` of the same shape, 1 by default.
 
     Returns:
         The `Edges`.
 
     Raises:
-        ValueError: if the shapes do not fit one another.
-        TypeError: if `a` has none of the three forms.
+        ValueError: if the shapes of `x` and `a` do not match.
+        TypeError: if `a` is not an adjacency.
     """
     check_adjacency(tuple(x.shape), shape_of(a))
-    if isinstance(a, dict) or is_sparse(a):
-        nodes = x.shape[-2]
-        return listed_edges(a, ops.shape(x)[-2] if nodes is None else nodes)
-    return DenseEdges(a)
+    if not isinstance(a, dict) and not is_sparse(a):
+        return DenseEdges(a)
+    nodes = ops.shape(x)[-2] if x.shape[-2] is None else x.shape[-2]
+    if isinstance(a, dict):
+        weights = a.get("weights")
+        if weights is None:
+            weights = ops.ones(ops.shape(a["senders"]), "float32")
+        return ListedEdges(a["senders"], a["receivers"], weights, nodes)
+    places, weights = coordinates(a), stored_values(a)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(weights.dtype)):
+        weights = ops.cast(weights, "float32")  # there is no sparse product of integers
+        a = with_values(a, weights)
+    return ListedEdges(places[:, 1], places[:, 0], weights, nodes, a)
 
 
 def shape_of(a: Any) -> Any:
-    """Return the shape of an adjacency, of an edge list as a dictionary of shapes.
-
-    Args:
-        a: adjacency of any form.
-
-    Returns:
-        A tuple, or a dictionary of tuples.
-
-    Raises:
-        TypeError: if `a` is no adjacency.
-    """
+    """Return the shape of an adjacency, a dictionary of shapes for an edge list."""
     if isinstance(a, dict):
         return {key: tuple(value.shape) for key, value in a.items()}
     if not hasattr(a, "shape"):
@@ -425,18 +379,10 @@ def shape_of(a: Any) -> Any:
 
 
 def check_adjacency(x: tuple, a: Any) -> None:
-    """Raise unless the shapes of node features and adjacency fit one another.
-
-    Args:
-        x: shape of the features.
-        a: shape of the adjacency, of an edge list a dictionary of shapes.
-
-    Raises:
-        ValueError: if they do not.
-    """
+    """Check that the shape of the adjacency (of `shape_of`) matches that of the node features."""
     if len(x) not in (2, 3):
         raise ValueError(
-            "Node features must be of shape (nodes, features) or (batch, nodes, features). "
+            "Node features must have shape (nodes, features) or (batch, nodes, features). "
             f"Received: shape {x}"
         )
     if isinstance(a, dict):
@@ -444,8 +390,8 @@ def check_adjacency(x: tuple, a: Any) -> None:
         return
     if len(a) not in (2, 3) or len(a) > len(x):
         raise ValueError(
-            "The adjacency must be of shape (nodes, nodes), or (batch, nodes, nodes) where the "
-            f"features are of shape (batch, nodes, features). Received: shape {a} with features "
+            "The adjacency must have shape (nodes, nodes), or (batch, nodes, nodes) if the "
+            f"features have shape (batch, nodes, features). Received: shape {a} with features "
             f"of shape {x}"
         )
     rows, columns = a[-2:]
@@ -453,74 +399,66 @@ def check_adjacency(x: tuple, a: Any) -> None:
         raise ValueError(f"The adjacency must be square. Received: shape {a}")
     if None not in (rows, x[-2]) and rows != x[-2]:
         raise ValueError(
-            f"Features and adjacency must be of the same nodes. Received: features of {x[-2]} "
-            f"nodes (shape {x}), adjacency of {rows} (shape {a})"
+            "Features and adjacency must have the same number of nodes. Received: features of "
+            f"{x[-2]} nodes (shape {x}), adjacency of {rows} (shape {a})"
         )
-
-
-def check_edge_features(x: Any, a: Any, e: Any) -> None:
-    """Raise unless there are features of every edge.
-
-    Args:
-        x: features of the nodes.
-        a: adjacency of any form.
-        e: features of the edges.
-
-    Raises:
-        ValueError: if their shape does not fit the adjacency.
-    """
-    if isinstance(a, dict):
-        edges = tuple(a["senders"].shape)
-    else:
-        edges = tuple(coordinates(a).shape[:1]) if is_sparse(a) else tuple(a.shape[-2:])
-    of_all, of_each = edges, (*x.shape[:-2], *edges)
-    if not any(_fits(tuple(e.shape[:-1]), places) for places in (of_all, of_each)):
-        raise ValueError(
-            "Features of edges must be of shape (edges, features), in the order of the edges of a "
-            "list or a sparse adjacency, or (nodes, nodes, features) of a dense one; the same for "
-            f"all of a batch or (batch, ...). Received: features of shape {tuple(e.shape)} of "
-            f"{edges} edges"
-        )
-
-
-def _fits(shape: tuple, wanted: tuple) -> bool:
-    return len(shape) == len(wanted) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
-    )
 
 
 def _check_edge_list(a: dict) -> None:
     if not {"senders", "receivers"} <= set(a) <= {"senders", "receivers", "weights"}:
         raise ValueError(
-            "An edge list must be a dictionary of 'senders', 'receivers' and, where edges have "
-            f"them, 'weights'. Received: {sorted(a)}"
+            "An edge list must be a dictionary of 'senders', 'receivers' and optionally "
+            f"'weights'. Received: {sorted(a)}"
         )
     if any(len(shape) != 1 for shape in a.values()) or len({*a.values()} - {(None,)}) > 1:
         raise ValueError(
-            "The parts of an edge list must be vectors of one length. Received: shapes "
-            f"{ {key: tuple(shape) for key, shape in a.items()} }"
+            f"The parts of an edge list must be vectors of the same length. Received: shapes {a}"
         )
 
 
+def check_edge_features(x: Any, a: Any, e: Any) -> None:
+    """Check that the edge features `e` match the nodes `x` and the adjacency `a`."""
+    if isinstance(a, dict):
+        edges = tuple(a["senders"].shape)
+    else:
+        edges = tuple(coordinates(a).shape[:1]) if is_sparse(a) else tuple(a.shape[-2:])
+    shape = tuple(e.shape[:-1])
+    if not any(_matches(shape, expected) for expected in (edges, (*x.shape[:-2], *edges))):
+        raise ValueError(
+            "Edge features must have shape (edges, features), in the order of the edges of an "
+            "edge list or a sparse adjacency, or (nodes, nodes, features) for a dense adjacency, "
+            f"with or without a batch axis. Received: features of shape {tuple(e.shape)} for "
+            f"{edges} edges"
+        )
+
+
+def _matches(shape: tuple, expected: tuple) -> bool:
+    return len(shape) == len(expected) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
+    )
+
+
 def keep_edges(a: Any, weights: Any, keep: Any) -> Any:
-    """Set the weight of edges to 0, which makes them none.
+    """Set the weights of some edges to 0, which removes them without changing shapes.
 
     Args:
-        a: adjacency of any form.
-        weights: `Edges.weights` of it.
-        keep: booleans, shaped as the weights or, of a dense matrix, as one for each of a batch.
+        a: adjacency in any form.
+        weights: `Edges.weights` of `a`.
+        keep: booleans shaped like `weights`, `False` for edges to remove. For a dense adjacency
+            they may have an additional batch axis.
 
     Returns:
-        The adjacency in its form. An edge list has `weights` afterwards, if it had none before; of
-        a dense matrix and a batch of `keep`, one matrix for each.
+        The adjacency in its form. An edge list always has `weights` afterwards; a dense matrix gets
+        the batch axis of `keep`.
 
     Raises:
-        ValueError: if a list or a sparse matrix is to lose other edges in each graph of a batch.
+        ValueError: if `keep` has a batch axis and `a` is an edge list or a sparse matrix.
     """
     if len(keep.shape) > 2 and (isinstance(a, dict) or is_sparse(a)):
         raise ValueError(
-            "Graphs of a batch that lose different edges need a dense adjacency, (nodes, nodes) or "
-            f"(batch, nodes, nodes). Received: {'an edge list' if isinstance(a, dict) else a}"
+            "Removing different edges in each graph of a batch needs a dense adjacency, "
+            "(nodes, nodes) or (batch, nodes, nodes). Received: "
+            f"{'an edge list' if isinstance(a, dict) else a}"
         )
     kept = ops.squeeze(ops.where(keep, weights, ops.zeros_like(weights)), -1)
     if isinstance(a, dict):
@@ -529,19 +467,9 @@ def keep_edges(a: Any, weights: Any, keep: Any) -> Any:
 
 
 def keep_nodes(x: Any, a: Any, keep: Any) -> Any:
-    """Set the weights of all edges from and to some nodes to 0.
+    """Remove all edges from and to some nodes, as `keep_edges` does.
 
-    Args:
-        x: features of the nodes, for their number.
-        a: adjacency of any form.
-        keep: booleans `(nodes, 1)` or `(batch, nodes, 1)`, `False` for the nodes that lose their
-            edges.
-
-    Returns:
-        The adjacency in its form; see `keep_edges`.
-
-    Raises:
-        ValueError: as `keep_edges`.
+    `keep` is `(nodes, 1)` or `(batch, nodes, 1)`, `False` for the nodes that lose their edges.
     """
     edges = connect(x, a)
     both = ops.logical_and(edges.from_senders(keep), edges.from_receivers(keep))
@@ -549,15 +477,7 @@ def keep_nodes(x: Any, a: Any, keep: Any) -> Any:
 
 
 def spec_of_kept_edges(a: Any, batch: tuple = ()) -> Any:
-    """Return what `keep_edges` returns, as symbolic tensors.
-
-    Args:
-        a: adjacency of any form.
-        batch: shape of `keep` before the nodes.
-
-    Returns:
-        The adjacency in its form.
-    """
+    """Return the symbolic result of `keep_edges`; `batch` is the batch shape of `keep`."""
     if isinstance(a, dict):
         weights = a.get("weights")
         dtype = "float32" if weights is None else weights.dtype

@@ -1,4 +1,4 @@
-"""The inputs of layers on graphs: `[x, a, ...]` by name, and `graphs.Graph`."""
+"""The inputs of graph layers: `[x, a, ...]` by name, and `graphs.Graph`."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ from keras_ssl.ops.graph.sparse import is_sparse
 
 
 class GraphInputs(NamedTuple):
-    """What a graph, or a batch of graphs, consists of; what is not there is `None`.
+    """The parts of a graph or a batch of graphs; missing ones are `None`.
 
     Attributes:
-        x: features of the nodes.
-        a: adjacency of any form.
-        e: features of the edges.
-        i: the graph of each node, in disjoint mode.
-        mask: which rows of `x` are nodes and no padding.
+        x: node features.
+        a: adjacency in any form.
+        e: edge features.
+        i: index of each node's graph, in disjoint mode.
+        mask: `True` for rows of `x` that are nodes, `False` for padding.
     """
 
     x: Any
@@ -29,45 +29,31 @@ class GraphInputs(NamedTuple):
 
 
 def read_graph(inputs: Any) -> GraphInputs:
-    """Tell the parts of a graph apart.
+    """Return the parts of `[x, a, ...]` by name.
 
-    Args:
-        inputs: `[x, a]` and, after these, features of the edges (floats), the graph of each node
-            (a vector of integers) and the mask of the nodes (booleans), in any order.
-
-    Returns:
-        The parts by name.
-
-    Raises:
-        ValueError: if the inputs are not a list of `x`, `a` and, at most once each, the others.
+    After `x` and `a` may follow edge features (floats), the index of each node's graph (an integer
+    vector) and the node mask (booleans), in any order and at most once each.
     """
     if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
         raise ValueError(
-            "A network on graphs is called on `[x, a]`, node features and adjacency. "
+            "A graph network is called on `[x, a]`, node features and adjacency. "
             f"Received: {type(inputs)}"
         )
     x, a, *others = inputs
     found = {part_name(one): one for one in others}
     if len(found) < len(others):
         raise ValueError(
-            "After `[x, a]` come, each at most once, features of the edges (floats), the graph of "
-            "each node (a vector of integers) and the mask of the nodes (booleans). Received: "
+            "`[x, a]` may be followed, at most once each, by edge features (floats), the index of "
+            "each node's graph (an integer vector) and the node mask (booleans). Received: "
             f"dtypes {[keras.backend.standardize_dtype(one.dtype) for one in others]}"
         )
     return GraphInputs(x, a, **found)
 
 
 def part_name(part: Any) -> str:
-    """Return which part of a graph a tensor is, by its dtype, if it follows `x` and `a`.
+    """Return "e", "i" or "mask": the part of `GraphInputs` that a tensor after `[x, a]` is.
 
-    Integers are the graph of each node where they are a vector, otherwise features of the edges,
-    such as kinds of bonds.
-
-    Args:
-        part: tensor.
-
-    Returns:
-        "e", "i" or "mask".
+    Integers are `i` if they are a vector, otherwise edge features such as bond types.
     """
     dtype = keras.backend.standardize_dtype(part.dtype)
     if dtype == "bool":
@@ -76,32 +62,14 @@ def part_name(part: Any) -> str:
 
 
 def take_nodes(x: Any, nodes: Any) -> Any:
-    """Return the features of nodes, of each graph its own.
-
-    Args:
-        x: features, `(nodes, features)` or `(batch, nodes, features)`, dense.
-        nodes: integers, numbers of nodes, `(n,)` or `(batch, n)`.
-
-    Returns:
-        `(n, features)` or `(batch, n, features)`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.ops.graph.inputs import take_nodes
-    >>> take_nodes(np.array([[1.0], [2.0], [3.0]]), np.array([2, 0])).numpy().tolist()
-    [[3.0], [1.0]]
-    """
+    """Return rows `nodes` (`(n,)` or `(batch, n)`) of the dense node features `x`."""
     if len(x.shape) == 2:
-        return ops.take(x, nodes, axis=0)  # the general way lays out an index a number
+        return ops.take(x, nodes, axis=0)  # take_along_axis would build an index for each number
     return ops.take_along_axis(x, ops.expand_dims(nodes, -1), axis=-2)
 
 
 class TakesGraphs:
-    """Mixed into layers that are called on a graph, which Keras wants in tensors.
-
-    Called by hand they also take a `graphs.Graph`, and SciPy matrices as `x` and `a`.
-    """
+    """Mix-in for layers that may also be called on a `graphs.Graph` and on SciPy matrices."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args:
@@ -110,26 +78,13 @@ class TakesGraphs:
 
 
 def graph_tensors(inputs: Any) -> Any:
-    """Return the inputs of a layer on graphs as Keras takes them.
-
-    Args:
-        inputs: `[x, a, ...]` or a `graphs.Graph`.
-
-    Returns:
-        A list `[x, a]`, or `[x, a, e]` of a graph whose edges have features; SciPy matrices as
-        sparse tensors, and arrays beside them, or beside sparse tensors, as tensors. Otherwise the
-        inputs as they are.
-
-    Raises:
-        ValueError: if a `graphs.Graph` has no features of the nodes.
-    """
+    """Convert a `graphs.Graph` to `[x, a]` or `[x, a, e]`, and SciPy matrices to sparse tensors."""
     from scipy.sparse import issparse
 
     if isinstance(inputs, Graph):
         if inputs.x is None:
             raise ValueError(
-                "Layers on graphs need features of the nodes: expected a `Graph` with `x`. "
-                f"Received: {inputs}"
+                f"Graph layers need node features: expected a `Graph` with `x`. Received: {inputs}"
             )
         inputs = [inputs.x, inputs.a, *([] if inputs.e is None else [inputs.e])]
     if not any(issparse(part) or is_sparse(part) for part in keras.tree.flatten(inputs)):
@@ -138,6 +93,7 @@ def graph_tensors(inputs: Any) -> Any:
     def as_tensor(part: Any) -> Any:
         if issparse(part):
             return sparse_tensor(part)
-        return keras.ops.convert_to_tensor(part) if isinstance(part, np.ndarray) else part
+        # Keras converts no arrays beside sparse tensors
+        return ops.convert_to_tensor(part) if isinstance(part, np.ndarray) else part
 
     return keras.tree.map_structure(as_tensor, inputs)

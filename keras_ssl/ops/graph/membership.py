@@ -1,4 +1,4 @@
-"""Which graph each node belongs to, and the best nodes of each graph."""
+"""The graph that each node belongs to, and the best nodes of each graph."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from keras_ssl.ops.graph.edges import DenseEdges, Edges, ListedEdges
 
 
 def membership(x: Any, i: Any, mask: Any, graphs: int | None = None) -> tuple[Any, Edges]:
-    """Return nodes as messages to their graphs, and the edges that these go over.
+    """Return nodes as messages to their graphs, and the edges from nodes to graphs.
 
-    A graph that receives from its nodes is a pooling: the sum, mean, largest value and softmax by
-    graph are those of `Edges`. Padding has edges of weight 0, which are none.
+    Pooling is aggregation over these edges: `members.sum(x)` is the sum per graph, and so for the
+    mean, maximum and softmax. Padding has edges of weight 0.
 
     Args:
-        x: features of the nodes, `(nodes, features)` or `(batch, nodes, features)`.
-        i: graph of each node in disjoint mode, else `None`.
-        mask: booleans, `True` where a row is a node; or `None`.
+        x: node features, `(nodes, features)` or `(batch, nodes, features)`.
+        i: index of each node's graph in disjoint mode, else `None`.
+        mask: booleans, `True` for nodes, `False` for padding; or `None`.
         graphs: number of graphs in disjoint mode; `None` for `max(i) + 1`.
 
     Returns:
@@ -27,19 +27,19 @@ def membership(x: Any, i: Any, mask: Any, graphs: int | None = None) -> tuple[An
         TypeError: if `i` does not hold integers.
     """
     if i is not None:
-        return x, _by_number(i, mask, graphs)
+        return x, _by_index(i, mask, graphs)
     x = ops.expand_dims(x, 0) if len(x.shape) == 2 else x
     if mask is None:
         return x, DenseEdges(ops.ones(ops.shape(x)[:2], x.dtype))
     return x, DenseEdges(ops.cast(ops.reshape(mask, ops.shape(x)[:2]), x.dtype))
 
 
-def _by_number(i: Any, mask: Any, graphs: int | None) -> Edges:
+def _by_index(i: Any, mask: Any, graphs: int | None) -> Edges:
     i = ops.convert_to_tensor(i)
-    if "int" not in keras.backend.standardize_dtype(i.dtype):
+    dtype = keras.backend.standardize_dtype(i.dtype)
+    if "int" not in dtype:
         raise TypeError(
-            "`i`, the graph of each node, must hold integers. Received: dtype "
-            f"{keras.backend.standardize_dtype(i.dtype)}"
+            f"`i`, the index of each node's graph, must hold integers. Received: dtype {dtype}"
         )
     is_node = i >= 0
     if graphs is None:
@@ -53,60 +53,51 @@ def _by_number(i: Any, mask: Any, graphs: int | None) -> Edges:
 
 
 def check_nodes(x: tuple, i: tuple | None) -> None:
-    """Raise unless the shapes of nodes and of their graphs' numbers fit one another.
-
-    Args:
-        x: shape of the features.
-        i: shape of the graphs' numbers, or `None`.
-
-    Raises:
-        ValueError: if they do not, or the number of features is open.
-    """
+    """Check the shape of node features, and of the indices of their graphs if not `None`."""
     if len(x) not in (2, 3) or x[-1] is None:
         raise ValueError(
-            "Node features must be of shape (nodes, features) or (batch, nodes, features), the "
-            f"number of features fixed. Received: shape {x}"
+            "Node features must have shape (nodes, features) or (batch, nodes, features), with a "
+            f"known number of features. Received: shape {x}"
         )
     if i is None:
         return
     if len(x) == 3 or len(i) != 1 or (None not in (x[0], i[0]) and x[0] != i[0]):
         raise ValueError(
-            "In disjoint mode features must be of shape (nodes, features) and `i`, the graph of "
-            f"each node, of shape (nodes,). Received: shapes {x} and {i}"
+            "In disjoint mode features must have shape (nodes, features) and `i`, the index of "
+            f"each node's graph, shape (nodes,). Received: shapes {x} and {i}"
         )
 
 
 def best_nodes(score: Any, members: Edges, ratio: float) -> Any:
-    """Choose a share of the nodes of each graph, those of the largest scores.
+    """Return which nodes of each graph have the highest scores.
 
     Args:
-        score: one number a node, as messages of `members`.
-        members: edges from nodes to graphs; see `membership`.
-        ratio: share of the nodes of a graph, rounded up to a whole number of them.
+        score: one number per node, as messages of `members`.
+        members: edges from nodes to graphs, of `membership`.
+        ratio: share of each graph's nodes, rounded up to a whole number.
 
     Returns:
-        Booleans of the shape of `score`. Equal scores are told apart by the order of the nodes.
+        Booleans of the shape of `score`. Ties are broken by the order of the nodes.
     """
-    place = _places_in_list if isinstance(members, ListedEdges) else _places_in_rows
-    # up to what a product of floats is off
-    wanted = ops.ceil(ratio * members.count() * (1 - 1e-6))
-    is_best = ops.cast(place(score, members), "float32") < members.from_receivers(wanted)
+    rank = _rank_in_list if isinstance(members, ListedEdges) else _rank_in_rows
+    wanted = ops.ceil(ratio * members.count() * (1 - 1e-6))  # despite rounding of the product
+    is_best = ops.cast(rank(score, members), "float32") < members.from_receivers(wanted)
     return ops.logical_and(is_best, members.exist)
 
 
-def _places_in_rows(score: Any, members: Edges) -> Any:
-    """The place of each node of a row, 0 for the largest score; padding comes last."""
-    falling = ops.where(members.exist, -score, ops.full_like(score, float("inf")))
-    return ops.argsort(ops.argsort(falling, axis=-2), axis=-2)
+def _rank_in_rows(score: Any, members: Edges) -> Any:
+    """The rank of each node in its row, 0 for the highest score; padding comes last."""
+    descending = ops.where(members.exist, -score, ops.full_like(score, float("inf")))
+    return ops.argsort(ops.argsort(descending, axis=-2), axis=-2)
 
 
-def _places_in_list(score: Any, members: ListedEdges) -> Any:
-    """The place of each node within its graph, 0 for the largest score."""
+def _rank_in_list(score: Any, members: ListedEdges) -> Any:
+    """The rank of each node in its graph, 0 for the highest score."""
     count = ops.cast(members.count(), "int32")[:, 0]
-    falling = ops.argsort(-score[:, 0])
+    descending = ops.argsort(-score[:, 0])
     graph = ops.where(members.exist[:, 0], members.receivers, members.nodes)
-    # sorted by score, then by graph, which keeps the order within one
-    order = ops.take(falling, ops.argsort(ops.take(graph, falling)))
+    # sorted by score, then by graph; the second sort is stable
+    order = ops.take(descending, ops.argsort(ops.take(graph, descending)))
     first = ops.cumsum(count) - count
-    places = ops.cast(ops.argsort(order), "int32") - ops.take(first, members.receivers)
-    return places[:, None]
+    ranks = ops.cast(ops.argsort(order), "int32") - ops.take(first, members.receivers)
+    return ranks[:, None]

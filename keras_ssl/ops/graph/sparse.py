@@ -5,16 +5,20 @@ from typing import Any
 import keras
 from keras import ops
 
+# Rows times columns of a product above which TensorFlow's compressed sparse rows are faster on a
+# CPU: they use all cores, but take a fraction of a millisecond to build.
+LARGE = 2**18
+
 
 def is_sparse(x: Any) -> bool:
-    """Whether `x` is a sparse tensor of the backend, or stands for one in a functional model."""
+    """Whether `x` is a sparse tensor, or a symbolic one."""
     if isinstance(x, keras.KerasTensor):
         return x.sparse
     return hasattr(x, "dense_shape") or (hasattr(x, "indices") and hasattr(x, "data"))
 
 
 def coordinates(x: Any) -> Any:
-    """Return the places of the stored values of a sparse matrix, `(stored, 2)`."""
+    """Return the indices of the stored values of a sparse matrix, `(stored, 2)`."""
     return x.indices
 
 
@@ -24,10 +28,10 @@ def stored_values(x: Any) -> Any:
 
 
 def with_values(x: Any, values: Any) -> Any:
-    """Return a sparse matrix with other values at the same places."""
+    """Return a sparse matrix with other values at the same indices."""
     if hasattr(x, "dense_shape"):
         changed = x.with_values(values)
-        changed.set_shape(x.shape)  # which TensorFlow forgets inside of a function
+        changed.set_shape(x.shape)  # TensorFlow loses the static shape inside a function
         return changed
     return type(x)(
         (values, x.indices),
@@ -38,60 +42,31 @@ def with_values(x: Any, values: Any) -> Any:
 
 
 def with_places(x: Any, places: Any, values: Any) -> Any:
-    """Return a sparse matrix of the shape of another, with other values at other places."""
+    """Return a sparse matrix of the shape of `x` with other indices and values."""
     if hasattr(x, "dense_shape"):
         return type(x)(places, values, x.dense_shape)
     return type(x)((values, places), shape=x.shape)
 
 
-# Rows times columns of a result from which on TensorFlow's compressed rows pay on a CPU: they
-# use all cores, but take a fraction of a millisecond to be made.
-LARGE = 2**18
-
-
 def multiply_features(x: Any, kernel: Any) -> Any:
-    """Multiply features with a kernel; sparse features of shape `(nodes, features)` stay sparse.
-
-    Args:
-        x: features, dense or sparse.
-        kernel: weight of shape `(features, channels)`.
-
-    Returns:
-        A dense tensor of shape `(..., nodes, channels)`.
-    """
+    """Multiply dense features, or sparse ones `(nodes, features)`, by a kernel; dense result."""
     if is_sparse(x) and len(x.shape) == 2:
         return sparse_product(x, ops.convert_to_tensor(kernel))
     return ops.matmul(x, kernel)
 
 
 def sparse_product(a: Any, h: Any) -> Any:
-    """Multiply a sparse matrix with a dense one.
-
-    Args:
-        a: sparse tensor of shape `(n, m)`, its stored values in any order.
-        h: dense tensor of shape `(m, features)`, of the type of `a`.
-
-    Returns:
-        A dense tensor of shape `(n, features)`.
-    """
+    """Multiply a sparse matrix `(n, m)` by a dense one `(m, features)` of the same dtype."""
     if keras.backend.backend() != "tensorflow" or isinstance(a, keras.KerasTensor):
         return portable_product(a, h)
-    # decided by what is known when the function is traced, so that one kernel is chosen for good
+    # decided by static shapes: a traced function always uses the same kernel
     is_large = a.shape[0] is not None and a.shape[0] * (h.shape[1] or 1) >= LARGE
     is_wide = keras.backend.standardize_dtype(h.dtype) in ("float32", "float64")
     return (large_product if is_large and is_wide else small_product)(a, h)
 
 
 def multiply_nodes(a: Any, h: Any) -> Any:
-    """Multiply a sparse matrix `(n, m)` with the nodes of one graph or of several.
-
-    Args:
-        a: sparse tensor of shape `(n, m)`.
-        h: dense tensor of shape `(..., m, features)`.
-
-    Returns:
-        A dense tensor of shape `(..., n, features)`.
-    """
+    """Multiply a sparse matrix `(n, m)` by dense features `(..., m, features)`."""
     if len(h.shape) == 2:
         return sparse_product(a, h)
     h = ops.moveaxis(h, -2, 0)
@@ -102,15 +77,15 @@ def multiply_nodes(a: Any, h: Any) -> Any:
 
 
 def portable_product(a: Any, h: Any) -> Any:
-    """Multiply on any backend."""
+    """The product on any backend."""
     return ops.matmul(a, h)
 
 
 def small_product(a: Any, h: Any) -> Any:
-    """Multiply on TensorFlow, on one core of a CPU, at hardly any cost but the products.
+    """The product on TensorFlow, on one CPU core and with little overhead.
 
-    `keras.ops.matmul` goes by an embedding lookup instead, which takes several times as long and
-    lays out the gradient of `h` once for each stored value.
+    `keras.ops.matmul` uses an embedding lookup, which is several times slower and materialises the
+    gradient of `h` once per stored value.
     """
     import tensorflow as tf
 
@@ -118,11 +93,10 @@ def small_product(a: Any, h: Any) -> Any:
 
 
 def large_product(a: Any, h: Any) -> Any:
-    """Multiply on TensorFlow by compressed rows, on all cores.
+    """The product on TensorFlow by compressed sparse rows, on all cores; float32 and float64.
 
-    For float32 and float64. The gradient of `h` is the product with the transposed matrix. That of
-    the stored values, where it is asked for, gathers the two vectors at each; TensorFlow's own lays
-    out a dense `(n, m)`.
+    The gradient of `h` is a product with the transposed matrix. The gradient of the stored values
+    gathers one pair of vectors per value, where TensorFlow's own builds a dense `(n, m)`.
     """
     import tensorflow as tf
 
@@ -149,7 +123,7 @@ def large_product(a: Any, h: Any) -> Any:
 
 
 def _ordered_by_row(a: Any) -> Any:
-    """Return the matrix ordered by row: of others, compressed rows would be wrong in silence."""
+    """Sort the matrix by row unless it is sorted: the conversion to rows does not check it."""
     import tensorflow as tf
 
     rows = tf.cast(a.indices[:, 0], "int32")

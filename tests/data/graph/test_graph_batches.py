@@ -148,13 +148,13 @@ def test_graphs_that_do_not_fit(members, make):
         make([members[0], dataclasses.replace(members[1], e=None)], 2)
     with pytest.raises(ValueError, match="same kind of `y`"):
         make([members[0], dataclasses.replace(members[1], y=None)], 2)
-    with pytest.raises(ValueError, match="labels of one shape"):
+    with pytest.raises(ValueError, match="labels of the same shape"):
         make([members[0], dataclasses.replace(members[1], y=np.arange(3))], 2)
     with pytest.raises(ValueError, match="must have features"):
         make([graphs.Graph(a=np.eye(2))], 2)
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         make(members, 0)
-    with pytest.raises(TypeError, match="`batch_size` must be an integer"):
+    with pytest.raises(TypeError, match="`batch_size` must be a positive integer"):
         make(members, True)
     assert len(make(members, np.int64(2))) == 3
     for one in (members[0], networkx.path_graph(2), 3):

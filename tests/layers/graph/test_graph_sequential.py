@@ -88,9 +88,9 @@ def test_bad_input_is_refused():
     x, a = np.ones((4, 2)), np.ones((4, 4))
     with pytest.raises(ValueError, match=r"`\[x, a\]`"):
         GraphSequential([keras.layers.Dense(2)])([x])
-    with pytest.raises(ValueError, match="each at most once"):
+    with pytest.raises(ValueError, match="at most once each"):
         model([x, a, np.zeros(4, "int32"), np.zeros(4, "int32")])
-    with pytest.raises(TypeError, match="Keras layers"):
+    with pytest.raises(TypeError, match=r"`layers\[0\]` must be a Keras layer"):
         GraphSequential([np.tanh])
     with pytest.raises(TypeError, match=r"`TopKPool` returns a graph.*by hand"):
         GraphSequential([TopKPool(0.5), MeanPool()])

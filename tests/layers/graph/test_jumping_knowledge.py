@@ -64,7 +64,7 @@ def test_saves_and_loads(tmp_path):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(TypeError, match=r"layers on graphs.*Dense"):
+    with pytest.raises(TypeError, match=r"graph layers.*Dense"):
         JumpingKnowledge([keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="must not be empty"):
         JumpingKnowledge([])

@@ -165,7 +165,7 @@ def test_bad_arguments_are_refused(x):
         VirtualNode(graphs=0)
     with pytest.raises(TypeError, match="`network` must be a Keras layer"):
         VirtualNode(network="relu")
-    with pytest.raises(ValueError, match=r"`network` must give.*4.*gives 3"):
+    with pytest.raises(ValueError, match=r"`network` must return.*4.*returns 3"):
         VirtualNode(keras.layers.Dense(3))(x)
     with pytest.raises(ValueError, match=r"`\[x, i\]`.*shape \(graphs, features\)"):
         VirtualNode()([x, x, x])

@@ -64,5 +64,5 @@ def test_pooling_and_augmentation_take_them():
 
 
 def test_a_graph_without_features_is_refused():
-    with pytest.raises(ValueError, match=r"need features of the nodes.*Received: Graph"):
+    with pytest.raises(ValueError, match=r"need node features.*Received: Graph"):
         GCNConv(2)(graphs.Graph(None, A))

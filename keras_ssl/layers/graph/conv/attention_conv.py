@@ -13,27 +13,10 @@ from keras_ssl.ops.graph.edges import Edges, connect
 from keras_ssl.ops.graph.sparse import multiply_features
 
 
-class AttentionConv(GraphConv):
-    """Base of layers in which a node weighs its neighbours by what they hold.
+class _AttentionConv(GraphConv):
+    """Base of graph attention: heads, softmax over neighbors, dropout of coefficients.
 
-    Subclasses make the weights of a score (`build_score`) and compute it (`score`).
-
-    Args:
-        channels: number of features of each head.
-        attn_heads: number of heads.
-        concat_heads: whether the outputs of heads are put side by side, or averaged.
-        dropout_rate: share of the attention coefficients that are dropped in training.
-        input_dropout_rate: share of the features that are dropped before they are projected, for
-            each head anew.
-        feature_dropout_rate: share of the projected features that are dropped before they are
-            sent.
-        add_self_loops: whether nodes that have no edge to themselves get one.
-        negative_slope: slope of the leaky ReLU below 0.
-        seed: integer seed of the dropout.
-        **kwargs: of `GraphConv`.
-
-    Raises:
-        ValueError: if `attn_heads` is not a positive integer or `dropout_rate` not in [0, 1].
+    Subclasses create the weights of the score in `build_score` and compute it in `score`.
     """
 
     aggregations = ("sum",)
@@ -50,9 +33,11 @@ class AttentionConv(GraphConv):
         add_self_loops: bool = True,
         negative_slope: float = 0.2,
         seed: int | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ):
-        super().__init__(channels, **kwargs)
+        super().__init__(channels, activation, use_bias, **kwargs)
         self.attn_heads = checks.integer("attn_heads", attn_heads, minimum=1)
         self.concat_heads = bool(concat_heads)
         self.dropout_rate = dropout_rate
@@ -92,26 +77,14 @@ class AttentionConv(GraphConv):
         self.add_bias(self.output_width)
 
     def build_score(self, features: int, edge_features: int | None) -> None:
-        """Make the weights of what is sent and of its score.
-
-        Args:
-            features: number of features of a node.
-            edge_features: the same of an edge, or `None`.
-        """
+        """Create the weights of the projection and of the score."""
         raise NotImplementedError
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
-        """Return what nodes send, and how much it counts.
+        """Return projected features and attention logits.
 
-        Args:
-            x: features of the nodes.
-            edges: the edges between them.
-            e: features of the edges, or `None`.
-            training: whether features are dropped before they are projected.
-
-        Returns:
-            What nodes send, `(..., nodes, attn_heads * channels)`, and logits, shaped as messages
-            of one feature a head.
+        The features that nodes send are `(..., nodes, attn_heads * channels)`, the logits are
+        shaped like messages with one feature per head.
         """
         raise NotImplementedError
 
@@ -132,7 +105,7 @@ class AttentionConv(GraphConv):
         return (h, attention) if return_attention_scores else h
 
     def project(self, x: Any, kernel: Any, training: bool | None) -> Any:
-        """Return `x kernel`, each head's part from features of which others were dropped."""
+        """Return `x kernel`, with separate input dropout for each head in training."""
         if not training or not self.input_dropout_rate:
             return multiply_features(x, kernel)
         parts = ops.split(ops.convert_to_tensor(kernel), self.attn_heads, axis=-1)
@@ -142,7 +115,7 @@ class AttentionConv(GraphConv):
         return ops.concatenate(projected, axis=-1)
 
     def by_head(self, h: Any) -> Any:
-        """Return features of all heads as `(..., attn_heads, channels)`."""
+        """Reshape features of all heads to `(..., attn_heads, channels)`."""
         return ops.reshape(h, (*ops.shape(h)[:-1], self.attn_heads, self.channels))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -151,7 +124,7 @@ class AttentionConv(GraphConv):
     def compute_output_spec(
         self, inputs: Any, return_attention_scores: bool = False, training: bool | None = None
     ) -> Any:
-        if return_attention_scores:  # two outputs, of which the shape of the second is its own
+        if return_attention_scores:  # `compute_output_shape` knows one output only
             return keras.Operation.compute_output_spec(
                 self, inputs, return_attention_scores=True, training=training
             )
@@ -172,63 +145,59 @@ class AttentionConv(GraphConv):
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GATConv(AttentionConv):
-    r"""Graph attention: the mean over each node and its neighbours, weighed by learned scores.
+class GATConv(_AttentionConv):
+    r"""Graph attention: a weighted mean over each node and its neighbors, with learned weights.
 
-    For each head, node i with neighbours j, and i among them:
+    For each head, and node i with neighbors j, itself included:
 
         h_i' = activation(sum_j α_ij W h_j + b)
         α_ij = softmax over j of LeakyReLU(a_1 · W h_i + a_2 · W h_j)
 
-    A score is the sum of a number of the receiver and one of the sender, so nothing of the
-    size of edges times channels is needed for it. Weights of edges say which edges there are (0 is
-    none) and do not enter the score; features of edges e_ij, where given, add `a_3 · W_e e_ij`.
-    Every node has a self-loop: one that has an edge to itself gets no second one, and an added
-    loop has edge features 0.
+    The score is a sum of one number of the receiver and one of the sender, so memory does not grow
+    with edges times channels. Edge weights are not used, except that 0 means no edge. Edge features
+    e_ij add `a_3 · W_e e_ij` to the score. Nodes that have no self-loop get one, with edge features
+    of 0.
 
     Args:
         channels: number of features of each head.
         attn_heads: number of heads.
-        concat_heads: whether the outputs of heads are put side by side, or averaged, as in the
-            last layer of a classifier.
-        dropout_rate: share of the attention coefficients that are dropped in training.
-        input_dropout_rate: share of the features of nodes that are dropped before they are
-            projected, for each head anew, as in the authors' code.
-        feature_dropout_rate: share of the projected features that are dropped before they are
-            sent, the same for all who receive them.
-        add_self_loops: whether nodes without an edge to themselves get one. Without it, nodes
-            without neighbours get the bias.
+        concat_heads: whether to concatenate the heads, or to average them, as in the last layer of
+            a classifier.
+        dropout_rate: dropout rate of the attention coefficients.
+        input_dropout_rate: dropout rate of the node features before the projection, drawn for each
+            head separately, as in the authors' code.
+        feature_dropout_rate: dropout rate of the projected features, with one mask for all
+            receivers.
+        add_self_loops: whether nodes without a self-loop get one. Otherwise, nodes without
+            neighbors get the bias.
         negative_slope: slope of the leaky ReLU below 0.
         seed: integer seed of the dropout.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of kernel and attention vectors.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of kernel and attention vectors.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of kernel and attention vectors.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` of kernels and
+            attention vectors, `bias_initializer`, `bias_regularizer` and `bias_constraint`, as in
+            `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` where edges have features. `x` may be sparse. `a` as in
+        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse. `a` as in
             `layers.graph.MessagePassing`.
         return_attention_scores: whether to return `(output, scores)`. Scores are the coefficients
-            α before dropout: `(..., nodes, nodes, attn_heads)`, receiver by sender, of a dense
-            adjacency; otherwise `(..., edges, attn_heads)`, first those of the edges in their
-            order, then those of added loops, one a node (0 where the node had its own).
-        training: whether coefficients are dropped.
+            α before dropout: `(..., nodes, nodes, attn_heads)`, receiver by sender, for a dense
+            adjacency; otherwise `(..., edges, attn_heads)`, where the added self-loops follow the
+            edges, one per node (0 if the node already had one).
+        training: whether to apply dropout.
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
         `(batch, nodes, nodes)`, or an edge list.
 
     Output shape:
-        `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` of averaged heads.
+        `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` for averaged heads.
 
     Raises:
-        ValueError: if `channels` or `attn_heads` is not a positive integer, a rate of dropout not
-            in [0, 1], or shapes do not fit.
+        ValueError: if `channels` or `attn_heads` is not positive, a dropout rate is outside [0, 1],
+            or shapes do not match.
+        TypeError: if `channels` or `attn_heads` is not an integer.
 
     Example:
 
@@ -261,65 +230,51 @@ class GATConv(AttentionConv):
         receivers = ops.sum(heads * self.attention_receiver, axis=-1)
         logits = edges.from_senders(senders) + edges.from_receivers(receivers)
         if e is not None:
-            # first the product of the weights, which is small
+            # the small product of the weights comes first
             kernel = ops.sum(self.by_head(self.edge_kernel) * self.attention_edge, axis=-1)
             logits = logits + ops.matmul(ops.cast(e, h.dtype), kernel)
         return h, ops.leaky_relu(logits, self.negative_slope)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GATv2Conv(AttentionConv):
-    r"""Graph attention in which each node has a ranking of its own: version 2 of `GATConv`.
+class GATv2Conv(_AttentionConv):
+    r"""Graph attention in which each node ranks its neighbors by itself: version 2 of `GATConv`.
 
-    For each head, node i with neighbours j, and i among them:
+    For each head, and node i with neighbors j, itself included:
 
         h_i' = activation(sum_j α_ij W_s h_j + b)
         α_ij = softmax over j of a · LeakyReLU(W_r h_i + W_s h_j)
 
-    In version 1 the order in which neighbours count is the same for all nodes; here it depends on
-    the node. The price: a vector of `attn_heads * channels` numbers for each edge. Weights of edges
-    say which edges there are (0 is none); features of edges e_ij, where given, add `W_e e_ij`
-    within the leaky ReLU. Self-loops are those of `GATConv`.
+    In version 1 the ranking of neighbors is the same for all nodes; here it depends on the node.
+    This needs a vector of `attn_heads * channels` numbers per edge. Edge weights are not used,
+    except that 0 means no edge. Edge features e_ij add `W_e e_ij` inside the leaky ReLU. Self-loops
+    are those of `GATConv`.
 
     Args:
         channels: number of features of each head.
         attn_heads: number of heads.
-        concat_heads: whether the outputs of heads are put side by side, or averaged.
-        dropout_rate: share of the attention coefficients that are dropped in training.
-        input_dropout_rate: share of the features of nodes that are dropped before they are
-            projected, for each head and projection anew.
-        feature_dropout_rate: share of the projected features that are dropped before they are
-            sent, the same for all who receive them.
-        add_self_loops: whether nodes without an edge to themselves get one.
-        negative_slope: slope of the leaky ReLU below 0.
-        seed: integer seed of the dropout.
         share_weights: whether W_r is W_s.
         activation: activation function.
         use_bias: whether to add a bias to the output and to the projections of nodes.
-        kernel_initializer: initializer of kernels and attention vectors.
-        bias_initializer: initializer of the biases.
-        kernel_regularizer: regularizer of kernels and attention vectors.
-        bias_regularizer: regularizer of the output's bias.
-        kernel_constraint: constraint of kernels and attention vectors.
-        bias_constraint: constraint of the output's bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: other arguments of `GATConv`. Regularizer and constraint of the bias apply to the
+            output's bias only.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` where edges have features. `x` may be sparse. `a` as in
+        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse. `a` as in
             `layers.graph.MessagePassing`.
         return_attention_scores: whether to return `(output, scores)`, as `GATConv`.
-        training: whether coefficients are dropped.
+        training: whether to apply dropout.
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
         `(batch, nodes, nodes)`, or an edge list.
 
     Output shape:
-        `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` of averaged heads.
+        `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` for averaged heads.
 
     Raises:
-        ValueError: if `channels` or `attn_heads` is not a positive integer, a rate of dropout not
-            in [0, 1], or shapes do not fit.
+        ValueError: as `GATConv`.
+        TypeError: as `GATConv`.
 
     Example:
 
@@ -335,9 +290,16 @@ class GATv2Conv(AttentionConv):
     """
 
     def __init__(
-        self, channels: int, attn_heads: int = 1, *, share_weights: bool = False, **kwargs: Any
+        self,
+        channels: int,
+        attn_heads: int = 1,
+        *,
+        share_weights: bool = False,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
     ):
-        super().__init__(channels, attn_heads, **kwargs)
+        super().__init__(channels, attn_heads, activation=activation, use_bias=use_bias, **kwargs)
         self.share_weights = bool(share_weights)
 
     def build_score(self, features: int, edge_features: int | None) -> None:

@@ -8,20 +8,21 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import GraphConv
-from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_network
-from keras_ssl.ops.graph.edges import connect, widened
+from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_layer
+from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.graph.edges import connect
 from keras_ssl.ops.graph.sparse import multiply_features
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 def shifted_softplus(x: Any) -> Any:
-    """Softplus that is 0 at 0: `ln(exp(x) / 2 + 1 / 2)`.
+    """SchNet's activation, a softplus that is 0 at 0: `ln(exp(x) / 2 + 1 / 2)`.
 
     Args:
         x: tensor.
 
     Returns:
-        The shape of `x`.
+        Tensor of the shape of `x`.
 
     Example:
 
@@ -38,20 +39,20 @@ def shifted_softplus(x: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RadialBasis(keras.layers.Layer):
-    """Expand distances in Gaussians around equidistant centres.
+    """Expand distances in Gaussians around equidistant centers.
 
         e_k(d) = exp(-gamma (d - mu_k)^2)
 
-    A network on these numbers is close to no line at its start, as one on the distance itself
-    would be. Computed in float32 or better.
+    A network on the expansion is nonlinear in the distance from the start of training. Computed in
+    float32 or better.
 
     Args:
-        centers: how many Gaussians there are, at least 2.
-        start: mu_1, the first centre, in the unit of the distances.
-        stop: the last centre.
-        gamma: how narrow the Gaussians are; `None` for a standard deviation of the space between
-            two centres, `1 / (2 space^2)`.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        centers: number of Gaussians, at least 2.
+        start: mu_1, the first center, in the unit of the distances.
+        stop: the last center.
+        gamma: inverse squared width of the Gaussians; `None` for a standard deviation equal to the
+            spacing of the centers, `1 / (2 spacing^2)`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: distances.
@@ -63,7 +64,7 @@ class RadialBasis(keras.layers.Layer):
         `(..., centers)`.
 
     Raises:
-        ValueError: if `centers` is no integer of at least 2, `stop` not above `start`, `gamma` not
+        ValueError: if `centers` is less than 2, `stop` not greater than `start`, `gamma` not
             positive, or the input has more than one feature.
 
     Example:
@@ -99,15 +100,14 @@ class RadialBasis(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         if input_shape[-1] != 1:
             raise ValueError(
-                "Distances must be of shape (..., 1), one an edge. Received: shape "
-                f"{tuple(input_shape)}"
+                f"Distances must have shape (..., 1). Received: shape {tuple(input_shape)}"
             )
 
     def call(self, inputs: Any) -> Any:
-        distances = widened(inputs)
+        distances = at_least_float32(inputs)
         mu = ops.linspace(self.start, self.stop, self.centers, dtype=distances.dtype)
-        space = (self.stop - self.start) / (self.centers - 1)
-        gamma = 0.5 / space**2 if self.gamma is None else self.gamma
+        spacing = (self.stop - self.start) / (self.centers - 1)
+        gamma = 0.5 / spacing**2 if self.gamma is None else self.gamma
         return ops.cast(ops.exp(-gamma * ops.square(distances - mu)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -131,30 +131,25 @@ class ContinuousFilterConv(GraphConv):
         filter(d) = network(exp(-gamma (d - mu_k)^2)_k) * cutoff(d)
         cutoff(d) = (cos(pi d / d_max) + 1) / 2  for d < d_max, otherwise 0
 
-    `*` is by element. Distances are expanded in radial functions, and a network makes a filter of
-    these: atoms may lie anywhere. With a cutoff the filter falls to 0 smoothly, so that an edge may
-    come or go at d_max without a jump.
+    `*` is elementwise. Distances are expanded in radial functions, from which a network computes
+    the filter, so atoms need not lie on a grid. With a cutoff the filter decreases smoothly to 0 at
+    d_max, where edges appear and disappear.
 
-    Of `a` it only counts which edges there are, not what they weigh; distances come as features
-    of the edges.
+    Distances are the edge features. Edge weights are not used, except that 0 means no edge.
 
     Args:
-        channels: number of features that a node has afterwards.
+        channels: number of output features per node.
         filters: number of features that are filtered; `None` for `channels`.
         filter_network: Keras layer from the radial functions to `filters`; `None` for two dense
             layers, the first with `shifted_softplus`.
         radial_basis: Keras layer from distances `(..., 1)` to radial functions; `None` for
             `RadialBasis()`, 50 Gaussians from 0 to 5. Its range should cover the distances.
-        cutoff: d_max, in the unit of the distances; `None` for none.
+        cutoff: d_max, in the unit of the distances, or `None`.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernels.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernels.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernels.
-        bias_constraint: constraint of the bias.
-        **kwargs: `aggregation`, "sum" in the paper; `name`, `dtype` and the like of
+        **kwargs: `aggregation` ("sum" as in the paper by default); `kernel_initializer`,
+            `bias_initializer`, `kernel_regularizer`, `bias_regularizer`, `kernel_constraint` and
+            `bias_constraint`, as in `keras.layers.Dense`; `name`, `dtype` and other arguments of
             `keras.layers.Layer`.
 
     Call arguments:
@@ -163,16 +158,15 @@ class ContinuousFilterConv(GraphConv):
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
         `(batch, nodes, nodes)`, or an edge list; `distances` is `(edges, 1)` in the order of the
-        edges, or of a dense `a` its shape and 1.
+        edges, or `(..., nodes, nodes, 1)` for a dense `a`.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` or `filters` is not a positive integer, `cutoff` is not positive,
-            distances are missing or not one an edge, a network gives another number of filters,
-            or shapes do not fit.
-        TypeError: if `filter_network` or `radial_basis` is no Keras layer.
+        ValueError: if `channels`, `filters` or `cutoff` is not positive, distances are missing or
+            not one per edge, a network returns another number of filters, or shapes do not match.
+        TypeError: if `filter_network` or `radial_basis` is not a Keras layer.
 
     Example:
 
@@ -198,9 +192,11 @@ class ContinuousFilterConv(GraphConv):
         filter_network: keras.layers.Layer | None = None,
         radial_basis: keras.layers.Layer | None = None,
         cutoff: float | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ):
-        super().__init__(channels, **kwargs)
+        super().__init__(channels, activation, use_bias, **kwargs)
         filters = self.channels if filters is None else filters
         self.filters = checks.integer("filters", filters, minimum=1)
         self.cutoff = None if cutoff is None else checks.positive("cutoff", cutoff)
@@ -216,20 +212,20 @@ class ContinuousFilterConv(GraphConv):
                 name="filter_network",
             )
         self.filter_network = filter_network
-        check_network("radial_basis", self.radial_basis)
-        check_network("filter_network", self.filter_network)
+        check_layer("radial_basis", self.radial_basis)
+        check_layer("filter_network", self.filter_network)
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
         if edge_features != 1:
             raise ValueError(
-                "`ContinuousFilterConv` is called on `[x, a, distances]`, distances of shape "
-                f"(..., 1), one an edge. Received: {edge_features or 'no'} features of the edges"
+                "`ContinuousFilterConv` must be called on `[x, a, distances]`, with distances of "
+                f"shape (..., 1), one per edge. Received: {edge_features or 'no'} features of edges"
             )
         width = build_network(self.filter_network, build_network(self.radial_basis, 1))
         if width != self.filters:
             raise ValueError(
-                f"`filter_network` must give {self.filters} filters. Received: a network that "
-                f"gives {width}"
+                f"`filter_network` must return {self.filters} filters. Received: a network that "
+                f"returns {width}"
             )
         self.in_kernel = self.add_kernel((features, self.filters), name="in_kernel")
         self.out_kernel = self.add_kernel((self.filters, self.channels), name="out_kernel")
@@ -244,14 +240,7 @@ class ContinuousFilterConv(GraphConv):
         return edges.from_senders(x) * ops.cast(self.filter(e), x.dtype)
 
     def filter(self, distances: Any) -> Any:
-        """Return the filter at distances.
-
-        Args:
-            distances: `(..., 1)`.
-
-        Returns:
-            `(..., filters)`.
-        """
+        """Return the filter `(..., filters)` at distances `(..., 1)`."""
         expanded = apply_to_edges(self.radial_basis, distances)
         values = apply_to_edges(self.filter_network, expanded)
         if self.cutoff is None:
@@ -271,5 +260,5 @@ class ContinuousFilterConv(GraphConv):
 
     @classmethod
     def from_config(cls, config: dict) -> "ContinuousFilterConv":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))

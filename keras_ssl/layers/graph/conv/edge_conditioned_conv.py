@@ -1,4 +1,4 @@
-"""Convolution whose kernel is made from the features of each edge."""
+"""Convolution with kernels computed from edge features."""
 
 from typing import Any
 
@@ -6,42 +6,37 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.conv.message_passing import GraphConv
-from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_network
+from keras_ssl.layers.graph.graph_layer import apply_to_edges, build_network, check_layer
 from keras_ssl.ops.graph.edges import Edges, connect
 
-LINEAR_AGGREGATIONS = ("sum", "mean")
+_LINEAR_AGGREGATIONS = ("sum", "mean")
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class EdgeConditionedConv(GraphConv):
-    r"""Graph convolution with a kernel of its own for each edge, made from the edge's features.
+    r"""Graph convolution with a separate kernel per edge, computed from the edge's features.
 
         h_i = activation(W x_i + mean_j Θ(e_ij) x_j + b)
         Θ(e) = Θ_0 + sum_q z_q Θ_q,    z = network(e)
 
-    z are the edge's features, or what a network makes of them, and Θ_q learned kernels. Since the
-    kernels enter linearly, `sum_j z_ij x_j` is put together first and multiplied by them once a
-    node: no kernel is ever laid out for an edge.
+    z are the edge features, or the output of a network on them, and Θ_q are learned kernels. Since
+    messages are linear in the kernels, `sum_j z_ij x_j` is computed first and then multiplied by
+    the kernels once per node: the kernels Θ(e_ij) are never materialised.
 
-    Of `a` it only counts which edges there are, not what they weigh: a weight that matters goes
-    into `e`.
+    Edge weights are not used, except that 0 means no edge; put weights into `e` instead.
 
     Args:
-        channels: number of features that a node has afterwards.
-        edge_network: Keras layer from features of an edge to z, as
+        channels: number of output features per node.
+        edge_network: Keras layer from edge features to z, such as
             `keras.layers.Dense(16, activation="relu")`; `None` for z = e.
         use_self: whether to add W x_i.
         aggregation: "mean" as in the paper, "sum" as in message passing networks (Gilmer et al.),
-            or "max", "min", "std", which take more time.
+            or "max", "min", "std", which are slower.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernels.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernels.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernels.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
+            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+            `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a, e]`. `a` as in `layers.graph.MessagePassing`.
@@ -49,15 +44,15 @@ class EdgeConditionedConv(GraphConv):
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
         `(batch, nodes, nodes)`, or an edge list; `e` is `(edges, edge_features)` in the order of
-        the edges, or of a dense `a` its shape and `edge_features`.
+        the edges, or `(..., nodes, nodes, edge_features)` for a dense `a`.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` is not a positive integer, `aggregation` is unknown, edges have no
-            features, or shapes do not fit.
-        TypeError: if `edge_network` is no Keras layer.
+        ValueError: if `channels` is not positive, `aggregation` is unknown, edge features are
+            missing, or shapes do not match.
+        TypeError: if `edge_network` is not a Keras layer.
 
     Example:
 
@@ -79,19 +74,21 @@ class EdgeConditionedConv(GraphConv):
         edge_network: keras.layers.Layer | None = None,
         use_self: bool = True,
         aggregation: str = "mean",
+        activation: Any = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ):
-        super().__init__(channels, aggregation=aggregation, **kwargs)
+        super().__init__(channels, activation, use_bias, aggregation=aggregation, **kwargs)
         if edge_network is not None:
-            check_network("edge_network", edge_network)
+            check_layer("edge_network", edge_network)
         self.edge_network = edge_network
         self.use_self = bool(use_self)
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
         if edge_features is None:
             raise ValueError(
-                "`EdgeConditionedConv` is called on `[x, a, e]`, with a fixed number of features "
-                "of the edges. Received: no features of the edges"
+                "`EdgeConditionedConv` must be called on `[x, a, e]`, with a known number of edge "
+                "features. Received: no features of edges"
             )
         width = edge_features
         if self.edge_network is not None:
@@ -110,13 +107,13 @@ class EdgeConditionedConv(GraphConv):
         z = e if self.edge_network is None else apply_to_edges(self.edge_network, e)
         z = ops.concatenate([ops.cast(z, x.dtype), ops.ones_like(z[..., :1], dtype=x.dtype)], -1)
         sent = edges.from_senders(x)
-        # the outer product of z and x_j, on one axis
+        # the outer product of z and x_j, flattened
         return ops.concatenate([z[..., q : q + 1] * sent for q in range(z.shape[-1])], axis=-1)
 
     def aggregate(self, messages: Any, edges: Edges) -> Any:
         kernels = ops.concatenate([self.kernel, ops.expand_dims(self.base_kernel, 0)], axis=0)
         kernels = ops.reshape(kernels, (-1, self.channels))
-        if self.aggregation in LINEAR_AGGREGATIONS:
+        if self.aggregation in _LINEAR_AGGREGATIONS:
             return ops.matmul(super().aggregate(messages, edges), kernels)
         return super().aggregate(ops.matmul(messages, kernels), edges)
 
@@ -133,5 +130,5 @@ class EdgeConditionedConv(GraphConv):
 
     @classmethod
     def from_config(cls, config: dict) -> "EdgeConditionedConv":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))

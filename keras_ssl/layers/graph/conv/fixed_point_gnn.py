@@ -11,41 +11,41 @@ from keras_ssl.layers.graph.graph_layer import (
     GraphLayer,
     apply_to_edges,
     build_network,
-    check_network,
+    check_layer,
 )
-from keras_ssl.ops.graph.edges import Edges, connect, widened
+from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.graph.edges import Edges, connect
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class FixedPointGNN(GraphLayer):
-    r"""States of nodes that agree with their neighbours' states: the original graph network.
+    r"""The original graph neural network: node states at the fixed point of message passing.
 
         h_i = sum_j a_ij f(x_i, x_j, e_ij, h_j)
 
-    The states h start at 0 and are updated until they stay, by which a node may hear from nodes any
-    number of edges away. Gradients are those of the fixed point, by implicit differentiation: their
-    memory does not grow with the number of iterations.
+    The states h start at 0 and are updated until they converge, so that information travels over
+    any number of edges. Gradients are those of the fixed point, by implicit differentiation: memory
+    does not grow with the number of iterations.
 
-    A fixed point is only there for sure where the update F is a contraction. To keep it one,
-    training adds a loss, the paper's penalty on the columns of F's Jacobian that exceed μ in sum:
+    Convergence is guaranteed only if the update F is a contraction. To keep it one, training adds
+    the paper's penalty on columns of the Jacobian of F whose absolute sum exceeds μ:
 
         penalty * mean_j sum_c max(0, |column (j, c) of dF/dh|_1 - μ)^2
 
-    taken at the fixed point, by central differences: that costs 2 evaluations of f a channel.
-    Where no fixed point is reached, the states after `max_iterations` are returned, and
-    `layer.iterations` tells.
+    computed at the fixed point by central differences, which costs 2 evaluations of f per channel.
+    Without convergence, the states after `max_iterations` are returned; see `layer.iterations`.
 
     Args:
         channels: number of features of a state.
-        transition: f, a Keras layer from `[x_i, x_j, e_ij, h_j]`, concatenated, to `channels`. It
-            must not draw random numbers or hold a state, as dropout and batch normalisation do.
-            `None` for a hidden layer of `channels` units with tanh and a linear one, which start as
-            a contraction where nodes have few neighbours.
-        max_iterations: at most so many updates, and so many steps for the gradient.
+        transition: f, a Keras layer from the concatenated `[x_i, x_j, e_ij, h_j]` to `channels`,
+            without random numbers or state (no dropout, no batch normalization). `None` for a tanh
+            layer of `channels` units followed by a linear one, initially a contraction if nodes
+            have few neighbors.
+        max_iterations: largest number of updates, and of steps for the gradient.
         tolerance: updates stop when no feature of a state changes by more than this.
-        penalty: weight of the penalty; 0 for none.
+        penalty: weight of the penalty, or 0.
         contraction: μ, between 0 and 1.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`, or `[x, a, e]` where edges have features. `a` as in
@@ -55,20 +55,19 @@ class FixedPointGNN(GraphLayer):
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
         `(batch, nodes, nodes)`, or an edge list; `e` is `(edges, edge_features)` in the order of
-        the edges, or of a dense `a` its shape and `edge_features`.
+        the edges, or `(..., nodes, nodes, edge_features)` for a dense `a`.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Attributes:
-        iterations: how many updates the last call took, a variable; of a batch, until all its
-            graphs came to rest.
+        iterations: variable, the number of updates of the last call, until all graphs of the batch
+            converged.
 
     Raises:
-        ValueError: if `channels` or `max_iterations` is not a positive integer, `tolerance` not
-            positive, `penalty` negative, `contraction` not between 0 and 1, or if `transition`
-            gives another number of channels or holds a state.
-        TypeError: if `transition` is no Keras layer.
+        ValueError: if an argument is out of range, or if `transition` returns another number of
+            channels or has a state.
+        TypeError: if `transition` is not a Keras layer, or an argument is not a number.
 
     Example:
 
@@ -110,23 +109,23 @@ class FixedPointGNN(GraphLayer):
                 ],
                 name="transition",
             )
-        check_network("transition", transition)
+        check_layer("transition", transition)
         self.transition = transition
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
         width = 2 * features + (edge_features or 0) + self.channels
-        given = build_network(self.transition, width)
-        if given != self.channels:
+        received = build_network(self.transition, width)
+        if received != self.channels:
             raise ValueError(
-                f"`transition` must give {self.channels} channels. Received: a layer that gives "
-                f"{given}"
+                f"`transition` must return {self.channels} channels. Received: a layer that "
+                f"returns {received}"
             )
-        held = self.transition.non_trainable_variables if self.transition.trainable else []
-        if held:
+        state = self.transition.non_trainable_variables if self.transition.trainable else []
+        if state:
             raise ValueError(
                 "`transition` must be a function of its input and its trainable weights, so that "
-                "it has a fixed point: no dropout, no batch normalisation. Received: a layer that "
-                f"holds {[one.path for one in held]}"
+                "it has a fixed point: no dropout, no batch normalization. Received: a layer with "
+                f"state {[one.path for one in state]}"
             )
         self.iterations = self.add_weight(
             name="iterations",
@@ -159,21 +158,12 @@ class FixedPointGNN(GraphLayer):
         return ops.cast(h, self.compute_dtype)
 
     def _messages(self, known: Any, sent: Any, edges: Edges) -> Any:
-        messages = widened(apply_to_edges(self.transition, _concatenate(known, sent)))
+        messages = at_least_float32(apply_to_edges(self.transition, _concatenate(known, sent)))
         return ops.cast(edges.weights, messages.dtype) * messages
 
     def excess(self, known: Any, h: Any, edges: Edges) -> Any:
-        """Return by how much the update is no contraction: the penalty without its weight.
-
-        Args:
-            known: what f gets of each edge besides the state.
-            h: states.
-            edges: the edges.
-
-        Returns:
-            A scalar.
-        """
-        # the error is that of rounding over the width, and the width squared
+        """Return the penalty without its weight; `known` are the inputs of f except h."""
+        # the error is that of rounding divided by the width, plus the width squared
         width = 2**-7 if self.compute_dtype in ("float32", "float64") else 2**-4
         sent = edges.from_senders(h)
         places = (self.channels, *[1] * (len(sent.shape) - 1), self.channels)
@@ -199,35 +189,34 @@ class FixedPointGNN(GraphLayer):
 
     @classmethod
     def from_config(cls, config: dict) -> "FixedPointGNN":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 def _concatenate(*parts: Any) -> Any:
-    """Join features of edges, of which some have axes of length 1 in place of nodes."""
+    """Concatenate edge features, some of which have broadcast axes in place of nodes."""
     parts = [ops.cast(part, parts[0].dtype) for part in parts]
     places = sum(ops.zeros_like(part[..., :1]) for part in parts)
     return ops.concatenate([part + places for part in parts], axis=-1)
 
 
-Step = Callable[[Any], Any]
+_Step = Callable[[Any], Any]
 
 
-def fixed_point(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
-    """Iterate `h = step(h)` until it stays, and differentiate what it comes to.
+def fixed_point(step: _Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
+    """Iterate `h = step(h)` until convergence, with the gradient of the fixed point.
 
-    Gradients are those of the fixed point, not of the iterations: of a cotangent v, the step is
-    pulled back on `u = v + J^T u`, J the Jacobian of the step at the fixed point, and u is found by
-    iteration as well. Memory is that of one step, however many it takes (on TensorFlow within a
-    `tf.function`, as `fit` has it). If steps do not come to
-    rest, h is what `max_iterations` of them give, and the gradient that many terms of the series.
+    For a cotangent v, the gradient pulls back `u = v + J^T u` through the step, where J is the
+    Jacobian of the step at the fixed point, and u is found by iteration as well. So memory is that
+    of one step (on TensorFlow only inside a `tf.function`, as in `fit`). Without convergence, h is
+    the result of `max_iterations` steps, and the gradient that many terms of the series.
 
     Args:
-        step: from h to the next h, of the same shape. It may use any tensors and variables, to
-            which gradients flow; it must not change any.
-        start: h at first. No gradient flows to it.
-        max_iterations: at most so many steps, forward and backward each.
-        tolerance: steps stop when no entry of h changes by more than this.
+        step: function from h to the next h, of the same shape. Gradients flow to all tensors and
+            variables that it uses; it must not change any.
+        start: initial h. No gradient flows to it.
+        max_iterations: largest number of steps, forward and backward.
+        tolerance: iteration stops when no entry of h changes by more than this.
 
     Returns:
         The fixed point, and the number of steps, int32.
@@ -237,19 +226,23 @@ def fixed_point(step: Step, start: Any, max_iterations: int, tolerance: float) -
     return differentiable(step, ops.stop_gradient(start), max_iterations, tolerance)
 
 
-def iterate(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
-    """Iterate `h = step(h)` until it stays.
+def unrolled(step: _Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
+    """`fixed_point` for any backend, by automatic differentiation of further steps.
 
-    Where steps grow without end, they stop before h leaves the finite numbers.
+    `max_iterations` more steps are taken at the fixed point: their gradient is that many terms of
+    the same series, but memory grows with their number.
+    """
+    h, steps = _iterate(step, start, max_iterations, tolerance)
+    h = ops.stop_gradient(h)
+    for _ in range(max_iterations):
+        h = step(h)
+    return h, ops.stop_gradient(steps)
 
-    Args:
-        step: from h to the next h.
-        start: h at first.
-        max_iterations: at most so many steps.
-        tolerance: of the largest change of an entry.
 
-    Returns:
-        The last h, and the number of steps.
+def _iterate(step: _Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
+    """Iterate `h = step(h)`; return the last h and the number of steps.
+
+    A diverging iteration stops before h becomes infinite.
     """
 
     def is_going_on(h: Any, change: Any, steps: Any) -> Any:
@@ -259,7 +252,7 @@ def iterate(step: Step, start: Any, max_iterations: int, tolerance: float) -> tu
         following = step(h)
         change = ops.max(ops.abs(following - h))
         is_finite = ops.isfinite(change)
-        # NaN of the first step is of the input, and must be seen
+        # NaN in the first step comes from the input and must not be hidden
         following = ops.where(ops.logical_or(is_finite, steps == 0), following, h)
         return following, ops.where(is_finite, change, ops.zeros_like(change)), steps + 1
 
@@ -269,32 +262,10 @@ def iterate(step: Step, start: Any, max_iterations: int, tolerance: float) -> tu
     return h, steps
 
 
-def unrolled(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
-    """Do what `fixed_point` does on any backend, with the gradient of the last steps.
-
-    At the fixed point it takes `max_iterations` more steps and leaves them to automatic
-    differentiation, whose gradient is that many terms of the same series; memory grows with them.
-
-    Args:
-        step: from h to the next h.
-        start: h at first.
-        max_iterations: at most so many steps.
-        tolerance: of the largest change of an entry.
-
-    Returns:
-        The fixed point, and the number of steps until it was found.
-    """
-    h, steps = iterate(step, start, max_iterations, tolerance)
-    h = ops.stop_gradient(h)
-    for _ in range(max_iterations):
-        h = step(h)
-    return h, ops.stop_gradient(steps)
-
-
-def _tensorflow(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
+def _tensorflow(step: _Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    h, steps = iterate(step, start, max_iterations, tolerance)
+    h, steps = _iterate(step, start, max_iterations, tolerance)
     h, steps = tf.stop_gradient(h), tf.stop_gradient(steps)
 
     @tf.custom_gradient
@@ -305,32 +276,32 @@ def _tensorflow(step: Step, start: Any, max_iterations: int, tolerance: float) -
                 following = step(h)
 
             def adjoint_step(u: Any) -> Any:
-                # zeros, not None, where a step does not depend on h
+                # zeros instead of None if the step does not depend on h
                 product = tape.gradient(following, h, u, tf.UnconnectedGradients.ZERO)
                 return v + product
 
-            return iterate(adjoint_step, v, max_iterations, _relative(tolerance, v))[0]
+            return _iterate(adjoint_step, v, max_iterations, _relative(tolerance, v))[0]
 
-        return tf.identity(h), backward  # the value is h, the gradient goes to `reached`
+        return tf.identity(h), backward  # the value of h, with the gradient of `reached`
 
-    # one step more at the fixed point, for the gradient alone: of the cotangent that `keep` makes
+    # one more step at the fixed point, for the gradient of the cotangent that `keep` computes
     return keep(step(h)), steps
 
 
-def _jax(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
+def _jax(step: _Step, start: Any, max_iterations: int, tolerance: float) -> tuple[Any, Any]:
     import jax
 
     def solve(_: Any, start: Any) -> tuple[Any, Any]:
-        h, steps = iterate(step, start, max_iterations, tolerance)
-        return h, ops.cast(steps, h.dtype)  # what comes with the root must be of a float
+        h, steps = _iterate(step, start, max_iterations, tolerance)
+        return h, ops.cast(steps, h.dtype)  # auxiliary outputs must be floats
 
     def solve_linear(multiply: Any, v: Any) -> Any:
-        """Solve (J - I) u = v, or with J transposed; `multiply` is that by J - I."""
+        """Solve (J - I) u = v, or its transpose; `multiply` multiplies by J - I."""
 
         def adjoint_step(u: Any) -> Any:
             return multiply(u) + u - v
 
-        return iterate(adjoint_step, -v, max_iterations, _relative(tolerance, v))[0]
+        return _iterate(adjoint_step, -v, max_iterations, _relative(tolerance, v))[0]
 
     def tangent_solve(multiply: Any, v: Any) -> Any:
         return jax.lax.custom_linear_solve(multiply, v, solve_linear, solve_linear)
@@ -343,5 +314,5 @@ def _jax(step: Step, start: Any, max_iterations: int, tolerance: float) -> tuple
 
 
 def _relative(tolerance: float, v: Any) -> Any:
-    """The tolerance of states near 1, for cotangents of any size."""
+    """Scale a tolerance that is meant for values near 1 to the size of a cotangent."""
     return tolerance * ops.max(ops.abs(v))

@@ -12,28 +12,24 @@ from keras_ssl.ops.graph.edges import connect
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GatedGraphConv(GraphConv):
-    r"""Gated graph layer (GGS-NN): several rounds of messages, each the input of a GRU at the node.
+    r"""Gated graph layer (GGS-NN): several rounds of messages, each the input of a GRU.
 
         h_0 = [x, 0]
         h_t = GRU(A h_{t-1} W_t, h_{t-1}),    t = 1, ..., steps
         output = activation(h_steps)
 
-    The GRU is one for all rounds, each round has a kernel W_t of its own.
+    All rounds share the GRU; each round has its own kernel W_t.
 
     Args:
-        channels: number of features that a node has within and afterwards; at least those of `x`,
-            which is filled up with zeros.
+        channels: number of hidden and output features per node, at least those of `x`, which are
+            padded with zeros.
         steps: number of rounds.
         activation: activation function of the output.
         use_bias: whether the GRU has biases.
-        kernel_initializer: initializer of the rounds' kernels and of the GRU's input kernel.
-        bias_initializer: initializer of the GRU's biases.
-        kernel_regularizer: regularizer of the rounds' kernels and of the GRU's input kernel.
-        bias_regularizer: regularizer of the GRU's biases.
-        kernel_constraint: constraint of the rounds' kernels and of the GRU's input kernel.
-        bias_constraint: constraint of the GRU's biases.
-        **kwargs: `aggregation` in place of the sum; `name`, `dtype` and the like of
-            `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` of the kernels
+            W_t and of the GRU's input kernel, `bias_initializer`, `bias_regularizer` and
+            `bias_constraint` of the GRU's biases; `aggregation` instead of "sum"; `name`, `dtype`
+            and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
@@ -46,8 +42,8 @@ class GatedGraphConv(GraphConv):
         `(..., nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` or `steps` is not a positive integer, `x` has more features than
-            `channels`, or shapes do not fit.
+        ValueError: if `channels` or `steps` is not positive, `x` has more features than `channels`,
+            or shapes do not match.
 
     Example:
 
@@ -61,8 +57,15 @@ class GatedGraphConv(GraphConv):
     - [Li et al., 2016](https://arxiv.org/abs/1511.05493)
     """
 
-    def __init__(self, channels: int, steps: int = 3, **kwargs: Any):
-        super().__init__(channels, **kwargs)
+    def __init__(
+        self,
+        channels: int,
+        steps: int = 3,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(channels, activation, use_bias, **kwargs)
         self.steps = checks.integer("steps", steps, minimum=1)
         self.cell = keras.layers.GRUCell(
             channels,
@@ -99,7 +102,7 @@ class GatedGraphConv(GraphConv):
         return self.activation(h)
 
     def _update_by_cell(self, received: Any, h: Any) -> Any:
-        """Run the GRU, which takes matrices, on the nodes of all examples."""
+        """Apply the GRU, which takes matrices, to the nodes of all examples."""
         rows = (-1, self.channels)
         updated, _ = self.cell(ops.reshape(received, rows), [ops.reshape(h, rows)])
         return ops.reshape(updated, ops.shape(h))

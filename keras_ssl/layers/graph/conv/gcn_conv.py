@@ -13,27 +13,23 @@ from keras_ssl.ops.graph.sparse import multiply_features
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GCNConv(GraphConv):
-    r"""Graph convolution: one dense layer, averaged over each node and its neighbours.
+    r"""Graph convolution: a dense layer, averaged over each node and its neighbors.
 
         H = activation(Â X W + b),    Â = D̃^-1/2 (A + I) D̃^-1/2,    D̃_ii = sum_j (A + I)_ij
 
-    The layer takes Â. For a graph that stays as it is, compute it once, before training:
-    `a = GCNConv.preprocess(a)`. Where `a` changes from step to step, as where edges are dropped,
-    `normalize=True` computes Â in each call. A node that has an edge to itself keeps its weight and
-    gets no second one.
+    The layer takes Â. For a constant graph, compute it once before training:
+    `a = GCNConv.preprocess(a)`. If `a` changes between steps, for example by edge dropout,
+    `normalize=True` computes Â in each call. A node that already has a self-loop keeps its weight
+    and gets no second one.
 
     Args:
-        channels: number of features that a node has afterwards.
+        channels: number of output features per node.
         activation: activation function.
-        normalize: whether `a` is the plain adjacency, to be normalised in each call.
+        normalize: whether `a` is the plain adjacency, from which Â is computed in each call.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernel.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernel.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernel.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
+            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+            `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
@@ -46,7 +42,7 @@ class GCNConv(GraphConv):
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` is not a positive integer, or shapes do not fit.
+        ValueError: if `channels` is not positive, or shapes do not match.
 
     Example:
 
@@ -66,9 +62,15 @@ class GCNConv(GraphConv):
     takes_sparse_features = True
 
     def __init__(
-        self, channels: int, activation: Any = None, *, normalize: bool = False, **kwargs: Any
+        self,
+        channels: int,
+        activation: Any = None,
+        *,
+        normalize: bool = False,
+        use_bias: bool = True,
+        **kwargs: Any,
     ):
-        super().__init__(channels, activation=activation, **kwargs)
+        super().__init__(channels, activation, use_bias, **kwargs)
         self.normalize = bool(normalize)
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
@@ -79,38 +81,20 @@ class GCNConv(GraphConv):
         x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
         h = multiply_features(x, self.kernel)
-        h = multiply_normalized(edges, h) if self.normalize else edges.multiply(h)
+        h = _multiply_normalized(edges, h) if self.normalize else edges.multiply(h)
         return self.finish(h)
 
     @staticmethod
     def preprocess(a: Any) -> Any:
-        """Return Â, computed once; see `graphs.normalized_adjacency`.
-
-        Args:
-            a: adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
-
-        Returns:
-            The same kind of matrix.
-
-        Raises:
-            ValueError: if `a` is no adjacency, or a degree is negative.
-        """
+        """Compute Â with `graphs.normalized_adjacency`."""
         return graphs.normalized_adjacency(a)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "normalize": self.normalize}
 
 
-def multiply_normalized(edges: Edges, h: Any) -> Any:
-    """Return Â h, without laying out Â: edges to the nodes themselves need no place in a list.
-
-    Args:
-        edges: the edges of A.
-        h: features of the nodes.
-
-    Returns:
-        The shape of `h`.
-    """
+def _multiply_normalized(edges: Edges, h: Any) -> Any:
+    """Return Â h without computing Â, given the edges of A."""
     loops = edges.self_loops()
     missing = ops.cast(ops.equal(loops, 0), "float32")
     degree = edges.degree() + missing

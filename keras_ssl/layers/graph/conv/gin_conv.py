@@ -6,34 +6,32 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
-from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
+from keras_ssl.layers.graph.graph_layer import check_layer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.ops.graph.edges import connect
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GINConv(MessagePassing):
-    r"""Graph isomorphism layer: a perceptron of a node's features and the sum of its neighbours'.
+    r"""Graph isomorphism layer: an MLP applied to the sum over each node and its neighbors.
 
         h_i' = activation(MLP((1 + ε) h_i + sum_j a_ij h_j))
 
-    A sum tells apart neighbourhoods that a mean or a maximum takes for equal, which makes the layer
-    as strong as the Weisfeiler-Lehman test.
+    A sum distinguishes neighborhoods that have the same mean or maximum, which makes the layer as
+    powerful as the Weisfeiler-Lehman test.
 
     Args:
-        mlp: Keras layer from features of nodes to new ones, as `layers.ProjectionHead` or
-            `keras.Sequential`, in its own dtype. Batch normalisation in it leaves out nodes that a
-            mask names padding.
-        epsilon: ε, or its start where it is learned.
-        learn_epsilon: whether ε is learned, as in the paper's GIN-ε. `False` with ε = 0 is its
-            GIN-0.
+        mlp: Keras layer applied to node features, such as `layers.ProjectionHead` or
+            `keras.Sequential`, with its own dtype. Its batch normalization ignores masked nodes.
+        epsilon: ε, or its initial value if it is learned.
+        learn_epsilon: whether ε is learned, as in the paper's GIN-ε. `False` with ε = 0 is GIN-0.
         activation: activation function of the output.
-        **kwargs: `aggregation` in place of the sum; `name`, `dtype` and the like of
+        **kwargs: `aggregation` instead of "sum"; `name`, `dtype` and other arguments of
             `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
-        mask: `[mask of x, ...]`, as Keras passes it; `(batch, nodes)`.
+        mask: `[mask of x, ...]`, as passed by Keras; `(batch, nodes)`.
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
@@ -43,8 +41,8 @@ class GINConv(MessagePassing):
         `(..., nodes, channels)`, with as many channels as the output of `mlp`.
 
     Raises:
-        TypeError: if `mlp` is no Keras layer, or `epsilon` no number.
-        ValueError: if shapes do not fit.
+        TypeError: if `mlp` is not a Keras layer, or `epsilon` not a number.
+        ValueError: if shapes do not match.
 
     Example:
 
@@ -69,8 +67,7 @@ class GINConv(MessagePassing):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not isinstance(mlp, keras.layers.Layer):
-            raise TypeError(f"`mlp` must be a Keras layer. Received: {mlp} of type {type(mlp)}")
+        check_layer("mlp", mlp)
         self.mlp = mlp
         self.initial_epsilon = checks.number("epsilon", epsilon)
         self.learn_epsilon = bool(learn_epsilon)
@@ -80,7 +77,7 @@ class GINConv(MessagePassing):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         x = shapes_of_inputs(input_shape)[0]
-        if not self.mlp.built:  # for any number of nodes
+        if not self.mlp.built:  # independent of the number of nodes
             self.mlp.build((*(None for _ in x[:-1]), x[-1]))
         self.epsilon = self.initial_epsilon
         if self.learn_epsilon:
@@ -115,6 +112,6 @@ class GINConv(MessagePassing):
 
     @classmethod
     def from_config(cls, config: dict) -> "GINConv":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         mlp = keras.saving.deserialize_keras_object(config["mlp"])
         return cls(**{**config, "mlp": mlp})

@@ -15,37 +15,33 @@ from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GraphSAGEConv(GraphConv):
-    r"""GraphSAGE: a node's own features and what it aggregates of its neighbours', each projected.
+    r"""GraphSAGE: a sum of projections of each node's features and of its aggregated neighbors.
 
-        h_i' = activation(W_1 h_i + W_2 aggregate(h_j of neighbours j) + b)
+        h_i' = activation(W_1 h_i + W_2 aggregate(h_j of neighbors j) + b)
 
-    This is the paper's W applied to both, put side by side. The aggregators of the paper:
+    This equals the paper's W applied to the concatenation of both. The aggregators of the paper:
 
-    - mean: `GraphSAGEConv(channels)`; Σ a_ij h_j / degree, where degree counts edges.
+    - mean: `GraphSAGEConv(channels)`; Σ a_ij h_j / degree, where the degree counts edges.
     - pooling: `GraphSAGEConv(channels, GraphSequential([keras.layers.Dense(units, "relu"),
       MessagePassing("max")]))`.
     - LSTM: `GraphSAGEConv(channels, LSTMNeighbors(units, max_neighbors))`.
 
-    Nodes without neighbours aggregate zeros.
+    The aggregation is 0 for nodes without neighbors.
 
     Args:
-        channels: number of features that a node has afterwards.
-        aggregation: "mean", "max", "sum", "min" or "std" of what neighbours send, `a_ij h_j`, or
-            any layer on `[x, a]`.
-        l2_normalize: whether to scale each node's output to length 1, as the paper does.
+        channels: number of output features per node.
+        aggregation: "mean", "max", "sum", "min" or "std" of the messages `a_ij h_j`, or any layer
+            called on `[x, a]`.
+        l2_normalize: whether to scale each node's output to unit length, as in the paper.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernels.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernels.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernels.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
+            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+            `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`. `x` may be sparse where
-            the aggregation is "mean" or "sum".
+        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`. `x` may be sparse if the
+            aggregation is "mean" or "sum".
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
@@ -55,8 +51,7 @@ class GraphSAGEConv(GraphConv):
         `(..., nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` is not a positive integer, `aggregation` is unknown, or shapes do
-            not fit.
+        ValueError: if `channels` is not positive, `aggregation` is unknown, or shapes do not match.
 
     Example:
 
@@ -80,11 +75,13 @@ class GraphSAGEConv(GraphConv):
         channels: int,
         aggregation: str | keras.layers.Layer = "mean",
         l2_normalize: bool = False,
+        activation: Any = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ):
         self.is_by_layer = isinstance(aggregation, keras.layers.Layer)
         name = "sum" if self.is_by_layer else aggregation
-        super().__init__(channels, aggregation=name, **kwargs)
+        super().__init__(channels, activation, use_bias, aggregation=name, **kwargs)
         self.l2_normalize = bool(l2_normalize)
         if not self.is_by_layer:
             aggregation = MessagePassing(name, dtype=self.dtype_policy, name="aggregator")
@@ -108,7 +105,7 @@ class GraphSAGEConv(GraphConv):
         own = multiply_features(x, self.self_kernel)
         is_linear = not self.is_by_layer and self.aggregation in ("sum", "mean")
         if is_linear and (is_sparse(x) or self.channels < x.shape[-1]):
-            # the same, and less to send
+            # projecting first is equivalent, and messages are smaller
             received = self.aggregator([multiply_features(x, self.neighbors_kernel), a])
         else:
             received = ops.cast(self.aggregator([x, a]), self.compute_dtype)
@@ -124,7 +121,7 @@ class GraphSAGEConv(GraphConv):
 
     @classmethod
     def from_config(cls, config: dict) -> "GraphSAGEConv":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         aggregation = config["aggregation"]
         if isinstance(aggregation, dict):
             aggregation = keras.saving.deserialize_keras_object(aggregation)
@@ -133,19 +130,19 @@ class GraphSAGEConv(GraphConv):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class LSTMNeighbors(GraphLayer):
-    r"""Read the neighbours of each node one after the other, and return what is held at the end.
+    r"""The last state of an LSTM over the neighbors of each node, an aggregator for GraphSAGE.
 
-        h_i = LSTM(x_j1, x_j2, ...)    with the neighbours j1, j2, ... of i
+        h_i = LSTM(x_j1, x_j2, ...)    with the neighbors j1, j2, ... of i
 
-    The order of the neighbours matters: it is that of a list's edges, or of the columns of a
-    matrix. Draw it at random from step to step, as the paper does, by shuffling the list. Nodes
-    without neighbours get zeros. Weights of edges say which edges there are (0 is none).
+    Neighbors come in the order of an edge list, or of the columns of a matrix. The paper uses a new
+    random order in each step, which shuffling the edge list gives. Nodes without neighbors get
+    zeros. Edge weights are not used, except that 0 means no edge.
 
     Args:
-        units: number of features that a node has afterwards.
-        max_neighbors: how many neighbours are read. Of a node that has more, the first ones. The
-            sequences are of this length, so memory grows with it.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        units: number of output features per node.
+        max_neighbors: length of the sequences, with which memory grows. Further neighbors of a node
+            are ignored.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
@@ -158,7 +155,8 @@ class LSTMNeighbors(GraphLayer):
         `(..., nodes, units)`.
 
     Raises:
-        ValueError: if `units` or `max_neighbors` is not a positive integer, or shapes do not fit.
+        ValueError: if `units` or `max_neighbors` is not positive, or shapes do not match.
+        TypeError: if one of them is not an integer.
 
     Example:
 
@@ -185,11 +183,11 @@ class LSTMNeighbors(GraphLayer):
         x, a, _ = self.split_inputs(inputs)
         sent, is_sent = connect(x, a).from_first_senders(x, self.max_neighbors)
         is_sent = ops.broadcast_to(is_sent, ops.shape(sent)[:-1])
-        held = self.lstm(
+        state = self.lstm(
             ops.reshape(sent, (-1, self.max_neighbors, x.shape[-1])),
             mask=ops.reshape(is_sent, (-1, self.max_neighbors)),
         )
-        return ops.reshape(held, (*ops.shape(x)[:-1], self.channels))
+        return ops.reshape(state, (*ops.shape(x)[:-1], self.channels))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*shapes_of_inputs(input_shape)[0][:-1], self.channels)

@@ -1,4 +1,4 @@
-"""The general layer on graphs, and the base of convolutions with dense kernels."""
+"""The general graph layer, and the base of convolutions with dense kernels."""
 
 from typing import Any
 
@@ -15,16 +15,17 @@ AGGREGATIONS = ("sum", "mean", "max", "min", "std")
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MessagePassing(GraphLayer):
-    """Each node gets what its neighbours send, put together.
+    """Aggregate the messages that each node receives from its neighbors.
 
-    For node i with neighbours j over edges of weight a_ij and features e_ij:
+    For node i with neighbors j over edges of weight a_ij and features e_ij:
 
         m_ij = message(x_i, x_j, a_ij, e_ij)
         m_i  = aggregate of m_ij over j
         h_i  = update(x_i, m_i)
 
-    As it is, a message is `a_ij x_j` and the update keeps what came. A layer of your own overrides
-    `message`, `aggregate` or `update`. All forms and modes of the adjacency work then:
+    By default a message is `a_ij x_j`, and the update returns the aggregated messages. Custom
+    layers override `message`, `aggregate` or `update`, and then work for all forms and modes of
+    the adjacency:
 
     | mode | `x` | `a` |
     |---|---|---|
@@ -32,28 +33,28 @@ class MessagePassing(GraphLayer):
     | batch | `(batch, nodes, features)` | `(batch, nodes, nodes)` dense |
     | mixed | `(batch, nodes, features)` | as in single mode: one graph for all examples |
 
-    `a[i, j]` is the weight of the edge over which node i receives from node j. An edge of weight 0
-    is no edge, so that a list of edges is padded to a fixed length, which XLA needs, by edges of
-    weight 0 between any two nodes. Nodes without edges get zeros.
+    `a[i, j]` is the weight of the edge from node j to node i. A weight of 0 means that there is no
+    edge, so edge lists can be padded to a static length (for XLA) by edges of weight 0 between any
+    two nodes. Nodes without incoming edges get zeros.
 
     Args:
-        aggregation: how messages are put together: "sum", "mean", "max", "min" or "std".
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        aggregation: "sum", "mean", "max", "min" or "std".
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` where edges have features. `a` is a dense tensor, a sparse
-            one, or an edge list: a dictionary of `senders` and `receivers` (integers) and
-            `weights` (which may be missing), each of shape `(edges,)`.
+        inputs: `[x, a]`, or `[x, a, e]` with edge features. `a` is a dense tensor, a sparse tensor,
+            or an edge list: a dictionary with `senders` and `receivers` (integers) and optionally
+            `weights`, each of shape `(edges,)`.
 
     Input shape:
-        As above; `e` is `(edges, edge_features)` in the order of the edges, or of a dense `a`
-        its shape and `edge_features`.
+        As above; `e` is `(edges, edge_features)` in the order of the edges, or
+        `(..., nodes, nodes, edge_features)` for a dense `a`.
 
     Output shape:
         `(..., nodes, channels)`.
 
     Raises:
-        ValueError: if `aggregation` is unknown, or the shapes of `x` and `a` do not fit.
+        ValueError: if `aggregation` is unknown, or the shapes of `x` and `a` do not match.
 
     Example:
 
@@ -71,7 +72,7 @@ class MessagePassing(GraphLayer):
     - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
     """
 
-    # those that a layer can be asked for
+    # the aggregations that a layer supports
     aggregations: tuple[str, ...] = AGGREGATIONS
 
     def __init__(self, aggregation: str = "sum", **kwargs: Any):
@@ -87,59 +88,37 @@ class MessagePassing(GraphLayer):
         return self.propagate(x, connect(x, a), e)
 
     def propagate(self, x: Any, edges: Edges, e: Any = None) -> Any:
-        """Return what nodes are after one round of messages.
+        """Return node features after one round of messages.
 
         Args:
-            x: features of the nodes.
-            edges: the edges between them.
-            e: features of the edges, or `None`.
-
-        Returns:
-            New features of the nodes.
+            x: node features.
+            edges: the edges.
+            e: edge features, or `None`.
         """
         is_product = type(self).message is MessagePassing.message and self.aggregation == "sum"
         if is_product and type(self).aggregate is MessagePassing.aggregate:
-            aggregated = edges.multiply(x)  # no message is ever laid out
+            aggregated = edges.multiply(x)  # without materialising messages
         else:
             aggregated = self.aggregate(self.message(x, edges, e), edges)
         return self.update(x, aggregated)
 
     def message(self, x: Any, edges: Edges, e: Any = None) -> Any:
-        """Return what goes over each edge.
+        """Return the message of each edge.
 
         Args:
-            x: features of the nodes.
-            edges: `edges.from_senders(x)` are x_j, `edges.from_receivers(x)` x_i of each edge,
-                `edges.weights` a_ij.
-            e: features of the edges, or `None`.
-
-        Returns:
-            Messages.
+            x: node features.
+            edges: `edges.from_senders(x)` is x_j of each edge, `edges.from_receivers(x)` is x_i,
+                `edges.weights` is a_ij.
+            e: edge features, or `None`.
         """
-        return keras.ops.cast(edges.weights, x.dtype) * edges.from_senders(x)
+        return ops.cast(edges.weights, x.dtype) * edges.from_senders(x)
 
     def aggregate(self, messages: Any, edges: Edges) -> Any:
-        """Return what each node receives, put together.
-
-        Args:
-            messages: what `message` returned.
-            edges: the edges.
-
-        Returns:
-            `(..., nodes, features)`.
-        """
+        """Return the aggregated messages of each node, `(..., nodes, features)`."""
         return getattr(edges, self.aggregation)(messages)
 
     def update(self, x: Any, aggregated: Any) -> Any:
-        """Return the new features of the nodes.
-
-        Args:
-            x: what they were.
-            aggregated: what the nodes received.
-
-        Returns:
-            `(..., nodes, channels)`.
-        """
+        """Return the new node features `(..., nodes, channels)`, given the old ones."""
         return aggregated
 
     def get_config(self) -> dict:
@@ -147,25 +126,9 @@ class MessagePassing(GraphLayer):
 
 
 class GraphConv(MessagePassing):
-    """Base of convolutions on graphs: kernels, a bias and an activation, as `keras.layers.Dense`.
+    """Base of graph convolutions: kernels, a bias and an activation, as in `keras.layers.Dense`.
 
-    Subclasses make kernels by `add_kernel`, the bias by `add_bias`, and end with `finish`.
-
-    Args:
-        channels: number of features that a node has afterwards.
-        activation: activation function.
-        use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernels.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernels.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernels.
-        bias_constraint: constraint of the bias.
-        **kwargs: `aggregation`; `name`, `dtype`, `activity_regularizer` and the like of
-            `keras.layers.Layer`.
-
-    Raises:
-        ValueError: if `channels` is not a positive integer.
+    Subclasses create kernels by `add_kernel` and the bias by `add_bias`, and end with `finish`.
     """
 
     def __init__(
@@ -195,19 +158,11 @@ class GraphConv(MessagePassing):
         self._kernels = 0
 
     def add_kernel(self, shape: tuple[int, ...], name: str = "kernel") -> keras.Variable:
-        """Make a kernel; of an initializer with a seed, the n-th adds n - 1 to it.
-
-        Args:
-            shape: its shape.
-            name: its name.
-
-        Returns:
-            The variable.
-        """
+        """Create a kernel. The n-th kernel of a layer adds n - 1 to the initializer's seed."""
         initializer = initializer_copy(self.kernel_initializer, self._kernels + 1)
         seed = getattr(self.kernel_initializer, "seed", None)
         if isinstance(seed, int):
-            # one that was not given was drawn with the layer: not again here, at some later time
+            # a seed that was not given was drawn with the layer, and must not be drawn again
             initializer.seed = seed + self._kernels
         self._kernels += 1
         return self.add_weight(
@@ -219,11 +174,7 @@ class GraphConv(MessagePassing):
         )
 
     def add_bias(self, width: int) -> None:
-        """Make the bias, if there is one.
-
-        Args:
-            width: how many numbers it holds.
-        """
+        """Create the bias, if the layer has one."""
         if self.use_bias:
             self.bias = self.add_weight(
                 shape=(width,),
@@ -234,14 +185,7 @@ class GraphConv(MessagePassing):
             )
 
     def finish(self, h: Any) -> Any:
-        """Add the bias and apply the activation.
-
-        Args:
-            h: `(..., nodes, channels)`.
-
-        Returns:
-            The same shape.
-        """
+        """Add the bias and apply the activation."""
         if self.bias is not None:
             h = ops.add(h, self.bias)
         return self.activation(h)

@@ -13,20 +13,19 @@ from keras_ssl.ops.graph.sparse import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SparseDropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` for sparse tensors as well, of which it drops stored values.
+    """`keras.layers.Dropout` that also takes sparse tensors, of which it drops stored values.
 
-    What is not stored is 0 and stays 0 either way, so the result is distributed as that of
-    dropout on the dense tensor, at the cost of the stored values alone. Dense input gets plain
-    dropout.
+    The result has the same distribution as dropout on the dense tensor, at the cost of the stored
+    values only.
 
     Args:
-        rate: float in [0, 1). Share of the values that are dropped.
+        rate: float in [0, 1), the dropout rate.
         seed: integer seed.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: sparse or dense tensor.
-        training: whether to drop.
+        training: whether to apply dropout.
 
     Input shape:
         Any.
@@ -49,7 +48,7 @@ class SparseDropout(keras.layers.Dropout):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        config.pop("noise_shape")  # of dense input alone
+        config.pop("noise_shape")  # for dense inputs only
         return config
 
     def call(self, inputs: Any, training: bool = False) -> Any:

@@ -15,31 +15,27 @@ from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class ChebConv(GraphConv):
-    r"""Graph convolution by a polynomial of the Laplacian: a filter that reaches K - 1 edges far.
+    r"""Graph convolution by a polynomial of the Laplacian, a filter over K - 1 hops.
 
         H = activation(sum_k T_k(L̃) X W_k + b),    k = 0 .. K - 1
         T_0(L̃) = I,    T_1(L̃) = L̃,    T_k(L̃) = 2 L̃ T_k-1(L̃) - T_k-2(L̃)
         L̃ = 2 / λ_max L - I,    L = I - D^-1/2 A D^-1/2
 
-    The layer takes L̃. For a graph that stays as it is, compute it once, before training:
-    `a = ChebConv.preprocess(a)`. Where `a` changes from step to step, as where edges are dropped,
-    `normalize=True` computes L̃ in each call. Both take λ_max as 2, the bound that no normalised
-    Laplacian exceeds; `preprocess(a, lambda_max=None)` computes the largest eigenvalue itself.
-    Edges of a node to itself are left out. `a` must be symmetric.
+    The layer takes L̃. For a constant graph, compute it once before training:
+    `a = ChebConv.preprocess(a)`. If `a` changes between steps, for example by edge dropout,
+    `normalize=True` computes L̃ in each call. Both use λ_max = 2, the upper bound for a normalized
+    Laplacian; `preprocess(a, lambda_max=None)` computes the largest eigenvalue. Self-loops are
+    ignored. `a` must be symmetric.
 
     Args:
-        channels: number of features that a node has afterwards.
-        K: number of Chebyshev polynomials. With `K=1` nodes do not see one another.
-        normalize: whether `a` is the plain adjacency, to be made L̃ in each call.
+        channels: number of output features per node.
+        K: number of Chebyshev polynomials. With `K=1` neighbors are not used.
+        normalize: whether `a` is the plain adjacency, from which L̃ is computed in each call.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the kernel `(K, features, channels)`.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the kernel.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the kernel.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
+            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+            `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
@@ -52,7 +48,7 @@ class ChebConv(GraphConv):
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` or `K` is not a positive integer, or shapes do not fit.
+        ValueError: if `channels` or `K` is not positive, or shapes do not match.
 
     Example:
 
@@ -71,8 +67,16 @@ class ChebConv(GraphConv):
     aggregations = ("sum",)
     takes_sparse_features = True
 
-    def __init__(self, channels: int, K: int = 3, normalize: bool = False, **kwargs: Any):
-        super().__init__(channels, **kwargs)
+    def __init__(
+        self,
+        channels: int,
+        K: int = 3,
+        normalize: bool = False,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(channels, activation, use_bias, **kwargs)
         self.K = checks.integer("K", K, minimum=1)
         self.normalize = bool(normalize)
 
@@ -83,26 +87,15 @@ class ChebConv(GraphConv):
     def call(self, inputs: Any) -> Any:
         x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
-        multiply = multiply_rescaled_laplacian(edges) if self.normalize else edges.multiply
-        # fewer columns to multiply with, and features may be sparse: W first, then L̃
+        multiply = _rescaled_laplacian_of(edges) if self.normalize else edges.multiply
+        # W first if features are sparse, or if L̃ then multiplies fewer columns
         kernel_first = is_sparse(x) or self.channels < x.shape[-1]
         polynomial = _kernel_first if kernel_first else _kernel_last
         return self.finish(polynomial(multiply, x, ops.convert_to_tensor(self.kernel)))
 
     @staticmethod
     def preprocess(a: Any, lambda_max: float | None = 2.0) -> Any:
-        """Return L̃ of a SciPy matrix or NumPy array; see `graphs.rescaled_laplacian`.
-
-        Args:
-            a: symmetric adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
-            lambda_max: the largest eigenvalue of L, or `None` to compute it.
-
-        Returns:
-            The same kind of matrix.
-
-        Raises:
-            ValueError: if `a` is no symmetric adjacency, or `lambda_max` is not positive.
-        """
+        """Compute L̃ of one matrix or of arrays `(batch, n, n)` by `graphs.rescaled_laplacian`."""
         if len(getattr(a, "shape", ())) == 3:
             return np.stack([graphs.rescaled_laplacian(one, lambda_max) for one in a])
         return graphs.rescaled_laplacian(a, lambda_max)
@@ -111,15 +104,8 @@ class ChebConv(GraphConv):
         return {**super().get_config(), "K": self.K, "normalize": self.normalize}
 
 
-def multiply_rescaled_laplacian(edges: Edges) -> Any:
-    """Return the function h -> L̃ h for λ_max = 2, where L̃ = -D^-1/2 A D^-1/2, loops left out.
-
-    Args:
-        edges: the edges of A.
-
-    Returns:
-        The function.
-    """
+def _rescaled_laplacian_of(edges: Edges) -> Any:
+    """Return the function h -> L̃ h, where L̃ = -D^-1/2 A D^-1/2 for λ_max = 2."""
     no_weight = ops.zeros_like(edges.weights)
     edges = edges.with_weights(ops.where(edges.are_loops(), no_weight, edges.weights))
     degree = edges.degree()
@@ -162,51 +148,45 @@ def _kernel_first(multiply: Any, x: Any, kernel: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SpectralConv(GraphConv):
-    r"""Graph convolution that weighs the frequencies of the graph.
+    r"""Graph convolution in the Fourier basis of one graph.
 
         H = activation(U F(U^T X) + b),    F(X̂)_k = X̂_k W_k
 
-    U, `(nodes, frequencies)`, holds eigenvectors of the Laplacian, smooth ones first; the k-th row
-    of U^T X is what the features hold of the k-th of them, and W_k the multipliers of that
-    frequency, from each feature to each channel. The layer takes U in place of an adjacency and
-    needs nothing else of the graph: `basis = SpectralConv.preprocess(a, count)` once, before
-    training. Multipliers belong to this basis; they mean nothing on another graph.
+    The columns of U, `(nodes, frequencies)`, are eigenvectors of the Laplacian, smooth ones first.
+    The k-th row of U^T X contains the coefficients of the features for the k-th eigenvector, and
+    W_k the multipliers of that frequency, from each feature to each channel. The layer takes U
+    instead of an adjacency: compute `basis = SpectralConv.preprocess(a, count)` once before
+    training. The multipliers are specific to this basis and do not transfer to other graphs.
 
-    With `knots`, W_k is a smooth function of k, a natural cubic spline through so many learned
-    points: filters that reach less far, and weights whose number does not grow with the graph.
+    With `knots`, W_k is a smooth function of k, a natural cubic spline through learned points.
+    Filters are then more local, and the number of weights does not depend on the size of the graph.
 
-    Since the basis is dense, its size is nodes times frequencies: for small graphs.
+    The basis is dense, so the layer is for small graphs.
 
     Args:
-        channels: number of features that a node has afterwards.
-        knots: number of points that the multipliers are interpolated between, at least 2 and at
-            most as many as frequencies; `None` for multipliers of each frequency.
+        channels: number of output features per node.
+        knots: number of spline points, from 2 to the number of frequencies; `None` for separate
+            multipliers for each frequency.
         activation: activation function.
         use_bias: whether to add a bias.
-        kernel_initializer: initializer of the multipliers, or the points between them; what it
-            draws of a variance that counts inputs and outputs, it draws as for one frequency.
-        bias_initializer: initializer of the bias.
-        kernel_regularizer: regularizer of the multipliers.
-        bias_regularizer: regularizer of the bias.
-        kernel_constraint: constraint of the multipliers.
-        bias_constraint: constraint of the bias.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` of the
+            multipliers (fan-in and fan-out are those of one frequency), `bias_initializer`,
+            `bias_regularizer` and `bias_constraint`, as in `keras.layers.Dense`; `name`, `dtype`
+            and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, basis]`. `x` may be sparse.
 
     Input shape:
-        Single mode: `x` is `(nodes, features)`, `basis` is `(nodes, frequencies)`. Mixed mode: `x`
-        is `(batch, nodes, features)`. Batch mode: `basis` as well is one an example, `(batch,
-        nodes, frequencies)`. There is no disjoint mode and there are no edge lists.
+        `x` is `(nodes, features)` and `basis` is `(nodes, frequencies)` in single mode. In mixed
+        mode `x` has a batch axis, in batch mode both have. Disjoint mode is not supported.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` or `knots` is not a positive integer, the basis is of other nodes
-            or of another number of frequencies, or has more frequencies than nodes or fewer than
-            `knots`.
+        ValueError: if `channels` or `knots` is out of range, or the basis has another number of
+            nodes or frequencies, more frequencies than nodes, or fewer than `knots`.
 
     Example:
 
@@ -225,21 +205,28 @@ class SpectralConv(GraphConv):
     aggregations = ("sum",)
     takes_sparse_features = True
 
-    def __init__(self, channels: int, knots: int | None = None, **kwargs: Any):
-        super().__init__(channels, **kwargs)
+    def __init__(
+        self,
+        channels: int,
+        knots: int | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(channels, activation, use_bias, **kwargs)
         self.knots = checks.integer("knots", knots, minimum=2, optional=True)
 
     def build(self, input_shape: Any) -> None:
         x, basis, *more = shapes_of_inputs(input_shape)
         if more:
             raise ValueError(
-                "`SpectralConv` is called on `[x, basis]` and nothing besides. Received: inputs of "
-                f"shapes {input_shape}"
+                "`SpectralConv` must be called on `[x, basis]`. Received: inputs of shapes "
+                f"{input_shape}"
             )
-        check_basis(x, basis)
+        _check_basis(x, basis)
         if None in (x[-1], basis[-1]):
             raise ValueError(
-                "The numbers of node features and of frequencies must be fixed. Received: "
+                "The numbers of node features and of frequencies must be known. Received: "
                 f"features of shape {x}, basis of shape {basis}"
             )
         self.frequencies = basis[-1]
@@ -260,13 +247,13 @@ class SpectralConv(GraphConv):
     def _initial_multipliers(self, shape: Any, dtype: Any = None) -> Any:
         drawn = self.kernel_initializer(shape, dtype=dtype)
         if isinstance(self.kernel_initializer, keras.initializers.VarianceScaling):
-            # these take the first axis for places of a window, over which a convolution sums
+            # it counts the first axis as part of the fan-in, as for a convolution window
             drawn = drawn * shape[0] ** 0.5
         return drawn
 
     def call(self, inputs: Any) -> Any:
         x, basis, _ = self.split_inputs(inputs)
-        check_basis(tuple(x.shape), tuple(basis.shape), self.frequencies)
+        _check_basis(tuple(x.shape), tuple(basis.shape), self.frequencies)
         spectrum = ops.matmul(ops.swapaxes(basis, -1, -2), x)
         multipliers = ops.convert_to_tensor(self.kernel)
         if self.knots is not None:
@@ -277,17 +264,14 @@ class SpectralConv(GraphConv):
 
     @staticmethod
     def preprocess(a: Any, count: int | None = None) -> np.ndarray:
-        """Return the smoothest eigenvectors of the Laplacian; see `graphs.laplacian_eigenbasis`.
+        """Compute the smoothest eigenvectors of the Laplacian with `graphs.laplacian_eigenbasis`.
 
         Args:
             a: symmetric adjacency, scipy.sparse or array of shape `(n, n)`, or `(batch, n, n)`.
-            count: how many, or `None` for all.
+            count: number of eigenvectors, or `None` for all.
 
         Returns:
             `(n, count)` or `(batch, n, count)`, float32.
-
-        Raises:
-            ValueError: if `a` is no symmetric adjacency, or `count` is no integer from 1 to `n`.
         """
         if len(getattr(a, "shape", ())) == 3:
             return np.stack([graphs.laplacian_eigenbasis(one, count)[1] for one in a])
@@ -297,33 +281,24 @@ class SpectralConv(GraphConv):
         return {**super().get_config(), "knots": self.knots}
 
 
-def check_basis(x: tuple, basis: Any, frequencies: int | None = None) -> None:
-    """Raise unless the shapes of node features and of a basis fit one another.
-
-    Args:
-        x: shape of the features.
-        basis: shape of the basis.
-        frequencies: how many it must have, if that is known.
-
-    Raises:
-        ValueError: if they do not.
-    """
+def _check_basis(x: tuple, basis: Any, frequencies: int | None = None) -> None:
+    """Check the shapes of node features and basis, and the number of frequencies if given."""
     is_basis = not isinstance(basis, dict) and len(basis) in (2, 3) and len(basis) <= len(x)
     if len(x) not in (2, 3) or not is_basis:
         raise ValueError(
             "`SpectralConv` takes node features (nodes, features) and a basis (nodes, "
-            "frequencies), each with an axis of examples in front or without. Received: shapes "
+            "frequencies), each with or without a batch axis. Received: shapes "
             f"{x} and {basis}"
         )
     nodes, count = basis[-2:]
     if None not in (nodes, x[-2]) and nodes != x[-2]:
         raise ValueError(
-            f"Features and basis must be of the same nodes. Received: features of {x[-2]} nodes "
-            f"(shape {x}), a basis of {nodes} (shape {basis})"
+            "Features and basis must have the same number of nodes. Received: features of "
+            f"{x[-2]} nodes (shape {x}), a basis of {nodes} (shape {basis})"
         )
     if None not in (nodes, count) and count > nodes:
         raise ValueError(
-            f"A basis of {nodes} nodes has at most so many frequencies. Received: shape {basis}"
+            f"A basis of {nodes} nodes has at most {nodes} frequencies. Received: shape {basis}"
         )
     if None not in (count, frequencies) and count != frequencies:
         raise ValueError(
@@ -333,7 +308,7 @@ def check_basis(x: tuple, basis: Any, frequencies: int | None = None) -> None:
 
 
 def _spline(knots: int, frequencies: int) -> np.ndarray:
-    """The matrix from values at equidistant knots to a natural cubic spline at every frequency."""
+    """Return the matrix from values at equidistant knots to a natural cubic spline."""
     from scipy.interpolate import CubicSpline
 
     places = np.linspace(0, frequencies - 1, knots)

@@ -1,4 +1,4 @@
-"""Pooling of nodes to graphs by attention."""
+"""Pooling of nodes to graphs by attention: gated attention and Set2Set."""
 
 from typing import Any
 
@@ -6,42 +6,41 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.layers.graph.graph_layer import check_layer
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.ops.graph.edges import Edges
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class AttentionPool(NodePool):
-    """Average the nodes of each graph, a gate says which of them matter.
+    """Weighted mean over the nodes of each graph, with weights computed by a gate.
 
         h_G = sum_n alpha_n f(x_n),    alpha = softmax of g(x_n) over the nodes n of the graph
 
-    GGS-NN sums `sigmoid(g) tanh(f)`; with the softmax the weights of a graph sum to one, whatever
-    its size. A gate of as many channels as `f` weighs each feature by itself.
+    GGS-NN sums `sigmoid(g) tanh(f)`; with the softmax, weights sum to one whatever the size of the
+    graph. If the gate has as many channels as `f`, each feature has its own weights.
 
     Args:
-        transform: f, a layer or network of the nodes, or `None` for the features as they are.
-        gate: g, a layer or network of the nodes with 1 channel or as many as f, or `None` for a
-            dense layer to 1. A bias of its last layer would shift all nodes alike and change
-            nothing.
-        **kwargs: `graphs`, how many graphs a disjoint union holds (needed where shapes must be
-            known, as for XLA); `name`, `dtype` and the like of `keras.layers.Layer`.
+        transform: f, a layer or network applied to nodes, or `None` for the identity.
+        gate: g, a layer or network applied to nodes, with 1 channel or as many as f; `None` for a
+            dense layer with 1 channel. It needs no bias at the end, since the softmax ignores it.
+        **kwargs: `graphs`, the number of graphs of a disjoint union, needed for static shapes
+            (XLA); `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `x`, or `[x, i]` in disjoint mode: `i` is the graph of each node. Nodes whose `i`
-            is negative, or not below `graphs`, are padding.
-        mask: `True` where a row of `x` is a node and no padding.
+        inputs: `x`, or `[x, i]` in disjoint mode, as in `SumPool`.
+        mask: `True` for nodes, `False` for padding.
 
     Input shape:
         `(nodes, features)` in single and disjoint mode, `(batch, nodes, features)` in batch and
         mixed mode.
 
     Output shape:
-        `(1, channels)`, `(graphs, channels)`, `(batch, channels)`; the channels of f.
+        `(1, channels)`, `(graphs, channels)`, `(batch, channels)`, with the channels of f.
 
     Raises:
-        TypeError: if `transform` or `gate` is no Keras layer, or `i` does not hold integers.
-        ValueError: if `graphs` is not a positive integer, or shapes do not fit.
+        TypeError: if `transform` or `gate` is not a Keras layer, or `i` does not hold integers.
+        ValueError: if `graphs` is not positive, or shapes do not match.
 
     Example:
 
@@ -64,8 +63,8 @@ class AttentionPool(NodePool):
     ):
         super().__init__(**kwargs)
         for name, part in (("transform", transform), ("gate", gate)):
-            if part is not None and not isinstance(part, keras.layers.Layer):
-                raise TypeError(f"`{name}` must be a Keras layer. Received: {part!r}")
+            if part is not None:
+                check_layer(name, part)
         self.transform = transform
         self.given_gate = gate
         self.gate = gate or keras.layers.Dense(1, use_bias=False, dtype=self.dtype_policy)
@@ -98,30 +97,29 @@ class AttentionPool(NodePool):
 
     @classmethod
     def from_config(cls, config: dict) -> "AttentionPool":
-        """Make the layer that `config` describes."""
+        """Create the layer from its config."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class Set2Set(NodePool):
-    """Read the nodes of each graph several times, an LSTM says what to look for next.
+    """Attend to the nodes of each graph several times, with queries computed by an LSTM.
 
         q_t = LSTM(q*_{t-1})
         alpha = softmax of <x_n, q_t> over the nodes n of the graph
         r_t = sum_n alpha_n x_n
         q*_t = [q_t, r_t],    h_G = q*_T
 
-    The order of the nodes does not matter. Of a graph without nodes every r_t is 0.
+    The result does not depend on the order of the nodes. For a graph without nodes every r_t is 0.
 
     Args:
-        steps: T, how often the nodes are read.
-        **kwargs: `graphs`, how many graphs a disjoint union holds (needed where shapes must be
-            known, as for XLA); `name`, `dtype` and the like of `keras.layers.Layer`.
+        steps: T, the number of steps.
+        **kwargs: `graphs`, the number of graphs of a disjoint union, needed for static shapes
+            (XLA); `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `x`, or `[x, i]` in disjoint mode: `i` is the graph of each node. Nodes whose `i`
-            is negative, or not below `graphs`, are padding.
-        mask: `True` where a row of `x` is a node and no padding.
+        inputs: `x`, or `[x, i]` in disjoint mode, as in `SumPool`.
+        mask: `True` for nodes, `False` for padding.
 
     Input shape:
         `(nodes, features)` in single and disjoint mode, `(batch, nodes, features)` in batch and
@@ -131,8 +129,8 @@ class Set2Set(NodePool):
         `(1, 2 features)`, `(graphs, 2 features)`, `(batch, 2 features)`.
 
     Raises:
-        ValueError: if `steps` or `graphs` is not a positive integer, or shapes do not fit.
-        TypeError: if `i` does not hold integers.
+        ValueError: if `steps` or `graphs` is not positive, or shapes do not match.
+        TypeError: if `steps` or `graphs` is not an integer, or `i` does not hold integers.
 
     Example:
 

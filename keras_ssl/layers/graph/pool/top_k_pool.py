@@ -1,4 +1,4 @@
-"""Keep the nodes of a graph that score best."""
+"""Pooling that keeps the nodes with the highest scores."""
 
 from typing import Any
 
@@ -7,49 +7,48 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import floating, shapes_of_inputs
-from keras_ssl.ops.graph.edges import check_adjacency, keep_nodes, spec_of_kept_edges, widened
+from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.graph.edges import check_adjacency, keep_nodes, spec_of_kept_edges
 from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
 from keras_ssl.ops.graph.membership import best_nodes, check_nodes, membership
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class TopKPool(TakesGraphs, keras.layers.Layer):
-    """Keep the nodes of each graph that score best, scaled by their score.
+    """Keep the nodes of each graph with the highest scores, scaled by their score.
 
         y_n = <x_n, p> / |p|
         kept: the ceil(ratio |G|) nodes of graph G with the largest y
         x'_n = tanh(y_n) x_n,    a'_nm = a_nm    for kept n and m
 
-    The gate tanh(y) is what p gets its gradient by. Nodes that are dropped stay in their rows as
-    padding, so that no shape depends on values: their features are 0, their edges weigh 0, and the
-    last output tells them from the others. Given these outputs, layers, poolings and another
-    `TopKPool` compute what they would on the smaller graph. Features of edges stay valid as they
-    are.
+    p gets its gradient through the gate tanh(y). Dropped nodes keep their rows as padding, so that
+    shapes are static: their features and edge weights are 0, and the last output marks them. On
+    these outputs, graph layers, pooling layers and another `TopKPool` compute the same as on the
+    smaller graph. Edge features remain valid.
 
     Args:
-        ratio: share of the nodes to keep, in (0, 1]. At least one node of a graph is kept.
-        graphs: how many graphs a disjoint union holds. Needed where shapes must be known, as for
-            XLA; without it there are `max(i) + 1`.
+        ratio: share of the nodes to keep, in (0, 1]. At least one node per graph is kept.
+        graphs: number of graphs of a disjoint union, needed for static shapes (XLA). `None` for
+            `max(i) + 1`.
         initializer: initializer of p.
         regularizer: regularizer of p.
         constraint: constraint of p.
-        **kwargs: `name`, `dtype` and the like of `keras.layers.Layer`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, `[x, a, i]` in disjoint mode, or `[x, a, mask]`; `i` is the graph of each
-            node (integers), negative for padding; `mask` is `True` where a row is a node.
+        inputs: `[x, a]`, `[x, a, i]` in disjoint mode, or `[x, a, mask]`. `i` is the index of each
+            node's graph, negative for padding; `mask` is `True` for nodes.
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`; `a` as in
-        `layers.graph.MessagePassing`, in mixed mode (a batch of features, one graph) dense.
+        `layers.graph.MessagePassing`, but dense in mixed mode (a batch of features, one graph).
 
     Output shape:
-        A tuple of three: `x` and `a` in the shapes that they came in, and in disjoint mode `i`,
-        -1 for dropped nodes, else the mask of the nodes that are kept. In mixed mode `a` is
-        `(batch, nodes, nodes)`, since examples drop different nodes.
+        Tuple of `x` and `a` in their input shapes, and in disjoint mode `i`, -1 for dropped nodes,
+        otherwise the mask of the kept nodes. In mixed mode `a` is `(batch, nodes, nodes)`.
 
     Raises:
-        ValueError: if `ratio` lies outside (0, 1], or shapes do not fit.
+        ValueError: if `ratio` is outside (0, 1], or shapes do not match.
 
     Example:
 
@@ -100,7 +99,7 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
         x = floating(x, self.compute_dtype)
         if is_node is None and mask is not None:
             is_node = mask[0]
-        wide = widened(x)
+        wide = at_least_float32(x)
         p = ops.cast(self.projection, wide.dtype)
         score = ops.matmul(wide, p[:, None]) * ops.rsqrt(ops.maximum(ops.sum(p * p), 1e-20))
         keep = best_nodes(*membership(score, i, is_node, self.graphs), self.ratio)
@@ -118,7 +117,7 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
         return features, spec_of_kept_edges(a, x.shape[:-2]), kept
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """Return `None`: which nodes are kept is an output."""
+        """Return `None`: the mask of the kept nodes is an output."""
         return
 
     def get_config(self) -> dict:

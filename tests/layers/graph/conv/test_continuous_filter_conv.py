@@ -137,9 +137,9 @@ def test_bad_arguments_are_refused():
     x, a = np.ones((3, 2)), np.ones((3, 3))
     with pytest.raises(ValueError, match=r"\[x, a, distances\].*no features"):
         ContinuousFilterConv(2)([x, a])
-    with pytest.raises(ValueError, match=r"one an edge.*2 features"):
+    with pytest.raises(ValueError, match=r"one per edge.*2 features"):
         ContinuousFilterConv(2)([x, a, np.ones((3, 3, 2))])
-    with pytest.raises(ValueError, match=r"`filter_network` must give 5 filters.*gives 4"):
+    with pytest.raises(ValueError, match=r"`filter_network` must return 5 filters.*returns 4"):
         network = keras.layers.Dense(4)
         ContinuousFilterConv(2, 5, filter_network=network)([x, a, np.ones((3, 3, 1))])
     with pytest.raises(ValueError, match="`filters` must be a positive integer"):
@@ -156,5 +156,5 @@ def test_bad_arguments_are_refused():
         RadialBasis(5, 1.0, 1.0)
     with pytest.raises(ValueError, match="`gamma`"):
         RadialBasis(5, gamma=-1.0)
-    with pytest.raises(ValueError, match="Distances must be of shape"):
+    with pytest.raises(ValueError, match="Distances must have shape"):
         RadialBasis()(np.ones((3, 2)))

@@ -284,8 +284,8 @@ def test_bad_arguments_are_refused():
     with pytest.raises(TypeError, match="`transition` must be a Keras layer"):
         FixedPointGNN(2, lambda h: h)
     inputs = [np.ones((3, 2)), np.ones((3, 3))]
-    with pytest.raises(ValueError, match=r"`transition` must give 2 channels.*gives 3"):
+    with pytest.raises(ValueError, match=r"`transition` must return 2 channels.*returns 3"):
         FixedPointGNN(2, keras.layers.Dense(3))(inputs)
     for layer in (keras.layers.Dropout(0.5), keras.layers.BatchNormalization()):
-        with pytest.raises(ValueError, match="no dropout, no batch normalisation"):
+        with pytest.raises(ValueError, match="no dropout, no batch normalization"):
             FixedPointGNN(2, keras.Sequential([layer, keras.layers.Dense(2)]))(inputs)

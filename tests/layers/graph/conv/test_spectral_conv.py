@@ -132,8 +132,8 @@ def test_compiles_with_xla(a, rng):
     [
         ((9, 3), (8, 4), "features of 9 nodes.*a basis of 8"),
         ((9, 3), (9, 10), "basis of 9 nodes.*at most"),
-        ((9, 3), (2, 9, 4), "axis of examples"),
-        ((9, 3), (9,), "axis of examples"),
+        ((9, 3), (2, 9, 4), "batch axis"),
+        ((9, 3), (9,), "batch axis"),
     ],
 )
 def test_a_basis_of_the_wrong_size_is_refused(x, basis, message):
@@ -159,6 +159,6 @@ def test_bad_arguments_are_refused(a):
         SpectralConv.preprocess(np.triu(a))
     with pytest.raises(ValueError, match="`count`"):
         SpectralConv.preprocess(a, 10)
-    with pytest.raises(ValueError, match="axis of examples"):
+    with pytest.raises(ValueError, match="batch axis"):
         edges = graphs.edge_list(a)
         SpectralConv(2)([np.ones((9, 2)), edges])
