@@ -14,8 +14,7 @@ from keras_ssl.augment.image.random_horizontal_flip import RandomHorizontalFlip
 from keras_ssl.augment.image.random_patch_mask import RandomPatchMask
 from keras_ssl.augment.image.random_resized_crop import RandomResizedCrop
 from keras_ssl.augment.image.random_solarize import RandomSolarize
-from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
-from keras_ssl.augment.image.simclr_views import SimCLRViews
+from keras_ssl.augment.image.simclr_views import SimCLRViews, simclr_pipeline
 
 __all__ = [
     "ColorAugmentation",

@@ -1,4 +1,4 @@
-"""Compiling a few operations into one pass over their data."""
+"""XLA for a few operations inside a TensorFlow graph."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,19 +7,11 @@ import keras
 
 
 def call_compiled(function: Callable, *arguments: Any) -> Any:
-    """Call a function; inside a TensorFlow graph, have XLA compile it.
+    """Call a function of tensors, compiled by XLA if this happens inside a TensorFlow graph.
 
-    TensorFlow's own kernels read and write memory once an operation; XLA makes one loop of a row
-    of element-wise operations. Its matrix products on CPU are slower than TensorFlow's, so what is
-    compiled here should hold no large ones. Eager calls are not compiled: they would be compiled
-    anew each time. On other backends the function is called as it is.
-
-    Args:
-        function: from structures of tensors to a structure of tensors, by `keras.ops`.
-        *arguments: what to call it with.
-
-    Returns:
-        What the function returns.
+    TensorFlow's kernels read and write memory once per operation; XLA makes one loop of several
+    element-wise operations. Its matrix products on CPU are slower than TensorFlow's, so `function`
+    should hold no large ones. Eager calls are not compiled, as each would be compiled anew.
     """
     if keras.backend.backend() != "tensorflow":
         return function(*arguments)

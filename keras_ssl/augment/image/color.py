@@ -1,13 +1,13 @@
-"""Colour as affine maps: one small matrix for an image's mean and one for the deviations from it.
+"""Colour operations as affine maps.
 
-Brightness, contrast, saturation, hue and grayscale all act on pixels linearly, but contrast pulls
-them to the image's mean, which the steps before have moved. With `x` a pixel and `m` the mean
-pixel of its image, every step is
+Brightness, contrast, saturation, hue and grayscale act on pixels linearly, but contrast pulls them
+to the image's mean, which earlier steps have moved. With `x` a pixel and `m` the mean pixel of its
+image, every step is
 
     x' - m' = P (x - m),     m' = S m + t,
 
-and a chain of steps is `P = P_2 P_1`, `S = S_2 S_1`, `t = S_2 t_1 + t_2`. So a whole chain is one
-affine map an image, exactly, the mean in contrast included.
+and a chain of steps is `P = P_2 P_1`, `S = S_2 S_1`, `t = S_2 t_1 + t_2`. So a whole chain is
+exactly one affine map per image.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class ColorMap(NamedTuple):
-    """An affine map of the colours of each image.
+    """Affine map of the colours of each image.
 
     Attributes:
         deviation: `P`, tensor `(batch, channels, channels)`.
@@ -43,14 +43,14 @@ class ColorMap(NamedTuple):
         )
 
     def shift(self, mean: Any) -> Any:
-        """What is left to add to `P x`: `S m + t - P m`, for the mean pixel `m` of each image."""
+        """The offset to add to `P x`: `S m + t - P m`, for the mean pixel `m` of each image."""
         mixed = ops.matmul(self.mean - self.deviation, mean[:, :, None])[:, :, 0]
         return mixed + self.offset
 
     def apply_to_planes(self, planes: Any) -> Any:
-        """Mix planes `(batch, channels, height, width)` to images, channels last.
+        """Mix planes `(batch, channels, height, width)` into images, channels last.
 
-        A sum over the channels, in place of a matrix product, is one pass with the transposition.
+        A sum over the channels, unlike a matrix product, is one pass with the transposition.
         """
         shift = self.shift(ops.mean(planes, axis=(2, 3)))
         return shift[:, None, None] + sum(
@@ -60,7 +60,7 @@ class ColorMap(NamedTuple):
 
 
 class ColorAugmentation(ImageAugmentation):
-    """An operation on the colours of images, as affine maps that can be folded.
+    """Random operation on the colours of images that is an affine map and can be folded.
 
     Subclasses implement `color_map`; `apply` follows from it.
 
@@ -88,19 +88,19 @@ class ColorAugmentation(ImageAugmentation):
     """
 
     def color_map(self, parameters: Any, channels: int) -> ColorMap:
-        """The operation as an affine map of each image's colours.
+        """Return the operation as an affine map of each image's colours.
 
         Args:
-            parameters: what `parameters` gave.
-            channels: channels of the images.
+            parameters: result of `parameters`.
+            channels: number of channels of the images.
 
         Returns:
-            The maps, one an image.
+            A `ColorMap` with one map per image.
         """
         raise NotImplementedError
 
     def apply(self, images: Any, parameters: Any) -> Any:
-        """Do the operation with given parameters; returns float32 images."""
+        """Apply the map to images; returns float32."""
         x = ops.cast(images, "float32")
         color = self.color_map(parameters, x.shape[-1])
         shift = color.shift(ops.mean(x, axis=(1, 2)))
@@ -109,26 +109,25 @@ class ColorAugmentation(ImageAugmentation):
 
 
 def identity(channels: int) -> Any:
-    """The identity matrix, float32 `(channels, channels)`."""
+    """Identity matrix, float32 `(channels, channels)`."""
     return ops.eye(channels, dtype="float32")
 
 
 def luma_projection() -> np.ndarray:
-    """The matrix `1 l^T` that sets the three channels to their luma."""
+    """Matrix `1 l^T`, which sets the three channels to their luma."""
     return np.ones((3, 1)) * LUMA
 
 
 def chroma_projection() -> np.ndarray:
-    """The matrix `I - 1 l^T` that takes the luma away and leaves the chroma."""
+    """Matrix `I - 1 l^T`, which removes the luma and leaves the chroma."""
     return np.eye(3) - luma_projection()
 
 
 def chroma_quarter_turn() -> np.ndarray:
-    """The matrix that drops the luma and turns the chroma by 90 degrees, red towards green.
+    """Matrix `J`, which removes the luma and turns the chroma by 90 degrees, red towards green.
 
-    The chroma plane is measured in the I and Q coordinates of the NTSC colour space. With this
-    matrix as `J`, a turn of hue by the angle `a` is `1 l^T + cos(a) (I - 1 l^T) + sin(a) J`: it
-    keeps the luma of every pixel, and grey stays grey.
+    The chroma plane has the I and Q coordinates of the NTSC colour space. A turn of hue by the
+    angle `a` is `1 l^T + cos(a) (I - 1 l^T) + sin(a) J`, which keeps every pixel's luma.
     """
     yiq = np.array(
         [

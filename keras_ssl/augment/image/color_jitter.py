@@ -19,11 +19,11 @@ from keras_ssl.augment.image.color import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class ColorJitter(ColorAugmentation):
-    r"""Change brightness, contrast, saturation and hue of each image, with a probability.
+    r"""Random brightness, contrast, saturation and hue of each image, with a probability.
 
     `keras.layers.RandomColorJitter` adds brightness, clips after each step, turns hue in HSV and
     has no probability. Here the four follow torchvision's definitions (factors around 1) and are
-    one 3x3 affine map an image, which compiles well and folds with grayscale.
+    one 3x3 affine map per image, which can be folded with grayscale.
 
     With `l` the luma weights (0.299, 0.587, 0.114), `m` the mean pixel of the image and `J` a
     quarter turn of the chroma plane (see `chroma_quarter_turn`), the four steps are
@@ -38,18 +38,18 @@ class ColorJitter(ColorAugmentation):
         P = b c (1 l^T + s (cos a (I - 1 l^T) + sin a J))     for deviations from the mean
         S = b (1 l^T + c s (cos a (I - 1 l^T) + sin a J))     for the mean itself
 
-    and there is no order to draw. In torchvision the order matters, because values are clipped
+    and no order needs to be drawn. In torchvision the order matters, because values are clipped
     after each step; here they are clipped once, at the end.
 
-    Images of one channel get brightness and contrast. So do images of any other number but
-    three, with contrast around each channel's own mean.
+    Images with other than 3 channels get brightness and contrast only, the latter around each
+    channel's own mean.
 
     Args:
-        brightness: how far the factor may lie from 1. From 0 to 1.
+        brightness: largest distance of the factor from 1, in [0, 1].
         contrast: the same for contrast.
         saturation: the same for saturation.
-        hue: largest turn of hue, in whole turns. From 0 to 0.5.
-        probability: of each image being changed.
+        hue: largest turn of hue, as a fraction of a full turn, in [0, 0.5].
+        probability: probability that an image is changed.
         value_range: `(low, high)` of the images. Brightness scales the distance from `low`.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
@@ -101,9 +101,9 @@ class ColorJitter(ColorAugmentation):
         self.value_range = checks.interval("value_range", value_range, distinct=True)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """The factors `brightness`, `contrast`, `saturation` and the turn `hue`, `(batch,)` each.
+        """Factors `brightness`, `contrast`, `saturation` and the turn `hue`, each `(batch,)`.
 
-        Where an image is not changed they are 1, 1, 1 and 0.
+        For images that are not changed they are 1, 1, 1 and 0.
         """
         changed = ops.cast(uniforms[:, 0] < self.probability, "float32")
         centered = changed[:, None] * (2.0 * uniforms[:, 1:] - 1.0)
@@ -115,7 +115,7 @@ class ColorJitter(ColorAugmentation):
         }
 
     def color_map(self, parameters: dict, channels: int) -> ColorMap:
-        """The four steps as one affine map of colour."""
+        """Return the four steps as one affine map."""
         b, c, s = (
             parameters[name][:, None, None] for name in ("brightness", "contrast", "saturation")
         )

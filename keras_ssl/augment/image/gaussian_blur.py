@@ -1,4 +1,4 @@
-"""The Gaussian blur."""
+"""Gaussian blur."""
 
 from typing import Any
 
@@ -11,18 +11,17 @@ from keras_ssl.augment.image.geometry import AxisMaps, GeometricAugmentation, ga
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class GaussianBlur(GeometricAugmentation):
-    """Blur each image with a Gaussian of its own width, with a probability.
+    """Gaussian blur of random width, for each image with a probability.
 
-    `keras.layers.RandomGaussianBlur` draws one width for the whole batch, of at most 1, and a
-    kernel of a fixed size. Here each image has its own, of any width, and the kernel is as long
-    as the image: a matrix for the rows and one for the columns, which fold with a crop's.
-
-    At the border the kernel is renormalised over the pixels that exist, see `gaussian_matrix`.
+    `keras.layers.RandomGaussianBlur` draws one width for the whole batch, of at most 1, and has a
+    kernel of fixed size. Here each image has its own width, without limit, and the kernel is as
+    long as the image: a matrix for the rows and one for the columns, which can be folded with
+    those of a crop. At the border the kernel is renormalised, see `gaussian_matrix`.
 
     Args:
-        sigma: least and greatest standard deviation of the Gaussian, in pixels of the image that
+        sigma: smallest and largest standard deviation of the Gaussian, in pixels of the image that
             reaches this layer; uniform between them.
-        probability: of each image being blurred.
+        probability: probability that an image is blurred.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
@@ -37,7 +36,8 @@ class GaussianBlur(GeometricAugmentation):
         That of the input, float32.
 
     Raises:
-        ValueError: if `sigma` is no range above zero, or `probability` lies outside [0, 1].
+        ValueError: if `sigma` is not a range of positive numbers, or `probability` lies outside
+            [0, 1].
 
     Example:
 
@@ -65,13 +65,13 @@ class GaussianBlur(GeometricAugmentation):
         self.probability = checks.probability("probability", probability)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """The widths: `sigma`, float32 `(batch,)`, zero where an image is not blurred."""
+        """Widths `sigma`, float32 `(batch,)`, 0 for images that are not blurred."""
         low, high = self.sigma
         drawn = low + (high - low) * uniforms[:, 1]
         return {"sigma": ops.where(uniforms[:, 0] < self.probability, drawn, 0.0)}
 
     def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
-        """Put the blur behind the maps of the operations before it."""
+        """Append the blur to the maps of the operations before it."""
         height, width = image_shape[:2]
         rows = gaussian_matrix(parameters["sigma"], height)
         same = isinstance(height, int) and height == width

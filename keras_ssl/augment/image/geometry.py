@@ -1,9 +1,9 @@
-"""Geometry as linear maps: one matrix for an image's rows and one for its columns.
+"""Geometric operations as linear maps.
 
-Cropping, resizing, flipping and blurring with a Gaussian all act on rows and columns apart, and
-linearly. So each is a pair of matrices, `(out_height, height)` and `(out_width, width)` an image,
-and a chain of them is a pair of products. The rows of every matrix sum to one: a constant image
-stays the same constant.
+Cropping, resizing, flipping and blurring with a Gaussian are linear and act on rows and columns
+separately. So each is a pair of matrices per image, `(out_height, height)` and
+`(out_width, width)`, and a chain of them is a pair of products. The rows of every matrix sum to
+one, so constant images stay as they are.
 """
 
 from typing import Any, NamedTuple
@@ -14,15 +14,15 @@ from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 
 class Resampling(NamedTuple):
-    """A cut out of an axis, resized: a linear map known by its numbers, not yet by its matrix.
+    """Part of an axis, resized: a linear map whose matrix is made only when needed.
 
-    A flip only exchanges its ends, so the matrix is made when something else must follow.
+    A flip only exchanges the ends of the part.
 
     Attributes:
-        start: float32 tensor `(batch,)`, where the cut begins, in pixels.
-        length: float32 tensor `(batch,)`, in pixels; negative when the cut is read backwards.
+        start: float32 tensor `(batch,)`, where the part begins, in pixels.
+        length: float32 tensor `(batch,)`, in pixels; negative if the part is read backwards.
         source: pixels along the axis.
-        target: pixels wanted.
+        target: pixels of the output.
         antialias: whether to smooth where the axis shrinks.
     """
 
@@ -33,7 +33,7 @@ class Resampling(NamedTuple):
     antialias: bool = True
 
     def mirrored(self, flip: Any) -> "Resampling":
-        """The same cut, read backwards where the boolean tensor `flip` says so."""
+        """The same part, read backwards where the boolean tensor `flip` is true."""
         start = ops.where(flip, self.start + self.length, self.start)
         return self._replace(start=start, length=ops.where(flip, -self.length, self.length))
 
@@ -43,7 +43,7 @@ class Resampling(NamedTuple):
 
 
 class AxisMaps(NamedTuple):
-    """What happens to the rows and to the columns of each image; `None` stands for nothing.
+    """Linear maps of the rows and of the columns of each image; `None` is the identity.
 
     Attributes:
         rows: tensor `(batch, out_height, height)`, `Resampling`, or `None`.
@@ -58,7 +58,7 @@ class AxisMaps(NamedTuple):
         return AxisMaps(_product(rows, self.rows), _product(columns, self.columns))
 
     def sides(self) -> tuple:
-        """The matrices `R` and `C^T` to put on the left and right of each image."""
+        """Matrices `R` and `C^T` to multiply each image with from the left and the right."""
         rows, columns = _matrix(self.rows), _matrix(self.columns)
         return rows, None if columns is None else ops.transpose(columns, (0, 2, 1))
 
@@ -76,7 +76,7 @@ def _product(after: Any, before: Any) -> Any:
 
 
 class GeometricAugmentation(ImageAugmentation):
-    """An operation on the rows and columns of images, as linear maps that can be folded.
+    """Random operation on the rows and columns of images, as linear maps that can be folded.
 
     Subclasses implement `fold`; `apply` follows from it.
 
@@ -101,34 +101,26 @@ class GeometricAugmentation(ImageAugmentation):
     """
 
     def fold(self, maps: AxisMaps, parameters: Any, image_shape: tuple) -> AxisMaps:
-        """Put this operation behind the maps of those before it.
+        """Append this operation to the maps of those before it.
 
         Args:
-            maps: what came before.
-            parameters: what `parameters` gave.
+            maps: maps of the operations before.
+            parameters: result of `parameters`.
             image_shape: `(height, width, channels)` of the images that reach this operation.
 
         Returns:
-            The maps of all of them together.
+            The maps of all operations together.
         """
         raise NotImplementedError
 
     def apply(self, images: Any, parameters: Any) -> Any:
-        """Do the operation with given parameters; returns float32 images."""
+        """Apply the maps to images; returns float32."""
         maps = self.fold(AxisMaps(), parameters, tuple(ops.shape(images)[1:]))
         return apply_maps(images, maps)
 
 
 def apply_maps(images: Any, maps: AxisMaps) -> Any:
-    """Map the rows and columns of each image: `rows @ image @ columns^T` in every channel.
-
-    Args:
-        images: tensor `(batch, height, width, channels)`.
-        maps: the two matrices an image.
-
-    Returns:
-        float32 tensor `(batch, out_height, out_width, channels)`.
-    """
+    """Map the rows and columns of images to float32: `rows @ image @ columns^T` per channel."""
     left, right = maps.sides()
     return images_of(multiply_planes(left, planes_of(images), right))
 
@@ -144,13 +136,7 @@ def images_of(planes: Any) -> Any:
 
 
 def multiply_planes(left: Any, planes: Any, right: Any) -> Any:
-    """`left @ plane @ right` for float32 planes `(batch, channels, height, width)`.
-
-    Args:
-        left: tensor `(batch, out_height, height)`, or `None` for nothing.
-        planes: the planes.
-        right: tensor `(batch, width, out_width)`, or `None`.
-    """
+    """`left @ plane @ right` for planes `(batch, channels, height, width)`; `None` is identity."""
     if left is not None:
         planes = ops.matmul(left[:, None], planes)
     if right is not None:
@@ -159,7 +145,7 @@ def multiply_planes(left: Any, planes: Any, right: Any) -> Any:
 
 
 def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: bool = True) -> Any:
-    """The linear map that cuts `[start, start + length)` out of an axis and resizes it.
+    """Matrices that cut `[start, start + length)` out of an axis and resize it.
 
     Linear interpolation, with pixel `i` a unit interval centred on `i + 1/2`: output `j` lies at
     `c_j = start + (j + 1/2) length / target`, and weighs pixel `i` by
@@ -168,14 +154,13 @@ def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: 
 
     divided by the sum over the pixels that exist. With `antialias` the triangle widens with the
     reduction, as in Pillow; without, it spans two pixels, as in TensorFlow's and PyTorch's plain
-    bilinear resize. The border is the image's, not the crop's: a pixel just outside the crop
-    takes part in its edge.
+    bilinear resize. Pixels just outside the crop contribute to its edge.
 
     Args:
         start: float32 tensor `(batch,)`, in pixels.
         length: float32 tensor `(batch,)`, in pixels, not zero; negative reads backwards.
         source: pixels along the axis.
-        target: pixels wanted.
+        target: pixels of the output.
         antialias: whether the triangle widens where the axis shrinks.
 
     Returns:
@@ -194,10 +179,10 @@ def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: 
 
 
 def gaussian_matrix(sigma: Any, size: Any) -> Any:
-    """The linear map that blurs an axis with a Gaussian.
+    """Matrices that blur an axis with a Gaussian.
 
     Output `j` weighs pixel `i` by `exp(-(i - j)^2 / (2 sigma^2))`, divided by the sum over the
-    pixels that exist: the kernel is not cut off short, and at the border it is renormalised.
+    pixels that exist: the kernel is as long as the axis, and renormalised at the border.
 
     Args:
         sigma: float32 tensor `(batch,)`, in pixels; zero leaves the axis as it is.

@@ -1,4 +1,4 @@
-"""The change to grayscale."""
+"""Grayscale."""
 
 from typing import Any
 
@@ -16,15 +16,14 @@ from keras_ssl.augment.image.color import (
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class Grayscale(ColorAugmentation):
-    """Set the three channels of each image to their luma, with a probability.
+    """Grayscale with three equal channels, for each image with a probability.
 
-    `keras.layers.RandomGrayscale` does the same; use it in a pipeline of your own. This one is an
-    affine map of colour, which folds with `ColorJitter`, and draws alike on any number of
-    replicas.
+    Unlike `keras.layers.RandomGrayscale`, it is an affine map of colour that can be folded with
+    `ColorJitter`, and draws the same on any number of replicas.
 
     Args:
-        probability: of each image losing its colour.
-        strict: whether images of other than 3 channels are an error; with `False` they stay as
+        probability: probability that an image loses its colour.
+        strict: whether images with other than 3 channels are an error; with `False` they stay as
             they are.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
@@ -40,7 +39,7 @@ class Grayscale(ColorAugmentation):
         That of the input, float32: three equal channels.
 
     Raises:
-        ValueError: if `probability` lies outside [0, 1], or the images have no 3 channels.
+        ValueError: if `probability` lies outside [0, 1], or the images do not have 3 channels.
 
     Example:
 
@@ -65,12 +64,12 @@ class Grayscale(ColorAugmentation):
         self.strict = bool(strict)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """How much colour stays: `chroma`, float32 `(batch,)`, 0 or 1."""
+        """Which images keep their colour: `chroma`, float32 `(batch,)`, 0 or 1."""
         self._check_channels(image_shape[-1])
         return {"chroma": ops.cast(uniforms[:, 0] >= self.probability, "float32")}
 
     def color_map(self, parameters: dict, channels: int) -> ColorMap:
-        """Luma, and chroma where it stays."""
+        """Return the map to luma, and to chroma where it stays."""
         self._check_channels(channels)
         chroma = parameters["chroma"][:, None, None]
         if channels == 3:
@@ -83,7 +82,7 @@ class Grayscale(ColorAugmentation):
     def _check_channels(self, channels: Any) -> None:
         if self.strict and channels != 3:
             raise ValueError(
-                f"Layer '{self.name}' expects images of 3 channels (red, green, blue); with "
+                f"Layer '{self.name}' expects images with 3 channels (red, green, blue); with "
                 f"`strict=False` others stay as they are. Received: {channels} channels"
             )
 

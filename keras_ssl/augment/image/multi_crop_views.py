@@ -7,40 +7,29 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.augment._view_generator import ViewGenerator
-from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
+from keras_ssl.augment.image.simclr_views import simclr_pipeline
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MultiCropViews(ViewGenerator):
-    """Make two large views and several small ones of each image, as SwAV and DINO do.
+    """Two large views and several small ones of each image, as in SwAV and DINO.
 
-    The global views show most of the image, the local ones a small part of it at a lower
-    resolution, which makes them cheap. Apart from the crop each is a view of `SimCLRViews`' kind;
-    the defaults are DINO's, whose two global views differ in blur and solarisation. For SwAV's
-    equal views pass `blur_probability=(0.5, 0.5, 0.5)` and `solarize_probability=(0, 0, 0)`.
+    Global views show most of the image, local ones a small part of it at a lower resolution, which
+    makes them cheap. Apart from the crop, each is a view like those of `SimCLRViews`. The defaults
+    are DINO's, whose two global views differ in blur and solarization. For SwAV's equal views pass
+    `blur_probability=(0.5, 0.5, 0.5)` and `solarize_probability=(0, 0, 0)`.
+
+    Arguments that are not described here are those of `simclr_pipeline`.
 
     Args:
         global_size: height and width of the two global views; an integer, or a pair.
         local_size: the same for the local views.
-        local_count: how many local views.
-        global_scale: least and greatest area of a global crop, as a part of the image's.
+        local_count: number of local views.
+        global_scale: smallest and largest area of a global crop, as a fraction of the image's.
         local_scale: the same for the local views.
-        ratio: least and greatest aspect ratio (width / height) of a crop.
-        antialias: whether to smooth where a crop is larger than the view.
-        flip_probability: of a left-right flip.
-        brightness: how far the factor of brightness may lie from 1.
-        contrast: the same for contrast.
-        saturation: the same for saturation.
-        hue: largest turn of hue, in whole turns.
-        jitter_probability: of these four together.
-        grayscale_probability: of losing the colour.
-        blur_sigma: least and greatest standard deviation of the blur, in pixels of the view.
-        blur_probability: of the blur: of the first global view, the second, and the local ones.
-        solarize_threshold: least value that solarisation inverts, or `None` for the middle of
-            `value_range`.
-        solarize_probability: of solarisation: of the first global view, the second, and the
-            local ones.
-        value_range: `(low, high)` of the images; the views have the same.
+        blur_probability: probabilities of the blur: of the first global view, of the second, and
+            of the local views.
+        solarize_probability: the same for solarization.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
@@ -140,7 +129,7 @@ class MultiCropViews(ViewGenerator):
 
 
 def _three(name: str, value: Any) -> tuple[float, ...]:
-    """Three probabilities: of the first global view, the second, and the local views."""
+    """Check three probabilities: of the first global view, the second, and the local views."""
     if not isinstance(value, tuple | list) or len(value) != 3:
         raise ValueError(
             f"`{name}` must be three probabilities, for the first global view, the second, and "

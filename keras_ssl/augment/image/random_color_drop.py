@@ -1,4 +1,4 @@
-"""The loss of all colour channels but one."""
+"""Colour dropping."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from keras_ssl.augment.image.color import ColorAugmentation, ColorMap, identity
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomColorDrop(ColorAugmentation):
-    """Keep one channel of each image, chosen at random, and set the others to 0.
+    """Colour dropping: one random channel of each image is kept and the others are set to 0.
 
-    Colour dropping: what CPC v2 does to patches, so that they cannot be matched by their colour or
-    by the fringes of colour that lenses leave.
+    CPC v2 does this to patches, so that they cannot be matched by their colour or by the coloured
+    fringes of lenses.
 
     Args:
-        probability: of each image losing its other channels.
+        probability: probability that an image loses its other channels.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
@@ -26,7 +26,8 @@ class RandomColorDrop(ColorAugmentation):
         training: whether to change them.
 
     Input shape:
-        `(batch, height, width, channels)`, integer or floating-point. Images of one channel stay.
+        `(batch, height, width, channels)`, integer or floating-point. Images with one channel do
+        not change.
 
     Output shape:
         That of the input, float32.
@@ -56,7 +57,7 @@ class RandomColorDrop(ColorAugmentation):
         self.probability = checks.probability("probability", probability)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """Which channels stay: `keep`, float32 `(batch, channels)`, each 0 or 1."""
+        """Which channels are kept: `keep`, float32 `(batch, channels)`, each 0 or 1."""
         channels = image_shape[-1]
         # a uniform number just below 1 may round up to `channels`
         kept = ops.minimum(ops.cast(uniforms[:, 0] * channels, "int32"), channels - 1)
@@ -65,7 +66,7 @@ class RandomColorDrop(ColorAugmentation):
         return {"keep": ops.where(is_dropped, one, ops.ones_like(one))}
 
     def color_map(self, parameters: dict, channels: int) -> ColorMap:
-        """A diagonal matrix of the channels that stay."""
+        """Return a diagonal matrix of the channels that are kept."""
         keep = parameters["keep"]
         matrix = keep[:, None] * identity(channels)
         return ColorMap(matrix, matrix, ops.zeros_like(keep))

@@ -1,4 +1,4 @@
-"""The left-right flip."""
+"""Left-right flip."""
 
 from typing import Any
 
@@ -11,15 +11,14 @@ from keras_ssl.augment.image.geometry import AxisMaps, GeometricAugmentation, Re
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomHorizontalFlip(GeometricAugmentation):
-    """Mirror each image left to right with a probability.
+    """Left-right flip of each image with a probability.
 
-    `keras.layers.RandomFlip("horizontal")` does the same at the one probability 1/2; use it in a
-    pipeline of your own. This one has a `probability`, folds into the matrices of a crop (a flip
-    is then a reversed matrix, not a pass over the images), and draws alike on any number of
+    Unlike `keras.layers.RandomFlip("horizontal")`, it has a `probability`, is folded into the
+    matrices of a crop (so it needs no pass over the images), and draws the same on any number of
     replicas.
 
     Args:
-        probability: of each image being flipped.
+        probability: probability that an image is flipped.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
@@ -52,11 +51,11 @@ class RandomHorizontalFlip(GeometricAugmentation):
         self.probability = checks.probability("probability", probability)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """Whether to flip: `flip`, boolean `(batch,)`."""
+        """Which images to flip: `flip`, boolean `(batch,)`."""
         return {"flip": uniforms[:, 0] < self.probability}
 
     def fold(self, maps: AxisMaps, parameters: dict, image_shape: tuple) -> AxisMaps:
-        """Reverse the order of the output columns of the maps before."""
+        """Reverse the output columns of the operations before."""
         columns, flip = maps.columns, parameters["flip"]
         if isinstance(columns, Resampling):
             return AxisMaps(maps.rows, columns.mirrored(flip))
@@ -66,7 +65,7 @@ class RandomHorizontalFlip(GeometricAugmentation):
         return AxisMaps(maps.rows, columns)
 
     def apply(self, images: Any, parameters: dict) -> Any:
-        """Flip with given parameters; exact, as no arithmetic is done."""
+        """Flip given images, without arithmetic and so exactly."""
         x = ops.cast(images, "float32")
         return ops.where(parameters["flip"][:, None, None, None], ops.flip(x, axis=2), x)
 

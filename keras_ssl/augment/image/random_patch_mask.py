@@ -1,4 +1,4 @@
-"""Patches of an image hidden at random."""
+"""Random masks of patches."""
 
 import math
 from typing import Any
@@ -12,25 +12,24 @@ from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomPatchMask(ImageAugmentation):
-    """Hide a share of the patches of each image, chosen at random, under one value.
+    """Random patches of each image replaced by a constant: MSN's random mask.
 
-    The image is cut into a grid of patches without overlap; each image has others hidden, all of
-    them equally many. Any encoder takes such images, a convolutional one as well as one over
-    tokens. This is MSN's random mask; its focal mask, which shows one block of the image alone,
-    is a small crop.
+    Images are cut into a grid of patches without overlap. The same number of patches is hidden in
+    each image, chosen separately. As patches are hidden and not removed, any encoder can be used.
+    MSN's focal mask, which shows only one block of the image, is a small crop.
 
     Args:
         grid: rows and columns of patches; an integer, or a pair. A vision transformer with patches
             of 16x16 has a grid of 14 for images of 224x224.
-        share: of the patches that are hidden, in [0, 1), rounded up to a whole number of them.
-        fill: what stands in their place, in `value_range`; `None` for its middle.
+        share: fraction of patches that are hidden, in [0, 1), rounded up to a whole number.
+        fill: value of hidden pixels, in `value_range`; `None` for its middle.
         value_range: `(low, high)` of the images.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: batch of images.
-        training: whether to hide anything.
+        training: whether to hide patches.
 
     Input shape:
         `(batch, height, width, channels)`, integer or floating-point, in `value_range`; height and
@@ -73,7 +72,7 @@ class RandomPatchMask(ImageAugmentation):
         if fill is not None:
             fill = checks.number("fill", fill, *self.value_range)
         self.fill = fill
-        # up to what a product of floats is off
+        # rounded first: a product of floats may lie just above a whole number
         self.hidden = math.ceil(round(self.share * self.uniforms_per_image, 6))
         if self.hidden == self.uniforms_per_image:
             raise ValueError(
@@ -83,7 +82,7 @@ class RandomPatchMask(ImageAugmentation):
 
     @property
     def uniforms_per_image(self) -> int:
-        """One a patch."""
+        """One per patch."""
         return self.grid[0] * self.grid[1]
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
@@ -95,12 +94,12 @@ class RandomPatchMask(ImageAugmentation):
                     f"patches, and {count} does not divide the {name}. "
                     f"Received: images of height and width {tuple(image_shape[:2])}"
                 )
-        # the rank of each number among its image's, which no tie makes more or less than one
+        # ranks of the numbers of an image: exactly `hidden` are smaller, even with ties
         rank = ops.argsort(ops.argsort(uniforms, axis=-1), axis=-1)
         return {"hidden": ops.reshape(rank < self.hidden, (-1, *self.grid))}
 
     def apply(self, images: Any, parameters: dict) -> Any:
-        """Hide given patches; returns float32 images."""
+        """Hide given patches; returns float32."""
         x = ops.cast(images, "float32")
         batch, height, width, channels = ops.shape(x)
         rows, columns = self.grid

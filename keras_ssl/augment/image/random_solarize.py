@@ -1,4 +1,4 @@
-"""Solarisation."""
+"""Solarization."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from keras_ssl.augment.image.image_augmentation import ImageAugmentation
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomSolarize(ImageAugmentation):
-    """Invert the values from a threshold on, of each image, with a probability.
+    """Solarization: values from a threshold on are inverted, in each image with a probability.
 
     `keras.layers.Solarization` draws a random threshold for every image and changes them all;
-    BYOL's and DINO's solarisation has one threshold and a probability, as here.
+    that of BYOL and DINO has one threshold and a probability, as here.
 
         x' = x  where x < threshold,   low + high - x  elsewhere
 
     Args:
-        threshold: least value that is inverted, or `None` for the middle of `value_range`.
-        probability: of each image being changed.
+        threshold: smallest value that is inverted, or `None` for the middle of `value_range`.
+        probability: probability that an image is changed.
         value_range: `(low, high)` of the images.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
@@ -69,14 +69,14 @@ class RandomSolarize(ImageAugmentation):
         self.probability = checks.probability("probability", probability)
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> dict:
-        """From which value on to invert: `threshold`, `(batch,)`; infinite where not at all."""
+        """Thresholds of the images: `threshold`, `(batch,)`, infinite to leave an image as is."""
         low, high = self.value_range
         threshold = (low + high) / 2 if self.threshold is None else self.threshold
         solarized = uniforms[:, 0] < self.probability
         return {"threshold": ops.where(solarized, threshold, float("inf"))}
 
     def apply(self, images: Any, parameters: dict) -> Any:
-        """Invert with given parameters; returns float32 images."""
+        """Invert with given thresholds; returns float32."""
 
         def invert(images: Any, threshold: Any) -> Any:
             x = ops.cast(images, "float32")

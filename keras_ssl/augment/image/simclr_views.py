@@ -1,4 +1,4 @@
-"""SimCLR's views."""
+"""SimCLR's views, and the pipeline that BYOL, SwAV and DINO share up to its settings."""
 
 from typing import Any
 
@@ -6,43 +6,108 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.augment._view_generator import ViewGenerator
-from keras_ssl.augment.image.simclr_pipeline import simclr_pipeline
+from keras_ssl.augment.image.color_jitter import ColorJitter
+from keras_ssl.augment.image.fused_pipeline import FusedPipeline
+from keras_ssl.augment.image.gaussian_blur import GaussianBlur
+from keras_ssl.augment.image.grayscale import Grayscale
+from keras_ssl.augment.image.random_horizontal_flip import RandomHorizontalFlip
+from keras_ssl.augment.image.random_resized_crop import RandomResizedCrop
+from keras_ssl.augment.image.random_solarize import RandomSolarize
+
+
+def simclr_pipeline(
+    size: int | tuple[int, int],
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    antialias: bool = True,
+    flip_probability: float = 0.5,
+    brightness: float = 0.8,
+    contrast: float = 0.8,
+    saturation: float = 0.8,
+    hue: float = 0.2,
+    jitter_probability: float = 0.8,
+    grayscale_probability: float = 0.2,
+    blur_sigma: tuple[float, float] = (0.1, 2.0),
+    blur_probability: float = 0.5,
+    solarize_threshold: float | None = None,
+    solarize_probability: float = 0.0,
+    value_range: tuple[float, float] = (0, 255),
+) -> FusedPipeline:
+    """Make a pipeline of SimCLR's kind: crop, flip, blur, colour jitter, grayscale, solarization.
+
+    Operations of probability 0 are left out. Images with other than 3 channels go without
+    saturation, hue and grayscale.
+
+    Args:
+        size: height and width of the view; an integer, or a pair.
+        scale: smallest and largest area of a crop, as a fraction of the image's.
+        ratio: smallest and largest aspect ratio (width / height) of a crop.
+        antialias: whether to smooth where a crop is larger than `size`.
+        flip_probability: probability of a left-right flip.
+        brightness: largest distance of the brightness factor from 1.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
+        hue: largest turn of hue, as a fraction of a full turn.
+        jitter_probability: probability that these four are applied.
+        grayscale_probability: probability that colour is removed.
+        blur_sigma: smallest and largest standard deviation of the blur, in pixels of the view.
+        blur_probability: probability of the blur.
+        solarize_threshold: smallest value that solarization inverts, or `None` for the middle of
+            `value_range`.
+        solarize_probability: probability of solarization.
+        value_range: `(low, high)` of the images; the view has the same.
+
+    Returns:
+        A `FusedPipeline`, for `Views` and `AsymmetricViews`.
+
+    Example:
+
+    >>> from keras_ssl import augment
+    >>> byol = augment.AsymmetricViews(
+    ...     [
+    ...         augment.simclr_pipeline(32, blur_probability=1.0),
+    ...         augment.simclr_pipeline(32, blur_probability=0.1, solarize_probability=0.2),
+    ...     ]
+    ... )
+    """
+    probabilities = {
+        "flip_probability": flip_probability,
+        "jitter_probability": jitter_probability,
+        "grayscale_probability": grayscale_probability,
+        "blur_probability": blur_probability,
+        "solarize_probability": solarize_probability,
+    }
+    for name, value in probabilities.items():
+        checks.probability(name, value)
+    layers = [
+        RandomResizedCrop(size, scale=scale, ratio=ratio, antialias=antialias),
+        RandomHorizontalFlip(flip_probability),
+        GaussianBlur(blur_sigma, blur_probability),
+        ColorJitter(brightness, contrast, saturation, hue, jitter_probability, value_range),
+        Grayscale(grayscale_probability, strict=False),
+        RandomSolarize(solarize_threshold, solarize_probability, value_range),
+    ]
+    return FusedPipeline([layer for layer in layers if getattr(layer, "probability", 1.0) > 0])
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SimCLRViews(ViewGenerator):
-    """Make random views of each image of a batch, as SimCLR does.
+    """SimCLR's random views of each image.
 
     A view is the image cropped and resized, flipped, blurred, changed in brightness, contrast,
-    saturation and hue, made grey and, where asked for, solarised, each with its probability, in
-    this order, and clipped to `value_range` once, at the end. All of it is a few matrix products
-    for the whole batch (see `FusedPipeline`), so it runs where the network runs.
+    saturation and hue, turned to grayscale and, if asked for, solarized, each with its
+    probability, in this order, and clipped to `value_range` once, at the end. All of it is a few
+    matrix products for the whole batch (see `FusedPipeline`).
 
     The defaults are those of the paper for ImageNet (`strength=1`). For CIFAR-10 it halves the
-    jitter and does not blur: `SimCLRViews(32, strength=0.5, blur_probability=0.0)`.
+    colour jitter and does not blur: `SimCLRViews(32, strength=0.5, blur_probability=0.0)`.
 
-    Images of other than 3 channels get all but saturation, hue and grayscale.
+    Arguments that are not described here are those of `simclr_pipeline`.
 
     Args:
         size: height and width of a view; an integer, or a pair.
-        count: views an image.
-        scale: least and greatest area of a crop, as a part of the image's.
-        ratio: least and greatest aspect ratio (width / height) of a crop.
-        antialias: whether to smooth where a crop is larger than `size`.
-        flip_probability: of a left-right flip.
-        strength: multiplies the next four.
-        brightness: how far the factor of brightness may lie from 1.
-        contrast: the same for contrast.
-        saturation: the same for saturation.
-        hue: largest turn of hue, in whole turns.
-        jitter_probability: of these four together.
-        grayscale_probability: of losing the colour.
-        blur_sigma: least and greatest standard deviation of the blur, in pixels of the view.
-        blur_probability: of the blur.
-        solarize_threshold: least value that solarisation inverts, or `None` for the middle of
-            `value_range`.
-        solarize_probability: of solarisation. SimCLR has none; BYOL's second view has 0.2.
-        value_range: `(low, high)` of the images; the views have the same.
+        count: views per image.
+        strength: factor for `brightness`, `contrast`, `saturation` and `hue`.
         seed: integer seed, or `None` for a random one.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
