@@ -1,6 +1,9 @@
-"""Shared set-up: two logical CPU devices, quiet TensorFlow, and where real data may lie."""
+"""Shared set-up: two logical CPU devices, quiet TensorFlow, memory, and folders of real data."""
 
+import ctypes
+import gc
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+IS_LINUX = sys.platform == "linux"
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 if IS_TENSORFLOW:
@@ -20,6 +24,55 @@ if IS_TENSORFLOW:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
+
+
+def pytest_addoption(parser):
+    parser.addoption("--memory", action="store_true", help="print the memory of each worker")
+
+
+def _memory():
+    """The memory of this process, now and at most, in GB; zeros where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = [line.split() for line in status.read_text().splitlines()] if status.exists() else []
+    fields = {line[0]: line[1] for line in lines if len(line) > 1}
+    return [int(fields.get(name, 0)) / 1e6 for name in ("VmRSS:", "VmHWM:")]
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["memory"] = _memory()
+
+
+class _WorkerMemory:
+    """Prints the memory that the workers of pytest-xdist had."""
+
+    def __init__(self):
+        self.found = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.found[node.gateway.id] = getattr(node, "workeroutput", {}).get("memory", [0, 0])
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for name, memory in sorted((self.found or {"this process": _memory()}).items()):
+            terminalreporter.write_line(
+                f"{name}: {memory[0]:.1f} GB at the end, {memory[1]:.1f} GB at most"
+            )
+
+
+def pytest_configure(config):
+    if config.getoption("--memory") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_WorkerMemory())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def return_memory():
+    """What the tests of a module used is given back to the system at the end of the module."""
+    yield
+    gc.collect()
+    if IS_LINUX:
+        # glibc keeps what Python and TensorFlow have freed for this process
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

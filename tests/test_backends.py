@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     "room",
     [
-        "optimizers",
         "ops",
-        # JAX compiles every operation of theirs anew
+        # JAX compiles every operation for each shape
+        pytest.param("optimizers", marks=pytest.mark.slow),
         pytest.param("layers", marks=pytest.mark.slow),
         pytest.param("layers/graph", marks=pytest.mark.slow),
         pytest.param("graphs", marks=pytest.mark.slow),

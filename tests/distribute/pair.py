@@ -23,13 +23,28 @@ import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
 
 from keras_ssl import callbacks, distribute, evaluate, layers, losses, trainers
-from keras_ssl.distribute.worker_batches import distribute_batches
-from tests.callbacks.interrupted import InterruptAt
-from tests.distribute import plain
-from tests.distribute.primitives import run_primitives
 from tests.distribute.run_pair import has_users
-from tests.trainers import cases, small
-from tests.trainers.test_contract import batches, make
+
+
+def end_without_users(folder):
+    """End this process, whatever it waits for, once nobody is left that it could work for."""
+    while has_users(folder):
+        time.sleep(0.5)
+    os._exit(0)  # TensorFlow's own shutdown would wait for the other worker
+
+
+if __name__ == "__main__":
+    FOLDER = Path(sys.argv[1])
+    threading.Thread(target=end_without_users, args=(FOLDER,), daemon=True).start()
+    # before the cases are imported: workers cannot connect once TensorFlow has run something
+    STRATEGY = distribute.strategy("multi_worker", timeout=300)
+
+from keras_ssl.distribute.worker_batches import distribute_batches  # noqa: E402
+from tests.callbacks.interrupted import InterruptAt  # noqa: E402
+from tests.distribute import plain  # noqa: E402
+from tests.distribute.primitives import run_primitives  # noqa: E402
+from tests.trainers import cases, small  # noqa: E402
+from tests.trainers.runs import batches, make  # noqa: E402
 
 CHECKS = {}
 HAS_TENSORBOARD = find_spec("tensorboard") is not None
@@ -367,13 +382,6 @@ def in_parts(strategy, folder):
     return weights_of(trainer) | logs_of(history)
 
 
-def end_without_users(folder):
-    """End this process, whatever it waits for, once nobody is left that it could work for."""
-    while has_users(folder):
-        time.sleep(0.5)
-    os._exit(0)  # TensorFlow's own shutdown would wait for the other worker
-
-
 def requested(folder):
     """The checks that tests ask for, in the order in which the chief first saw them."""
     seen = set()
@@ -394,9 +402,7 @@ def requested(folder):
 
 
 def main():
-    folder = Path(sys.argv[1])
-    threading.Thread(target=end_without_users, args=(folder,), daemon=True).start()
-    strategy = distribute.strategy("multi_worker", timeout=300)
+    folder, strategy = FOLDER, STRATEGY
     mine = folder / ("chief" if distribute.is_chief() else "other")
     registered = gradient_registry._registry
     known = set(registered)

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import scipy.sparse
 
-from keras_ssl import data, layers
+from keras_ssl import layers
+from keras_ssl.data import fashion_mnist_mini
 
 
 @cache
 def images() -> tuple[np.ndarray, np.ndarray]:
     """Return 256 real images of 28x28 and their labels."""
-    x, y = next(iter(data.load_images("fashion_mnist_mini", "train[:256]").batch(256)))
-    return x.numpy(), y.numpy()
+    return fashion_mnist_mini.read_arrays("train[:256]")
 
 
 @cache
@@ -40,6 +40,11 @@ def encoder(normalize: bool = False, size: int | None = 28) -> keras.Model:
         keras.layers.GlobalAveragePooling2D(),
     ]
     return keras.Sequential(blocks)
+
+
+def batch_norm_head() -> layers.ProjectionHead:
+    """Make a projector whose embeddings differ from the start, as random ones of a queue do."""
+    return layers.ProjectionHead((32, 16), normalization=False, last_normalization=True)
 
 
 def dense(*widths: int, inputs: int, last: str | None = None) -> keras.Model:

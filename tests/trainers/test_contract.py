@@ -1,4 +1,11 @@
-"""What every trainer must do, over all of them."""
+"""What every trainer must do, over all of them.
+
+Tests under `each_trainer` run for all trainers by default. Tests under `costly` run for one trainer
+of each shape, by default or among the slow tests, and for all others among the `full` ones.
+"""
+
+import gc
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -10,27 +17,52 @@ from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
 from tests.callbacks.interrupted import InterruptAt, assert_same_bits
 from tests.tpu.obstacles import tpu_obstacles
-from tests.trainers.cases import CASES
+from tests.trainers.cases import CASES, costly, each_trainer
+from tests.trainers.runs import batches, build, learn, make, set_state, state_of
 from tests.trainers.small import images
 
-pytestmark = pytest.mark.parametrize("name", CASES)
+
+@dataclass
+class Run:
+    """A trainer after training, and how it came there."""
+
+    trainer: keras.Model
+    logs: dict
+    initial: list[np.ndarray]
+    final: list[np.ndarray]
 
 
-def make(name, optimizer=None, **compile_arguments):
-    """A compiled, built trainer; two calls give equal weights and equal random numbers."""
-    keras.utils.set_random_seed(1)
-    case = CASES[name]
-    trainer = case.make()
-    trainer.compile(optimizer=optimizer or case.sgd(), **compile_arguments)
-    return trainer
+@pytest.fixture(scope="module")
+def _learned_once(name):
+    trainer, history = learn(name, seed=1)
+    yield Run(trainer, history, [], state_of(trainer))
+    del trainer
+    gc.collect()
 
 
-def batches(name, size=32, count=4):
-    """Full batches in a fixed order."""
-    data = (CASES[name].first(size * count),)
-    if CASES[name].labelled:
-        data = (*data, CASES[name].y()[: size * count])
-    return tf.data.Dataset.from_tensor_slices(data).batch(size, drop_remainder=True)
+@pytest.fixture(scope="module")
+def _trained_once(name):
+    trainer = make(name)
+    build(trainer, CASES[name].first(32), CASES[name].y())
+    initial = state_of(trainer)
+    history = trainer.fit(batches(name), verbose=0).history
+    yield Run(trainer, history, initial, state_of(trainer))
+    del trainer
+    gc.collect()
+
+
+@pytest.fixture
+def learned(_learned_once):
+    """The run of the learning test, traced once for all tests that need a trained trainer."""
+    set_state(_learned_once.trainer, _learned_once.final)
+    return _learned_once
+
+
+@pytest.fixture
+def trained(_trained_once):
+    """Four steps of SGD on `batches`, traced once: what other runs are compared with."""
+    set_state(_trained_once.trainer, _trained_once.final)
+    return _trained_once
 
 
 def assert_equal_weights(a, b, tolerance):
@@ -48,25 +80,24 @@ def _as_constant(draw):
     return constant
 
 
-def test_loss_falls_on_real_data(name):
+@each_trainer
+def test_loss_decreases_on_real_data(name, learned):
     case = CASES[name]
-    trainer = make(name, case.optimizer())
-    history = trainer.fit(case.x(), case.y(), batch_size=32, epochs=6, verbose=0).history
-    assert history[case.falls][-1] < 0.97 * history[case.falls][0]
-    assert np.all(np.isfinite(history["loss"]))
+    assert case.decrease_in(learned.logs) > case.decrease > 0
+    assert np.all(np.isfinite(learned.logs["loss"]))
 
 
-def test_representation_is_what_the_model_gives(name):
-    trainer = make(name)
-    x = CASES[name].first(8)
+@each_trainer
+def test_representation_is_what_the_model_returns(name, learned):
+    trainer, x = learned.trainer, CASES[name].first(8)
     features = trainer.predict(x, verbose=0)
     assert features.shape[0] == 8 and features.ndim in (2, 3)  # of examples or their nodes
     np.testing.assert_allclose(features, trainer(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_saved_and_loaded_trainer_goes_on_as_if_never_stopped(name, tmp_path):
-    trainer = make(name, CASES[name].optimizer())
-    trainer.fit(batches(name), verbose=0)
+@costly("teacher", others="slow")
+def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
+    trainer = learned.trainer
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
 
@@ -74,63 +105,80 @@ def test_saved_and_loaded_trainer_goes_on_as_if_never_stopped(name, tmp_path):
     np.testing.assert_allclose(
         loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6
     )
+    x, y = CASES[name].first(128), CASES[name].y()
     for one in (trainer, loaded):
-        one.fit(batches(name), verbose=0)
+        # in the order of the data, as arrays: the first trainer has traced that already
+        one.fit(x, None if y is None else y[:128], batch_size=32, shuffle=False, verbose=0)
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
 
 
-def test_interrupted_trainer_ends_with_the_bits_of_one_that_never_was(
+@costly("plain")
+def test_interrupted_trainer_ends_with_the_bits_of_an_uninterrupted_one(
     name, tmp_path, deterministic
 ):
     """In the middle of the second epoch; with the probe, its optimizer and all metrics."""
     x, y = CASES[name].first(96), CASES[name].probed()[:96]
 
-    def train(*callbacks):
+    def compiled():
         keras.utils.set_random_seed(1)  # for the probe
         probe = trainers.OnlineProbe(10, by_position=y.ndim > 1)
         trainer = make(name, CASES[name].optimizer(), probe=probe)
-        history = trainer.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=callbacks)
-        return trainer, history.history
+        build(trainer, x, y)
+        return trainer
 
-    whole, logs = train()
+    def train(trainer, *callbacks):
+        keras.utils.set_random_seed(1)
+        options = {"batch_size": 32, "epochs": 2, "verbose": 0}
+        return trainer.fit(x, y, callbacks=list(callbacks), **options).history
+
+    first = compiled()
+    initial = state_of(first)
     with pytest.raises(KeyboardInterrupt):
-        train(BackupAndResume(tmp_path, every_steps=1), InterruptAt(1, 1))
-    resumed, logs_again = train(BackupAndResume(tmp_path))
-    assert_same_bits(whole, resumed)
+        train(first, BackupAndResume(tmp_path, every_steps=1), InterruptAt(1, 1))
+    set_state(first, initial)
+    logs = train(first)
+    resumed = compiled()
+    logs_again = train(resumed, BackupAndResume(tmp_path))
+    assert_same_bits(first, resumed)
     assert logs_again == logs
 
 
-def test_saved_weights_load_into_a_new_trainer(name, tmp_path):
-    trainer, fresh = make(name), make(name)
-    trainer.fit(batches(name), verbose=0)
-    trainer.save_weights(tmp_path / "trainer.weights.h5")
-    fresh.fit(batches(name, count=1), verbose=0)
+@each_trainer
+def test_saved_weights_load_into_a_new_trainer(name, learned, tmp_path):
+    learned.trainer.save_weights(tmp_path / "trainer.weights.h5")
+    fresh = make(name, CASES[name].optimizer())
+    build(fresh, CASES[name].first(32), CASES[name].y())
+    assert any(
+        np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3
+        for one, other in zip(fresh.weights, learned.trainer.weights, strict=True)
+    )
     fresh.load_weights(tmp_path / "trainer.weights.h5")
-    assert_equal_weights(trainer, fresh, tolerance=1e-7)
+    assert_equal_weights(learned.trainer, fresh, tolerance=1e-7)
 
 
+@each_trainer
 def test_config_makes_an_equal_trainer(name):
     trainer = make(name)
     copy = type(trainer).from_config(trainer.get_config())
     assert copy.get_config() == trainer.get_config()
 
 
-def test_two_replicas_end_with_the_weights_of_one(name, two_replicas):
-    one = make(name)
+@costly("batch normalization")
+def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
     with two_replicas.scope():
         two = make(name)
-    logs = [trainer.fit(batches(name), verbose=0).history for trainer in (one, two)]
-    assert_equal_weights(one, two, tolerance=1e-4 if CASES[name].normalized else 1e-6)
-    for key in logs[0]:
-        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-4)
+    logs = two.fit(batches(name), verbose=0).history
+    tolerance = 1e-4 if CASES[name].normalized else 1e-6
+    assert_equal_weights(trained.trainer, two, tolerance)
+    for key in logs:
+        np.testing.assert_allclose(trained.logs[key], logs[key], rtol=1e-4)
 
 
-def test_two_workers_end_with_the_weights_of_one_device(name, two_workers):
-    keras.utils.set_random_seed(0)
-    one = make(name)
-    logs = one.fit(batches(name), verbose=0).history
+@costly("batch normalization")
+def test_two_workers_end_with_the_weights_of_one_device(name, trained, two_workers):
     # Relative to the largest weight. Some have no scale of their own: the gradient of a bias before
     # batch normalisation is 0, and what is there are rounding errors.
+    one, logs = trained.trainer, trained.logs
     largest = max(np.abs(weight).max() for weight in one.get_weights())
     for found in two_workers(f"exactness {name}"):
         assert {key.removeprefix("log ") for key in found if key.startswith("log ")} == set(logs)
@@ -141,6 +189,7 @@ def test_two_workers_end_with_the_weights_of_one_device(name, two_workers):
             np.testing.assert_allclose(found[f"log {key}"], values, rtol=1e-5)
 
 
+@costly("sampling")
 def test_xla_step_equals_the_plain_step(name, monkeypatch):
     # XLA draws other numbers from a seed than TensorFlow's kernels do, so draws are held constant
     for draw in ("uniform", "normal", "randint"):
@@ -183,16 +232,24 @@ def _watch_compilation(trainer):
     return lambda: {name: is_compiled(graph) for name, graph in graphs.items()}
 
 
-@pytest.mark.parametrize("micro_batch_size", [None, 8])
-def test_a_tpu_can_run_the_steps(name, micro_batch_size):
-    if micro_batch_size and CASES[name].make().updates()[0].embed is None:
-        pytest.skip("the method takes no micro-batches")
+def _can_run_on_a_tpu(name, micro_batch_size=None):
     trainer = make(name, CASES[name].optimizer(), micro_batch_size=micro_batch_size)
     assert tpu_obstacles(trainer, batches(name)) == []
     # nothing that the compiler's walk left behind is in the way of a run
     assert np.isfinite(trainer.fit(batches(name, count=1), verbose=0).history["loss"][0])
 
 
+@costly("tokens", slow=("two optimizers", "graph"))
+def test_a_tpu_can_run_the_steps(name):
+    _can_run_on_a_tpu(name)
+
+
+@costly("tokens", names=[name for name in CASES if CASES[name].micro_batches])
+def test_a_tpu_can_run_the_steps_in_micro_batches(name):
+    _can_run_on_a_tpu(name, micro_batch_size=8)
+
+
+@costly("tokens")
 def test_a_tpu_can_run_what_replicas_do_besides(name, monkeypatch):
     monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
     trainer = make(name, CASES[name].optimizer())
@@ -219,23 +276,39 @@ class _TwoEqualReplicas:
         return x + x
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_starts_like_float32_and_stays_finite(
-    name, policy, two_replicas, set_dtype_policy
+MIXED = ("batch normalization", "queue", "crops", "two optimizers", "graph", "tokens")
+
+
+@costly("sampling", slow=MIXED)
+def test_float16_starts_like_float32_and_stays_finite(
+    name, trained, two_replicas, set_dtype_policy
 ):
-    full = make(name).fit(batches(name, count=1), verbose=0).history
+    _mixed_precision(name, "mixed_float16", trained, two_replicas, set_dtype_policy)
+
+
+@costly("sampling", slow=("plain",))
+def test_bfloat16_starts_like_float32_and_stays_finite(
+    name, trained, two_replicas, set_dtype_policy
+):
+    _mixed_precision(name, "mixed_bfloat16", trained, two_replicas, set_dtype_policy)
+
+
+def _mixed_precision(name, policy, trained, two_replicas, set_dtype_policy):
+    set_state(trained.trainer, trained.initial)
+    full = trained.trainer.fit(batches(name, count=1), verbose=0).history
     set_dtype_policy(policy)
     with two_replicas.scope():
         trainer = make(name, CASES[name].optimizer())
     first = trainer.fit(batches(name, count=1), verbose=0).history
     history = trainer.fit(batches(name), epochs=2, verbose=0).history
-    falls = CASES[name].falls
-    assert first[falls] == pytest.approx(full[falls], rel=0.05)
+    loss = CASES[name].decreasing_loss
+    assert first[loss] == pytest.approx(full[loss], rel=0.05)
     assert all(np.all(np.isfinite(values)) for values in history.values())
     assert all(np.all(np.isfinite(np.asarray(w))) for w in trainer.weights)
     assert all(w.dtype == "float32" for w in trainer.trainable_weights)
 
 
+@each_trainer
 def test_bad_data_is_refused_before_the_first_step(name):
     assert CASES[name].bad_data
     for x, message in CASES[name].bad_data:
@@ -246,16 +319,18 @@ def test_bad_data_is_refused_before_the_first_step(name):
         assert all(int(one.iterations) == 0 for one in trainer.optimizers.values())
 
 
+@each_trainer
 def test_unknown_loss_weight_is_refused(name):
     trainer = make(name, loss_weights={"no_such_loss": 1.0})
     with pytest.raises(ValueError, match="no_such_loss"):
         trainer.fit(batches(name), verbose=0)
 
 
-def test_takes_every_form_of_data(name):
+@costly("plain", slow=("labels", "memory bank", "graph"))
+def test_takes_every_form_of_data(name, trained):
     x, y = CASES[name].first(64), images()[1][:64]
-    learned = y if CASES[name].labelled else None
-    trainer = make(name)
+    labels = y if CASES[name].labelled else None
+    trainer = trained.trainer
 
     class Sequence(keras.utils.PyDataset):
         def __len__(self):
@@ -264,19 +339,19 @@ def test_takes_every_form_of_data(name):
         def __getitem__(self, index):
             rows = slice(32 * index, 32 * index + 32)
             part = keras.tree.map_structure(lambda one: one[rows], x)
-            return (part,) if learned is None else (part, y[rows])
+            return (part,) if labels is None else (part, y[rows])
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
-    for form in ((x, learned), (dataset,), (Sequence(),)):
+    for form in ((x, labels), (dataset,), (Sequence(),)):
         history = trainer.fit(*form, verbose=0, validation_data=dataset).history
-        assert np.isfinite(history["val_loss"][0]) and CASES[name].falls in history
-    first = None if learned is None else y[:32]
+        assert np.isfinite(history["val_loss"][0]) and CASES[name].decreasing_loss in history
+    first = None if labels is None else y[:32]
     assert np.isfinite(trainer.train_on_batch(CASES[name].first(32), first)[0])
-    assert np.isfinite(trainer.evaluate(x, learned, verbose=0, return_dict=True)["loss"])
+    assert np.isfinite(trainer.evaluate(x, labels, verbose=0, return_dict=True)["loss"])
 
 
-def test_several_steps_per_execution_equal_single_steps(name):
-    single, several = make(name), make(name, steps_per_execution=2)
-    for trainer in (single, several):
-        trainer.fit(batches(name), verbose=0)
-    assert_equal_weights(single, several, tolerance=1e-6)
+@costly("plain", slow=("queue", "two optimizers"))
+def test_several_steps_per_execution_equal_single_steps(name, trained):
+    several = make(name, steps_per_execution=2)
+    several.fit(batches(name), verbose=0)
+    assert_equal_weights(trained.trainer, several, tolerance=1e-6)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import augment, layers, trainers
-from tests.trainers.cases import CASES
+from tests.trainers.cases import CASES, costly
 from tests.trainers.flat_views import (
     RATE,
     Pairs,
@@ -28,7 +28,11 @@ def test_any_size_gives_the_weights_and_losses_of_the_plain_step(size):
     assert cached_logs["loss"] == pytest.approx(plain_logs["loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "GAN"])
+@costly(
+    "plain",
+    slow=("teacher", "queue", "crops", "labels"),
+    names=[name for name in CASES if CASES[name].micro_batches],
+)
 def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
     """Holds with noise, dropout and batch norm: the same draws and statistics, a part at a time."""
 

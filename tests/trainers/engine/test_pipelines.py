@@ -39,7 +39,7 @@ def test_it_is_found_in_a_distributed_dataset(no_global_seed, two_replicas):
     assert shuffles_without_seed(dataset)
 
 
-CASES = {
+PIPELINES = {
     "shuffle": (lambda d: d.shuffle(20, seed=1), False),
     "repeat, shuffle": (lambda d: d.repeat(2).shuffle(20, seed=1), False),
     "cache, shuffle": (lambda d: d.cache().shuffle(20, seed=1), False),
@@ -48,10 +48,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_whether_reading_matters_is_what_tensorflow_does(name):
     """The third epoch after two that were read, and after two of which iterators were made."""
-    change, expected = CASES[name]
+    change, expected = PIPELINES[name]
 
     def third(read):
         dataset = change(numbers())

@@ -14,8 +14,8 @@ from keras_ssl import layers  # noqa: E402
 from tests.distribute import plain  # noqa: E402
 from tests.distribute.primitives import data, run_primitives  # noqa: E402
 from tests.trainers.cases import CASES  # noqa: E402
+from tests.trainers.runs import batches, make  # noqa: E402
 from tests.trainers.small import tokens  # noqa: E402
-from tests.trainers.test_contract import batches, make  # noqa: E402
 
 
 def assert_close(found, expected, tolerance=1e-5):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_ssl import augment, data, layers, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
 from keras_ssl.trainers.batch import Batch
+from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,
     few_graphs,
@@ -18,6 +19,22 @@ from tests.trainers.graph.graph_batches import (
     padded,
     singles,
 )
+from tests.trainers.small import graph_encoder, image_graphs, node_labels
+
+CASES = {
+    "DGI": Case(
+        make=lambda: trainers.DGI(
+            graph_encoder(16, 8), corruption=augment.graph.FeatureShuffle(seed=0)
+        ),
+        x=image_graphs,
+        decreasing_loss="infomax",
+        decrease=0.08,
+        epochs=20,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="tests")

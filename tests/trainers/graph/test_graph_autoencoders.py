@@ -5,11 +5,34 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import data, evaluate, trainers
+from keras_ssl import data, evaluate, layers, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
 from keras_ssl.trainers.batch import Batch
 from tests.layers.graph.conformance import forms
+from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.small_graphs import encoder, graph, joined, losses_of, padded
+from tests.trainers.small import graph_encoder, image_graphs, node_labels
+
+CASES = {
+    "GAE": Case(
+        make=lambda: trainers.GAE(graph_encoder(16, 8)),
+        x=image_graphs,
+        decreasing_loss="reconstruction",
+        decrease=0.055,
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "VGAE": Case(
+        make=lambda: trainers.VGAE(
+            graph_encoder(16), graph_encoder(8), layers.graph.GCNConv(8, normalize=True), seed=0
+        ),
+        x=image_graphs,
+        decreasing_loss="reconstruction",
+        decrease=0.5,
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+}
 
 
 def vgae(width=3, **arguments):

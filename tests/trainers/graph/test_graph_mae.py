@@ -9,6 +9,7 @@ from keras_ssl import losses, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
 from keras_ssl.ops.graph.inputs import GraphInputs
 from tests.layers.graph.conformance import forms
+from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.small_graphs import (
     encoder,
     graph,
@@ -17,6 +18,21 @@ from tests.trainers.graph.small_graphs import (
     normalized,
     padded,
 )
+from tests.trainers.small import graph_encoder, image_graphs, node_labels
+
+CASES = {
+    "GraphMAE": Case(
+        make=lambda: trainers.GraphMAE(
+            graph_encoder(16, 8), graph_encoder(49), replace_rate=0.2, seed=0
+        ),
+        x=image_graphs,
+        decreasing_loss="reconstruction",
+        decrease=0.28,
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+}
+
 
 # the first number orders the nodes, the second picks whose features replace another's
 UNIFORM = np.stack([[0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6], [0.0] * 7], axis=1).astype("float32")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_ssl import data, layers, networks, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool, SumPool
 from keras_ssl.trainers.batch import Batch
+from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,
     few_graphs,
@@ -15,6 +16,18 @@ from tests.trainers.graph.graph_batches import (
     padded,
     singles,
 )
+from tests.trainers.small import graph_encoder, image_graphs
+
+CASES = {
+    "InfoGraph": Case(
+        make=lambda: trainers.InfoGraph(graph_encoder(16, 8)),
+        x=image_graphs,
+        decreasing_loss="mutual_information",
+        decrease=0.13,
+        sgd=lambda: keras.optimizers.SGD(0.005),  # sums over nodes
+        bad_data=BAD_GRAPHS,
+    ),
+}
 
 
 def make(**arguments):

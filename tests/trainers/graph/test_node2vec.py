@@ -8,7 +8,35 @@ import tensorflow as tf
 
 from keras_ssl import evaluate, graphs, trainers
 from keras_ssl.graphs.random_walks import draw_steps, pick, walk
+from tests.trainers.case import Case, zeros
 from tests.trainers.small import block_graph
+
+CASES = {
+    "Node2Vec": Case(
+        make=lambda: trainers.Node2Vec(
+            block_graph()[0],
+            dim=8,
+            walk_length=6,
+            context_size=3,
+            p=0.5,
+            q=2.0,
+            negative_samples=2,
+            seed=0,
+        ),
+        x=lambda: np.arange(256) % 128,
+        decreasing_loss="skip_gram",
+        decrease=0.35,
+        optimizer=lambda: keras.optimizers.Adam(5e-2),
+        sgd=lambda: keras.optimizers.SGD(5.0),  # gradients of the first steps are small
+        bad_data=(
+            (zeros(64), "`x` must hold indices of nodes, integers"),
+            (zeros(64, 1, dtype="int32"), r"`x` must have shape \(batch,\)"),
+            (np.arange(65, 129), "from 0 to 127.*numbers from 65 to 128"),
+            (zeros(0, dtype="int32"), "no data"),
+        ),
+    ),
+}
+
 
 LENGTH, WINDOW, NEGATIVES = 7, 3, 2
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import layers, losses, trainers
+from keras_ssl import augment, layers, losses, optimizers, trainers
 from keras_ssl.augment.graph import GraphViews
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
 from keras_ssl.trainers.batch import Batch
 from tests.layers.graph.conformance import forms
+from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.small_graphs import (
     encoder,
     graph,
@@ -18,6 +19,43 @@ from tests.trainers.graph.small_graphs import (
     normalized,
     padded,
 )
+from tests.trainers.small import graph_encoder, image_graphs, node_labels
+
+
+def small_graph_views() -> augment.graph.GraphViews:
+    return augment.graph.GraphViews(
+        [augment.graph.RandomEdgeDrop(0.2, seed=0), augment.graph.RandomFeatureMask(0.2, seed=1)]
+    )
+
+
+CASES = {
+    "GRACE": Case(
+        make=lambda: trainers.GRACE(
+            graph_encoder(16, 8),
+            layers.ProjectionHead((16, 8), normalization=False, activation="elu"),
+            small_graph_views(),
+        ),
+        x=image_graphs,
+        decreasing_loss="contrastive",
+        decrease=0.54,
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+    ),
+    "BGRL": Case(
+        make=lambda: trainers.BGRL(
+            graph_encoder(16, 8),
+            predictor=layers.ProjectionHead((16, 8), normalization=False),
+            augment=small_graph_views(),
+            momentum=optimizers.cosine_momentum(0.9, steps=100),
+        ),
+        x=image_graphs,
+        decreasing_loss="regression",
+        decrease=0.9,
+        bad_data=BAD_GRAPHS,
+        probed=node_labels,
+        represents="graph",
+    ),
+}
 
 
 class ScaledFeatures(keras.layers.Layer):

@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.trainers import SelfSupervisedModel, Update, serialize_parts
+from tests.trainers.case import Case, zeros
+from tests.trainers.small import dense, scaled_images
 
 _cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
 
@@ -52,3 +54,24 @@ class GAN(SelfSupervisedModel):
     def get_config(self):
         parts = serialize_parts(generator=self.generator)
         return {**super().get_config(), **parts, "noise": self.noise, "seed": self.seed}
+
+
+CASES = {
+    "GAN": Case(
+        make=lambda: GAN(dense(32, 16, inputs=784), dense(64, 784, inputs=8, last="sigmoid")),
+        x=scaled_images,
+        decreasing_loss="discriminator",
+        decrease=0.7,
+        optimizer=lambda: {
+            "discriminator": keras.optimizers.Adam(1e-3),
+            "generator": keras.optimizers.Adam(1e-4),
+        },
+        sgd=lambda: {
+            "discriminator": keras.optimizers.SGD(0.05),
+            "generator": keras.optimizers.SGD(0.05),
+        },
+        bad_data=((zeros(0, 784), "no data"), (zeros(64, 10), "784")),
+        represents="two optimizers",
+        micro_batches=False,
+    ),
+}

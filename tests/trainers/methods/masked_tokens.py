@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.trainers import SelfSupervisedModel
+from tests.trainers.case import Case, zeros
+from tests.trainers.small import tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")
@@ -43,3 +45,24 @@ class MaskedTokenModel(SelfSupervisedModel):
     def get_config(self):
         own = {"vocabulary": self.vocabulary, "mask_rate": self.mask_rate, "seed": self.seed}
         return {**super().get_config(), **own}
+
+
+CASES = {
+    "masked tokens": Case(
+        make=lambda: MaskedTokenModel(
+            keras.Sequential(
+                [
+                    keras.layers.Input((28,), dtype="int32"),
+                    keras.layers.Embedding(9, 8),
+                    keras.layers.Conv1D(16, 5, padding="same", activation="relu"),
+                ]
+            ),
+            vocabulary=9,
+        ),
+        x=tokens,
+        decreasing_loss="masked_tokens",
+        decrease=0.45,
+        bad_data=((zeros(64, 28), "integer tokens"), (zeros(64, 28, 1, dtype="int32"), "tokens")),
+        represents="tokens",
+    ),
+}

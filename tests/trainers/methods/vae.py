@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl.trainers import SelfSupervisedModel, serialize_parts
+from tests.trainers.case import Case, zeros
+from tests.trainers.small import dense, scaled_images
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")
@@ -37,3 +39,17 @@ class VAE(SelfSupervisedModel):
     def get_config(self):
         parts = serialize_parts(decoder=self.decoder)
         return {**super().get_config(), **parts, "seed": self.seed}
+
+
+CASES = {
+    "VAE": Case(
+        make=lambda: VAE(
+            dense(64, 16, inputs=784), dense(64, 784, inputs=8, last="sigmoid"), seed=0
+        ),
+        x=scaled_images,
+        decreasing_loss="reconstruction",
+        decrease=0.048,
+        bad_data=((zeros(0, 784), "no data"), (zeros(64, 10), "784")),
+        represents="sampling",
+    ),
+}

@@ -1,12 +1,58 @@
 """SimCLR beyond the contract: its one formula, its two forms of data, its errors."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import augment, layers, trainers
+from keras_ssl import augment, layers, losses, trainers
+from tests.trainers.case import Case
 from tests.trainers.small import encoder, images
+
+
+def small_simclr(
+    normalize: bool = False, loss: keras.losses.Loss | None = None, **views: Any
+) -> trainers.SimCLR:
+    return trainers.SimCLR(
+        encoder(normalize),
+        projector=layers.ProjectionHead((32, 16), normalization=normalize),
+        augment=augment.SimCLRViews(
+            28, seed=0, **(views or {"scale": (0.6, 1.0), "strength": 0.3})
+        ),
+        loss=loss or losses.NTXent(temperature=0.2),
+    )
+
+
+CASES = {
+    "SimCLR": Case(
+        make=small_simclr,
+        decreasing_loss="contrastive",
+        decrease=0.65,
+        epochs=20,
+        represents="plain",
+    ),
+    "SimCLR with batch norm": Case(
+        make=lambda: small_simclr(normalize=True, scale=(0.3, 1.0)),
+        decreasing_loss="contrastive",
+        decrease=0.4,
+        normalized=True,
+        represents="batch normalization",
+    ),
+    "SimCLR with DCL": Case(
+        make=lambda: small_simclr(loss=losses.DCL(temperature=0.2)),
+        decreasing_loss="contrastive",
+        decrease=0.7,
+        epochs=20,
+    ),
+    "SimCLR with DCLW": Case(
+        make=lambda: small_simclr(loss=losses.DCLW(temperature=0.2)),
+        decreasing_loss="contrastive",
+        decrease=0.65,
+        epochs=20,
+    ),
+}
 
 
 def projector():

@@ -4,8 +4,33 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, losses, trainers
-from tests.trainers.small import encoder, images
+from keras_ssl import augment, layers, losses, trainers
+from tests.trainers.case import Case
+from tests.trainers.small import batch_norm_head, encoder, images
+
+
+def small_moco() -> trainers.MoCo:
+    return trainers.MoCo(
+        encoder(),
+        projector=batch_norm_head(),
+        augment=augment.SimCLRViews(28, scale=(0.6, 1.0), strength=0.3, seed=0),
+        queue=layers.FeatureQueue(64, seed=0),
+        momentum=0.9,
+    )
+
+
+CASES = {
+    "MoCo": Case(
+        make=small_moco,
+        decreasing_loss="contrastive",
+        decrease=0.19,
+        start=2,  # random keys in the queue are easier to tell apart than those of images
+        epochs=16,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        normalized=True,
+        represents="queue",
+    ),
+}
 
 
 def pairs(count=16):

@@ -6,8 +6,42 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, layers, losses, networks, trainers
-from tests.trainers.small import encoder, images
+from tests.trainers.case import Case
+from tests.trainers.small import batch_norm_head, encoder, images
 from tests.trainers.small_vit import small_vit
+
+
+def small_msn() -> trainers.MSN:
+    masked = [
+        augment.simclr_pipeline(28, scale=(0.6, 1.0)),
+        augment.RandomPatchMask(7, 0.15),
+    ]
+    return trainers.MSN(
+        encoder(size=None),
+        batch_norm_head(),
+        layers.Prototypes(16),
+        augment.AsymmetricViews(
+            [
+                augment.simclr_pipeline(28, scale=(0.6, 1.0)),
+                masked,
+                augment.simclr_pipeline(14, scale=(0.2, 0.5)),
+            ],
+            seed=0,
+        ),
+        momentum=0.9,
+    )
+
+
+CASES = {
+    "MSN": Case(
+        make=small_msn,
+        decreasing_loss="assignment",
+        decrease=0.4,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 makes much of a bit
+        normalized=True,
+    ),
+}
 
 
 def views(count=16):

@@ -5,9 +5,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import layers, losses, networks, trainers
-from tests.trainers.small import encoder, images
+from keras_ssl import augment, layers, losses, networks, optimizers, trainers
+from tests.trainers.case import Case
+from tests.trainers.small import batch_norm_head, encoder, images
 from tests.trainers.small_vit import small_vit
+
+
+def small_dino() -> trainers.DINO:
+    return trainers.DINO(
+        encoder(size=None),
+        batch_norm_head(),
+        layers.Prototypes(32),
+        augment.MultiCropViews(28, 14, local_count=2, seed=0),
+        teacher_temperature=keras.optimizers.schedules.PolynomialDecay(0.04, 8, 0.07),
+        momentum=optimizers.cosine_momentum(0.9, steps=100),
+        freeze_steps=2,
+    )
+
+
+CASES = {
+    "DINO": Case(
+        make=small_dino,
+        decreasing_loss="distillation",
+        decrease=0.21,
+        normalized=True,
+        represents="crops",
+    ),
+}
 
 
 def crops(count=16, local_count=3):

@@ -5,8 +5,50 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import layers, trainers
+from keras_ssl import augment, layers, trainers
+from tests.trainers.case import BAD_IMAGES, Case, with_indices, zeros
 from tests.trainers.small import encoder, images
+
+
+def small_deep_cluster() -> trainers.DeepClusterV2:
+    # views that are alike, since few images tell little of the others
+    views = augment.MultiCropViews(
+        28,
+        14,
+        local_count=2,
+        global_scale=(0.7, 1.0),
+        local_scale=(0.3, 0.7),
+        solarize_probability=(0.0, 0.0, 0.0),
+        seed=0,
+    )
+    trainer = trainers.DeepClusterV2(
+        encoder(size=None),
+        layers.MemoryBank(256, momentum=0.0, seed=0),
+        layers.ProjectionHead((32, 16), normalization=False, last_normalization=True),
+        prototypes=(8, 6),
+        augment=views,
+        temperature=0.2,
+        seed=0,
+    )
+    # an epoch without clusters would have no gradient
+    trainer.assignments.assign([np.arange(256) % 8, np.arange(256) % 6])
+    return trainer
+
+
+CASES = {
+    "DeepClusterV2": Case(
+        make=small_deep_cluster,
+        x=lambda: with_indices(images()[0]),
+        decreasing_loss="clustering",
+        decrease=0.07,
+        bad_data=(
+            (zeros(64, 28, 28, 1), "with_index"),
+            *((with_indices(x), message) for x, message in BAD_IMAGES),
+        ),
+        normalized=True,
+    ),
+}
+
 
 COUNT = 32
 INDEX = np.arange(COUNT)[::-1]

@@ -5,7 +5,54 @@ import numpy as np
 import pytest
 
 from keras_ssl import augment, evaluate, layers, losses, trainers
+from tests.trainers.case import BAD_IMAGES, Case, zeros
 from tests.trainers.small import encoder, images, scaled_images
+
+
+def small_cpc() -> trainers.CPC:
+    return trainers.CPC(
+        encoder(size=None),
+        augment=augment.PatchViews(12, 8, augment.ColorJitter(0.2, 0.2), seed=0),
+        context=layers.MaskedContext(blocks=1, width=8),
+        projector=keras.layers.Dense(8),
+        steps=(1,),
+        directions=("down", "left"),
+    )
+
+
+def small_sequence_cpc() -> trainers.SequenceCPC:
+    return trainers.SequenceCPC(
+        keras.Sequential(
+            [
+                keras.layers.Input((28, 28)),
+                keras.layers.Conv1D(16, 4, strides=2, activation="relu"),
+                keras.layers.Conv1D(16, 3, activation="relu"),
+            ]
+        ),
+        context=keras.layers.GRU(8, return_sequences=True),
+        steps=2,
+    )
+
+
+CASES = {
+    "CPC": Case(
+        make=small_cpc,
+        decreasing_loss="step_1",
+        decrease=0.38,
+        bad_data=(*BAD_IMAGES, (zeros(64, 10, 10, 1), "`size` must not be larger")),
+    ),
+    "SequenceCPC": Case(
+        make=small_sequence_cpc,
+        x=lambda: scaled_images().reshape(256, 28, 28),
+        decreasing_loss="step_1",
+        decrease=0.75,
+        bad_data=(
+            (zeros(64, 28), "incompatible shape"),
+            (zeros(64, 28, 3), "axis -1 of input shape to have value 28|incompatible shape"),
+            (zeros(0, 28, 28), "no data"),
+        ),
+    ),
+}
 
 
 def photos(count=8):

@@ -6,7 +6,46 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, data, layers, losses, trainers
-from tests.trainers.small import encoder, images
+from tests.trainers.case import Case, with_indices, zeros
+from tests.trainers.small import batch_norm_head, encoder, images
+
+
+def small_instance_discrimination() -> trainers.InstanceDiscrimination:
+    return trainers.InstanceDiscrimination(
+        encoder(),
+        bank=layers.MemoryBank(256, seed=0),
+        projector=batch_norm_head(),
+        augment=augment.RandomResizedCrop(28, scale=(0.8, 1.0), seed=0),
+        temperature=0.5,
+        noise_samples=64,
+        proximal_weight=0.5,
+        seed=0,
+    )
+
+
+CASES = {
+    "InstanceDiscrimination": Case(
+        make=small_instance_discrimination,
+        x=lambda: {"image": images()[0], "index": np.arange(256)},
+        decreasing_loss="contrastive",
+        decrease=0.95,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in the head makes much of a bit
+        bad_data=(
+            (zeros(64, 28, 28, 1), "with_index"),
+            (with_indices(zeros(64, 28, 28)), "rank 4|batch, height, width, channels"),
+            (with_indices(zeros(64, 28, 28, 3)), "axis -1 of input shape to have value 1"),
+            (
+                with_indices(zeros(300, 28, 28, 1)),
+                "from 0 to 255.*size=256 and indices from 0 to 299",
+            ),
+            (with_indices(zeros(0, 28, 28, 1)), "no data"),
+        ),
+        normalized=True,
+        represents="memory bank",
+    ),
+}
+
 
 N, TEMPERATURE, NOISE = 24, 0.2, 10
 

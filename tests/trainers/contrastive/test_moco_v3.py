@@ -4,8 +4,31 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, losses, optimizers, trainers
-from tests.trainers.small import encoder, images
+from keras_ssl import augment, layers, losses, optimizers, trainers
+from tests.trainers.case import Case
+from tests.trainers.small import batch_norm_head, encoder, images
+
+
+def small_moco_v3() -> trainers.MoCoV3:
+    return trainers.MoCoV3(
+        encoder(),
+        projector=batch_norm_head(),
+        predictor=batch_norm_head(),
+        augment=augment.SimCLRViews(28, scale=(0.3, 1.0), seed=0),
+        momentum=0.9,
+    )
+
+
+CASES = {
+    "MoCoV3": Case(
+        make=small_moco_v3,
+        decreasing_loss="contrastive",
+        decrease=0.09,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in both heads makes much of a bit
+        normalized=True,
+    ),
+}
 
 
 def pairs(count=16):

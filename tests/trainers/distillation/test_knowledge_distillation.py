@@ -6,7 +6,49 @@ import pytest
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
 from keras_ssl import augment, trainers
-from tests.trainers.small import dense, images, scaled_images
+from tests.trainers.case import BAD_SINGLE_VIEW, Case
+from tests.trainers.small import dense, encoder, images, scaled_images
+
+
+def _classifier(width: int, scale: float = 1.0) -> keras.Model:
+    """Make a classifier with a hidden layer that has a name; a large scale makes it confident."""
+    kernel = keras.initializers.VarianceScaling(scale)
+    return keras.Sequential(
+        [
+            keras.layers.Input((28, 28, 1)),
+            *encoder().layers,
+            keras.layers.Dense(width, "relu"),
+            keras.layers.Dense(16, "relu", name="hidden"),
+            keras.layers.Dense(10, kernel_initializer=kernel),
+        ]
+    )
+
+
+def small_knowledge_distillation() -> trainers.KnowledgeDistillation:
+    return trainers.KnowledgeDistillation(
+        _classifier(16),
+        teacher=_classifier(32, scale=2000.0),
+        distillation_losses=[
+            keras.distillation.LogitsDistillation(temperature=2.0),
+            keras.distillation.FeatureDistillation("mse", "hidden", "hidden"),
+        ],
+        distillation_loss_weights=[1.0, 0.1],
+        student_loss_weight=0.1,
+    )
+
+
+CASES = {
+    "KnowledgeDistillation": Case(
+        make=small_knowledge_distillation,
+        decreasing_loss="distillation",
+        decrease=0.3,
+        epochs=20,
+        optimizer=lambda: keras.optimizers.Adam(1e-2),
+        bad_data=BAD_SINGLE_VIEW,
+        labelled=True,
+    ),
+}
+
 
 RATE = 0.5
 

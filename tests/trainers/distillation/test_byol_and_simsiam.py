@@ -5,8 +5,34 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import layers, optimizers, trainers
+from keras_ssl import augment, layers, optimizers, trainers
+from tests.trainers.case import Case
 from tests.trainers.small import encoder, images
+
+CASES = {
+    "BYOL": Case(
+        make=lambda: trainers.BYOL(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+            momentum=optimizers.cosine_momentum(0.9, steps=100),
+        ),
+        decreasing_loss="regression",
+        decrease=0.75,
+        represents="teacher",
+    ),
+    "SimSiam": Case(
+        make=lambda: trainers.SimSiam(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            layers.ProjectionHead((8, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        decreasing_loss="similarity",
+        decrease=0.18,
+    ),
+}
 
 
 def pairs(count=32):

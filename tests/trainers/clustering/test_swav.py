@@ -4,8 +4,32 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, losses, trainers
+from keras_ssl import augment, layers, losses, trainers
+from tests.trainers.case import Case
 from tests.trainers.small import encoder, images
+
+
+def small_swav() -> trainers.SwAV:
+    return trainers.SwAV(
+        encoder(size=None),
+        layers.ProjectionHead((32, 16), normalization=False, last_normalization=True),
+        layers.Prototypes(8, kernel_constraint="unit_norm"),
+        augment.MultiCropViews(28, 14, local_count=2, seed=0),
+        queue=layers.FeatureQueue(64, seed=0),
+        freeze_steps=2,
+        queue_from_step=3,
+    )
+
+
+CASES = {
+    "SwAV": Case(
+        make=small_swav,
+        decreasing_loss="swapped_prediction",
+        decrease=0.25,
+        sgd=lambda: keras.optimizers.SGD(0.005),  # codes make 20 times as much of a last bit
+        normalized=True,
+    ),
+}
 
 
 def crops(count=16):

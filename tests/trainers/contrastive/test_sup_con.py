@@ -4,9 +4,26 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, losses, trainers
+from keras_ssl import augment, layers, losses, trainers
 from tests.losses import formulas
+from tests.trainers.case import Case
 from tests.trainers.small import encoder, images
+
+CASES = {
+    "SupCon": Case(
+        make=lambda: trainers.SupCon(
+            encoder(),
+            projector=layers.ProjectionHead((32, 16), normalization=False),
+            augment=augment.SimCLRViews(28, scale=(0.6, 1.0), strength=0.3, seed=0),
+            loss=losses.SupConLoss(temperature=0.2),
+        ),
+        decreasing_loss="contrastive",
+        decrease=0.42,
+        epochs=20,
+        labelled=True,
+        represents="labels",
+    ),
+}
 
 
 def pairs(count=32):

@@ -6,7 +6,30 @@ import pytest
 
 from keras_ssl import augment, layers, losses, networks, trainers
 from tests.losses import view_formulas as formulas
-from tests.trainers.small import images
+from tests.trainers.case import BAD_SINGLE_VIEW, Case
+from tests.trainers.small import encoder, images
+
+
+def small_deep_info_max() -> trainers.DeepInfoMax:
+    network = encoder()
+    return trainers.DeepInfoMax(
+        network,
+        map_layer=network.layers[-2].name,
+        global_critic=layers.ConcatAndConvolve((8, 8)),
+        local_critic=layers.EncodeAndDotProduct(16, normalization=False),
+        global_weight=0.5,
+    )
+
+
+CASES = {
+    "DeepInfoMax": Case(
+        make=small_deep_info_max,
+        decreasing_loss="local",
+        decrease=0.08,
+        sgd=lambda: keras.optimizers.SGD(0.01),  # layer normalisation of few units
+        bad_data=BAD_SINGLE_VIEW,
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -4,8 +4,33 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, losses, trainers
+from keras_ssl import augment, layers, losses, trainers
+from tests.trainers.case import Case
 from tests.trainers.small import encoder, images
+
+CASES = {
+    "BarlowTwins": Case(
+        make=lambda: trainers.BarlowTwins(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        decreasing_loss="redundancy",
+        decrease=0.18,
+        sgd=lambda: keras.optimizers.SGD(0.005),  # a sum over features
+    ),
+    "VICReg": Case(
+        make=lambda: trainers.VICReg(
+            encoder(),
+            layers.ProjectionHead((32, 16), normalization=False),
+            augment.SimCLRViews(28, seed=0),
+        ),
+        decreasing_loss="variance",
+        decrease=4.2,
+        sgd=lambda: keras.optimizers.SGD(0.005),  # for weights of 25
+    ),
+}
+
 
 METHODS = [trainers.BarlowTwins, trainers.VICReg]
 
