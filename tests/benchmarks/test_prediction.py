@@ -35,7 +35,7 @@ def simclr():
 
 
 def play_all_reduce(values):
-    """Add up `values`, one row a device, by a ring; also what the first device has sent."""
+    """Sum `values`, one row per device, by a ring; also return what the first device sent."""
     devices = len(values)
     parts = [np.array_split(row.copy(), devices) for row in values]
     sent = 0

@@ -25,7 +25,7 @@ class Pairs(trainers.SimCLR):
 
 
 class Sentences(trainers.SelfSupervisedModel):
-    """Compares sentences, and keeps a row a word besides."""
+    """Compares sentences; also returns the embeddings of all words."""
 
     def call(self, x, training=False):
         return ops.mean(self.encoder(x), axis=1)

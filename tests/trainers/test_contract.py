@@ -112,7 +112,7 @@ def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
 
 
-@costly("plain")
+@costly("tokens")
 def test_interrupted_trainer_ends_with_the_bits_of_an_uninterrupted_one(
     name, tmp_path, deterministic
 ):
@@ -163,7 +163,7 @@ def test_config_makes_an_equal_trainer(name):
     assert copy.get_config() == trainer.get_config()
 
 
-@costly("batch normalization")
+@costly("labels")
 def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
     with two_replicas.scope():
         two = make(name)
@@ -174,7 +174,7 @@ def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
         np.testing.assert_allclose(trained.logs[key], logs[key], rtol=1e-4)
 
 
-@costly("batch normalization")
+@costly("two optimizers")
 def test_two_workers_end_with_the_weights_of_one_device(name, trained, two_workers):
     # Relative to the largest weight. Some have no scale of their own: the gradient of a bias before
     # batch normalisation is 0, and what is there are rounding errors.
@@ -250,16 +250,16 @@ def test_a_tpu_can_run_the_steps_in_micro_batches(name):
 
 
 @costly("tokens")
-def test_a_tpu_can_run_what_replicas_do_besides(name, monkeypatch):
+def test_a_tpu_can_run_the_steps_of_replicas(name, monkeypatch):
     monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
     trainer = make(name, CASES[name].optimizer())
     assert tpu_obstacles(trainer, batches(name, size=16)) == []
 
 
 class _TwoEqualReplicas:
-    """What the package asks of TensorFlow's replica context, without TensorFlow's collectives.
+    """The part of TensorFlow's replica context that the package uses, without its collectives.
 
-    Those of a CPU are not those of a TPU; here the other replica holds what this one holds.
+    The collectives of a CPU are not those of a TPU. Here the other replica holds equal values.
     """
 
     num_replicas_in_sync = 2
@@ -326,7 +326,7 @@ def test_unknown_loss_weight_is_refused(name):
         trainer.fit(batches(name), verbose=0)
 
 
-@costly("plain", slow=("labels", "memory bank", "graph"))
+@costly("graph", slow=("plain", "labels", "memory bank"))
 def test_takes_every_form_of_data(name, trained):
     x, y = CASES[name].first(64), images()[1][:64]
     labels = y if CASES[name].labelled else None
@@ -350,7 +350,7 @@ def test_takes_every_form_of_data(name, trained):
     assert np.isfinite(trainer.evaluate(x, labels, verbose=0, return_dict=True)["loss"])
 
 
-@costly("plain", slow=("queue", "two optimizers"))
+@costly("two optimizers", slow=("plain", "queue"))
 def test_several_steps_per_execution_equal_single_steps(name, trained):
     several = make(name, steps_per_execution=2)
     several.fit(batches(name), verbose=0)

@@ -29,12 +29,12 @@ def test_any_size_gives_the_weights_and_losses_of_the_plain_step(size):
 
 
 @costly(
-    "plain",
-    slow=("teacher", "queue", "crops", "labels"),
+    "queue",
+    slow=("plain", "teacher", "crops", "labels"),
     names=[name for name in CASES if CASES[name].micro_batches],
 )
 def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
-    """Holds with noise, dropout and batch norm: the same draws and statistics, a part at a time."""
+    """With noise, dropout and batch norm too: each part has the same draws and statistics."""
 
     def make():
         keras.utils.set_random_seed(1)
