@@ -1,26 +1,49 @@
-"""Losses of self-supervised methods, each a `keras.losses.Loss` and usable on its own."""
+"""Losses of self-supervised methods: each is a `keras.losses.Loss` with a function beside it."""
 
-from keras_ssl.losses.clustering.dino import DINOLoss, dino
-from keras_ssl.losses.clustering.msn import MSNLoss, msn
-from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
-from keras_ssl.losses.clustering.swav import SwAVLoss, swav
-from keras_ssl.losses.contrastive.clip_loss import CLIPLoss, clip_loss
-from keras_ssl.losses.contrastive.cpc import CPCLoss, cpc
-from keras_ssl.losses.contrastive.dcl import DCL, dcl
-from keras_ssl.losses.contrastive.dclw import DCLW, dclw
-from keras_ssl.losses.contrastive.info_nce import InfoNCE, info_nce
-from keras_ssl.losses.contrastive.info_nce_mi import InfoNCEMI, info_nce_mi
-from keras_ssl.losses.contrastive.jensen_shannon_mi import JensenShannonMI, jensen_shannon_mi
-from keras_ssl.losses.contrastive.nce import NCE, nce
-from keras_ssl.losses.contrastive.nt_xent import NTXent, nt_xent
-from keras_ssl.losses.contrastive.sup_con import SupConLoss, sup_con
-from keras_ssl.losses.redundancy.barlow_twins import BarlowTwinsLoss, barlow_twins
-from keras_ssl.losses.redundancy.vicreg import VICRegLoss, vicreg, vicreg_terms
-from keras_ssl.losses.regression.negative_cosine_similarity import (
-    NegativeCosineSimilarity,
-    negative_cosine_similarity,
+from keras_ssl.losses.clustering import (
+    DINOLoss,
+    MSNLoss,
+    SwAVLoss,
+    dino,
+    msn,
+    sinkhorn_knopp,
+    swav,
 )
-from keras_ssl.losses.regression.scaled_cosine_error import ScaledCosineError, scaled_cosine_error
+from keras_ssl.losses.contrastive import (
+    DCL,
+    DCLW,
+    NCE,
+    CLIPLoss,
+    CPCLoss,
+    InfoNCE,
+    InfoNCEMI,
+    JensenShannonMI,
+    NTXent,
+    SupConLoss,
+    clip_loss,
+    cpc,
+    dcl,
+    dclw,
+    info_nce,
+    info_nce_mi,
+    jensen_shannon_mi,
+    nce,
+    nt_xent,
+    sup_con,
+)
+from keras_ssl.losses.redundancy import (
+    BarlowTwinsLoss,
+    VICRegLoss,
+    barlow_twins,
+    vicreg,
+    vicreg_terms,
+)
+from keras_ssl.losses.regression import (
+    NegativeCosineSimilarity,
+    ScaledCosineError,
+    negative_cosine_similarity,
+    scaled_cosine_error,
+)
 
 __all__ = [
     "DCL",

@@ -235,11 +235,11 @@ def test_equals_the_formula_in_float64(rng, loss, formula, dim):
 
 
 CONFIGURED = [
-    losses.DCL(0.3, 5, "sum", "contrastive"),
-    losses.DCLW(0.3, 0.7, 5, "sum", "contrastive"),
+    losses.DCL(0.3, 5, reduction="sum", name="contrastive"),
+    losses.DCLW(0.3, 0.7, 5, reduction="sum", name="contrastive"),
     losses.NegativeCosineSimilarity("sum", "similarity"),
-    losses.BarlowTwinsLoss(0.01, "redundancy"),
-    losses.VICRegLoss(1.0, 2.0, 3.0, 0.001, "regularised"),
+    losses.BarlowTwinsLoss(0.01, name="redundancy"),
+    losses.VICRegLoss(1.0, 2.0, 3.0, 0.001, name="regularised"),
 ]
 
 
@@ -303,8 +303,8 @@ GOOD = np.ones((4, 3), "float32")
         (GOOD[0], GOOD[0], ValueError, r"must have rank 2.*\(3,\)"),
         (GOOD, GOOD[:3], ValueError, r"same shape.*\(4, 3\).*\(3, 3\)"),
         (GOOD, GOOD[:, :2], ValueError, r"same shape.*\(4, 3\).*\(4, 2\)"),
-        (GOOD.astype("int32"), GOOD, TypeError, "must hold floating-point.*int32"),
-        (GOOD, GOOD.astype("uint8"), TypeError, "must hold floating-point.*uint8"),
+        (GOOD.astype("int32"), GOOD, TypeError, "must be floating-point.*int32"),
+        (GOOD, GOOD.astype("uint8"), TypeError, "must be floating-point.*uint8"),
     ],
 )
 @pytest.mark.parametrize(

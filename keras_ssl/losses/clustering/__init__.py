@@ -1,1 +1,8 @@
-"""Losses over prototypes."""
+"""Losses that compare assignments to prototypes."""
+
+from keras_ssl.losses.clustering.dino import DINOLoss, dino
+from keras_ssl.losses.clustering.msn import MSNLoss, msn
+from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
+from keras_ssl.losses.clustering.swav import SwAVLoss, swav
+
+__all__ = ["DINOLoss", "MSNLoss", "SwAVLoss", "dino", "msn", "sinkhorn_knopp", "swav"]

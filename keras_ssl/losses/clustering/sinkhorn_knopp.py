@@ -1,11 +1,11 @@
-"""Sinkhorn-Knopp: assignments that use all prototypes equally."""
+"""Assignments to prototypes by the Sinkhorn-Knopp algorithm."""
 
 from typing import Any
 
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import check_scores
+from keras_ssl.losses.clustering._base import check_scores
 from keras_ssl.ops import at_least_float32
 
 
@@ -15,30 +15,29 @@ def sinkhorn_knopp(
     """Assign examples to prototypes so that all prototypes are used equally.
 
     Starts from `Q = exp(scores / ε)` and, `iterations` times, divides each column by its sum over
-    all examples, then each row by its sum over the prototypes. In the limit Q is, of all
-    assignments with equal columns, the one that maximises `Σ Q scores + ε H(Q)`; SwAV stops
-    after three iterations. Works on logarithms, so that no score overflows.
+    all examples, then each row by its sum over the prototypes. In the limit Q maximises
+    `Σ Q scores + ε H(Q)` among all assignments with equal column sums; SwAV stops after three
+    iterations. The computation is on logarithms, so that no score overflows.
 
-    Columns are summed over the examples of all replicas and those of a queue: of these rows every
-    replica gets its own, and two replicas give what one gives for the whole batch. No gradient
-    flows through assignments.
+    Column sums run over the examples of all replicas and of the queue. Each replica gets the rows
+    of its own examples, which equal those of a single replica with the whole batch. No gradient
+    flows through the assignments.
 
     Args:
         scores: similarities of examples and prototypes, `(n, prototypes)`, floating-point.
         epsilon: ε, above 0. Low values give sharp assignments.
         iterations: how often columns and rows are normalised, at least 1.
-        queue_scores: optional scores `(any number, prototypes)` of earlier examples, the same on
-            all replicas. They count in the columns; their assignments are not returned.
+        queue_scores: optional scores of earlier examples, `(any number, prototypes)`, the same on
+            all replicas. They count in the column sums; their assignments are not returned.
 
     Returns:
         Tensor `(n, prototypes)`, at least float32. Rows sum to 1; columns sum, over all examples,
         to nearly examples / prototypes.
 
     Raises:
-        ValueError: if the shapes do not fit, there are fewer than two prototypes, `epsilon` is
-            not finite and above 0, or `iterations` below 1.
-        TypeError: if scores are not floating-point, `epsilon` is not a number, or `iterations`
-            not an integer.
+        ValueError: if shapes do not fit, there are fewer than two prototypes, or an argument is
+            out of range.
+        TypeError: if scores are not floating-point, or an argument has the wrong type.
 
     Example:
 
@@ -57,17 +56,16 @@ def sinkhorn_knopp(
     """
     checks.positive("epsilon", epsilon)
     checks.integer("iterations", iterations, minimum=1)
-    check_scores(scores, "scores")
-    scores = ops.stop_gradient(at_least_float32(scores))
+    scores = ops.stop_gradient(at_least_float32(check_scores(scores, "scores")))
     count = ops.shape(scores)[0]
-    # one exchange, where sums of columns would take two in every iteration
-    everything = distribute.all_gather(scores)
+    # one exchange, where exchanging column sums would take two in each iteration
+    all_scores = distribute.all_gather(scores)
     if queue_scores is not None:
         check_queue_scores(queue_scores, scores)
-        queue = ops.cast(queue_scores, scores.dtype)
-        # behind the batch, which is cut off again below
-        everything = ops.concatenate([everything, ops.stop_gradient(queue)], axis=0)
-    log_q = everything / epsilon
+        queue = ops.stop_gradient(ops.cast(queue_scores, scores.dtype))
+        # behind the batch, and cut off again below
+        all_scores = ops.concatenate([all_scores, queue], axis=0)
+    log_q = all_scores / epsilon
     for _ in range(iterations):
         log_q = log_q - ops.logsumexp(log_q, axis=0, keepdims=True)
         log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
@@ -76,23 +74,7 @@ def sinkhorn_knopp(
 
 
 def check_queue_scores(queue_scores: Any, scores: Any, name: str = "queue_scores") -> None:
-    """Raise unless a queue's scores are for the prototypes of the batch's.
-
-    Args:
-        queue_scores: `(any number, prototypes)`.
-        scores: those of the batch, `(n, prototypes)`.
-        name: what the caller calls those of the queue.
-
-    Raises:
-        ValueError: if `queue_scores` is not of rank 2, or has another number of columns.
-        TypeError: if it is not floating-point.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.losses.clustering.sinkhorn_knopp import check_queue_scores
-    >>> check_queue_scores(np.zeros((9, 3), "float32"), np.zeros((4, 3), "float32"))
-    """
+    """Raise unless the scores of a queue are for the prototypes of the batch."""
     check_scores(queue_scores, name)
     widths = (queue_scores.shape[1], scores.shape[1])
     if None not in widths and widths[0] != widths[1]:

@@ -1,4 +1,4 @@
-"""The loss of CLIP: images and texts pick each other out of the batch."""
+"""The loss of CLIP."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.losses._checks import check_views
-from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
+from keras_ssl.losses.contrastive._base import ContrastiveLoss
 from keras_ssl.losses.contrastive.info_nce import info_nce
 
-NAMES = ("images", "texts")
+_NAMES = ("images", "texts")
 
 
 def clip_loss(
     images: Any, texts: Any, temperature: Any = 0.07, chunk_size: int | None = None
 ) -> Any:
-    """Symmetric cross entropy between two modalities, one value an anchor.
+    """Symmetric cross entropy between two modalities, one value per anchor.
 
     Each image picks its text out of the texts of all examples, and each text its image. With s
     the cosine similarity, τ the temperature, u_i an image and v_i its text:
@@ -28,22 +28,21 @@ def clip_loss(
     CLIP learns the logarithm of 1 / τ: pass `temperature=ops.exp(-logit_scale)`.
 
     Args:
-        images: embeddings of one modality, `(n, dim)`, floating-point. Need not be normalised.
+        images: embeddings of one modality, `(n, dim)`, floating-point. They are normalised here.
         texts: embeddings of the other, `(n, dim)`; row i belongs to row i of `images`.
         temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
-            gradient. 0.07 is where CLIP starts.
+            gradient. CLIP starts from 0.07.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
-            `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good size. There
-            are no second derivatives then.
+            `(chunk_size, chunk_size)`, with the same value and gradient but without second
+            derivatives; 2048 is a good size.
 
     Returns:
-        Tensor of shape `(2 * n,)`: the losses with images as anchors, then those with texts. At
-        least float32.
+        Tensor of shape `(2 * n,)`, at least float32: the losses of the images, then of the texts.
 
     Raises:
-        ValueError: if the shapes are not two equal `(n, dim)`, the batch over all replicas holds
-            a single example, `temperature` is not finite and above 0, or `chunk_size` below 1.
-        TypeError: if an input is not floating-point, or `chunk_size` not an integer.
+        ValueError: if the shapes are not two equal `(n, dim)`, the global batch holds a single
+            example, or an argument is out of range.
+        TypeError: if an input is not floating-point, or an argument has the wrong type.
 
     Example:
 
@@ -57,7 +56,7 @@ def clip_loss(
         - [Radford et al., Learning Transferable Visual Models From Natural Language
           Supervision](https://arxiv.org/abs/2103.00020)
     """
-    check_views(images, texts, NAMES)
+    check_views(images, texts, _NAMES)
     of_images = info_nce(images, texts, temperature=temperature, chunk_size=chunk_size)
     of_texts = info_nce(texts, images, temperature=temperature, chunk_size=chunk_size)
     return ops.concatenate([of_images, of_texts], axis=0)
@@ -67,36 +66,24 @@ def clip_loss(
 class CLIPLoss(ContrastiveLoss):
     """Symmetric cross entropy between the embeddings of two modalities, the loss of CLIP.
 
-    See `keras_ssl.losses.clip_loss` for the formula. Embeddings are normalised inside, and the
-    computation is in float32 under mixed precision. Under a `tf.distribute` strategy the
-    candidates are those of all replicas; as with every Keras loss, the value is then
-    divided by the number of replicas.
+    See `keras_ssl.losses.clip_loss` for the formula, errors and reference, and
+    `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
-        temperature: float above 0, used where the call gives none.
-        chunk_size: `None` stores the matrix of all similarities. An integer computes it in tiles
-            of at most `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good
-            size.
-        reduction: as in `keras.losses.Loss`; the default is the mean over all anchors.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+        temperature: float above 0, used unless the call gives one.
+        chunk_size: `None`, or the side of the tiles in which similarities are computed, see
+            `keras_ssl.losses.NTXent`.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         images: embeddings of one modality, `(batch, dim)`, floating-point.
         texts: embeddings of the other, `(batch, dim)`; row i belongs to row i of `images`.
-        sample_weight: optional weights of the anchors, `(2 * batch,)`: first those of `images`.
-        temperature: optional scalar tensor or variable in place of the constructor's number, to
-            be learned.
+        sample_weight: optional weights of the anchors, `(2 * batch,)`, those of `images` first.
+        temperature: optional scalar tensor or variable, such as a learned one, that replaces the
+            constructor's number.
 
     Returns:
-        A scalar, or the `(2 * batch,)` values of the anchors with `reduction=None`.
-
-    Raises:
-        ValueError: if `temperature` is not finite and above 0, `chunk_size` below 1, the shapes
-            are not two equal `(batch, dim)`, or the batch over all replicas holds a single
-            example.
-        TypeError: if an input is not floating-point, `temperature` not a number, or `chunk_size`
-            not an integer.
+        The mean over the anchors, or their `(2 * batch,)` values with `reduction=None`.
 
     Example:
 
@@ -107,31 +94,19 @@ class CLIPLoss(ContrastiveLoss):
     >>> loss = losses.CLIPLoss(temperature=0.5)
     >>> round(float(loss(z, z)), 4)
     0.1269
-    >>> logit_scale = keras.Variable(np.log(1 / 0.07))
-    >>> round(float(loss(z, z, temperature=keras.ops.exp(-logit_scale))), 9)
-    6.25e-07
-
-    Reference:
-        - [Radford et al., Learning Transferable Visual Models From Natural Language
-          Supervision](https://arxiv.org/abs/2103.00020)
+    >>> logit_scale = keras.Variable(np.log(2.0))
+    >>> round(float(loss(z, z, temperature=keras.ops.exp(-logit_scale))), 4)
+    0.1269
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        chunk_size: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: str | None = None,
-    ):
-        super().__init__(temperature, chunk_size, reduction, name, dtype)
+    def __init__(self, temperature: float = 0.07, chunk_size: int | None = None, **kwargs: Any):
+        super().__init__(temperature, chunk_size, **kwargs)
 
     def __call__(
         self, images: Any, texts: Any, sample_weight: Any = None, temperature: Any = None
     ) -> Any:
         """Compute the loss of two modalities."""
-        # before Keras casts, which would hide integers
-        check_views(images, texts, NAMES)
+        check_views(images, texts, _NAMES)
         temperature = self.temperature if temperature is None else temperature
         temperature = checks.temperature("temperature", temperature)
         return super().__call__((images, temperature), texts, sample_weight=sample_weight)

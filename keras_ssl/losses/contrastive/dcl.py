@@ -1,4 +1,4 @@
-"""DCL: contrastive learning without the positive in the denominator."""
+"""DCL and DCLW, contrastive losses without the positive in the denominator."""
 
 from typing import Any
 
@@ -6,42 +6,37 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import check_views
-from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
-from keras_ssl.losses.contrastive._view_similarities import view_similarities
+from keras_ssl.losses.contrastive._base import TwoViewLoss, view_similarities
 
 
 def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = None) -> Any:
-    """Decoupled contrastive loss, one value an anchor.
+    """Decoupled contrastive loss, one value per anchor.
 
-    NT-Xent whose denominator leaves out the positive. With s the cosine similarity, τ the
+    NT-Xent without the positive in the denominator. With s the cosine similarity, τ the
     temperature and j the other view of the example of i:
 
         l(i) = -s(i, j) / τ + log Σ_{k ∉ {i, j}} exp(s(i, k) / τ)
 
-    where k runs over both views of all other examples of all replicas. In NT-Xent, a positive
-    that is already close makes the gradient of all negatives small, the more so the
-    smaller the batch; here it does not. Values may be below 0.
+    where k runs over both views of all other examples of all replicas. In NT-Xent a positive that
+    is already close shrinks the gradient of all negatives, the more so the smaller the batch;
+    here it does not. Values may be negative.
 
     Args:
-        z1: embeddings of the first views, `(n, dim)`, floating-point. Need not be normalised.
+        z1: embeddings of the first views, `(n, dim)`, floating-point. They are normalised here.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
         temperature: τ, above 0.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
-            `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good size. There
-            are no second derivatives then.
+            `(chunk_size, chunk_size)`, with the same value and gradient but without second
+            derivatives; 2048 is a good size.
 
     Returns:
-        Tensor of shape `(2 * n,)`: the losses with the rows of `z1` as anchors, then those with
-        the rows of `z2`. At least float32. 0 where a batch of unknown size turns out to hold a
-        single example.
+        Tensor of shape `(2 * n,)`, at least float32: the losses of the anchors in `z1`, then of
+        those in `z2`. 0 where a batch of unknown size turns out to hold a single example.
 
     Raises:
-        ValueError: if the shapes are not two equal `(n, dim)`, if the batch over all replicas
-            holds a single example, if `temperature` is not finite and above 0, or `chunk_size`
-            below 1.
-        TypeError: if a view is not floating-point, `temperature` not a number, or `chunk_size`
-            not an integer.
+        ValueError: if the shapes are not two equal `(n, dim)`, the global batch is known to hold
+            a single example, or an argument is out of range.
+        TypeError: if a view is not floating-point, or an argument has the wrong type.
 
     Example:
 
@@ -55,71 +50,98 @@ def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = Non
     Reference:
         - [Yeh et al., Decoupled Contrastive Learning](https://arxiv.org/abs/2110.06848)
     """
-    checks.positive("temperature", temperature)
-    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
-    check_views(z1, z2)
-    positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
-    return decoupled(positives, negatives)
+    return _decoupled(*view_similarities(z1, z2, temperature, chunk_size))
 
 
-def decoupled(positives: Any, negatives: Any) -> Any:
-    """`negatives - positives`, or 0 where the only example has no negatives.
+def dclw(
+    z1: Any,
+    z2: Any,
+    temperature: float = 0.1,
+    sigma: float = 0.5,
+    chunk_size: int | None = None,
+) -> Any:
+    """Weighted decoupled contrastive loss, one value per anchor.
+
+    `keras_ssl.losses.dcl` whose positives are weighted: less where the two views agree more than
+    those of other examples do. With s_m the similarity of the two views of example m, out of N
+    over all replicas:
+
+        l(i) = -w(i) s(i, j) / τ + log Σ_{k ∉ {i, j}} exp(s(i, k) / τ)
+        w(i) = 2 - exp(s(i, j) / σ) / ( 1/N Σ_m exp(s_m / σ) )
+
+    The mean weight over a batch is 1. No gradient flows through the weights: the paper does not
+    say, and Lightly stops it.
 
     Args:
-        positives: `(2 * n,)`, similarities to the other views, weighted or not.
-        negatives: `(2 * n,)`, as `view_similarities` gives them.
+        z1: embeddings of the first views, `(n, dim)`, floating-point. They are normalised here.
+        z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
+        temperature: τ, above 0.
+        sigma: σ, above 0. The larger, the more equal the weights.
+        chunk_size: as in `keras_ssl.losses.dcl`.
 
     Returns:
-        Tensor of shape `(2 * n,)`.
+        Tensor of shape `(2 * n,)`, as `keras_ssl.losses.dcl` returns it.
+
+    Raises:
+        ValueError: as `keras_ssl.losses.dcl`.
+        TypeError: as `keras_ssl.losses.dcl`.
 
     Example:
 
-    >>> from keras import ops
-    >>> from keras_ssl.losses.contrastive.dcl import decoupled
-    >>> [float(value) for value in decoupled(ops.ones((4,)), 3 * ops.ones((4,)))]
-    [2.0, 2.0, 2.0, 2.0]
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> z = np.eye(2, dtype="float32")
+    >>> values = losses.dclw(z, z, temperature=0.5)  # pairs that agree alike have weight 1
+    >>> [round(float(value), 4) for value in values]
+    [-1.3069, -1.3069, -1.3069, -1.3069]
+
+    Reference:
+        - [Yeh et al., Decoupled Contrastive Learning](https://arxiv.org/abs/2110.06848)
     """
+    checks.positive("sigma", sigma)
+    positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
+    # from anchors in place of examples: each example occurs twice, which changes no mean
+    weights = _von_mises_fisher_weights(positives * temperature, sigma)
+    return _decoupled(weights * positives, negatives)
+
+
+def _decoupled(positives: Any, negatives: Any) -> Any:
+    """`negatives - positives`, or 0 where the only example has no negatives."""
     values = negatives - positives
     anchors = ops.shape(negatives)[0] * distribute.replica_count()
     if isinstance(anchors, int):
-        return values  # view_similarities has seen that there are several examples
+        return values  # view_similarities has checked that there are several examples
     return ops.where(anchors > 2, values, ops.zeros_like(values))
 
 
+def _von_mises_fisher_weights(similarities: Any, sigma: float) -> Any:
+    """Weights of mean 1 over all replicas that fall with the similarity of a positive pair."""
+    logits = ops.stop_gradient(similarities) / sigma
+    all_logits = distribute.all_gather(logits)
+    count = ops.cast(ops.shape(all_logits)[0], logits.dtype)
+    return 2 - count * ops.exp(logits - ops.logsumexp(all_logits))
+
+
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class DCL(ContrastiveLoss):
+class DCL(TwoViewLoss):
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator.
 
-    Made for `keras_ssl.trainers.SimCLR` with small batches. See `keras_ssl.losses.dcl` for the
-    formula.
-
-    Embeddings are normalised inside, and the computation is in float32 under mixed precision.
-    Under a `tf.distribute` strategy the negatives are those of all replicas. As with every Keras
-    loss, the value is then divided by the number of replicas.
+    Meant for `keras_ssl.trainers.SimCLR` with small batches. See `keras_ssl.losses.dcl` for the
+    formula, errors and reference, and `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
         temperature: float above 0.
-        chunk_size: `None` stores the matrix of all similarities. An integer computes it in tiles
-            of at most `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good
-            size.
-        reduction: as in `keras.losses.Loss`; the default is the mean over the anchors.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+        chunk_size: `None`, or the side of the tiles in which similarities are computed, see
+            `keras_ssl.losses.NTXent`.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         z1: embeddings of the first views, `(batch, dim)`, floating-point.
         z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
-        sample_weight: optional weights of the anchors, `(2 * batch,)`: first those of `z1`.
+        sample_weight: optional weights of the anchors, `(2 * batch,)`, those of `z1` first.
 
     Returns:
-        A scalar, or the `(2 * batch,)` values of the anchors with `reduction=None`.
-
-    Raises:
-        ValueError: if `temperature` is not finite and above 0, `chunk_size` below 1, the shapes
-            are not two equal `(batch, dim)`, or the batch over all replicas holds a single
-            example.
-        TypeError: if a view is not floating-point, `temperature` not a number, or `chunk_size`
-            not an integer.
+        The mean over the anchors, or their `(2 * batch,)` values with `reduction=None`.
 
     Example:
 
@@ -128,17 +150,60 @@ class DCL(ContrastiveLoss):
     >>> z = np.eye(2, dtype="float32")
     >>> round(float(losses.DCL(temperature=0.5)(z, z)), 4)  # -2 + log(2)
     -1.3069
-
-    Reference:
-        - [Yeh et al., Decoupled Contrastive Learning](https://arxiv.org/abs/2110.06848)
     """
-
-    def __call__(self, z1: Any, z2: Any, sample_weight: Any = None) -> Any:
-        """Compute the loss of two views."""
-        # before Keras casts, which would hide integers
-        check_views(z1, z2)
-        return super().__call__(z1, z2, sample_weight=sample_weight)
 
     def call(self, z1: Any, z2: Any) -> Any:
         """Return the values of the anchors, before the reduction."""
         return dcl(z1, z2, self.temperature, self.chunk_size)
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class DCLW(TwoViewLoss):
+    """Decoupled contrastive loss with von Mises-Fisher weights on the positives.
+
+    `keras_ssl.losses.DCL` in which pairs that agree less than others are weighted more. See
+    `keras_ssl.losses.dclw` for the formula, errors and reference.
+
+    Args:
+        temperature: float above 0.
+        sigma: float above 0, the width of the von Mises-Fisher weights.
+        chunk_size: `None`, or the side of the tiles in which similarities are computed, see
+            `keras_ssl.losses.NTXent`.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
+
+    Call arguments:
+        z1: embeddings of the first views, `(batch, dim)`, floating-point.
+        z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
+        sample_weight: optional weights of the anchors, `(2 * batch,)`, those of `z1` first.
+
+    Returns:
+        The mean over the anchors, or their `(2 * batch,)` values with `reduction=None`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import losses
+    >>> z1 = np.eye(2, dtype="float32")
+    >>> z2 = np.array([[1, 0], [1, 1]], "float32")
+    >>> loss = losses.DCLW(temperature=0.5, sigma=0.5, reduction=None)
+    >>> [round(float(value), 4) for value in loss(z1, z2)]
+    [0.2014, -1.1238, 0.2014, 0.2904]
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        sigma: float = 0.5,
+        chunk_size: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(temperature, chunk_size, **kwargs)
+        self.sigma = checks.positive("sigma", sigma)
+
+    def call(self, z1: Any, z2: Any) -> Any:
+        """Return the values of the anchors, before the reduction."""
+        return dclw(z1, z2, self.temperature, self.sigma, self.chunk_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "sigma": self.sigma}

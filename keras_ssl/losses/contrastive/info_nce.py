@@ -1,4 +1,4 @@
-"""InfoNCE: pick the positive key of a query out of negative ones."""
+"""InfoNCE, the contrastive loss of MoCo."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import check_embeddings, check_has_negatives, check_views
-from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
+from keras_ssl.losses._checks import check_has_negatives, check_matrix, check_views
+from keras_ssl.losses.contrastive._base import ContrastiveLoss
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_queue, log_sum_exp_of_similarities
 
-NAMES = ("query", "key")
+_NAMES = ("query", "key")
 
 
 def info_nce(
@@ -21,39 +21,37 @@ def info_nce(
     chunk_size: int | None = None,
     queue: Any = None,
 ) -> Any:
-    """Cross entropy of picking the positive key of each query, one value a query.
+    """Cross entropy of picking the positive key of each query, one value per query.
 
     With s the cosine similarity, τ the temperature, q_i a query, k_i its positive key and n_j
     the negative keys:
 
         l(i) = -log( exp(s(q_i, k_i) / τ) / ( exp(s(q_i, k_i) / τ) + Σ_j exp(s(q_i, n_j) / τ) ) )
 
-    Negatives are the keys of all other examples of all replicas, or those given, of which every
-    replica uses all that it is given: as `negatives`, or as `queue`, which costs less.
+    By default the negatives are the keys of all other examples of all replicas. `negatives` or
+    `queue` replace them; each replica then uses all the keys that it is given.
 
     Args:
-        query: `(n, dim)`, floating-point. Need not be normalised.
-        key: `(n, dim)`; row i is the positive key of row i of `query`.
-        negatives: optional keys `(k, dim)`, negative for every query, in place of the other
-            examples' keys.
+        query: `(n, dim)`, floating-point. Normalised here.
+        key: `(n, dim)`; row i is the positive key of row i of `query`. Normalised here.
+        negatives: optional negative keys of every query, `(k, dim)`. Normalised here.
         temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
             gradient.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
-            `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good size. There
-            are no second derivatives then. With `queue`, tiles are `(n, chunk_size)`, and `None`
-            means 8192.
-        queue: optional keys `(k, dim)` in place of `negatives`, of length 1 already and without
-            a gradient, as `keras_ssl.layers.FeatureQueue` holds them. One pass over them gives
-            the value and the gradient; there are no second derivatives.
+            `(chunk_size, chunk_size)`, with the same value and gradient but without second
+            derivatives; 2048 is a good size. With `queue`, tiles are `(n, chunk_size)`, and
+            `None` means 8192.
+        queue: optional negative keys `(k, dim)` of unit length that need no gradient, as
+            `keras_ssl.layers.FeatureQueue` holds them. Cheaper than `negatives`: value and
+            gradient take one pass over the keys. There are no second derivatives.
 
     Returns:
         Tensor of shape `(n,)`, at least float32.
 
     Raises:
-        ValueError: if the shapes do not fit, if without `negatives` the batch over all replicas
-            holds a single example, if `negatives` and `queue` are both given, if `temperature` is
-            not finite and above 0, or `chunk_size` below 1.
-        TypeError: if an input is not floating-point, or `chunk_size` not an integer.
+        ValueError: if shapes do not fit, `negatives` and `queue` are both given, neither is and
+            the global batch holds a single example, or an argument is out of range.
+        TypeError: if an input is not floating-point, or an argument has the wrong type.
 
     Example:
 
@@ -75,8 +73,7 @@ def info_nce(
     """
     temperature = checks.temperature("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
-    check_views(query, key, NAMES)
-    check_negatives(query, negatives, queue)
+    _check_inputs(query, key, negatives, queue)
     query, key = l2_normalize(query), l2_normalize(key)
     anchors = query / temperature
     if queue is not None:
@@ -91,87 +88,57 @@ def info_nce(
 
 
 def _candidates(query: Any, key: Any, negatives: Any) -> tuple[Any, Any]:
-    """The negative keys, and of keys in the batch which one each query leaves out."""
+    """The candidates for negatives, and the index of the candidate that each query excludes."""
     if negatives is not None:
         return l2_normalize(negatives), None
-    check_has_negatives(query, NAMES)
+    check_has_negatives(query, _NAMES)
     count = ops.shape(query)[0]
     positives = distribute.replica_index() * count + ops.arange(count, dtype="int32")
     return distribute.all_gather(key), positives[:, None]
 
 
-def check_negatives(query: Any, negatives: Any, queue: Any = None) -> None:
-    """Raise unless one of `negatives` and `queue` at most is given, as keys like `query`'s rows.
-
-    Args:
-        query: `(n, dim)`.
-        negatives: `(k, dim)` or `None`.
-        queue: `(k, dim)` or `None`.
-
-    Raises:
-        ValueError: if both are given, or what is given is not of rank 2, is empty, or of another
-            length.
-        TypeError: if it is not floating-point.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.losses.contrastive.info_nce import check_negatives
-    >>> check_negatives(np.zeros((4, 8), "float32"), np.zeros((100, 8), "float32"))
-    """
-    given = {"negatives": negatives, "queue": queue}
-    given = {name: keys for name, keys in given.items() if keys is not None}
-    if len(given) > 1:
+def _check_inputs(query: Any, key: Any, negatives: Any, queue: Any) -> None:
+    check_views(query, key, _NAMES)
+    if negatives is not None and queue is not None:
         raise ValueError(
-            "Give `negatives` or `queue`: either stands for all negative keys. Received: both"
+            "Pass `negatives` or `queue`: either replaces all negative keys. Received: both"
         )
-    for name, keys in given.items():
-        check_embeddings(keys, name)
-        shape, expected = tuple(keys.shape), query.shape[1]
-        # an unknown size (None) may be any size
-        if shape[0] == 0 or (None not in (shape[1], expected) and shape[1] != expected):
+    for name, keys in (("negatives", negatives), ("queue", queue)):
+        if keys is None:
+            continue
+        shape, dim = tuple(check_matrix(keys, name).shape), query.shape[1]
+        if shape[0] == 0 or (None not in (shape[1], dim) and shape[1] != dim):
             raise ValueError(
-                f"`{name}` must have shape (at least 1, {expected}), with rows as long as those of "
+                f"`{name}` must have shape (at least 1, {dim}), with rows as long as those of "
                 f"`query`. Received: {name}.shape={shape}"
             )
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class InfoNCE(ContrastiveLoss):
-    """Cross entropy of picking the positive key of each query out of negative ones.
+    """Cross entropy of picking the positive key of each query, the loss of MoCo.
 
-    The loss of CPC and MoCo. See `keras_ssl.losses.info_nce` for the formula. Embeddings are
-    normalised inside, and the computation is in float32 under mixed precision. Under a
-    `tf.distribute` strategy the keys of all replicas are negatives; as with every
-    Keras loss, the value is then divided by the number of replicas.
+    See `keras_ssl.losses.info_nce` for the formula, errors and references, and
+    `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
         temperature: float above 0.
-        chunk_size: `None` stores the matrix of all similarities. An integer computes it in tiles
-            of at most `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good
-            size. With `queue`, tiles are `(batch, chunk_size)`, and `None` means 8192.
-        reduction: as in `keras.losses.Loss`; the default is the mean over the queries.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+        chunk_size: `None`, or the side of the tiles in which similarities are computed, see
+            `keras_ssl.losses.NTXent`. With `queue`, tiles are `(batch, chunk_size)`, and `None`
+            means 8192.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         query: `(batch, dim)`, floating-point.
         key: `(batch, dim)`; row i is the positive key of row i of `query`.
         sample_weight: optional weights of the queries, `(batch,)`.
-        negatives: optional keys `(k, dim)`, negative for every query. By default the keys of all
+        negatives: optional negative keys of every query, `(k, dim)`. By default the keys of all
             other examples.
-        queue: optional keys `(k, dim)` in place of `negatives`, of length 1 already and without
-            a gradient, as `keras_ssl.layers.FeatureQueue` holds them: cheaper.
+        queue: optional negative keys `(k, dim)` of unit length that need no gradient, as
+            `keras_ssl.layers.FeatureQueue` holds them; cheaper than `negatives`.
 
     Returns:
-        A scalar, or the `(batch,)` values of the queries with `reduction=None`.
-
-    Raises:
-        ValueError: if `temperature` is not finite and above 0, `chunk_size` below 1, the shapes
-            do not fit, `negatives` and `queue` are both given, or neither is and the batch over
-            all replicas holds a single example.
-        TypeError: if an input is not floating-point, `temperature` not a number, or `chunk_size`
-            not an integer.
+        The mean over the queries, or their `(batch,)` values with `reduction=None`.
 
     Example:
 
@@ -183,12 +150,6 @@ class InfoNCE(ContrastiveLoss):
     0.1269
     >>> round(float(loss(query, key, queue=np.eye(4, dtype="float32")[2:])), 4)
     0.2395
-
-    Reference:
-        - [van den Oord et al., Representation Learning with Contrastive Predictive
-          Coding](https://arxiv.org/abs/1807.03748)
-        - [He et al., Momentum Contrast for Unsupervised Visual Representation
-          Learning](https://arxiv.org/abs/1911.05722)
     """
 
     def __call__(
@@ -200,20 +161,12 @@ class InfoNCE(ContrastiveLoss):
         queue: Any = None,
     ) -> Any:
         """Compute the loss of queries and keys."""
-        # before Keras casts, which would hide integers
-        check_views(query, key, NAMES)
-        check_negatives(query, negatives, queue)
-        given = {"query": query, "negatives": negatives, "queue": queue}
-        given = {name: x for name, x in given.items() if x is not None}
-        return super().__call__(given, key, sample_weight=sample_weight)
+        _check_inputs(query, key, negatives, queue)
+        inputs = {"query": query, "negatives": negatives, "queue": queue}
+        inputs = {name: x for name, x in inputs.items() if x is not None}
+        return super().__call__(inputs, key, sample_weight=sample_weight)
 
-    def call(self, given: dict[str, Any], key: Any) -> Any:
-        """Return the values of the queries; `given` are queries and any negatives."""
-        return info_nce(
-            given["query"],
-            key,
-            given.get("negatives"),
-            self.temperature,
-            self.chunk_size,
-            given.get("queue"),
-        )
+    def call(self, inputs: dict[str, Any], key: Any) -> Any:
+        """Return the values of the queries; `inputs` are queries and any negatives."""
+        settings = {"temperature": self.temperature, "chunk_size": self.chunk_size}
+        return info_nce(key=key, **inputs, **settings)

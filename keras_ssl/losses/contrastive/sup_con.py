@@ -1,4 +1,4 @@
-"""SupCon: contrastive learning where all examples of a class are positives."""
+"""SupCon, contrastive learning with the examples of a class as positives."""
 
 from typing import Any
 
@@ -6,45 +6,45 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._checks import is_single_example
-from keras_ssl.losses.contrastive._contrastive_loss import ContrastiveLoss
+from keras_ssl.losses._checks import are_compatible, check_dtype, is_single_example
+from keras_ssl.losses.contrastive._base import ContrastiveLoss
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
 
 def sup_con(
     labels: Any, embeddings: Any, temperature: float = 0.1, chunk_size: int | None = None
 ) -> Any:
-    """Supervised contrastive loss, one value an anchor.
+    """Supervised contrastive loss, one value per anchor.
 
     Every embedding is an anchor. With s the cosine similarity, τ the temperature and P(i) all
     other embeddings with the label of i:
 
         l(i) = -1/|P(i)| Σ_{p ∈ P(i)} log( exp(s(i, p) / τ) / Σ_{k ≠ i} exp(s(i, k) / τ) )
 
-    where p and k run over all views of all replicas. It is the paper's L_out, its equation 2. An
-    anchor without positives has the value 0 and no gradient, and is a negative of others still.
-    With two views and all labels different, this is NT-Xent.
+    where p and k run over all views of all replicas. This is L_out of the paper, equation 2. An
+    anchor without positives has the value 0 and no gradient, but is a negative of others. With
+    two views and different labels everywhere, the loss is NT-Xent.
 
-    The positives of a class are summed once for all its anchors, so that the step holds one
-    `(anchors, candidates)` matrix at most, or none with `chunk_size`.
+    The positives of a class are summed once for all its anchors, so that at most one
+    `(anchors, candidates)` matrix is stored, or none with `chunk_size`.
 
     Args:
         labels: integers `(n,)` or `(n, 1)`, the class of each example.
         embeddings: `(n, dim)`, or `(n, views, dim)` with several views of each example;
-            floating-point. Need not be normalised.
+            floating-point. They are normalised here.
         temperature: τ, above 0.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
-            `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good size. There
-            are no second derivatives then.
+            `(chunk_size, chunk_size)`, with the same value and gradient but without second
+            derivatives; 2048 is a good size.
 
     Returns:
         Tensor of shape `(n,)` or `(n, views)`, at least float32.
 
     Raises:
-        ValueError: if the shapes do not fit, the batch over all replicas holds a single
-            embedding, `temperature` is not finite and above 0, or `chunk_size` below 1.
-        TypeError: if `labels` are not integers, `embeddings` not floating-point, `temperature`
-            not a number, or `chunk_size` not an integer.
+        ValueError: if shapes do not fit, the global batch holds a single embedding, or an
+            argument is out of range.
+        TypeError: if `labels` are not integers, `embeddings` not floating-point, or an argument
+            has the wrong type.
 
     Example:
 
@@ -60,12 +60,12 @@ def sup_con(
     """
     checks.positive("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
-    check_labelled(labels, embeddings)
-    return _values(class_numbers(labels), embeddings, temperature, chunk_size)
+    _check_inputs(labels, embeddings)
+    return _values(_class_numbers(labels), embeddings, temperature, chunk_size)
 
 
 def _values(classes: Any, embeddings: Any, temperature: float, chunk_size: int | None) -> Any:
-    """The values of the anchors, whose classes are numbered."""
+    """Values of the anchors, whose classes are numbered from 0."""
     z = l2_normalize(embeddings)
     shape = ops.shape(z)
     views = 1 if len(shape) == 2 else shape[1]
@@ -88,23 +88,8 @@ def _values(classes: Any, embeddings: Any, temperature: float, chunk_size: int |
     return ops.reshape(values, shape[:-1])
 
 
-def class_numbers(labels: Any) -> Any:
-    """Number the classes that occur in the labels of all replicas, from 0 on.
-
-    Args:
-        labels: this replica's labels, integers `(n,)` or `(n, 1)`.
-
-    Returns:
-        int32 tensor `(n,)`: equal where labels are equal, below the number of labels of all
-        replicas.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.losses.contrastive.sup_con import class_numbers
-    >>> [int(number) for number in class_numbers(np.array([70, -3, 70, 5]))]
-    [2, 0, 2, 1]
-    """
+def _class_numbers(labels: Any) -> Any:
+    """Number the classes that occur in the labels of all replicas from 0; int32 `(n,)`."""
     labels = ops.reshape(ops.convert_to_tensor(labels), (-1,))
     count = ops.shape(labels)[0]
     labels = distribute.all_gather(labels)
@@ -116,80 +101,42 @@ def class_numbers(labels: Any) -> Any:
     return distribute.local_rows(ops.take(numbers, ops.argsort(order)), count)
 
 
-def check_labelled(labels: Any, embeddings: Any) -> None:
-    """Raise unless `labels` name the class of each example of `embeddings`.
-
-    Args:
-        labels: integers `(batch,)` or `(batch, 1)`.
-        embeddings: `(batch, dim)` or `(batch, views, dim)`, floating-point.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the replicas together hold a single embedding.
-        TypeError: if `labels` are not integers, or `embeddings` not floating-point.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.losses.contrastive.sup_con import check_labelled
-    >>> check_labelled(np.array([0, 1, 0, 1]), np.zeros((4, 2, 8), "float32"))
-    """
-    if labels is None or embeddings is None:
-        missing = "labels" if labels is None else "embeddings"
-        raise ValueError(
-            "The loss expects `labels` of shape (batch,) and `embeddings` of shape (batch, dim) "
-            f"or (batch, views, dim). Received: {missing}=None"
-        )
-    shapes = {}
-    for name, x in (("labels", labels), ("embeddings", embeddings)):
-        x = x if hasattr(x, "dtype") and hasattr(x, "shape") else ops.convert_to_tensor(x)
-        shapes[name], dtype = tuple(x.shape), keras.backend.standardize_dtype(x.dtype)
-        is_right = keras.backend.is_int_dtype if name == "labels" else keras.backend.is_float_dtype
-        if not is_right(dtype):
-            expected = "integers" if name == "labels" else "floating-point embeddings"
-            raise TypeError(f"`{name}` must hold {expected}. Received: {name}.dtype={dtype}")
-    of_labels, of_embeddings = shapes["labels"], shapes["embeddings"]
-    if len(of_embeddings) not in (2, 3):
+def _check_inputs(labels: Any, embeddings: Any) -> None:
+    label_shape = tuple(check_dtype(labels, "labels", "integer").shape)
+    shape = tuple(check_dtype(embeddings, "embeddings").shape)
+    if len(shape) not in (2, 3):
         raise ValueError(
             "`embeddings` must have shape (batch, dim) or (batch, views, dim). "
-            f"Received: embeddings.shape={of_embeddings}"
+            f"Received: embeddings.shape={shape}"
         )
-    is_column = len(of_labels) == 2 and of_labels[1] == 1
-    sizes = {size for size in (of_labels[:1] + of_embeddings[:1]) if size is not None}
-    if not (len(of_labels) == 1 or is_column) or len(sizes) > 1:
+    is_column = len(label_shape) == 2 and label_shape[1] == 1
+    if not are_compatible(label_shape[:1] if is_column else label_shape, shape[:1]):
         raise ValueError(
-            "`labels` must have shape (batch,), one class an example of `embeddings`. "
-            f"Received: labels.shape={of_labels}, embeddings.shape={of_embeddings}"
+            "`labels` must have shape (batch,), with the class of each example of `embeddings`. "
+            f"Received: labels.shape={label_shape}, embeddings.shape={shape}"
         )
-    views = 1 if len(of_embeddings) == 2 else of_embeddings[1]
+    views = 1 if len(shape) == 2 else shape[1]
     if views == 1 and is_single_example(embeddings):
         raise ValueError(
             "A contrastive loss needs other embeddings: `embeddings` must hold at least 2 over "
-            f"all replicas. Received: embeddings.shape={of_embeddings}"
+            f"all replicas. Received: embeddings.shape={shape}"
         )
 
 
-# the trainer of this name is registered by it
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SupConLoss(ContrastiveLoss):
-    """Supervised contrastive loss: embeddings of a class attract, those of others repel.
+    """Supervised contrastive loss: attracts embeddings of a class, repels those of other classes.
 
-    See `keras_ssl.losses.sup_con` for the formula. The arguments are those of a Keras loss, labels
-    and embeddings, so that it also trains a plain Keras model:
+    See `keras_ssl.losses.sup_con` for the formula, errors and reference, and
+    `keras_ssl.losses.NTXent` for mixed precision and replicas. The arguments are those of a Keras
+    loss, labels and embeddings, so that it can also train a plain Keras model:
     `model.compile(loss=keras_ssl.losses.SupConLoss())`.
-
-    Embeddings are normalised inside, and the computation is in float32 under mixed precision.
-    Under a `tf.distribute` strategy positives and negatives are those of all replicas. As with
-    every Keras loss, the value is then divided by the number of replicas.
 
     Args:
         temperature: float above 0.
-        chunk_size: `None` stores the matrix of all similarities. An integer computes it in tiles
-            of at most `(chunk_size, chunk_size)`, to the same value and gradient; 2048 is a good
-            size.
-        reduction: as in `keras.losses.Loss`; the default is the mean over the anchors, those
-            without positives included.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+        chunk_size: `None`, or the side of the tiles in which similarities are computed, see
+            `keras_ssl.losses.NTXent`.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         labels: integers `(batch,)` or `(batch, 1)`, the class of each example.
@@ -198,14 +145,8 @@ class SupConLoss(ContrastiveLoss):
         sample_weight: optional weights of the examples, `(batch,)`, or of the anchors.
 
     Returns:
-        A scalar, or with `reduction=None` the values of the anchors, `(batch,)` or
-        `(batch, views)`.
-
-    Raises:
-        ValueError: if `temperature` is not finite and above 0, `chunk_size` below 1, the shapes
-            do not fit, or the batch over all replicas holds a single embedding.
-        TypeError: if `labels` are not integers, `embeddings` not floating-point, `temperature`
-            not a number, or `chunk_size` not an integer.
+        The mean over the anchors, including those without positives, or with `reduction=None`
+        their values, `(batch,)` or `(batch, views)`.
 
     Example:
 
@@ -218,23 +159,19 @@ class SupConLoss(ContrastiveLoss):
     0.5944
     >>> round(float(loss(np.array([0, 0, 1, 1]), views)), 4)  # embeddings of a class differ
     1.9278
-
-    Reference:
-        - [Khosla et al., Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362)
     """
 
     def __call__(self, labels: Any, embeddings: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of labelled embeddings."""
-        # before Keras casts, which would hide floats
-        check_labelled(labels, embeddings)
+        _check_inputs(labels, embeddings)
         if sample_weight is not None and len(embeddings.shape) == 3:
             sample_weight = ops.convert_to_tensor(sample_weight)
             if len(sample_weight.shape) == 1:
                 sample_weight = sample_weight[:, None]
-        # Keras casts to float, which not all labels survive; numbers of classes do
-        return super().__call__(class_numbers(labels), embeddings, sample_weight=sample_weight)
+        # Keras casts to float, in which large labels lose digits; class numbers do not
+        return super().__call__(_class_numbers(labels), embeddings, sample_weight=sample_weight)
 
     def call(self, classes: Any, embeddings: Any) -> Any:
-        """Return the values of the anchors, whose classes are numbered, before the reduction."""
+        """Return the values of the anchors, before the reduction; `classes` are numbered from 0."""
         classes = ops.cast(classes, "int32")
         return _values(classes, embeddings, self.temperature, self.chunk_size)

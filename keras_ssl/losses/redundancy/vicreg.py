@@ -1,18 +1,18 @@
-"""VICReg: views agree, features vary, and features do not repeat each other."""
+"""VICReg: variance, invariance and covariance regularisation."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ssl import checks, distribute
+from keras_ssl import checks
 from keras_ssl.losses._checks import check_views
-from keras_ssl.losses.redundancy._batch_loss import BatchLoss, check_has_statistics
+from keras_ssl.losses.redundancy._base import BatchLoss, global_views
 from keras_ssl.ops import center, off_diagonal_sum_of_squares
 
 
 def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
-    """Invariance, variance and covariance of two views, without their weights.
+    """Invariance, variance and covariance terms of two views, unweighted.
 
     Over the N examples of all replicas, with d features, Var and Cov the unbiased variance and
     covariance, and ε `epsilon`:
@@ -23,8 +23,8 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
         c(z) = 1/d Σ_i Σ_{j ≠ i} Cov(z_i, z_j)²
         covariance = c(z1) + c(z2)
 
-    This is what the authors' code computes. The paper's formulas have no 1/d in the invariance
-    and no 1/2 in the variance; its weights belong to the code.
+    as in the authors' code. The paper's formulas lack the 1/d of the invariance and the 1/2 of
+    the variance, but its weights are those of the code.
 
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point.
@@ -32,12 +32,12 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
         epsilon: ε, above 0, which keeps the gradient of the square root finite.
 
     Returns:
-        Scalars by the names "invariance", "variance" and "covariance", at least float32, equal
-        on all replicas.
+        Dictionary of the scalars "invariance", "variance" and "covariance", at least float32,
+        equal on all replicas.
 
     Raises:
-        ValueError: if the shapes are not two equal `(n, dim)`, the batch over all replicas holds
-            a single example, or `epsilon` is not finite and above 0.
+        ValueError: if the shapes are not two equal `(n, dim)`, the global batch holds a single
+            example, or `epsilon` is not positive.
         TypeError: if a view is not floating-point, or `epsilon` not a number.
 
     Example:
@@ -54,13 +54,11 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
           Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
     """
     checks.positive("epsilon", epsilon)
-    check_views(z1, z2)
-    check_has_statistics(z1)
-    z1, z2 = (distribute.all_gather(z) for z in (z1, z2))
+    z1, z2 = global_views(z1, z2)
     centered = [center(z) for z in (z1, z2)]
     difference = ops.cast(z1, centered[0].dtype) - ops.cast(z2, centered[1].dtype)
-    variances = [_variance(z, epsilon) for z in centered]
-    covariances = [_covariance(z) for z in centered]
+    variances = [_variance_term(z, epsilon) for z in centered]
+    covariances = [_covariance_term(z) for z in centered]
     return {
         "invariance": ops.mean(ops.square(difference)),
         "variance": (variances[0] + variances[1]) / 2,
@@ -68,19 +66,19 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
     }
 
 
-def _variance(centered: Any, epsilon: float) -> Any:
+def _variance_term(centered: Any, epsilon: float) -> Any:
     variance = ops.sum(ops.square(centered), axis=0) / _degrees_of_freedom(centered)
     return ops.mean(ops.relu(1 - ops.sqrt(variance + epsilon)))
 
 
-def _covariance(centered: Any) -> Any:
-    # the root on both sides, so that the product of squares does not leave float32 early
+def _covariance_term(centered: Any) -> Any:
+    # the root on both sides, so that the product of squares does not overflow float32 early
     scaled = centered / ops.sqrt(_degrees_of_freedom(centered))
     return off_diagonal_sum_of_squares(scaled, scaled) / centered.shape[1]
 
 
 def _degrees_of_freedom(z: Any) -> Any:
-    # of a last batch that turns out to hold one example, all is 0 in place of not a number
+    # at least 1, so that a last batch that turns out to hold one example gives 0 and not NaN
     return ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), z.dtype)
 
 
@@ -94,7 +92,7 @@ def vicreg(
 ) -> Any:
     """Variance-invariance-covariance regularisation.
 
-    The sum of the three terms of `keras_ssl.losses.vicreg_terms`, each times its weight:
+    The weighted sum of the terms of `keras_ssl.losses.vicreg_terms`:
 
         l = λ invariance + μ variance + ν covariance
 
@@ -110,10 +108,8 @@ def vicreg(
         A scalar, at least float32, equal on all replicas.
 
     Raises:
-        ValueError: if the shapes are not two equal `(n, dim)`, the batch over all replicas holds
-            a single example, a weight is negative or not finite, or `epsilon` not finite and
-            above 0.
-        TypeError: if a view is not floating-point, or a weight or `epsilon` not a number.
+        ValueError: as `keras_ssl.losses.vicreg_terms`, or if a weight is negative.
+        TypeError: as `keras_ssl.losses.vicreg_terms`, or if a weight is not a number.
 
     Example:
 
@@ -127,45 +123,33 @@ def vicreg(
         - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
           Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
     """
-    weights = _by_term(invariance_weight, variance_weight, covariance_weight)
+    weights = _weights_by_term(invariance_weight, variance_weight, covariance_weight)
     terms = vicreg_terms(z1, z2, epsilon)
     return sum(weights[name] * value for name, value in terms.items())
 
 
-def _by_term(invariance_weight: Any, variance_weight: Any, covariance_weight: Any) -> dict:
-    """The weights by their terms' names, checked."""
-    checks.number("invariance_weight", invariance_weight, minimum=0)
-    checks.number("variance_weight", variance_weight, minimum=0)
-    checks.number("covariance_weight", covariance_weight, minimum=0)
+def _weights_by_term(invariance: Any, variance: Any, covariance: Any) -> dict[str, float]:
+    weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
     return {
-        "invariance": float(invariance_weight),
-        "variance": float(variance_weight),
-        "covariance": float(covariance_weight),
+        name: checks.number(f"{name}_weight", weight, minimum=0) for name, weight in weights.items()
     }
 
 
-# the trainer of this name is registered by it
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class VICRegLoss(BatchLoss):
     """Variance-invariance-covariance regularisation of two views.
 
-    Views of an example agree (invariance), every feature varies over the batch (variance, without
-    which all embeddings become equal), and features are not copies of each other (covariance).
-    See `keras_ssl.losses.vicreg_terms` for the formulas; `terms` gives the three by name.
-
-    The computation is in float32 under mixed precision. Under a `tf.distribute` strategy all
-    statistics are those of the global batch, and value and gradient are those of one replica with
-    that batch: embeddings are gathered, and every replica computes the whole loss. As with every
-    Keras loss, the value is then divided by the number of replicas. With fewer examples than
-    features the matrix of covariances is never made.
+    The views of an example agree (invariance), each feature varies over the batch (variance,
+    without which all embeddings become equal), and features are not copies of each other
+    (covariance). See `keras_ssl.losses.vicreg_terms` for the formulas, errors and reference, and
+    `keras_ssl.losses.BarlowTwinsLoss` for mixed precision and replicas.
 
     Args:
         invariance_weight: float of at least 0.
         variance_weight: float of at least 0.
         covariance_weight: float of at least 0.
         epsilon: float above 0, added to variances.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
+        **kwargs: `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         z1: embeddings of the first views, `(batch, dim)`, floating-point.
@@ -173,12 +157,6 @@ class VICRegLoss(BatchLoss):
 
     Returns:
         A scalar.
-
-    Raises:
-        ValueError: if a weight is negative or not finite, `epsilon` not finite and above 0, the
-            shapes are not two equal `(batch, dim)`, the batch over all replicas holds a single
-            example, or weights of examples are given.
-        TypeError: if a view is not floating-point, or a weight or `epsilon` not a number.
 
     Example:
 
@@ -190,10 +168,6 @@ class VICRegLoss(BatchLoss):
     24.75
     >>> {name: round(float(value[0]), 4) for name, value in loss.terms(z, z).items()}
     {'invariance': 0.0, 'variance': 24.75, 'covariance': 0.0}
-
-    Reference:
-        - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
-          Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
     """
 
     def __init__(
@@ -202,32 +176,29 @@ class VICRegLoss(BatchLoss):
         variance_weight: float = 25.0,
         covariance_weight: float = 1.0,
         epsilon: float = 1e-4,
-        name: str | None = None,
-        dtype: str | None = None,
+        **kwargs: Any,
     ):
-        self._weights = _by_term(invariance_weight, variance_weight, covariance_weight)
-        checks.positive("epsilon", epsilon)
-        super().__init__(name, dtype)
-        self.epsilon = float(epsilon)
+        super().__init__(**kwargs)
+        self._weights = _weights_by_term(invariance_weight, variance_weight, covariance_weight)
+        self.epsilon = checks.positive("epsilon", epsilon)
 
     def terms(self, z1: Any, z2: Any) -> dict[str, Any]:
-        """Return the three weighted terms by name; their sum is the loss.
+        """Return the three weighted terms, whose sum is the loss.
 
-        For a trainer that reports each as a loss of its own: it divides them by the number of
-        replicas, as it does with any loss's values.
+        For a trainer that reports each as a loss of its own, and divides each by the number of
+        replicas as any loss.
 
         Args:
             z1: embeddings of the first views, `(batch, dim)`, floating-point.
             z2: embeddings of the second views, `(batch, dim)`; row i belongs to row i of `z1`.
 
         Returns:
-            Tensors of shape `(1,)` by the names "invariance", "variance" and "covariance", of the
-            loss's dtype, equal on all replicas.
+            Dictionary of the tensors "invariance", "variance" and "covariance" of shape `(1,)`, in
+            the loss's dtype, equal on all replicas.
 
         Raises:
-            ValueError: if the shapes are not two equal `(batch, dim)`, or the batch over all
-                replicas holds a single example.
-            TypeError: if a view is not floating-point.
+            ValueError: as `keras_ssl.losses.vicreg_terms`.
+            TypeError: as `keras_ssl.losses.vicreg_terms`.
         """
         check_views(z1, z2)  # before the cast, which would hide integers
         z1, z2 = (ops.cast(z, self.dtype) for z in (z1, z2))

@@ -130,7 +130,11 @@ GOOD = np.zeros((4, 3), "float32")
         ({"scores": None}, ValueError, "`scores`.*scores=None"),
         ({"scores": GOOD[0]}, ValueError, r"`scores` must have rank 2.*\(3,\)"),
         ({"scores": GOOD[:, :1]}, ValueError, r"at least 2 prototypes.*\(4, 1\)"),
-        ({"scores": GOOD.astype("int32")}, TypeError, "`scores` must be floating-point.*int32"),
+        (
+            {"scores": GOOD.astype("int32")},
+            TypeError,
+            "dtype of `scores` must be floating-point.*int32",
+        ),
         ({"epsilon": 0}, ValueError, "`epsilon`.*epsilon=0"),
         ({"epsilon": float("nan")}, ValueError, "`epsilon`.*epsilon=nan"),
         ({"epsilon": "small"}, TypeError, "`epsilon`.*'small'"),

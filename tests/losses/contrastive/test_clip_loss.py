@@ -132,7 +132,7 @@ def test_bad_input():
         loss(GOOD, GOOD[:3])
     with pytest.raises(ValueError, match=r"`texts`.*texts=None"):
         loss(GOOD, None)
-    with pytest.raises(TypeError, match="`images` must hold floating-point"):
+    with pytest.raises(TypeError, match="dtype of `images` must be floating-point"):
         loss(GOOD.astype("int32"), GOOD)
     with pytest.raises(ValueError, match="needs negatives"):
         losses.clip_loss(GOOD[:1], GOOD[:1])

@@ -146,9 +146,9 @@ GOOD = np.ones((4, 3, 2), "float32")
             GOOD.astype("int32"),
             GOOD,
             TypeError,
-            "`prediction` must be a tensor of floating-point.*int32",
+            "dtype of `prediction` must be floating-point.*int32",
         ),
-        (GOOD, None, TypeError, "`target` must be a tensor of floating-point.*NoneType"),
+        (GOOD, None, ValueError, "`target` must be a tensor.*target=None"),
     ],
 )
 @pytest.mark.parametrize("loss", [losses.CPCLoss(), losses.cpc], ids=["class", "function"])

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_ssl import losses
-from keras_ssl.losses.contrastive.dclw import von_mises_fisher_weights
+from keras_ssl.losses.contrastive.dcl import _von_mises_fisher_weights
 from tests.losses import formulas
 from tests.losses.gradients import BACKEND, value_and_gradients
 from tests.losses.test_two_view_losses import views
@@ -39,7 +39,7 @@ def test_negatives_are_pushed_also_where_the_positive_is_close(rng):
 
 def test_weights_of_positives(rng):
     similarities = rng.uniform(-1, 1, size=20).astype("float32")
-    weights = ops.convert_to_numpy(von_mises_fisher_weights(similarities, 0.5))
+    weights = ops.convert_to_numpy(_von_mises_fisher_weights(similarities, 0.5))
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
     assert np.all(np.diff(weights[np.argsort(similarities)]) < 0)
     assert weights.max() < 2
@@ -47,7 +47,7 @@ def test_weights_of_positives(rng):
     z1, z2 = views(rng)
     np.testing.assert_allclose(losses.DCLW(sigma=1e6)(z1, z2), losses.DCL()(z1, z2), rtol=1e-5)
     _, (gradient,) = value_and_gradients(
-        lambda s: ops.sum(ops.stack([0 * ops.sum(s), von_mises_fisher_weights(s, 0.5)[0]])),
+        lambda s: ops.sum(ops.stack([0 * ops.sum(s), _von_mises_fisher_weights(s, 0.5)[0]])),
         similarities,
     )
     assert not np.any(gradient)

@@ -123,7 +123,7 @@ def test_queue_or_negatives():
         losses.InfoNCE()(GOOD, GOOD, negatives=GOOD, queue=GOOD)
     with pytest.raises(ValueError, match=r"`queue` must have shape.*3\).*\(4, 2\)"):
         losses.InfoNCE()(GOOD, GOOD, queue=GOOD[:, :2])
-    with pytest.raises(TypeError, match="`queue` must hold floating-point"):
+    with pytest.raises(TypeError, match="dtype of `queue` must be floating-point"):
         losses.info_nce(GOOD, GOOD, queue=GOOD.astype("int32"))
 
 
@@ -280,11 +280,15 @@ GOOD = np.ones((4, 3), "float32")
         ((GOOD[0], GOOD), ValueError, r"`query` must have rank 2.*\(3,\)"),
         ((GOOD, GOOD[:3]), ValueError, r"`query` and `key`.*same shape"),
         ((GOOD[:1], GOOD[:1]), ValueError, "needs negatives: `query`"),
-        ((GOOD, GOOD.astype("int32")), TypeError, "`key` must hold floating-point"),
+        ((GOOD, GOOD.astype("int32")), TypeError, "dtype of `key` must be floating-point"),
         ((GOOD, GOOD, GOOD[0]), ValueError, "`negatives` must have rank 2"),
         ((GOOD, GOOD, GOOD[:, :2]), ValueError, r"`negatives` must have shape.*3\).*\(4, 2\)"),
         ((GOOD, GOOD, GOOD[:0]), ValueError, r"`negatives` must have shape.*\(0, 3\)"),
-        ((GOOD, GOOD, GOOD.astype("int32")), TypeError, "`negatives` must hold floating-point"),
+        (
+            (GOOD, GOOD, GOOD.astype("int32")),
+            TypeError,
+            "`negatives` must be floating-point",
+        ),
     ],
 )
 @pytest.mark.parametrize("loss", [loss_of(None), losses.info_nce], ids=["class", "function"])

@@ -138,9 +138,14 @@ GOOD = np.ones((4, 3), "float32")
     [
         (ZEROS, GOOD[0], ValueError, r"`scores` must have shape.*\(3,\)"),
         (ZEROS, GOOD[:, :1], ValueError, r"`scores`.*at least one.*\(4, 1\)"),
-        (ZEROS, GOOD.astype("int32"), TypeError, r"`scores` must be floating-point.*int32"),
+        (
+            ZEROS,
+            GOOD.astype("int32"),
+            TypeError,
+            r"dtype of `scores` must be floating-point.*int32",
+        ),
         (ZEROS[:3], GOOD, ValueError, r"`labels` must hold one.*\(3,\).*\(4, 3\)"),
-        (GOOD, GOOD, TypeError, r"`labels` must hold integers.*float32"),
+        (GOOD, GOOD, TypeError, r"dtype of `labels` must be integer.*float32"),
     ],
 )
 @pytest.mark.parametrize("loss", [losses.nce, losses.NCE()], ids=["function", "class"])

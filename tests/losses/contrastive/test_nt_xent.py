@@ -349,8 +349,8 @@ GOOD = np.ones((4, 3), "float32")
         (GOOD, GOOD[:3], ValueError, r"same shape.*\(4, 3\).*\(3, 3\)"),
         (GOOD, GOOD[:, :2], ValueError, r"same shape.*\(4, 3\).*\(4, 2\)"),
         (GOOD[:1], GOOD[:1], ValueError, r"at least 2 examples.*\(1, 3\)"),
-        (GOOD.astype("int32"), GOOD, TypeError, "`z1` must hold floating-point.*int32"),
-        (GOOD, GOOD.astype("uint8"), TypeError, "`z2` must hold floating-point.*uint8"),
+        (GOOD.astype("int32"), GOOD, TypeError, "dtype of `z1` must be floating-point.*int32"),
+        (GOOD, GOOD.astype("uint8"), TypeError, "dtype of `z2` must be floating-point.*uint8"),
     ],
 )
 @pytest.mark.parametrize("loss", [losses.NTXent(), losses.nt_xent], ids=["class", "function"])

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_ssl import losses
-from keras_ssl.losses.contrastive.sup_con import class_numbers
+from keras_ssl.losses.contrastive.sup_con import _class_numbers
 from tests.losses import formulas
 from tests.losses.gradients import (
     BACKEND,
@@ -87,7 +87,7 @@ def test_labels_are_names_only(rng):
 
 
 def test_classes_are_numbered():
-    numbers = ops.convert_to_numpy(class_numbers(LABELS))
+    numbers = ops.convert_to_numpy(_class_numbers(LABELS))
     np.testing.assert_array_equal(numbers, np.unique(LABELS, return_inverse=True)[1])
 
 
@@ -158,7 +158,7 @@ def test_sample_weight(rng):
 
 
 def test_config_round_trip(rng, tmp_path):
-    loss = losses.SupConLoss(0.3, 3, "sum", "supervised")
+    loss = losses.SupConLoss(0.3, 3, reduction="sum", name="supervised")
     copy = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss))))
     assert type(copy) is losses.SupConLoss
     assert copy.get_config() == loss.get_config()
@@ -210,9 +210,9 @@ FOUR = np.arange(4)
         (FOUR, GOOD[None], ValueError, r"`embeddings` must have shape.*\(1, 4, 2, 3\)"),
         (FOUR[:3], GOOD, ValueError, r"`labels` must have shape \(batch,\).*\(3,\)"),
         (np.eye(4, dtype="int32"), GOOD, ValueError, r"`labels` must have shape.*\(4, 4\)"),
-        (FOUR.astype("float32"), GOOD, TypeError, "`labels` must hold integers.*float32"),
-        (GOOD, FOUR, TypeError, "`labels` must hold integers.*float32"),
-        (FOUR, GOOD.astype("int32"), TypeError, "`embeddings` must hold floating-point"),
+        (FOUR.astype("float32"), GOOD, TypeError, "dtype of `labels` must be integer.*float32"),
+        (GOOD, FOUR, TypeError, "dtype of `labels` must be integer.*float32"),
+        (FOUR, GOOD.astype("int32"), TypeError, "dtype of `embeddings` must be floating-point"),
         (FOUR[:1], GOOD[:1, 0], ValueError, r"at least 2.*\(1, 3\)"),
     ],
 )

@@ -65,7 +65,7 @@ def test_terms_are_of_the_dtype_of_the_loss(rng, embeddings, dtype):
 
 def test_terms_refuse_what_the_loss_refuses():
     good = np.ones((4, 3), "float32")
-    with pytest.raises(TypeError, match="`z1` must hold floating-point"):
+    with pytest.raises(TypeError, match="dtype of `z1` must be floating-point"):
         losses.VICRegLoss().terms(good.astype("int32"), good)
     with pytest.raises(ValueError, match="at least 2 examples"):
         losses.VICRegLoss().terms(good[:1], good[:1])

@@ -88,7 +88,7 @@ def test_configuration_makes_an_equal_loss():
 
 def test_bad_arguments_are_refused():
     for gamma in (0.5, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=r"`gamma` must be a finite.*Received"):
+        with pytest.raises(ValueError, match=r"`gamma` must be a number of at least 1.*Received"):
             losses.ScaledCosineError(gamma)
     for gamma in ("2", None, True):
         with pytest.raises(TypeError, match=r"`gamma` must be a number.*Received"):

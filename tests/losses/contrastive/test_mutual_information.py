@@ -148,7 +148,7 @@ GOOD = np.ones((4, 3), "float32")
         (GOOD[:3], GOOD, None, ValueError, r"same examples and width.*\(3, 3\).*\(4, 3\)"),
         (GOOD[:1], GOOD[:1], None, ValueError, r"Negatives are needed.*\(1, 3\)"),
         (GOOD, GOOD, [0, 1], ValueError, r"one integer for each row.*\(2,\).*\(4, 3\)"),
-        (GOOD, GOOD, GOOD, TypeError, "`positives` must hold integers.*float32"),
+        (GOOD, GOOD, GOOD, TypeError, "dtype of `positives` must be integer.*float32"),
         (GOOD.astype("int32"), GOOD, None, TypeError, "`local_features`.*int32"),
         (GOOD, GOOD.astype("int32"), None, TypeError, "`global_features`.*int32"),
     ],

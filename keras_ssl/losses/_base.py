@@ -1,4 +1,4 @@
-"""What every loss here does about dtypes: it computes in float32 at least."""
+"""Base class of all losses."""
 
 from typing import Any
 
@@ -6,18 +6,10 @@ import keras
 
 
 class Float32Loss(keras.losses.Loss):
-    """Base of losses that compute in float32 where the network computes in less.
+    """Base of the losses, which compute in at least float32 under mixed precision.
 
-    Args:
-        reduction: as in `keras.losses.Loss`.
-        name: optional name of the loss.
-        dtype: dtype of the computation; by default `keras.config.floatx()`, at least float32.
-
-    Example:
-
-    >>> from keras_ssl.losses._float32_loss import Float32Loss
-    >>> Float32Loss().get_config()["dtype"]
-    'float32'
+    A subclass validates its inputs in `__call__`, before Keras casts them, which would hide
+    integers.
     """
 
     def __init__(

@@ -1,0 +1,70 @@
+"""What the contrastive losses share."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_ssl import checks, distribute
+from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._checks import check_has_negatives, check_views
+from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
+
+
+class ContrastiveLoss(Float32Loss):
+    """Base of the losses that are a softmax over similarities divided by a temperature."""
+
+    def __init__(self, temperature: float = 0.1, chunk_size: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.temperature = checks.positive("temperature", temperature)
+        self.chunk_size = checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "chunk_size": self.chunk_size,
+        }
+
+
+class TwoViewLoss(ContrastiveLoss):
+    """Base of the contrastive losses of two views, both of which give anchors."""
+
+    def __call__(self, z1: Any, z2: Any, sample_weight: Any = None) -> Any:
+        """Compute the loss of two views."""
+        check_views(z1, z2)
+        return super().__call__(z1, z2, sample_weight=sample_weight)
+
+
+def view_similarities(
+    z1: Any, z2: Any, temperature: float, chunk_size: int | None
+) -> tuple[Any, Any]:
+    """Similarities of each view with the other view, and with all views of other examples.
+
+    With s the cosine similarity, i one of this replica's 2n embeddings and j the other view of
+    the same example:
+
+        positives(i) = s(i, j) / τ
+        negatives(i) = log Σ_{k ∉ {i, j}} exp(s(i, k) / τ)
+
+    where k runs over both views of all other examples of all replicas. Both have shape `(2 * n,)`,
+    the rows of `z1` first. Where a batch of unknown size holds a single example, its negatives
+    are so low that their `exp` is 0.
+    """
+    checks.positive("temperature", temperature)
+    checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
+    check_views(z1, z2)
+    z1, z2 = l2_normalize(z1), l2_normalize(z2)
+    check_has_negatives(z1)
+    anchors = ops.concatenate([z1, z2], axis=0)
+    # replica by replica, each with its first views and then its second ones
+    candidates = distribute.all_gather(anchors)
+
+    count = ops.shape(anchors)[0]
+    rows, first = ops.arange(count, dtype="int32"), distribute.replica_index() * count
+    itself, other_view = first + rows, first + (rows + count // 2) % count
+    negatives = log_sum_exp_of_similarities(
+        anchors / temperature, candidates, ops.stack([itself, other_view], axis=1), chunk_size
+    )
+    positives = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
+    return positives, negatives
