@@ -1,4 +1,4 @@
-"""A small model of every kind of state, and ways to interrupt its training."""
+"""A small model with every kind of state, and ways to interrupt its training."""
 
 import functools
 
@@ -11,7 +11,7 @@ from keras_ssl.trainers.engine.fit import DistributedFit
 
 
 class Everything(DistributedFit, keras.Model):
-    """Regression with dropout, batch normalisation, a queue and a moving average of the weights.
+    """Regression with dropout, batch normalisation, a queue and a moving average of weights.
 
     With `global_noise`, it also draws from Keras' global seed generator, which replicas cannot do.
     """
@@ -87,7 +87,7 @@ def dataset(count=24):
 
 
 class InterruptAt(keras.callbacks.Callback):
-    """Raise when a step of an epoch ends, or in the middle of its validation."""
+    """Raise an error at the end of a step, or in the middle of validation."""
 
     def __init__(self, epoch, step=None):
         super().__init__()
@@ -107,7 +107,7 @@ class InterruptAt(keras.callbacks.Callback):
 
 
 def state(model):
-    """All that training changes, as arrays by name."""
+    """All variables that training changes, as arrays by name."""
     return {
         f"{name} {number} {one.path}": np.array(one)
         for name, group in model.training_variables().items()

@@ -1,4 +1,4 @@
-"""A run that is interrupted and started again ends to the bit as one that never stopped."""
+"""Interrupted and resumed runs end with the same bits as runs without interruption."""
 
 import functools
 import json
@@ -42,7 +42,7 @@ def interrupt(folder, at, fit, every_steps=1, make=restarted):
 
 
 def resume(folder, fit, make=restarted, **options):
-    """What the same command does after the interruption."""
+    """Run the same command again after the interruption."""
     model = make(**options)
     return model, fit(model, [BackupAndResume(folder)])
 
@@ -57,7 +57,7 @@ def assert_ends_as_undisturbed(folder, fit, make=restarted):
 
 
 def fit_with(make_data, epochs=3, **arguments):
-    """A function that calls `fit` as a script would, making its data anew."""
+    """A function that calls `fit` as a script would, with new data."""
 
     def fit(model, callbacks):
         data = make_data()
@@ -75,7 +75,7 @@ fit_arrays = fit_with(examples, batch_size=4, validation_data=examples(12), vali
     [(0, 0), (0, 5), (0, None), (1, 2), (1, None), (2, 5)],
     ids=lambda at: f"{at[0]}-{at[1]}",
 )
-def test_interrupted_anywhere_it_ends_as_if_never(tmp_path, at):
+def test_interrupted_anywhere_it_ends_as_without_interruption(tmp_path, at):
     """At the first step, within, at the last step of an epoch, and in validation (`None`)."""
     interrupt(tmp_path, at, fit_arrays)
     assert_ends_as_undisturbed(tmp_path, fit_arrays)
@@ -83,7 +83,7 @@ def test_interrupted_anywhere_it_ends_as_if_never(tmp_path, at):
 
 @pytest.mark.parametrize("at", [(0, 0), pytest.param((1, 2), marks=pytest.mark.slow)])
 def test_a_new_model_is_restored(tmp_path, at):
-    """Its variables do not exist before `fit`, and it draws from the global seed generator."""
+    """A model without variables before `fit`, which draws from the global seed generator."""
     interrupt(tmp_path, at, fit_arrays, make=compiled)
     assert_ends_as_undisturbed(tmp_path, fit_arrays, make=compiled)
     _, history = undisturbed(fit_arrays, compiled)
@@ -96,15 +96,15 @@ def test_interrupted_again_and_again(tmp_path):
     assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
-def test_a_backup_at_the_end_of_epochs_goes_back_to_it(tmp_path):
+def test_backups_at_the_end_of_epochs_resume_there(tmp_path):
     interrupt(tmp_path, (1, 3), fit_arrays, every_steps=None)
     manifest = read_manifest(tmp_path)
     assert manifest["position"] == {"epoch": 1, "step": 0, "counts": [6]}
     assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
-def test_everything_comes_from_the_backup_whatever_the_new_process_starts_with(tmp_path):
-    """Other seeds, for data whose order no seed tells."""
+def test_all_state_is_restored_whatever_seed_the_new_process_has(tmp_path):
+    """With another seed, for data whose order does not depend on it."""
     fit = fit_with(lambda: dataset().batch(4))
     whole, _ = undisturbed(fit, compiled)
     interrupt(tmp_path, (1, 2), fit, make=compiled)
@@ -181,7 +181,7 @@ EARLY = ("of unknown length", "one iterator for all epochs", "a shuffled PyDatas
 @pytest.mark.parametrize(
     ("name", "at"), [(name, (2, 1)) for name in PIPELINES] + [(name, (0, 2)) for name in EARLY]
 )
-def test_the_batches_come_as_they_would_have(tmp_path, name, at):
+def test_resumed_runs_get_the_same_batches(tmp_path, name, at):
     interrupt(tmp_path, at, fit_pipeline(name))
     assert_ends_as_undisturbed(tmp_path, fit_pipeline(name))
 
@@ -231,14 +231,14 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_come_back(tmp_path, name):
+def test_optimizers_are_restored(tmp_path, name):
     make = functools.partial(restarted, OPTIMIZERS[name])
     interrupt(tmp_path, (1, 2), fit_arrays, make=make)
     assert_ends_as_undisturbed(tmp_path, fit_arrays, make=make)
 
 
 class Remembering(keras.callbacks.Callback):
-    """A callback of one's own that takes part."""
+    """A user's callback with a state."""
 
     def __init__(self):
         super().__init__()
@@ -267,8 +267,8 @@ def keras_callbacks():
 
 
 @pytest.mark.parametrize(("at", "place"), [((1, 3), 0), ((1, None), 4), ((2, 0), 4)])
-def test_callbacks_count_on(tmp_path, at, place):
-    """Wherever the backup stands among them."""
+def test_states_of_callbacks_are_restored(tmp_path, at, place):
+    """For any position of the backup in the list."""
 
     def fit(model, callbacks):
         others = keras_callbacks()
@@ -290,7 +290,7 @@ def test_callbacks_count_on(tmp_path, at, place):
     assert again.history == history.history
     assert resumed.seen == seen
 
-    # it has ended, so the same command trains nothing and has the same results
+    # the run has ended: the same command trains nothing and gives the same results
     with pytest.warns(UserWarning, match="has ended, after 3 epochs"):
         ended, once_more = resume(tmp_path, fit)
     assert_same_bits(final, ended)
@@ -302,7 +302,7 @@ def read_manifest(folder):
         return json.loads(file["manifest"].tobytes())
 
 
-def test_a_run_that_ended_can_be_trained_on(tmp_path):
+def test_a_run_that_has_ended_can_be_continued(tmp_path):
     resume(tmp_path, fit_with(examples, epochs=2))
     assert_ends_as_undisturbed(tmp_path, fit_with(examples, epochs=5))
 
@@ -321,7 +321,7 @@ def test_the_backup_can_be_deleted_at_the_end(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["backup.npz"]
 
 
-def test_a_second_call_of_fit_takes_a_folder_of_its_own(tmp_path):
+def test_each_call_of_fit_needs_its_own_folder(tmp_path):
     def both(model, first, second, **kwargs):
         options = {"batch_size": 4, "verbose": 0}
         model.fit(*examples(), epochs=2, callbacks=first, **options)
@@ -349,7 +349,7 @@ def test_one_callback_serves_several_fits(tmp_path):
         fit_arrays(restarted(), [backup])
 
 
-def test_it_says_where_it_goes_on(tmp_path, capsys):
+def test_prints_where_it_resumes(tmp_path, capsys):
     interrupt(tmp_path, (1, 2), fit_arrays)
     restarted().fit(
         *examples(), batch_size=4, epochs=3, verbose=2, callbacks=[BackupAndResume(tmp_path)]
@@ -359,7 +359,7 @@ def test_it_says_where_it_goes_on(tmp_path, capsys):
     assert "Epoch 2/3" in said and "Epoch 1/3" not in said
 
 
-def test_a_loss_that_is_no_number_is_not_backed_up(tmp_path):
+def test_a_nan_loss_is_not_backed_up(tmp_path):
     x, y = examples()
     y[13] = np.nan  # in the fourth batch
     backup = BackupAndResume(tmp_path, every_steps=1)
@@ -370,7 +370,7 @@ def test_a_loss_that_is_no_number_is_not_backed_up(tmp_path):
     assert read_manifest(tmp_path)["position"]["step"] == 3
 
 
-def test_asked_to_end_it_backs_up_and_ends(tmp_path):
+def test_sigterm_makes_a_backup_and_ends_the_process(tmp_path):
     class Preempt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 2:
@@ -379,18 +379,18 @@ def test_asked_to_end_it_backs_up_and_ends(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         fit_arrays(restarted(), [BackupAndResume(tmp_path), Preempt()])
-    assert stopped.value.code == 143  # what a shell says of a process that SIGTERM ended
+    assert stopped.value.code == 143  # the code that a shell gives to a process ended by SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
     assert read_manifest(tmp_path)["position"]["step"] == 3
     assert_ends_as_undisturbed(tmp_path, fit_arrays)
 
 
-def test_an_unseeded_shuffle_is_told(tmp_path):
+def test_an_unseeded_shuffle_gives_a_warning(tmp_path):
     fit = fit_with(lambda: dataset().shuffle(24, seed=1).batch(4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(restarted(), [BackupAndResume(tmp_path / "a")])
-    disable_op_determinism()  # refuses such a shuffle altogether
+    disable_op_determinism()  # it would raise an error for such a shuffle
     tf.random.set_seed(None)
     data = dataset().shuffle(24).batch(4)
     with pytest.warns(UserWarning, match="`x` is shuffled without a seed"):

@@ -1,4 +1,4 @@
-"""The file of a backup, and what can go wrong with it."""
+"""The file of a backup, and errors in reading and writing it."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ ARRAYS = {
 }
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_write_and_read(tmp_path):
     path = tmp_path / "backup.npz"
     assert read_backup(path) is None
     write_backup(path, {"position": [1, 2], "nan": float("nan")}, ARRAYS)
@@ -45,7 +45,7 @@ def test_what_is_written_is_read(tmp_path):
         assert arrays[name].tobytes() == array.tobytes()
 
 
-def test_there_is_no_pickle_in_it(tmp_path):
+def test_the_file_has_no_pickles(tmp_path):
     path = tmp_path / "backup.npz"
     write_backup(path, {}, ARRAYS)
     with np.load(path, allow_pickle=False) as file:
@@ -62,7 +62,7 @@ def fail_at(monkeypatch, target, name, error):
 
 
 @pytest.mark.parametrize("where", ["write", "fsync", "replace"])
-def test_a_failed_write_leaves_the_one_before(tmp_path, monkeypatch, where):
+def test_a_failed_write_leaves_the_previous_backup(tmp_path, monkeypatch, where):
     path = tmp_path / "backup.npz"
     write_backup(path, {"number": 1}, ARRAYS)
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -83,8 +83,8 @@ def test_a_failed_write_leaves_the_one_before(tmp_path, monkeypatch, where):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_file_system_that_takes_no_more(tmp_path):
-    """The kernel itself refuses to write on: the limit of a process stands in for a full disk."""
+def test_a_full_file_system(tmp_path):
+    """Simulated by a limit of the process, beyond which the kernel rejects writes."""
     path, said = tmp_path / "backup.npz", tmp_path / "said.txt"
     write_backup(path, {"number": 1}, {"a": np.zeros(100_000, "uint8")})
     child = os.fork()
@@ -140,7 +140,7 @@ def foreign_files():
 
 
 @pytest.mark.parametrize(("name", "write"), foreign_files(), ids=lambda value: str(value)[:7])
-def test_something_else_of_that_name(tmp_path, name, write):
+def test_a_file_that_is_not_a_backup(tmp_path, name, write):
     path = tmp_path / "backup.npz"
     write(path)
     before = path.read_bytes()
@@ -233,7 +233,7 @@ def test_a_missing_parent_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+def test_a_file_instead_of_the_folder(tmp_path):
     (tmp_path / "backup").write_text("kept")
     with pytest.raises(OSError, match="cannot be written to"):
         train(restarted(), tmp_path / "backup")
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     assert int(model.optimizer.iterations) == 0
 
 
-def test_too_little_room_is_found_before_training(tmp_path, monkeypatch):
+def test_too_little_space_is_found_before_training(tmp_path, monkeypatch):
     usage = _backup_file.shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(_backup_file.shutil, "disk_usage", lambda _: usage)
     model = restarted()
@@ -264,7 +264,7 @@ def test_too_little_room_is_found_before_training(tmp_path, monkeypatch):
     assert int(model.optimizer.iterations) == 0
 
 
-def test_a_disk_that_fills_up_in_training_stops_it(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_stops_training(tmp_path, monkeypatch):
     model = restarted()
     written = []
 
@@ -279,10 +279,10 @@ def test_a_disk_that_fills_up_in_training_stops_it(tmp_path, monkeypatch):
         train(model, tmp_path)
     manifest, _, _ = read_backup(tmp_path / "backup.npz")
     assert manifest["position"]["step"] == 2
-    train(restarted(), tmp_path)  # there is room again
+    train(restarted(), tmp_path)  # there is space again
 
 
-def test_a_second_process_that_writes_to_the_folder_is_noticed(tmp_path):
+def test_a_second_process_that_writes_to_the_folder_is_detected(tmp_path):
     class StartAgain(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             train(compiled(), tmp_path, epochs=epoch + 2)  # not the model in training
@@ -291,10 +291,10 @@ def test_a_second_process_that_writes_to_the_folder_is_noticed(tmp_path):
         train(restarted(), tmp_path, StartAgain())
     manifest, _, _ = read_backup(tmp_path / "backup.npz")
     assert manifest["has_ended"] and manifest["epochs"] == 2  # the second one's
-    train(restarted(), tmp_path)  # goes on from there
+    train(restarted(), tmp_path)  # resumes from it
 
 
-def test_a_backup_that_was_deleted_or_damaged_in_training_is_written_anew(tmp_path):
+def test_a_backup_that_is_deleted_or_damaged_during_training_is_written_again(tmp_path):
     path = tmp_path / "backup.npz"
 
     class Meddle(keras.callbacks.Callback):
@@ -308,7 +308,7 @@ def test_a_backup_that_was_deleted_or_damaged_in_training_is_written_anew(tmp_pa
     assert read_backup(path)[0]["has_ended"]
 
 
-def test_leftovers_are_removed(tmp_path):
+def test_temporary_files_are_removed(tmp_path):
     left = tmp_path / "backup.npz.12345.tmp"
     left.write_bytes(b"half")
     kept = tmp_path / "other.txt"
@@ -317,7 +317,7 @@ def test_leftovers_are_removed(tmp_path):
     assert not left.exists() and kept.exists()
 
 
-def test_arrays_of_the_same_length_with_other_batches_are_told_apart(tmp_path):
+def test_another_batch_size_for_the_same_arrays(tmp_path):
     x, y = examples()
     with pytest.raises(KeyboardInterrupt):
         restarted().fit(

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ssl import augment, evaluate, trainers
 from keras_ssl.callbacks import CollapseMonitor
+from keras_ssl.callbacks.collapse_monitor import _Spreads
 from keras_ssl.layers import ProjectionHead, Prototypes
 from tests.evaluate.fashion import convolutional_encoder, fashion
 from tests.trainers.methods.vae import VAE
@@ -16,13 +17,13 @@ X = fashion("train[:256]")[0]
 
 
 def compiled(encoder, learning_rate=0.0):
-    """The encoder as a model to fit; at rate 0 it stays what the test made it."""
+    """The compiled encoder, which does not change at a learning rate of 0."""
     encoder.compile(keras.optimizers.SGD(learning_rate), "mse")
     return encoder
 
 
 def measure(encoder, monitor, epochs=1):
-    """The history and the warnings of a run."""
+    """Train; return the history and the warnings."""
     targets = np.zeros((len(X), encoder.output_shape[-1]))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -44,7 +45,7 @@ def linear_encoder(kernel, bias):
     return encoder
 
 
-def test_logs_what_the_functions_return():
+def test_logs_the_results_of_the_functions():
     encoder = convolutional_encoder()
     history, told = measure(encoder, CollapseMonitor(X))
     features, _ = evaluate.extract_features(encoder, X)
@@ -62,7 +63,7 @@ def test_constant_features_are_complete_collapse(rng, noise):
     assert history["feature_std"][0] < 0.01
     assert len(told) == 1
     assert "complete collapse of the representation after epoch 1: feature_std is" in told[0]
-    assert "stop-gradient" in told[0]  # and what to do
+    assert "stop-gradient" in told[0]  # advice
 
 
 def test_features_of_zeros_are_complete_collapse():
@@ -96,13 +97,13 @@ def test_thresholds_are_arguments():
     assert "dimensional" in told[0]
 
 
-def test_a_low_start_is_not_blamed_unless_it_stays(rng):
-    """Features 1e-2 apart that learning drives apart have not collapsed."""
+def test_a_low_initial_value_is_no_collapse_while_it_grows(rng):
+    """Features with small differences that grow in training have not collapsed."""
     kernel = 0.01 * rng.normal(size=(784, 4))
     encoder = linear_encoder(kernel, 10 * np.ones(4))
     _, told = measure(encoder, CollapseMonitor(X, min_std=0.1))
     assert "complete" in told[0]
-    # targets that differ from image to image
+    # targets that differ between images
     encoder.compile(keras.optimizers.SGD(1e-2), "mse")
     targets = X.reshape(len(X), -1)[:, 300:304] / 25.5
     with warnings.catch_warnings():
@@ -110,25 +111,25 @@ def test_a_low_start_is_not_blamed_unless_it_stays(rng):
         monitor = CollapseMonitor(X, min_std=0.1)
         history = encoder.fit(X, targets, verbose=0, callbacks=[monitor]).history
     assert 0.02 < history["feature_std"][0] < 0.1
-    # where it stays then, it is
+    # a value that stays low is a collapse
     encoder.compile(keras.optimizers.SGD(0.0), "mse")
     with pytest.warns(UserWarning, match="complete collapse of the representation"):
         encoder.fit(X, targets, verbose=0, callbacks=[CollapseMonitor(X, min_std=0.1)])
 
 
-def test_warns_once_as_long_as_it_lasts():
+def test_warns_once_per_collapse():
     encoder = linear_encoder(np.zeros((784, 4)), np.ones(4))
     _, told = measure(encoder, CollapseMonitor(X), epochs=3)
     assert len(told) == 1
     monitor = CollapseMonitor(X)
     _, told = measure(encoder, monitor)
     assert len(told) == 1
-    _, told = measure(encoder, monitor)  # a new run tells again
+    _, told = measure(encoder, monitor)  # a new run warns again
     assert len(told) == 1
 
 
 class Agree(keras.losses.Loss):
-    """Cosine distance of two views and nothing that keeps images apart."""
+    """Cosine distance of two views, without a term that prevents collapse."""
 
     def call(self, z1, z2):
         normalize = keras.layers.UnitNormalization()
@@ -155,7 +156,7 @@ def run_simclr(loss, learning_rate=3e-3):
     return trainer.fit(X, batch_size=64, epochs=20, verbose=0, callbacks=[CollapseMonitor(X)])
 
 
-def test_a_loss_without_negatives_collapses_and_is_caught():
+def test_a_loss_without_negatives_collapses():
     with pytest.warns(UserWarning, match="CollapseMonitor: (complete|dimensional) collapse of"):
         collapsed = run_simclr(Agree()).history
     with warnings.catch_warnings():
@@ -165,7 +166,7 @@ def test_a_loss_without_negatives_collapses_and_is_caught():
 
 
 def watch(trainer, monitor=None):
-    """The history and the warnings of an epoch in which nothing is learned."""
+    """Run an epoch at a learning rate of 0; return the history and the warnings."""
     trainer.compile(optimizer=keras.optimizers.SGD(0.0))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -176,7 +177,7 @@ def watch(trainer, monitor=None):
     return history.history, told
 
 
-def test_spread_of_projections_is_of_their_cosines():
+def test_projection_spread_is_computed_from_cosines():
     trainer = trainers.SimCLR(
         convolutional_encoder(), ProjectionHead((16, 8)), augment.SimCLRViews(28, seed=0)
     )
@@ -191,8 +192,8 @@ def test_spread_of_projections_is_of_their_cosines():
 
 
 @pytest.mark.parametrize("bias", ["zeros", "ones"])
-def test_projections_that_are_all_the_same_are_collapse_of_the_projection(bias):
-    """A dead projector, of zeros, as much as a constant one."""
+def test_equal_projections_are_collapse_of_the_projection(bias):
+    """Whether they are zeros or another constant."""
     projector = keras.layers.Dense(8, kernel_initializer="zeros", bias_initializer=bias)
     trainer = trainers.BYOL(
         convolutional_encoder(),
@@ -209,8 +210,8 @@ def test_projections_that_are_all_the_same_are_collapse_of_the_projection(bias):
 
 
 @pytest.mark.parametrize(("scale", "collapsed"), [(1e-3, True), (1.0, False)])
-def test_lengths_count_where_the_loss_sees_them(rng, scale, collapsed):
-    """VICReg asks for a standard deviation of 1; directions say nothing about it."""
+def test_lengths_count_if_the_loss_depends_on_them(rng, scale, collapsed):
+    """VICReg aims at a standard deviation of 1, which directions do not show."""
     initializer = keras.initializers.RandomNormal(stddev=scale, seed=0)
     projector = keras.layers.Dense(16, use_bias=False, kernel_initializer=initializer)
     encoder = linear_encoder(rng.normal(size=(784, 32)) / 10, np.zeros(32))
@@ -225,7 +226,7 @@ def test_lengths_count_where_the_loss_sees_them(rng, scale, collapsed):
 
 @keras.saving.register_keras_serializable(package="tests")
 class OneForAll(keras.initializers.Initializer):
-    """Prototypes of which the first is the mean embedding, and the others are its opposite."""
+    """The mean embedding as first prototype, and its negative as all others."""
 
     def __init__(self, mean):
         self.mean = mean
@@ -238,7 +239,7 @@ class OneForAll(keras.initializers.Initializer):
         return {"mean": self.mean}
 
 
-def test_one_prototype_for_all_is_collapse_of_the_assignment():
+def test_one_prototype_for_all_examples_is_collapse_of_the_assignment():
     encoder = convolutional_encoder()
     mean = [float(value) for value in ops.mean(encoder(X.astype("float32")), axis=0)]
     for initializer, collapsed in (("random_normal", False), (OneForAll(mean), True)):
@@ -254,8 +255,8 @@ def test_one_prototype_for_all_is_collapse_of_the_assignment():
         assert (history["assignment_spread"][0] < 1e-3) == collapsed
 
 
-def test_measures_what_the_trainers_call_returns():
-    """A VAE's representation is the mean alone, not all that its encoder returns."""
+def test_measures_the_output_of_the_trainers_call():
+    """A VAE's representation is the mean, which is half of its encoder's output."""
     encoder = keras.Sequential(
         [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(8)]
     )
@@ -339,3 +340,44 @@ def test_data_that_does_not_fit_is_found_before_the_first_step(data, message):
         model.fit(X, np.ones((len(X), 32)), verbose=0, callbacks=[CollapseMonitor(data)])
     for weight, old in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
+
+
+def spread_of(*batches):
+    spreads = _Spreads()
+    for batch in batches:
+        spreads.add({"some": batch})
+    return spreads.numbers()["some_spread"]
+
+
+def test_squared_spread_is_one_minus_the_mean_cosine_similarity(rng):
+    x = rng.normal(size=(60, 7)) + 0.5
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = np.sqrt(1 - np.mean(units @ units.T))
+    assert spread_of(x.astype("float32")) == pytest.approx(expected, rel=1e-5)
+    parts = np.split(x.astype("float32"), [10, 45])  # batches of any size
+    assert spread_of(*parts) == pytest.approx(expected, rel=1e-5)
+
+
+def test_small_spreads_are_not_lost_to_rounding(rng):
+    x = np.ones((1000, 64)) + 1e-3 * rng.normal(size=(1000, 64))
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = np.sqrt(units.var(axis=0).sum())
+    assert spread_of(x.astype("float32")) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e30])
+def test_equal_vectors_have_no_spread(value):
+    assert spread_of(np.full((9, 5), value, "float32")) == pytest.approx(0, abs=1e-6)
+
+
+def test_spreads_ignore_lengths_and_flatten_axes(rng):
+    x = rng.normal(size=(20, 2, 3)).astype("float32")
+    longer = x * rng.uniform(0.1, 10, size=(20, 1, 1)).astype("float32")
+    assert spread_of(longer) == pytest.approx(spread_of(x.reshape(20, 6)), rel=1e-5)
+
+
+def test_names_of_spreads():
+    spreads = _Spreads()
+    assert spreads.numbers() == {}
+    spreads.add({"a": np.eye(2, dtype="float32"), "b": np.ones((2, 2), "float16")})
+    assert set(spreads.numbers()) == {"a_spread", "b_spread"}

@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL in the middle of an epoch, and started again."""
+"""Processes that are killed with SIGKILL during training, and started again."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ TWO = ("--strategy", "multi_worker")
 
 
 def run(*arguments, timeout=300):
-    """Run Python to its end; return its code and what it printed."""
+    """Run Python to its end; return its exit code and its output."""
     ended = subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
@@ -63,7 +63,7 @@ def test_one_device(tmp_path):
             cwd=SCRIPT.parents[2],
         )
         before = backup.stat().st_mtime_ns
-        # the first ones die while they start up, the others after one backup at least
+        # the first two are killed while they start up, the others after at least one backup
         starts_up = number < 2
         while process.poll() is None and not starts_up:
             if backup.stat().st_mtime_ns != before:
@@ -72,7 +72,7 @@ def test_one_device(tmp_path):
         time.sleep(rng.uniform(0, 3.0 if starts_up else 0.02))
         process.kill()
         process.wait()
-        if number == 1:  # they did not get as far as to train
+        if number == 1:  # nothing has been trained since the first kill
             code, printed = run(*command[:2], "--kill", "0:1:3")
             assert code == -signal.SIGKILL
             assert "epoch 2, 2 steps done" in printed and "Epoch 1/3" not in printed
@@ -99,7 +99,7 @@ def test_two_workers(tmp_path):
         assert f"[launch] worker {index} was killed by SIGKILL; stopping the others" in printed
     assert "[launch] starting all workers again (2 of 3)" in printed and "(3 of 3)" not in printed
     assert "epoch 2, 2 steps done" in printed
-    # the chief alone shows epochs, and the first one has not come twice
+    # only the chief prints epochs, and the first one is not repeated
     lines = [line for line in printed.splitlines() if "Epoch" in line]
     assert all(line.startswith("[worker 0] Epoch") for line in lines)
     numbers = [int(line.split()[3].partition("/")[0]) for line in lines]
@@ -110,7 +110,7 @@ def test_two_workers(tmp_path):
         assert len(file["loss"]) == 3
 
 
-def test_workers_that_do_not_share_the_folder_are_told(two_workers):
+def test_workers_that_do_not_share_the_folder(two_workers):
     for found in two_workers("backups_in_own_folders"):
         assert "ValueError: Workers found different backups" in str(found["message"])
         assert "replicas without a backup: [1] of 2" in str(found["message"])
@@ -118,7 +118,7 @@ def test_workers_that_do_not_share_the_folder_are_told(two_workers):
 
 if hasattr(os, "fork"):
 
-    def test_a_kill_while_writing_leaves_a_whole_file(tmp_path):
+    def test_a_kill_during_a_write_leaves_a_complete_file(tmp_path):
         from keras_ssl.callbacks._backup_file import read_backup, remove_unfinished, write_backup
 
         path = tmp_path / "backup.npz"
@@ -144,5 +144,5 @@ if hasattr(os, "fork"):
             leftovers += len(list(tmp_path.glob("*.tmp")))
             remove_unfinished(path)
             assert [file.name for file in tmp_path.iterdir()] == ["backup.npz"]
-        assert numbers[-1] > 5  # it did write
-        assert leftovers > 5  # and it was killed while writing
+        assert numbers[-1] > 5  # backups were written
+        assert leftovers > 5  # and interrupted by kills

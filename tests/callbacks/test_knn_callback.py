@@ -34,7 +34,7 @@ def test_every_keras_callback_after_it_sees_the_accuracy(tmp_path):
             ),
         ],
     )
-    # no accuracy is better by 1 than the first, so the run stops early
+    # no accuracy can exceed the first by 1, so the run stops early
     values = history.history["knn_accuracy"]
     assert len(values) == 2  # Keras never stops after the first epoch
     assert values[-1] == evaluate.knn_accuracy(model, train, test, k=5)
@@ -72,7 +72,7 @@ def test_progress_bar_shows_it(capsys):
     [(1, 3, [1, 2, 3]), (2, 5, [1, 2, 4, 5]), (10, 4, [1, 4]), (3, 3, [1, 3])],
 )
 def test_every(monkeypatch, tmp_path, every, epochs, measured):
-    """Every epoch has a value: that of its own measurement or of the last one before it."""
+    """Every epoch has a value: that of its own or of the previous measurement."""
     data = fashion("train[:50]")
     values = iter(np.arange(1, 10) / 10)
     monkeypatch.setattr(KNNCallback, "measure", lambda *_: {"knn_accuracy": next(values)})
@@ -94,7 +94,7 @@ def test_every(monkeypatch, tmp_path, every, epochs, measured):
     np.testing.assert_array_equal(curve.get_xdata(), range(1, epochs + 1))
 
 
-def test_a_run_that_goes_on_measures_its_first_epoch(monkeypatch):
+def test_a_second_fit_measures_its_first_epoch(monkeypatch):
     data = fashion("train[:50]")
     values = iter([0.1, 0.2, 0.3])
     monkeypatch.setattr(KNNCallback, "measure", lambda *_: {"knn_accuracy": next(values)})

@@ -8,7 +8,7 @@ X = np.ones((40, 2), "float32")
 
 
 class TwoLosses(keras.Model):
-    """A model whose named loss `kl` takes a given value from a given step on."""
+    """A model whose loss `kl` has a given value from a given step on."""
 
     def __init__(self, step, value):
         super().__init__()
@@ -39,7 +39,7 @@ def fit(model, callbacks=(), **compiled):
 
 
 class ActsOnBatches(keras.callbacks.Callback):
-    """Not safe to call in a thread: makes Keras wait for every step."""
+    """A callback that is not async-safe: makes Keras wait for every step."""
 
     def on_train_batch_end(self, batch, logs=None):
         pass
@@ -64,7 +64,7 @@ def test_several_steps_in_one_execution(step, steps, epoch):
         fit(TwoLosses(step, np.nan), steps_per_execution=4)
 
 
-def test_a_total_alone_is_named():
+def test_a_model_with_a_single_loss():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
     with pytest.raises(FloatingPointError, match=r"^loss became NaN"):
@@ -84,7 +84,7 @@ def test_a_metric_may_be_nan_while_the_losses_are_not():
     callback.on_train_batch_end(0, None)
 
 
-def test_the_earliest_batch_is_told_whichever_is_seen_first():
+def test_every_error_names_the_earliest_batch():
     callback = StopOnNaN()
     callback.on_train_begin()
     callback.on_epoch_begin(0)
@@ -97,7 +97,7 @@ def test_the_earliest_batch_is_told_whichever_is_seen_first():
         callback.on_train_batch_end(0, bad)
 
 
-def test_a_healthy_run_is_left_alone_and_goes_again():
+def test_finite_losses_raise_no_error():
     callback = StopOnNaN()
     model = TwoLosses(1000, np.nan)
     model.compile()

@@ -1,8 +1,8 @@
-"""What two worker processes do for the tests: `pair.py <folder>` in each, see `run_pair.py`.
+"""Checks that two worker processes run for the tests: see `run_pair.py`.
 
-A check is a function of the strategy and of a folder that both share. It returns named arrays,
-which land in `<folder>/<worker>/<check>.npz` for a test to look at. A check that raises leaves its
-traceback in `<check>.txt` and ends the worker: the other one would wait for what never comes.
+A check is a function of the strategy and of a folder that both workers share. It returns arrays by
+name, which are saved to `<folder>/<worker>/<check>.npz` for a test. If a check raises an error, its
+traceback is saved to `<check>.txt` and the worker ends, as the other one would wait forever.
 """
 
 import functools
@@ -27,7 +27,7 @@ from tests.distribute.run_pair import has_users
 
 
 def end_without_users(folder):
-    """End this process, whatever it waits for, once nobody is left that it could work for."""
+    """End this process, even if it waits for the other worker, when no test process is left."""
     while has_users(folder):
         time.sleep(0.5)
     os._exit(0)  # TensorFlow's own shutdown would wait for the other worker
@@ -51,7 +51,7 @@ HAS_TENSORBOARD = find_spec("tensorboard") is not None
 
 
 def check(function):
-    """Add a function to the run."""
+    """Register a check."""
     CHECKS[function.__name__] = function
     return function
 
@@ -65,7 +65,7 @@ def weights_of(model):
 
 
 def message_of(function):
-    """What a call that must fail says."""
+    """The error of a call that must fail."""
     try:
         function()
     except Exception as error:
@@ -74,7 +74,7 @@ def message_of(function):
 
 
 def exactness_of(name):
-    """The check that a trainer of the contract ends with the weights of one device."""
+    """The check of a trainer of the contract, which returns its weights and logs."""
 
     def run(strategy, folder):
         with strategy.scope():
@@ -145,7 +145,7 @@ def seen_rows(strategy, folder):
 
 
 class Seen(keras.callbacks.Callback):
-    """Notes which epochs it saw end."""
+    """Collects the epochs that end."""
 
     def __init__(self, chief_only=None):
         super().__init__()
@@ -194,8 +194,8 @@ def what_callbacks_write(strategy, folder):
     return logs_of(history) | found | {"written": np.array(names, str)}
 
 
-class Falling(callbacks.KNNCallback):
-    """An accuracy that the chief alone knows, and that falls from the start."""
+class Decreasing(callbacks.KNNCallback):
+    """An accuracy that only the chief measures, and that decreases."""
 
     def measure(self, forward):
         self.last = getattr(self, "last", 1.0) - 0.1
@@ -209,7 +209,7 @@ def all_stop_together(strategy, folder):
     stop = keras.callbacks.EarlyStopping(
         "knn_accuracy", mode="max", patience=1, restore_best_weights=True
     )
-    watchers = [Falling((x[:64], y[:64]), (x[64:128], y[64:128]), k=5), stop]
+    watchers = [Decreasing((x[:64], y[:64]), (x[64:128], y[64:128]), k=5), stop]
     history = trainer.fit(dataset, epochs=9, verbose=0, callbacks=watchers)
     return logs_of(history) | weights_of(trainer)
 
@@ -244,7 +244,7 @@ def backup_that_one_worker_has(strategy, folder):
 
 @check
 def backups_in_own_folders(strategy, folder):
-    """A run that is interrupted and resumed, whose workers do not share the folder: a mistake."""
+    """An interrupted and resumed run whose workers wrongly have a folder each."""
     home = folder / "backups" / ("chief" if distribute.is_chief() else "other")
     home.parent.mkdir(exist_ok=True)
     x, y = plain.data()
@@ -261,7 +261,7 @@ def backups_in_own_folders(strategy, folder):
 
 @check
 def alone(strategy, folder):
-    """The chief needs nobody to predict, to save, to measure and to load."""
+    """The chief predicts, saves, measures and loads without the other worker."""
     trainer, _ = watched_trainer(strategy)
     if not distribute.is_chief(strategy):
         return weights_of(trainer)
@@ -383,7 +383,7 @@ def in_parts(strategy, folder):
 
 
 def requested(folder):
-    """The checks that tests ask for, in the order in which the chief first saw them."""
+    """Yield the requested checks in the order in which the chief first saw them."""
     seen = set()
     for number in itertools.count():
         slot = folder / "order" / str(number)
@@ -417,7 +417,7 @@ def main():
             raise
         (mine / "unfinished.npz").rename(mine / f"{name}.npz")
         print(f"{name}: {time.monotonic() - start:.1f} s", flush=True)
-        # what a check traced is freed with it: see `forget_custom_gradients` in conftest.py
+        # frees the graphs of the check: see `forget_custom_gradients` in conftest.py
         for traced in set(registered) - known:
             if traced.startswith("CustomGradient-"):
                 del registered[traced]

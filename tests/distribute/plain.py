@@ -1,4 +1,4 @@
-"""Plain Keras models, with and without the mix-in, and all that a user asks of them."""
+"""Plain Keras models, with and without the mix-in, and their training and evaluation."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What replicas exchange, run under any strategy, with values that tell who sent what."""
+"""The functions of `distribute` run under any strategy, with values that identify replicas."""
 
 import keras
 import numpy as np
@@ -10,14 +10,14 @@ ROWS = 4  # over all replicas
 
 
 def data():
-    """Rows of all replicas, and what each of two replicas' losses weighs the gathered rows by."""
+    """Rows of all replicas, and their weights in the losses of two replicas."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(ROWS, 3)).astype("float32")
     return x, rng.normal(size=(2, ROWS, 3)).astype("float32")
 
 
 def run_primitives(strategy):
-    """Return what the replicas of this process got, one after the other along the first axis."""
+    """The results of the replicas of this process, concatenated along the first axis."""
     x, weights = data()
     rows = ROWS // strategy.num_replicas_in_sync
     with strategy.scope():

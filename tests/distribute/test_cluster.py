@@ -65,7 +65,7 @@ def test_a_chief_comes_before_the_workers(monkeypatch):
         (config({"worker": HOSTS}, {"type": "chief", "index": 0}), "which has no chief"),
     ],
 )
-def test_what_is_malformed_is_named(monkeypatch, text, message):
+def test_malformed_tf_config(monkeypatch, text, message):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError) as caught:
         read_cluster()

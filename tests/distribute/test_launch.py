@@ -1,4 +1,4 @@
-"""The launcher, with small scripts in place of training; it imports the standard library only."""
+"""The launcher, with small scripts instead of training; it only imports the standard library."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def start(folder, code, *options, arguments=(), **environment):
 
 
 def run(folder, code, *options, **more):
-    """Run the launcher to its end: its exit code, its lines of output, and those of errors."""
+    """Run the launcher to its end; return its exit code and the lines of output and errors."""
     process = start(folder, code, *options, **more)
     output, errors = process.communicate(timeout=60)
     return process.returncode, output.splitlines(), errors.splitlines()
@@ -59,7 +59,7 @@ def wait_for(condition, seconds=30.0):
 
 def is_running(pid):
     try:
-        # a zombie has ended; who adopted it may be slow to take note
+        # a zombie has ended; the process that adopted it may be slow to reap it
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except FileNotFoundError:
         return False
@@ -83,7 +83,7 @@ def test_cores_are_shared_without_overlap(cores, workers, per_worker, shares):
 
 
 @pytest.mark.parametrize("per_worker", [0, -1, 3])
-def test_more_cores_than_there_are_is_refused(per_worker):
+def test_more_cores_than_available(per_worker):
     with pytest.raises(ValueError, match="from 1 to 2: 2 workers share 4 cores"):
         share_cores([0, 1, 2, 3], 2, per_worker)
 
@@ -96,7 +96,7 @@ def test_gpus_are_shared(visible, shares):
     assert share_gpus(2, visible) == shares
 
 
-def test_gpus_that_do_not_divide_are_refused():
+def test_gpus_that_do_not_divide():
     with pytest.raises(ValueError, match=r"number of workers, 2. Received: 0,1,2"):
         share_gpus(2, "0,1,2")
 
@@ -109,7 +109,7 @@ def test_ports_are_free_and_differ():
             one.bind((HOST, port))
 
 
-def test_ports_from_a_base_follow_each_other_and_a_taken_one_is_named():
+def test_a_used_port_is_named():
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
@@ -165,7 +165,7 @@ def test_workers_get_their_configuration_and_arguments(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_workers_are_pinned_to_cores_of_their_own(tmp_path):
+def test_workers_are_pinned_to_their_own_cores(tmp_path):
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("one core only")
@@ -187,7 +187,7 @@ def test_modules_are_run_as_python_runs_them(tmp_path):
     assert printed.stdout == "[worker 0] __main__ ['--fast']\n"
 
 
-def test_output_and_errors_stay_apart_and_whole_lines_are_not_mixed(tmp_path):
+def test_output_and_errors_are_separate_and_lines_are_not_mixed(tmp_path):
     code = """
 import sys
 for number in range(2000):
@@ -206,7 +206,7 @@ sys.stdout.write("no end of line")
         assert mine == [f"err {index} {n}" for n in range(2000)]
 
 
-def test_a_progress_bar_gives_one_line(tmp_path):
+def test_a_progress_bar_is_printed_as_one_line(tmp_path):
     code = """
 for step in range(100):
     print("\\b" * 9 + f"\\r{step + 1}/100 \N{BOX DRAWINGS HEAVY HORIZONTAL}", end="")
@@ -231,7 +231,7 @@ def test_logs_hold_all_attempts_without_prefix(tmp_path):
         ("os.kill(os.getpid(), 9)", 128 + 9, "worker 1 was killed by SIGKILL"),
     ],
 )
-def test_the_code_of_the_failing_worker_comes_out_and_the_others_stop(
+def test_the_exit_code_is_that_of_the_failed_worker_and_the_others_stop(
     tmp_path, death, exit_code, fate
 ):
     code = f"""
@@ -247,7 +247,7 @@ time.sleep(60)
     assert time.monotonic() - began < 30
 
 
-def test_all_start_again_with_other_ports_until_they_succeed(tmp_path):
+def test_all_are_restarted_with_other_ports_until_they_succeed(tmp_path):
     code = """
 import sys
 from pathlib import Path
@@ -264,14 +264,14 @@ sys.exit(index == 1 and len(attempts.read_text().splitlines()) < 3)
     assert not any("3 of 5" in line for line in errors)
 
 
-def test_restarts_end(tmp_path):
+def test_restarts_are_limited(tmp_path):
     code = "import sys; print('tried'); sys.exit(4)"
     exit_code, output, _ = run(tmp_path, code, "--workers", "1", "--restarts", "2")
     assert exit_code == 4
     assert output == ["[worker 0] tried"] * 3
 
 
-def test_a_worker_that_does_not_stop_is_killed_after_a_bounded_wait(tmp_path):
+def test_a_worker_that_does_not_stop_is_killed_after_a_timeout(tmp_path):
     code = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -288,7 +288,7 @@ sys.exit(3)
     assert time.monotonic() - began < 30
 
 
-# what a worker and a process that it started note of themselves, and of the signals that they get
+# A worker that writes down its process id, that of a child, and the signals that it gets
 NOTES = """
 import signal, subprocess, sys, time
 from pathlib import Path
@@ -313,7 +313,7 @@ def started_processes(folder, workers=2):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_being_asked_to_stop_is_passed_on_and_leaves_nothing(tmp_path, number):
+def test_signals_are_sent_on_and_no_process_is_left(tmp_path, number):
     process = start(tmp_path, NOTES, "--workers", "2", "--restarts", "5")
     pids = started_processes(tmp_path)
     process.send_signal(number)
@@ -325,7 +325,7 @@ def test_being_asked_to_stop_is_passed_on_and_leaves_nothing(tmp_path, number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
-def test_asking_twice_kills(tmp_path):
+def test_a_second_signal_kills(tmp_path):
     stubborn = NOTES.replace("sys.exit(0)", "pass")
     process = start(tmp_path, stubborn, "--workers", "2", "--stop-timeout", "300")
     pids = started_processes(tmp_path)
@@ -345,13 +345,13 @@ def test_workers_die_with_a_launcher_that_is_killed(tmp_path):
     process.communicate(timeout=30)
     try:
         wait_for(lambda: not any(is_running(worker) for worker, _ in pids))
-    finally:  # what workers had started themselves outlives a killed launcher
+    finally:  # child processes of the workers outlive a killed launcher
         for _, child in pids:
             os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
-def test_what_a_worker_left_behind_ends_with_it(tmp_path):
+def test_child_processes_of_a_worker_end_with_it(tmp_path):
     code = """
 import subprocess
 child = subprocess.Popen(["sleep", "60"])  # it holds the worker's output open
@@ -379,7 +379,7 @@ print(child.pid)
         (["SCRIPT"], "required: --workers"),
     ],
 )
-def test_mistakes_are_named(capsys, monkeypatch, options, message):
+def test_wrong_options(capsys, monkeypatch, options, message):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     options = [__file__ if option == "SCRIPT" else option for option in options]
     with pytest.raises(SystemExit) as stopped:
@@ -395,7 +395,7 @@ def test_a_worker_of_a_cluster_starts_no_workers(capsys, monkeypatch):
     assert "TF_CONFIG is already set" in capsys.readouterr().err
 
 
-def test_a_taken_port_and_an_unwritable_folder_are_named(tmp_path):
+def test_a_used_port_or_an_unwritable_folder(tmp_path):
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
@@ -408,9 +408,9 @@ def test_a_taken_port_and_an_unwritable_folder_are_named(tmp_path):
     assert exit_code == 1 and "file/logs" in errors[0]
 
 
-def test_the_module_leaves_tensorflow_behind(tmp_path):
+def test_the_launcher_does_not_load_tensorflow(tmp_path):
     script = tmp_path / "script.py"
-    # the launcher's own memory, as its worker sees it
+    # prints the memory of the launcher, the parent of the worker
     script.write_text("import os; print(open(f'/proc/{os.getppid()}/status').read())")
     if not Path("/proc/self/status").exists():
         pytest.skip("looks into /proc")

@@ -1,4 +1,4 @@
-"""Workers look for each other; here they are threads and sockets of this process, on loopback."""
+"""Workers that look for each other, as threads and sockets of this process on loopback."""
 
 import socket
 import time
@@ -16,10 +16,10 @@ def clusters(count):
     return [Cluster(names, addresses, index) for index in range(count)]
 
 
-def test_workers_that_come_one_after_the_other_meet():
+def test_workers_that_start_one_after_the_other_meet():
     def come(cluster):
         time.sleep(0.3 * cluster.index)
-        # stays for a while, as TensorFlow does on the same address
+        # listens for a while, as TensorFlow does on the same address
         meet(cluster, 20)
         host, port = cluster.addresses[cluster.index].split(":")
         with socket.create_server((host, int(port))):
@@ -30,7 +30,7 @@ def test_workers_that_come_one_after_the_other_meet():
         assert list(pool.map(come, clusters(4))) == [0, 1, 2, 3]
 
 
-def test_those_that_do_not_come_are_named_in_time():
+def test_missing_workers_are_named_in_time():
     all_three = clusters(3)
     chief = all_three[0]
     host, port = chief.addresses[2].split(":")
@@ -45,11 +45,11 @@ def test_those_that_do_not_come_are_named_in_time():
     assert chief.addresses[2] not in str(caught.value)
 
 
-def test_one_worker_has_nobody_to_wait_for():
+def test_a_single_worker_does_not_wait():
     meet(clusters(1)[0], 0.1)
 
 
-def test_an_address_that_is_taken_is_named():
+def test_an_address_in_use_is_named():
     cluster = clusters(2)[1]
     host, port = cluster.addresses[1].split(":")
     with (
@@ -59,7 +59,7 @@ def test_an_address_that_is_taken_is_named():
         meet(cluster, 1.0)
 
 
-def test_nobody_answers_where_nobody_listens():
+def test_answers_only_if_a_process_listens():
     (port,) = find_ports(1)
     assert not answers((HOST, port))
     with socket.create_server((HOST, port)):

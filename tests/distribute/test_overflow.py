@@ -1,4 +1,4 @@
-"""A float16 overflow on any replica leaves the step out on all."""
+"""A float16 overflow on any replica skips the step on all."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from tests.trainers.small import dense
 
 
 class Squares(trainers.SelfSupervisedModel):
-    """The mean square of what the encoder gives."""
+    """The mean square of the encoder's output."""
 
     def embed(self, batch, training):
         return {"square": keras.ops.square(keras.ops.cast(self.encoder(batch.x), "float32"))}
@@ -27,7 +27,7 @@ def mixed_float16(set_dtype_policy):
 
 
 @pytest.mark.parametrize("huge", [0, 1])
-def test_a_step_that_overflowed_on_one_replica_is_left_out(huge, two_replicas, mixed_float16):
+def test_a_step_that_overflowed_on_one_replica_is_skipped_on_all(huge, two_replicas, mixed_float16):
     with two_replicas.scope():
         trainer = Squares(dense(2, inputs=3))
         trainer.compile(keras.optimizers.SGD(0.1))
@@ -44,7 +44,7 @@ def test_a_step_that_overflowed_on_one_replica_is_left_out(huge, two_replicas, m
     assert float(np.asarray(trainer.optimizer.dynamic_scale)) == 2.0**14
 
 
-def test_sparse_gradients_overflow_as_well(two_replicas):
+def test_sparse_gradients(two_replicas):
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
 
     def step():

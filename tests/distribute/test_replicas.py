@@ -16,7 +16,7 @@ def test_one_replica_is_the_identity(rng):
 
 
 def run_on_replicas(strategy, step, batch):
-    """What each replica returns for its rows of `batch`, in order."""
+    """The results of the replicas for their rows of `batch`."""
     import tensorflow as tf
 
     rows = len(batch) // strategy.num_replicas_in_sync
@@ -37,9 +37,8 @@ def test_gradients_of_gathered_rows_return_to_their_replica(two_replicas, rng):
     import tensorflow as tf
 
     batch = rng.normal(size=(4, 3)).astype("float32")
-    weights = rng.normal(size=(2, 4, 3)).astype(
-        "float32"
-    )  # what each replica's loss weighs rows by
+    # the weights of rows in each replica's loss
+    weights = rng.normal(size=(2, 4, 3)).astype("float32")
 
     def step(x):
         with tf.GradientTape() as tape:
@@ -76,7 +75,7 @@ def test_all_reduce_adds_up_and_so_does_its_gradient(two_replicas, rng):
         np.testing.assert_allclose(gradient, weights.sum(axis=0), rtol=1e-6)
 
 
-def test_replicas_know_their_number(two_replicas):
+def test_index_and_count_of_replicas(two_replicas):
     def step(x):
         return distribute.replica_index(), distribute.replica_count()
 
@@ -88,7 +87,7 @@ def test_replicas_know_their_number(two_replicas):
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])
-def test_draws_of_two_replicas_are_those_of_one(two_replicas, shape):
+def test_two_replicas_draw_the_same_numbers_as_one(two_replicas, shape):
     def draw_with(seed):
         def draw(x):
             return distribute.draw_per_example(
@@ -110,7 +109,7 @@ def test_draws_of_two_replicas_are_those_of_one(two_replicas, shape):
     keras.backend.backend() != "tensorflow", reason="replicas are those of tf.distribute"
 )
 @pytest.mark.parametrize("rows", [1, 3, None])
-def test_shapes_are_those_of_a_replica_where_a_step_is_traced_for_them(rows):
+def test_shapes_of_replica(rows):
     spec = keras.KerasTensor((rows, 3))
 
     def step(x):

@@ -31,7 +31,7 @@ def test_one_device_is_the_default_strategy(name):
     assert distribute.strategy(name) is tf.distribute.get_strategy()
 
 
-def test_auto_takes_the_most_that_is_there(monkeypatch):
+def test_auto_chooses_among_the_available_devices(monkeypatch):
     gpus, tpus = [], []
     monkeypatch.setattr(
         tf.config, "list_physical_devices", lambda kind: {"GPU": gpus, "TPU": tpus}[kind]
@@ -72,7 +72,7 @@ def test_seed_is_set():
         ({"name": "tpu", "tpu": "grpc://127.0.0.1:1"}, "no answer from grpc://127.0.0.1:1"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_to_do(arguments, message):
+def test_wrong_values(arguments, message):
     with pytest.raises(ValueError, match=message):
         distribute.strategy(**arguments)
 
@@ -89,7 +89,7 @@ def test_wrong_types(name, value, message):
         distribute.strategy("mirrored", **{name: value})
 
 
-def test_malformed_cluster_is_named_by_every_strategy_that_looks(monkeypatch):
+def test_malformed_cluster(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{")
     for name in ("auto", "multi_worker"):
         with pytest.raises(ValueError, match="TF_CONFIG"):
@@ -103,7 +103,7 @@ def test_a_cpu_cannot_be_split_after_it_was_used():
 
 
 def run(code, **environment):
-    """What a process of its own prints, in which TensorFlow has done nothing yet."""
+    """Run code in a process in which TensorFlow has not run yet; return its code and output."""
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
@@ -133,7 +133,7 @@ def test_a_cpu_is_split_and_workers_cannot_be_joined_after_that():
     assert 'Call `distribute.strategy("multi_worker")` first' in printed
 
 
-def test_a_worker_that_listens_but_does_not_start_is_not_waited_for_without_end():
+def test_a_worker_that_listens_but_does_not_start_gives_a_timeout():
     first, second = find_ports(2)
     config = {
         "cluster": {"worker": [f"{HOST}:{first}", f"{HOST}:{second}"]},

@@ -20,7 +20,7 @@ def test_replicas_of_a_worker_take_its_rows_in_order(two_replicas):
 
 
 @pytest.mark.parametrize("examples", [24, 29])
-def test_shares_of_examples_are_equally_long_and_disjoint(examples):
+def test_workers_get_equally_many_and_different_examples(examples):
     dataset = tf.data.Dataset.range(examples)
     shares = [_own_examples(dataset, 8, workers=4, index=index) for index in range(4)]
     seen = [[int(x) for x in share] for share in shares]

@@ -1,4 +1,4 @@
-"""Layers on graphs and what changes graphs run on a TPU, on dense matrices and padded lists."""
+"""Graph layers and augmentations run on a TPU, with dense matrices and padded edge lists."""
 
 import keras
 import pytest

@@ -1,4 +1,4 @@
-"""What a TPU cannot run is found, with the line that made it, and nothing else is."""
+"""Operations that a TPU cannot run are found, with their line of Python, and no others are."""
 
 import re
 
@@ -147,7 +147,7 @@ FINE = {
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_obstacle_is_found_with_its_line(name):
+def test_obstacles_are_reported_with_their_line(name):
     function, op, reason = OBSTACLES[name]
     found = tpu_obstacles(model_with(function), batch())
     for step in ("train_step", "test_step"):
@@ -161,7 +161,7 @@ def test_obstacle_is_found_with_its_line(name):
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_what_xla_compiles_is_no_obstacle(name):
+def test_operations_that_xla_compiles_are_not_reported(name):
     assert tpu_obstacles(model_with(FINE[name]), batch()) == []
     # an outside witness that there is none: the step runs compiled
     model = model_with(FINE[name])
@@ -178,7 +178,7 @@ def test_result_of_unknown_size_in_a_function_traced_for_any_batch():
     assert [one.op for one in found] == ["XLA"] and "depends on values" in found[0].reason
 
 
-def test_gradient_is_looked_at():
+def test_gradients_are_walked():
     def slope(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -207,7 +207,7 @@ def test_nothing_is_computed_and_no_weight_changes():
     model.fit(*batch(), verbose=0)
 
 
-def test_takes_shapes_and_data_sets_without_drawing_from_them():
+def test_takes_specs_and_datasets_without_iterating_over_them():
     specs = tf.TensorSpec(SHAPE), tf.TensorSpec((4, 1))
 
     def never():
@@ -220,7 +220,7 @@ def test_takes_shapes_and_data_sets_without_drawing_from_them():
         assert tpu_obstacles(model_with(lambda x: x), form) == []
 
 
-def test_batch_without_a_static_shape_is_refused():
+def test_batch_without_a_static_shape():
     dataset = tf.data.Dataset.from_tensor_slices(batch()).batch(2)
     with pytest.raises(ValueError, match="drop_remainder=True"):
         tpu_obstacles(model_with(lambda x: x), dataset)
@@ -228,12 +228,12 @@ def test_batch_without_a_static_shape_is_refused():
         function_tpu_obstacles(tf.abs, tf.TensorSpec(None))
 
 
-def test_model_that_is_not_compiled_is_refused():
+def test_model_that_is_not_compiled():
     with pytest.raises(ValueError, match="must be compiled"):
         tpu_obstacles(keras.Sequential([keras.layers.Dense(1)]), batch())
 
 
-def test_model_under_several_replicas_is_refused(two_replicas):
+def test_model_under_several_replicas(two_replicas):
     with two_replicas.scope():
         model = model_with(lambda x: x)
     with pytest.raises(ValueError, match="outside a strategy"):

@@ -175,7 +175,7 @@ class RoundedShift(augment.GeometricAugmentation):
         return maps.then(rows=keras.ops.cast(moved, "float32"))
 
 
-def test_augmentation_of_ones_own_is_looked_into():
+def test_custom_augmentation_is_walked():
     pipeline = augment.FusedPipeline([RoundedShift(), augment.Grayscale()])
     found = function_tpu_obstacles(pipeline, tf.TensorSpec((4, 8, 8, 3)))
     assert [one.op for one in found] == ["PyFunc"] and "np.round" in found[0].line
@@ -193,7 +193,7 @@ class RoundedColor(augment.ColorAugmentation):
         return augment.ColorMap(identity, identity, tf.zeros((1, channels)))
 
 
-def test_what_pipelines_compile_is_looked_into_and_refused_by_xla_on_a_cpu():
+def test_functions_that_pipelines_compile_are_walked_and_rejected_by_xla_on_a_cpu():
     pipeline = augment.FusedPipeline([augment.Grayscale(), RoundedColor()])
     spec = tf.TensorSpec((4, 8, 8, 3))
     found = function_tpu_obstacles(pipeline, spec)
@@ -202,7 +202,7 @@ def test_what_pipelines_compile_is_looked_into_and_refused_by_xla_on_a_cpu():
         tf.function(pipeline)(tf.zeros(spec.shape))
 
 
-def test_layers_of_keras_that_documentation_says_a_tpu_cannot_run():
+def test_a_layer_of_keras_that_a_tpu_cannot_run():
     found = function_tpu_obstacles(
         augment.FusedPipeline([keras.layers.RandAugment()]), tf.TensorSpec((4, 8, 8, 3), "uint8")
     )

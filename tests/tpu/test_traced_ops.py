@@ -1,4 +1,4 @@
-"""The walk over a traced function reaches what its loops, branches and calls run."""
+"""The walk over a traced function includes its loops, branches and calls."""
 
 import keras
 import pytest
@@ -40,6 +40,6 @@ def test_every_function_that_an_operation_names_is_found():
     assert len(list(called_graphs(loop))) == 2
 
 
-def test_operations_know_their_lines():
+def test_operations_have_tracebacks():
     (sinh,) = [op for op in ops_of(lambda x: tf.sinh(x)) if op.type == "Sinh"]
     assert any(frame.filename == __file__ for frame in sinh.traceback)

@@ -1,4 +1,4 @@
-"""XLA's kernels as TensorFlow lists them, by private names that may go away."""
+"""TensorFlow's list of XLA kernels, which has private names."""
 
 import keras
 import pytest
@@ -17,14 +17,14 @@ def test_tensorflow_still_lists_xla_kernels():
 
 
 @pytest.mark.parametrize(("dtype", "has"), [("float32", True), ("bool", True), ("string", False)])
-def test_kernels_are_told_apart_by_dtype(dtype, has):
+def test_kernels_depend_on_dtypes(dtype, has):
     with tf.Graph().as_default():
         op = tf.identity(tf.compat.v1.placeholder(dtype, (2,)))[0].op
         assert op.type == "StridedSlice" and has_xla_kernel(op) is has
 
 
 @pytest.mark.parametrize(("dtype", "has"), [("float32", True), ("string", False)])
-def test_a_list_of_dtypes_is_looked_at_one_by_one(dtype, has):
+def test_every_dtype_of_a_list_needs_a_kernel(dtype, has):
     with tf.Graph().as_default():
         number = tf.compat.v1.placeholder("float32", ())
         other = tf.compat.v1.placeholder(dtype, ())
