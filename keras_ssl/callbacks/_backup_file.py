@@ -43,11 +43,8 @@ def check_folder(folder: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"`folder` of the backup cannot be written to ({error.strerror})",
-            str(folder),
-        ) from error
+        message = f"`folder` of the backup cannot be written to ({error.strerror})"
+        raise type(error)(error.errno, message, str(folder)) from error
 
 
 def check_space(folder: Path, size: int) -> None:

@@ -29,17 +29,11 @@ _SECONDS_PER_CALL = 2.0
 
 
 class Cluster(NamedTuple):
-    """The workers of a cluster.
+    """The workers of a cluster."""
 
-    Attributes:
-        names: such as "worker 0", in the order of their replicas; the first one is the chief.
-        addresses: `host:port` of each worker.
-        index: which of them this process is.
-    """
-
-    names: tuple[str, ...]
-    addresses: tuple[str, ...]
-    index: int
+    names: tuple[str, ...]  # such as "worker 0", in the order of replicas; the first is the chief
+    addresses: tuple[str, ...]  # `host:port`
+    index: int  # of this process
 
 
 def read_cluster() -> Cluster | None:

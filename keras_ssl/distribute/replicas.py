@@ -9,6 +9,8 @@ import keras
 from keras import ops
 
 _TENSORFLOW = keras.backend.backend() == "tensorflow"
+if _TENSORFLOW:
+    import tensorflow as tf
 
 
 class _ReplicaOnShapes:
@@ -47,8 +49,6 @@ def _replica_context() -> Any:
     """The `tf.distribute` replica context, or `None` if there are no other replicas."""
     context = _on_shapes.get()
     if context is None and _TENSORFLOW:
-        import tensorflow as tf
-
         context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
@@ -122,11 +122,7 @@ def _on_device(x: Any) -> Any:
 
     With one replica in each of several processes, TensorFlow needs it to gather.
     """
-    if isinstance(x, keras.KerasTensor):
-        return x
-    import tensorflow as tf
-
-    return tf.identity(x)
+    return x if isinstance(x, keras.KerasTensor) else tf.identity(x)
 
 
 def all_reduce_sum(x: Any) -> Any:
@@ -217,8 +213,6 @@ def skip_overflow_everywhere(
     """
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or replica_count() == 1:
         return gradients
-    import tensorflow as tf
-
     present = [number for number, one in enumerate(gradients) if one is not None]
     finite = [tf.reduce_all(tf.math.is_finite(_values(gradients[number]))) for number in present]
     if not finite:
@@ -235,8 +229,6 @@ def _values(gradient: Any) -> Any:
 
 
 def _add(gradient: Any, addend: Any) -> Any:
-    import tensorflow as tf
-
     values = _values(gradient)
     values = values + tf.cast(addend, values.dtype)
     if isinstance(gradient, tf.IndexedSlices):

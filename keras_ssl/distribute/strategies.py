@@ -10,6 +10,9 @@ from keras_ssl import checks
 from keras_ssl.distribute._cluster import answers, meet, parse_address, read_cluster, watched
 from keras_ssl.distribute.workers import from_chief
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -82,21 +85,20 @@ def strategy(
             f'`replicas` is for the strategy "mirrored" only; "{name}" has as many as there are '
             f"devices. Received: replicas={replicas}"
         )
-    makers = {
-        "one_device": _one_device,
-        "mirrored": lambda: _mirrored(replicas),
-        "multi_worker": lambda: _multi_worker(timeout, seed),
-        "tpu": lambda: _tpu(tpu),
-    }
-    made = makers[name]()
+    if name == "mirrored":
+        made = _mirrored(replicas)
+    elif name == "multi_worker":
+        made = _multi_worker(timeout, seed)
+    elif name == "tpu":
+        made = _tpu(tpu)
+    else:
+        made = tf.distribute.get_strategy()
     if seed is not None:
         keras.utils.set_random_seed(seed)
     return made
 
 
 def _best(replicas: int | None, tpu: str | None) -> str:
-    import tensorflow as tf
-
     cluster = read_cluster()
     if cluster is not None and len(cluster.names) > 1:
         return "multi_worker"
@@ -106,15 +108,7 @@ def _best(replicas: int | None, tpu: str | None) -> str:
     return "mirrored" if several or (replicas or 1) > 1 else "one_device"
 
 
-def _one_device() -> Any:
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy()
-
-
 def _mirrored(replicas: int | None) -> Any:
-    import tensorflow as tf
-
     gpus = len(tf.config.list_physical_devices("GPU"))
     if gpus:
         count = gpus if replicas is None else replicas
@@ -123,30 +117,19 @@ def _mirrored(replicas: int | None) -> Any:
                 f"`replicas` must be at most the number of GPUs, {gpus}. Received: {replicas}"
             )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(count)])
-    if replicas is not None:
-        _split_cpu(replicas)
-    count = len(tf.config.list_logical_devices("CPU"))
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas or count)])
-
-
-def _split_cpu(count: int) -> None:
-    import tensorflow as tf
-
     cpu = tf.config.list_physical_devices("CPU")[0]
-    devices = tf.config.get_logical_device_configuration(cpu) or [None]
-    if len(devices) >= count:
-        return
-    try:
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * count
-        )
-    except RuntimeError as error:
-        raise _too_late("mirrored", f"to split the CPU into {count} devices") from error
+    present = tf.config.get_logical_device_configuration(cpu) or [None]
+    if replicas is not None and replicas > len(present):
+        devices = [tf.config.LogicalDeviceConfiguration()] * replicas
+        try:
+            tf.config.set_logical_device_configuration(cpu, devices)
+        except RuntimeError as error:
+            raise _too_late("mirrored", f"to split the CPU into {replicas} devices") from error
+    count = replicas or len(tf.config.list_logical_devices("CPU"))
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 
 
 def _multi_worker(timeout: float, seed: int | None) -> Any:
-    import tensorflow as tf
-
     cluster = read_cluster()
     if cluster is None:
         raise ValueError(
@@ -170,8 +153,6 @@ def _multi_worker(timeout: float, seed: int | None) -> Any:
 
 
 def _tpu(tpu: str | None) -> Any:
-    import tensorflow as tf
-
     # on a TPU VM the TPU is a device of this machine
     here = "local" if tf.config.list_physical_devices("TPU") else ""
     name = tpu or os.environ.get("TPU_NAME") or here

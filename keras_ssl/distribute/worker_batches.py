@@ -57,9 +57,9 @@ def shard_batches(
     strategy = tf.distribute.get_strategy() if strategy is None else strategy
     replicas = strategy.num_replicas_in_sync
     check_divisible(batch_size, replicas)
-    workers = worker_count(strategy) if is_multi_worker(strategy) else 1
+    index, workers = _index_and_count(strategy)
     if workers > 1:
-        dataset = _own_examples(dataset, batch_size, workers, worker_index(strategy))
+        dataset = _own_examples(dataset, batch_size, workers, index)
     if map is not None:
         dataset = dataset.map(map, num_parallel_calls=tf.data.AUTOTUNE)
     batches = dataset.batch(batch_size // workers, drop_remainder=True)
@@ -73,13 +73,7 @@ def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strateg
 
     The batches have a static size that the number of replicas divides.
     """
-    return share_batches(dataset, strategy, worker_index(strategy), worker_count(strategy))
-
-
-def share_batches(
-    dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, index: int, workers: int
-) -> Any:
-    """The same for the worker `index` of `workers`."""
+    index, workers = _index_and_count(strategy)
     size = static_batch_size(dataset)
     rows = size // workers
 
@@ -90,6 +84,13 @@ def share_batches(
 
     share = dataset.map(own_rows, num_parallel_calls=tf.data.AUTOTUNE)
     return _distribute(share, strategy, strategy.num_replicas_in_sync // workers)
+
+
+def _index_and_count(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """The index of this worker and the number of workers."""
+    if is_multi_worker(strategy):
+        return worker_index(strategy), worker_count(strategy)
+    return 0, 1
 
 
 def static_batch_size(dataset: tf.data.Dataset) -> int | None:

@@ -3,22 +3,23 @@
 import functools
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_ssl.distribute._cluster import read_cluster
 
-if TYPE_CHECKING:
+_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if _TENSORFLOW:
     import tensorflow as tf
 
 
 def is_multi_worker(strategy: "tf.distribute.Strategy | None") -> bool:
     """Whether it is a `tf.distribute.MultiWorkerMirroredStrategy` with a cluster."""
-    import tensorflow as tf
-
     return (
-        isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        _TENSORFLOW
+        and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         and strategy.cluster_resolver is not None
         and bool(strategy.cluster_resolver.cluster_spec().jobs)
     )
@@ -79,8 +80,6 @@ def gather_numbers(strategy: "tf.distribute.Strategy", numbers: list[int]) -> np
 
     All workers must call it, with equally many numbers.
     """
-    import tensorflow as tf
-
     if strategy.num_replicas_in_sync == 1:
         return np.array([numbers])
     gathered = _gather_function(strategy)(tf.constant(numbers, "int32"))
@@ -90,7 +89,6 @@ def gather_numbers(strategy: "tf.distribute.Strategy", numbers: list[int]) -> np
 @functools.cache
 def _gather_function(strategy: "tf.distribute.Strategy") -> Callable[["tf.Tensor"], Any]:
     """A function that gathers any count of numbers and is traced once."""
-    import tensorflow as tf
 
     def gather_rows(row: tf.Tensor) -> tf.Tensor:
         return tf.distribute.get_replica_context().all_gather(row[tf.newaxis], axis=0)

@@ -7,13 +7,13 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("strategies need the TensorFlow backend", allow_module_level=True)
 
 from keras_ssl import distribute  # noqa: E402
-from keras_ssl.distribute.worker_batches import _own_examples, share_batches  # noqa: E402
+from keras_ssl.distribute.worker_batches import _own_examples, distribute_batches  # noqa: E402
 
 
 def test_replicas_of_a_worker_take_its_rows_in_order(two_replicas):
     x = np.arange(18).reshape(18, 1)
     batches = tf.data.Dataset.from_tensor_slices({"x": x, "y": x + 100}).batch(6, True)
-    shares = share_batches(batches, two_replicas, index=0, workers=1)
+    shares = distribute_batches(batches, two_replicas)
     assert int(shares.cardinality) == 3
     rows = [np.concatenate(two_replicas.experimental_local_results(share["y"])) for share in shares]
     np.testing.assert_array_equal(np.concatenate(rows), x + 100)
