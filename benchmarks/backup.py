@@ -1,4 +1,4 @@
-"""What a backup costs beside an epoch of a CIFAR-10-sized run.
+"""Time of a backup and of an epoch in a run of CIFAR-10's size.
 
     taskset -c 0,1 python benchmarks/backup.py
 

@@ -1,4 +1,4 @@
-"""A whole SimCLR run on CIFAR-10 beside Lightly's: seconds of training, k-NN accuracy after it.
+"""A whole SimCLR run on CIFAR-10 and Lightly's: seconds of training and final k-NN accuracy.
 
 Each library is used as its own example uses it, and what a user sets is set alike on both sides:
 

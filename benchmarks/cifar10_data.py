@@ -1,4 +1,4 @@
-"""CIFAR-10 in memory, as all sides of a benchmark read it."""
+"""CIFAR-10 in memory, for all libraries of a benchmark."""
 
 from typing import Any
 

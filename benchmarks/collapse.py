@@ -1,4 +1,4 @@
-"""Methods with and without what keeps them from collapsing, and what `CollapseMonitor` says.
+"""Methods with and without the part that prevents collapse, and `CollapseMonitor`'s warnings.
 
 BYOL without its predictor, DINO without the centring of its teacher, and VICReg without its
 variance term, each beside the complete method in the same settings, on real images. Printed is,

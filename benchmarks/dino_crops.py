@@ -1,4 +1,4 @@
-"""Seconds of DINO's encoding of 2 + 6 crops, beside the same number of pixels in one batch.
+"""Seconds to encode DINO's 2 + 6 crops, and the same number of pixels in one batch.
 
 Forward and backward pass of a ResNet-18 in training mode, float32, on images that lie ready in
 memory:

@@ -1,4 +1,4 @@
-"""An epoch of GCN's training on Cora and CiteSeer, beside PyTorch Geometric's.
+"""An epoch of training GCN on Cora and CiteSeer, and PyTorch Geometric's.
 
 Two layers, 16 hidden features, dropout 0.5 before each, Adam at 0.01, weight decay 5e-4 on the
 first layer, cross entropy of the 140 or 120 labelled nodes: the paper's settings. The whole graph

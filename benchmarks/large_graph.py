@@ -1,4 +1,4 @@
-"""A training step of GCN on a large random graph, beside PyTorch Geometric: time and memory.
+"""Time and memory of a training step of GCN on a large random graph, and PyTorch Geometric's.
 
 200,000 nodes, 1, 2.5 and 5 million edges, three layers of width 64, cross entropy of all nodes,
 Adam. Normalised adjacency and features lie ready on both sides. Ours is `fit` on the graph as a

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: paired timing, a peer in its own environment, the machine.
+"""Shared by all benchmarks: paired timing, a peer in its own environment, the machine.
 
 A benchmark compares a `keras_ssl` function with the same work done by a peer. Each side sets up
 once and is then timed in turns (`interleave`), so that whatever else the machine is doing hits

@@ -1,4 +1,4 @@
-"""Every joint-embedding method on CIFAR-10, ours beside the same method out of Lightly's parts.
+"""Every joint-embedding method on CIFAR-10, and the same method made of Lightly's parts.
 
 Both sides train with the same recipe (`methods_of/recipes.py`: encoder, heads, temperatures,
 batch, optimizer, number of epochs), on the same images, in memory, shuffled anew each epoch; what
@@ -10,7 +10,7 @@ Each run is a process of its own. Measured are:
 - k-NN: weighted k-NN accuracy (k=20, temperature 0.1) of the test images among the training images;
 - linear probe: `keras_ssl.evaluate.linear_probe` on frozen features, fitted to all labels;
 - effective rank of the test images' features (`keras_ssl.evaluate.effective_rank`);
-- images a second, of the median epoch;
+- images per second, of the median epoch;
 - the peak of the process' memory up to the end of training, libraries and images included; the
   peer's loader processes, which come on top, are not counted.
 

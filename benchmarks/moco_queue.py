@@ -1,4 +1,4 @@
-"""What a long queue adds to a step of MoCo.
+"""The cost of a long queue in a step of MoCo.
 
 The whole step of `trainers.MoCo` on views that lie ready, with a queue of `--queue` keys and with
 the shortest that there is, one batch; float32, SGD with momentum. And the part that a queue

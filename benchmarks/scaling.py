@@ -54,7 +54,7 @@ def print_workloads(workloads: list[Workload]) -> None:
 
 
 def print_traffic(workloads: list[Workload], images: int) -> None:
-    print(f"### MB that a device sends in one step, {images} images a device\n")
+    print(f"### MB that a device sends in one step, {images} images per device\n")
     rows = []
     for one in workloads:
         for devices in DEVICES:
@@ -85,7 +85,7 @@ def print_gathering(workload: Workload) -> None:
 
 
 def print_memory(workloads: list[Workload], images: int, micro_batch: int, chunk: int) -> None:
-    print(f"### GB that a device holds, {images} images a device\n")
+    print(f"### GB that a device holds, {images} images per device\n")
     rows = []
     for one in workloads:
         ways = {"": {}}
@@ -111,7 +111,7 @@ def print_memory(workloads: list[Workload], images: int, micro_batch: int, chunk
 
 
 def print_efficiency(workload: Workload, images: int) -> None:
-    print(f"### Predicted efficiency, {workload.name}, {images} images a device\n")
+    print(f"### Predicted efficiency, {workload.name}, {images} images per device\n")
 
     def cell(system, devices: int) -> str:
         both = [efficiency(workload, system, devices, images, overlapped=o) for o in (False, True)]

@@ -1,4 +1,4 @@
-"""Memory that one image more takes in a training step, measured beside the prediction.
+"""Memory per additional image in a training step, measured and predicted.
 
     python benchmarks/step_memory.py
 
@@ -46,7 +46,7 @@ def peak_of_training(arguments: argparse.Namespace, images: int) -> None:
 
 
 def predicted(arguments: argparse.Namespace) -> int:
-    """Bytes of one image more, as counted in the traced step."""
+    """Bytes per additional image, as counted in the traced step."""
     import tensorflow as tf
     from prediction.kept import kept_bytes_by_example
 
@@ -92,8 +92,8 @@ def main() -> None:
     counted = predicted(arguments)
     print(f"peak with {arguments.few} images  {peaks[0] / 1e6:10.0f} MB")
     print(f"peak with {arguments.many} images  {peaks[1] / 1e6:10.0f} MB")
-    print(f"one image more, measured  {measured / 1e6:8.3f} MB")
-    print(f"one image more, predicted {counted / 1e6:8.3f} MB")
+    print(f"per additional image, measured  {measured / 1e6:8.3f} MB")
+    print(f"per additional image, predicted {counted / 1e6:8.3f} MB")
     print(f"measured / predicted      {measured / counted:8.2f}")
 
 

@@ -1,4 +1,4 @@
-"""Our side of a whole run: a trainer, its data and its optimizer, an epoch at a time."""
+"""A whole run of keras_ssl: a trainer, its data and its optimizer, one epoch at a time."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Images a second of two worker processes at one core each, and of one process on two cores.
+"""Images per second of two worker processes with one core each, and of one process on two cores.
 
     taskset -c 0,1 python benchmarks/two_workers.py
 
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32, help="channels of the first stage")
     parser.add_argument("--batch", type=int, default=256, help="images of both workers together")
     parser.add_argument("--size", type=int, default=32, help="height and width of an image")
-    parser.add_argument("--steps", type=int, default=6, help="steps an epoch")
+    parser.add_argument("--steps", type=int, default=6, help="steps per epoch")
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each that count")
     parser.add_argument(
         "--keras-normalization",

@@ -1,4 +1,4 @@
-"""Pairs of SimCLR's views a second: ours, Lightly's `SimCLRTransform`, and Keras' own layers.
+"""Pairs of SimCLR's views per second: ours, Lightly's `SimCLRTransform`, and Keras' own layers.
 
 All three make two views of the same CIFAR-10 images, resized where views are larger:
 
@@ -47,7 +47,7 @@ def batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
 
 
 def pairs_per_second(dataset: tf.data.Dataset, views: Callable, epochs: int) -> float:
-    """Pairs a second over some epochs; reading a value back waits for each batch.
+    """Pairs per second over some epochs; reading a value back waits for each batch.
 
     All epochs come from one iterator: these are short ones, and starting it would count too much.
     """
@@ -62,7 +62,7 @@ def pairs_per_second(dataset: tf.data.Dataset, views: Callable, epochs: int) -> 
 
 
 def mapped_pairs_per_second(dataset: tf.data.Dataset) -> float:
-    """Pairs a second of a dataset that already holds the views."""
+    """Pairs per second of a dataset that already holds the views."""
     pairs = 0
     start = time.perf_counter()
     for first, _ in dataset:
@@ -94,7 +94,7 @@ def keras_layers() -> Callable:
 
 
 def compare(size: int, arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Measurements of each contender, pairs a second, at one size."""
+    """Measurements of each contender, pairs per second, at one size."""
     images = real_images(arguments.images, size)
     dataset = batches(images, arguments.batch_size)
     views = SimCLRViews(size)
@@ -143,7 +143,7 @@ def main() -> None:
     for size in arguments.sizes:
         measured = compare(size, arguments)
         middle = medians(measured)
-        print(f"\nviews of {size}x{size}, batches of {arguments.batch_size}, pairs a second")
+        print(f"\nviews of {size}x{size}, batches of {arguments.batch_size}, pairs per second")
         print_table(middle, per="lightly", unit="pairs/s")
         for peer, aim in AIMS.get(size, {}).items():
             print(f"keras_ssl / {peer}: {middle['keras_ssl'] / middle[peer]:.1f} (aim: {aim:g})")

@@ -1,4 +1,4 @@
-"""Count the bytes that two workers exchange in a training step, beside the formula.
+"""Count the bytes that two workers exchange in a training step, and compare with the formula.
 
     python benchmarks/worker_traffic.py
 
@@ -119,7 +119,7 @@ def measure(settings: tuple[Setting, ...], steps: int = 10) -> list[list[dict[st
 
 
 def main() -> None:
-    """Measure and print a table, in bytes a step and worker."""
+    """Measure and print a table, in bytes per step and worker."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=10, help="an epoch")
     parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)  # of a worker
@@ -129,7 +129,7 @@ def main() -> None:
         work(arguments)
         return
     print("| encoder | width | embedding | images | gradient | gathered | batch norm ", end="")
-    print("| predicted | sent | sent / predicted | bytes a collective over |")
+    print("| predicted | sent | sent / predicted | excess bytes per collective |")
     print("|---|" + "---:|" * 10)
     for setting, workers in zip(SETTINGS, measure(SETTINGS, arguments.steps), strict=True):
         predicted = workers[0]["predicted"]

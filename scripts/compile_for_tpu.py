@@ -1,14 +1,14 @@
 """Compile every trainer's steps with the compiler of a TPU, without a TPU.
 
-`tpu_obstacles` reads what TensorFlow's compiler takes. This asks the TPU's own one,
-`libtpu`, which compiles for a TPU that is not there. It needs a Python with JAX and libtpu
-(`pip install "jax[tpu]"`), another one than TensorFlow's, since libtpu wants its own JAX:
+`tests/tpu/obstacles.py` checks what TensorFlow's compiler accepts. This script uses the TPU's own
+compiler, `libtpu`, which does not need a TPU. It runs in another Python environment than
+TensorFlow, with JAX and the libtpu that belongs to it (`pip install "jax[tpu]"`):
 
     KERAS_SSL_TPU_PYTHON=tpu-env/bin/python PYTHONPATH=. python scripts/compile_for_tpu.py
 
-The steps are those of the trainers' contract, `tests/trainers/cases.py`, and of a SimCLR of the
-size of a real run. TensorFlow translates each to XLA's language; a process a step compiles it for
-one core of `TOPOLOGY`. Nothing is run. On a TPU, TensorFlow brings a libtpu of its own version.
+The steps are those of the trainers' contract, `tests/trainers/cases.py`, and of a SimCLR of
+realistic size. TensorFlow translates each step to HLO, and one process per step compiles it for one
+core of `TOPOLOGY`. No step is run. On a TPU, TensorFlow uses its own version of libtpu.
 """
 
 import os
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 TOPOLOGY = "v5e:2x2"
-# so that libtpu neither looks for a TPU nor asks Google's cloud which one this is
+# keeps libtpu from looking for a TPU and from querying Google's cloud
 NO_TPU = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -61,7 +61,7 @@ def make_trainers():
 
 
 def translate(step, batch) -> bytes:
-    """Return a step in XLA's language, as a serialised HLO module."""
+    """Return a step as a serialised HLO module."""
     import tensorflow as tf
     from tensorflow.compiler.xla.service import hlo_pb2
 
@@ -70,15 +70,13 @@ def translate(step, batch) -> bytes:
     module = hlo_pb2.HloModuleProto.FromString(program)
     for computation in module.computations:
         for instruction in computation.instructions:
-            if (
-                instruction.opcode == "copy"
-            ):  # JAX's language has none; to the same shape, it is one
+            if instruction.opcode == "copy":  # StableHLO has none; a reshape to the same shape is
                 instruction.opcode = "reshape"
     return module.SerializeToString()
 
 
 def compile_program(file: str) -> None:
-    """Compile one module for the TPU, in a Python with JAX and libtpu; print what it takes."""
+    """Compile one module for the TPU, in a Python with JAX and libtpu; print its memory."""
     import numpy as np
     from jax._src import compiler
     from jax._src.interpreters import mlir
@@ -101,7 +99,7 @@ def compile_program(file: str) -> None:
 
 
 def main() -> int:
-    """Compile all; return how many failed."""
+    """Compile all steps; return the number of failures."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "step.pb"
@@ -119,10 +117,10 @@ def main() -> int:
                     text=True,
                 )
                 failed += run.returncode != 0
-                said = (
+                result = (
                     run.stdout.strip() if run.returncode == 0 else f"FAILED\n{run.stderr[-1500:]}"
                 )
-                print(f"{name}, {step.__name__}: {said}", flush=True)
+                print(f"{name}, {step.__name__}: {result}", flush=True)
     return failed
 
 

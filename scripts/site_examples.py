@@ -1,6 +1,6 @@
-"""Griffe extension: the examples of docstrings as code.
+"""Griffe extension that formats the examples of docstrings as code.
 
-Markdown takes lines that begin with `>>>` for quotations within quotations.
+Markdown would treat lines that begin with `>>>` as nested quotations.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ import griffe
 
 
 class FencedExamples(griffe.Extension):
-    """Puts the doctests of every docstring into blocks of code."""
+    """Puts the doctests of every docstring into code blocks."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Change the docstring of an object that was read."""
+        """Change the docstring of an object."""
         if obj.docstring is not None:
             obj.docstring.value = fence_examples(obj.docstring.value)
 

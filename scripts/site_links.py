@@ -1,6 +1,6 @@
-"""MkDocs hook: links from the pages to files outside of `docs/`, which the site does not have.
+"""MkDocs hook for links to files outside `docs/`, which the site does not contain.
 
-In the repository such a link opens the file. On the site, the file's path stands in its place.
+In the repository such a link opens the file. On the site it is replaced by the file's path.
 """
 
 import re
@@ -14,10 +14,10 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
 
     Args:
         markdown: text of the page.
-        **kwargs: what else MkDocs tells a hook.
+        **kwargs: other arguments of MkDocs hooks.
 
     Returns:
-        The text without links to files that the site does not have.
+        The text without links to files that the site does not contain.
 
     Example:
 

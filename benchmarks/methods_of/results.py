@@ -96,7 +96,7 @@ def print_summary(table: dict[str, dict[str, Row]]) -> None:
 def print_details(table: dict[str, dict[str, Row]]) -> None:
     """Prints the other columns, Markdown."""
     print(
-        "| method | effective rank | Lightly's | images a second | Lightly's "
+        "| method | effective rank | Lightly's | images per second | Lightly's "
         "| peak memory, GB | Lightly's |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|")

@@ -42,7 +42,7 @@ class Views:
         return len(self.loader) * batch_size
 
     def pairs_per_second(self) -> float:
-        """Pairs of views a second over one epoch."""
+        """Pairs of views per second over one epoch."""
         pairs = 0
         start = time.perf_counter()
         for first, _ in self.loader:

@@ -29,7 +29,7 @@ def efficiency(
         workload: the method and its networks.
         system: devices and interconnect.
         devices: how many.
-        images: examples a device.
+        images: examples per device.
         overlapped: whether the gradients are added up while the backward pass goes on. Nothing else
             can be: the loss needs the embeddings, and the next layer the normalised features.
 

@@ -14,8 +14,8 @@ class System:
         name: of the device and of what joins its hosts.
         peak: floating-point operations a second of a device in bfloat16, dense.
         memory: bytes of a device.
-        within_host: bytes a second that a device can send to others in its host.
-        between_hosts: bytes a second at which a ring over many hosts can run, which is what all
+        within_host: bytes per second that a device can send to others in its host.
+        between_hosts: bytes per second at which a ring over many hosts can run, which is what all
             network ports of one host send together, or what one device can send in a torus.
         devices_a_host: devices that `within_host` joins.
         most_devices: more of them the interconnect does not join.
@@ -43,18 +43,18 @@ H100 = "NVIDIA H100 datasheet (989 TFLOP/s, 80 GB, NVLink 900 GB/s both ways tog
 
 
 def a100(network: str, ports: int, gigabits: int, source: str) -> System:
-    """Hosts of 8 A100 with NVSwitch, joined by so many ports a host."""
+    """Hosts of 8 A100 with NVSwitch, connected by `ports` network ports per host."""
     bandwidth = ports * gigabits / 8 * GB
-    name = f"8 x A100 a host, {network}"
+    name = f"8 x A100 per host, {network}"
     return System(name, 312 * TERA, 80 * GB, 300 * GB, bandwidth, 8, UNLIMITED, f"{A100}; {source}")
 
 
 SYSTEMS = (
-    a100("25 GbE", 1, 25, "one port of 25 Gb/s a host"),
-    a100("100 GbE", 1, 100, "one port of 100 Gb/s a host"),
+    a100("25 GbE", 1, 25, "one port of 25 Gb/s per host"),
+    a100("100 GbE", 1, 100, "one port of 100 Gb/s per host"),
     a100("8 x InfiniBand HDR", 8, 200, "DGX A100 datasheet (8 ports of 200 Gb/s)"),
     System(
-        "8 x H100 a host, 8 x InfiniBand NDR",
+        "8 x H100 per host, 8 x InfiniBand NDR",
         989 * TERA,
         80 * GB,
         450 * GB,
@@ -71,7 +71,7 @@ SYSTEMS = (
         1.1e15 / 4096,
         1,
         4096,
-        "cloud.google.com/tpu/docs/v4 (275 TFLOP/s, 32 GiB, all-reduce 1.1 PB/s a pod of 4,096)",
+        "cloud.google.com/tpu/docs/v4 (275 TFLOP/s, 32 GiB, all-reduce 1.1 PB/s per pod of 4,096)",
     ),
     System(
         "TPU v5e, ICI",
@@ -81,6 +81,6 @@ SYSTEMS = (
         51.2e12 / 256,
         1,
         256,
-        "cloud.google.com/tpu/docs/v5e (197 TFLOP/s, 16 GB, all-reduce 51.2 TB/s a pod of 256)",
+        "cloud.google.com/tpu/docs/v5e (197 TFLOP/s, 16 GB, all-reduce 51.2 TB/s per pod of 256)",
     ),
 )

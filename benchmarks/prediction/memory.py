@@ -19,7 +19,7 @@ def memory(
     Args:
         workload: the method and its networks.
         devices: how many there are.
-        images: examples a device.
+        images: examples per device.
         micro_batch: examples whose activations are held at a time (gradient caching); `None`
             means all. What is held of the others is their embeddings and the gradients of these.
         chunk_size: rows and columns of the matrix of similarities that are held at a time; `None`

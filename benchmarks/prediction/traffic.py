@@ -70,7 +70,7 @@ def traffic(workload: Workload, devices: int, images: int) -> Traffic:
     Args:
         workload: the method and its networks.
         devices: how many there are, n.
-        images: examples a device.
+        images: examples per device.
     """
     share = images * workload.gathered_per_image * FLOAT32
     gathers = workload.gathered_per_image > 0
