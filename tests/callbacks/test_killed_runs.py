@@ -15,7 +15,7 @@ LAUNCH = ("-m", "keras_ssl.distribute.launch", "--workers", "2")
 TWO = ("--strategy", "multi_worker")
 
 
-def run(*arguments, timeout=300):
+def run(*arguments, timeout=600):
     """Run Python to its end; return its exit code and its output."""
     ended = subprocess.run(
         [sys.executable, *map(str, arguments)],
