@@ -1,8 +1,16 @@
-"""Encoders as ready Keras models."""
+"""Encoders, built as Keras models."""
 
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
-from keras_ssl.networks.vision.resnet import resnet, resnet18, resnet34, resnet50, small_resnet
-from keras_ssl.networks.vision.stems import cifar_stem, imagenet_stem, strided_stem
+from keras_ssl.networks.vision import (
+    cifar_stem,
+    imagenet_stem,
+    resnet,
+    resnet18,
+    resnet34,
+    resnet50,
+    small_resnet,
+    strided_stem,
+)
 
 __all__ = [
     "cifar_stem",

@@ -1,4 +1,4 @@
-"""Residual blocks and stages as functions of symbolic tensors."""
+"""Residual blocks as functions of symbolic tensors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from keras_ssl.layers import SyncBatchNormalization
 
 
 def convolve(x: Any, filters: int, kernel_size: int, strides: int, name: str) -> Any:
-    """A convolution without bias whose window is centred on each `strides`-th pixel.
+    """Convolve without a bias, with windows centred on every `strides`-th pixel.
 
-    Keras' `padding="same"` centres differently at stride 2 than published weights expect: it
-    pads an even image below and to the right only. Padding is explicit where that matters.
+    With stride 2, Keras' `padding="same"` pads even sizes at the bottom and right only, unlike
+    published weights expect, so padding is explicit.
     """
     padding = "same"
     if strides > 1:
@@ -31,12 +31,12 @@ def convolve(x: Any, filters: int, kernel_size: int, strides: int, name: str) ->
 
 
 def normalize(x: Any, name: str, gamma_initializer: str = "ones") -> Any:
-    """Batch normalisation over the global batch."""
+    """Apply batch normalization over the global batch."""
     return SyncBatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
 def activate(x: Any, name: str) -> Any:
-    """Rectified linear unit."""
+    """Apply a ReLU."""
     return keras.layers.ReLU(name=name)(x)
 
 
@@ -48,20 +48,10 @@ def residual_block(
     zero_init_last_gamma: bool,
     name: str,
 ) -> Any:
-    """`relu(F(x) + shortcut(x))`, where F is a chain of convolutions.
+    """Compute `relu(F(x) + shortcut(x))`, where F is a chain of convolutions.
 
-    Args:
-        x: symbolic feature map.
-        filters: output channels of each convolution of F.
-        kernel_sizes: kernel size of each. The first one above 1 carries the stride.
-        strides: stride of the block.
-        zero_init_last_gamma: whether F starts as zero, through the scale of its last
-            normalisation.
-        name: prefix of the layers' names.
-
-    Returns:
-        Symbolic feature map. The shortcut is the identity where shapes allow, else a
-        normalised 1x1 convolution.
+    The first kernel larger than 1x1 carries the stride. The shortcut is the identity if shapes
+    allow, otherwise a normalized 1x1 convolution. F starts as zero with `zero_init_last_gamma`.
     """
     shortcut = x
     if strides > 1 or x.shape[-1] != filters[-1]:

@@ -1,4 +1,4 @@
-"""Residual networks as encoders: images in, one feature vector an image out."""
+"""Residual networks that encode each image as one feature vector."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,34 +20,34 @@ def resnet(
     zero_init_last_gamma: bool = True,
     name: str = "resnet",
 ) -> keras.Model:
-    """Build a residual network of any depth that ends in global average pooling.
+    """Build a residual network that ends in global average pooling.
 
     Stage `i` (from 0) has `blocks[i]` residual blocks of `width * 2**i` channels; all stages but
     the first halve the height and width of the feature map. The stride of a bottleneck block
-    is on its 3x3 convolution, as in torchvision.
+    is in its 3x3 convolution, as in torchvision. Normalization is `layers.SyncBatchNormalization`.
 
     Args:
-        blocks: residual blocks in each stage.
+        blocks: number of residual blocks in each stage.
         input_shape: `(height, width, channels)` of the images. Height and width may be `None`.
         width: channels of the stem and of the first stage.
         bottleneck: if `False`, a block is two 3x3 convolutions. If `True`, it is a 1x1, a 3x3
             and a 1x1 convolution, the last with four times the channels.
-        stem: function of the images and `width` that returns the first feature map:
-            `networks.cifar_stem`, `networks.strided_stem`, `networks.imagenet_stem` or your own.
-        include_rescaling: whether the network takes pixels in [0, 255] and first scales them
-            to [-1, 1]. If `False`, images are used as they come.
-        zero_init_last_gamma: whether the last normalisation of each block starts with scale 0, so
+        stem: function from the images and `width` to the first feature map, such as
+            `networks.cifar_stem`, `networks.strided_stem` or `networks.imagenet_stem`.
+        include_rescaling: whether the network first rescales pixels from [0, 255] to [-1, 1]. If
+            `False`, images are not rescaled.
+        zero_init_last_gamma: whether the last normalization of each block starts with scale 0, so
             that each block starts as its shortcut
             ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677)).
         name: name of the model.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, features)`. Its layers
-        are named `stem_...` and `stage<i>_block<j>_...`; the output of a block is that of
-        `stage<i>_block<j>_output`.
+        are named `stem_...` and `stage<i>_block<j>_...`, counted from 1. The output of a block is
+        that of `stage<i>_block<j>_output`.
 
     Raises:
-        ValueError: if `blocks` is empty, if `input_shape` has no fixed channel count, or if a
+        ValueError: if `blocks` is empty, `input_shape` has no known number of channels, or a
             number is not positive.
         TypeError: if `stem` is not callable.
 
@@ -60,8 +60,7 @@ def resnet(
     TensorShape([2, 16])
 
     Reference:
-
-    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+        - [He et al., Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385)
     """
     _check_arguments(blocks, input_shape, width, stem)
     images = keras.Input(input_shape, name="images")
@@ -89,20 +88,16 @@ def resnet(
 def resnet18(
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     width: int = 64,
-    stem: Callable[[Any, int], Any] = cifar_stem,
-    include_rescaling: bool = True,
-    zero_init_last_gamma: bool = True,
     name: str = "resnet18",
+    **kwargs: Any,
 ) -> keras.Model:
-    """ResNet-18 without its classifier: features of `8 * width` numbers an image.
+    """Build a ResNet-18 without its classifier.
 
     Args:
-        input_shape: see `networks.resnet`, as for the other arguments.
+        input_shape: `(height, width, channels)`, as in `networks.resnet`.
         width: channels of the first stage.
-        stem: function that makes the first feature map.
-        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
-        zero_init_last_gamma: whether each block starts as its shortcut.
         name: name of the model.
+        **kwargs: other arguments of `networks.resnet`.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, 8 * width)`.
@@ -114,31 +109,24 @@ def resnet18(
     (None, 64)
 
     Reference:
-
-    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+        - [He et al., Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385)
     """
-    return resnet(
-        (2, 2, 2, 2), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
-    )
+    return resnet((2, 2, 2, 2), input_shape, width, name=name, **kwargs)
 
 
 def resnet34(
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     width: int = 64,
-    stem: Callable[[Any, int], Any] = cifar_stem,
-    include_rescaling: bool = True,
-    zero_init_last_gamma: bool = True,
     name: str = "resnet34",
+    **kwargs: Any,
 ) -> keras.Model:
-    """ResNet-34 without its classifier: features of `8 * width` numbers an image.
+    """Build a ResNet-34 without its classifier.
 
     Args:
-        input_shape: see `networks.resnet`, as for the other arguments.
+        input_shape: `(height, width, channels)`, as in `networks.resnet`.
         width: channels of the first stage.
-        stem: function that makes the first feature map.
-        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
-        zero_init_last_gamma: whether each block starts as its shortcut.
         name: name of the model.
+        **kwargs: other arguments of `networks.resnet`.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, 8 * width)`.
@@ -150,31 +138,24 @@ def resnet34(
     (None, 32)
 
     Reference:
-
-    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+        - [He et al., Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385)
     """
-    return resnet(
-        (3, 4, 6, 3), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
-    )
+    return resnet((3, 4, 6, 3), input_shape, width, name=name, **kwargs)
 
 
 def resnet50(
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     width: int = 64,
-    stem: Callable[[Any, int], Any] = cifar_stem,
-    include_rescaling: bool = True,
-    zero_init_last_gamma: bool = True,
     name: str = "resnet50",
+    **kwargs: Any,
 ) -> keras.Model:
-    """ResNet-50 without its classifier: features of `32 * width` numbers an image.
+    """Build a ResNet-50 without its classifier.
 
     Args:
-        input_shape: see `networks.resnet`, as for the other arguments.
-        width: channels of the first stage's 3x3 convolutions.
-        stem: function that makes the first feature map.
-        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
-        zero_init_last_gamma: whether each block starts as its shortcut.
+        input_shape: `(height, width, channels)`, as in `networks.resnet`.
+        width: channels of the 3x3 convolutions of the first stage.
         name: name of the model.
+        **kwargs: other arguments of `networks.resnet`.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, 32 * width)`.
@@ -186,31 +167,26 @@ def resnet50(
     (None, 128)
 
     Reference:
-
-    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
+        - [He et al., Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385)
     """
-    return resnet(
-        (3, 4, 6, 3), input_shape, width, True, stem, include_rescaling, zero_init_last_gamma, name
-    )
+    return resnet((3, 4, 6, 3), input_shape, width, bottleneck=True, name=name, **kwargs)
 
 
 def small_resnet(
     input_shape: tuple[int | None, int | None, int] = (28, 28, 1),
     width: int = 32,
     stem: Callable[[Any, int], Any] = strided_stem,
-    include_rescaling: bool = True,
-    zero_init_last_gamma: bool = True,
     name: str = "small_resnet",
+    **kwargs: Any,
 ) -> keras.Model:
-    """A residual network for small images and few processors: three stages of one block.
+    """Build a residual network of three one-block stages, for small images on CPUs.
 
     Args:
-        input_shape: see `networks.resnet`, as for the other arguments.
+        input_shape: `(height, width, channels)`, as in `networks.resnet`.
         width: channels of the first stage.
-        stem: function that makes the first feature map.
-        include_rescaling: whether pixels in [0, 255] are scaled to [-1, 1] first.
-        zero_init_last_gamma: whether each block starts as its shortcut.
+        stem: function from the images to the first feature map.
         name: name of the model.
+        **kwargs: other arguments of `networks.resnet`.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, 4 * width)`.
@@ -220,35 +196,23 @@ def small_resnet(
     >>> from keras_ssl import networks
     >>> networks.small_resnet((28, 28, 1)).output_shape
     (None, 128)
-
-    Reference:
-
-    - [He et al., 2016](https://arxiv.org/abs/1512.03385)
     """
-    return resnet(
-        (1, 1, 1), input_shape, width, False, stem, include_rescaling, zero_init_last_gamma, name
-    )
+    return resnet((1, 1, 1), input_shape, width, stem=stem, name=name, **kwargs)
 
 
-def _check_arguments(
-    blocks: Sequence[int],
-    input_shape: tuple[int | None, int | None, int],
-    width: int,
-    stem: Callable[[Any, int], Any],
-) -> None:
+def _check_arguments(blocks: Any, input_shape: Any, width: Any, stem: Any) -> None:
     if not blocks or any(count < 1 for count in blocks):
         raise ValueError(
-            "Argument `blocks` must hold a positive number of blocks for each stage. "
-            f"Received: {blocks=}"
+            f"`blocks` must hold a positive number of blocks for each stage. Received: {blocks=}"
         )
     if len(input_shape) != 3 or input_shape[-1] is None or input_shape[-1] < 1:
         raise ValueError(
-            "Argument `input_shape` must be (height, width, channels) with a fixed, positive "
-            f"number of channels. Received: {input_shape=}"
+            "`input_shape` must be (height, width, channels) with a known, positive number of "
+            f"channels. Received: {input_shape=}"
         )
     checks.integer("width", width, minimum=1)
     if not callable(stem):
         raise TypeError(
-            "Argument `stem` must be a function of (images, width), such as "
-            f"`networks.cifar_stem` or `networks.imagenet_stem`. Received: {stem=}"
+            "`stem` must be a function of (images, width), such as `networks.cifar_stem`. "
+            f"Received: {stem=}"
         )

@@ -1,4 +1,4 @@
-"""First layers of a convolutional network: how an image becomes the first feature map."""
+"""Stems, the first layers of convolutional networks."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from keras_ssl.networks.vision._residual import activate, convolve, normalize
 
 
 def cifar_stem(x: Any, width: int) -> Any:
-    """One 3x3 convolution at full resolution, for images of 32 pixels and the like.
+    """3x3 convolution at full resolution, for small images such as CIFAR's.
 
     Args:
-        x: symbolic tensor of images, (batch, height, width, channels).
+        x: symbolic tensor of images, `(batch, height, width, channels)`.
         width: output channels.
 
     Returns:
-        Feature map of the same height and width.
+        Feature map with the height and width of the images.
 
     Example:
 
@@ -24,20 +24,21 @@ def cifar_stem(x: Any, width: int) -> Any:
     >>> encoder.get_layer("stem_activation").output.shape
     (None, 32, 32, 8)
 
-    Reference: [Chen et al., 2020](https://arxiv.org/abs/2002.05709), appendix B.9.
+    Reference:
+        - [Chen et al., SimCLR](https://arxiv.org/abs/2002.05709), appendix B.9
     """
     return _convolution_stem(x, width, kernel_size=3, strides=1)
 
 
 def strided_stem(x: Any, width: int) -> Any:
-    """One 3x3 convolution of stride 2: a quarter of the work of `cifar_stem` from there on.
+    """3x3 convolution with stride 2. Later layers cost a quarter of those after `cifar_stem`.
 
     Args:
-        x: symbolic tensor of images, (batch, height, width, channels).
+        x: symbolic tensor of images, `(batch, height, width, channels)`.
         width: output channels.
 
     Returns:
-        Feature map of half the height and width.
+        Feature map with half the height and width.
 
     Example:
 
@@ -50,14 +51,14 @@ def strided_stem(x: Any, width: int) -> Any:
 
 
 def imagenet_stem(x: Any, width: int) -> Any:
-    """A 7x7 convolution of stride 2 and 3x3 maximum pooling of stride 2, for large images.
+    """7x7 convolution with stride 2 and 3x3 max pooling with stride 2, for large images.
 
     Args:
-        x: symbolic tensor of images, (batch, height, width, channels).
+        x: symbolic tensor of images, `(batch, height, width, channels)`.
         width: output channels.
 
     Returns:
-        Feature map of a quarter of the height and width.
+        Feature map with a quarter of the height and width.
 
     Example:
 
@@ -66,10 +67,11 @@ def imagenet_stem(x: Any, width: int) -> Any:
     >>> encoder.get_layer("stem_pool").output.shape
     (None, 24, 24, 8)
 
-    Reference: [He et al., 2016](https://arxiv.org/abs/1512.03385), table 1.
+    Reference:
+        - [He et al., Deep Residual Learning](https://arxiv.org/abs/1512.03385), table 1
     """
     x = _convolution_stem(x, width, kernel_size=7, strides=2)
-    # zeros never win over the output of a ReLU, so this is padding with minus infinity
+    # after a ReLU, padding with zeros and with minus infinity have the same maximum
     x = keras.layers.ZeroPadding2D(1, name="stem_pool_padding")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 

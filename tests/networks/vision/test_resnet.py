@@ -134,7 +134,7 @@ def test_start_keeps_the_variance(rng):
 
 
 def test_saves_and_loads(tmp_path, rng):
-    model = networks.resnet50((16, 16, 3), width=4)
+    model = networks.resnet((1, 2), (16, 16, 3), width=4, bottleneck=True)
     images = rng.uniform(0, 255, (2, 16, 16, 3))
     model(images, training=True)
     model.save(tmp_path / "encoder.keras")
