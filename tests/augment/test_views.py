@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -153,3 +156,14 @@ def test_a_layer_on_a_tensor_refuses_a_dictionary(text):
 def test_a_wrong_key_is_an_error():
     with pytest.raises(TypeError, match=r"`key`.*Received: key=None"):
         augment.OnKey(None, augment.tabular.RandomMask())
+
+
+def test_python_code_of_the_page_runs():
+    page = Path(__file__).resolve().parents[2] / "docs" / "augmentation.md"
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+    assert names["first"].shape == (8, 120, 3)
+    token_ids = np.arange(12, dtype="int32").reshape(2, 6)
+    view, _ = names["views"]({"token_ids": token_ids})
+    assert (np.sort(to_numpy(view["token_ids"]), axis=1) == token_ids).all()
