@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import augment, layers, networks, trainers
+from keras_ssl import augment, layers, trainers
+from tests.trainers.small import encoder
 
 EPOCHS = 3
 
@@ -18,7 +19,7 @@ class Stop(keras.callbacks.Callback):
 def make_trainer(seed):
     keras.utils.set_random_seed(seed)
     trainer = trainers.SimCLR(
-        networks.small_resnet((12, 12, 1), width=2),
+        encoder(normalize=True, size=12),
         projector=layers.ProjectionHead((8, 4)),
         augment=augment.SimCLRViews(12),
     )

@@ -4,6 +4,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 
 from keras_ssl import augment, callbacks, data, evaluate, layers, losses, networks, trainers
 
@@ -38,6 +39,7 @@ def learn(seed):
     return history.history, report
 
 
+@pytest.mark.slow
 def test_features_beat_random_encoder_and_raw_pixels_without_collapse():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="CollapseMonitor")

@@ -152,7 +152,7 @@ def test_a_target_and_one_anchor_suffice():
 @pytest.mark.parametrize(
     "make_encoder",
     [
-        lambda: networks.resnet18((None, None, 1), width=4),
+        lambda: networks.small_resnet((None, None, 1), width=2),
         lambda: small_vit(patch_size=4, width=16, depth=1, heads=2, largest=28),
     ],
     ids=["resnet", "tokens"],
