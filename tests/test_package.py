@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, what its public face promises."""
+"""The package as a whole: what importing it loads, and what all public objects have."""
 
 import inspect
 import os
@@ -13,17 +13,17 @@ import pytest
 import keras_ssl
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = [name for name in keras_ssl.__all__ if not name.startswith("_")]
-# a room, or a package within it that has names of its own
-PLACES = {room: getattr(keras_ssl, room) for room in ROOMS} | {
+NAMESPACES = {
+    name: getattr(keras_ssl, name) for name in keras_ssl.__all__ if not name.startswith("_")
+} | {
     "augment.graph": keras_ssl.augment.graph,
     "augment.sequence": keras_ssl.augment.sequence,
     "augment.tabular": keras_ssl.augment.tabular,
     "layers.graph": keras_ssl.layers.graph,
 }
 PUBLIC = [
-    (place, name)
-    for place, module in PLACES.items()
+    (namespace, name)
+    for namespace, module in NAMESPACES.items()
     for name in module.__all__
     if inspect.isclass(getattr(module, name)) or inspect.isfunction(getattr(module, name))
 ]
@@ -56,15 +56,15 @@ def test_importing_loads_nothing_heavy_that_keras_does_not_load():
     assert not heavy & {name.partition(".")[0] for name in added}
 
 
-def test_portable_rooms_work_without_tensorflow():
+def test_losses_work_without_tensorflow():
     pytest.importorskip("jax")
     modules = imported_after("import keras_ssl; keras_ssl.losses.NTXent()", backend="jax")
     assert "tensorflow" not in modules
 
 
-@pytest.mark.parametrize(("room", "name"), PUBLIC, ids=lambda value: value)
-def test_public_objects_are_documented(room, name):
-    documented = getattr(PLACES[room], name)
+@pytest.mark.parametrize(("namespace", "name"), PUBLIC, ids=lambda value: value)
+def test_public_objects_are_documented(namespace, name):
+    documented = getattr(NAMESPACES[namespace], name)
     text = inspect.getdoc(documented) or ""
     if inspect.isclass(documented) and issubclass(documented, tuple):
         assert "Attributes:" in text
@@ -77,16 +77,16 @@ def test_public_objects_are_documented(room, name):
     assert all(parameter.annotation is not parameter.empty for parameter in parameters.values())
 
 
-@pytest.mark.parametrize(("room", "name"), PUBLIC, ids=lambda value: value)
-def test_public_keras_objects_are_registered(room, name):
-    documented = getattr(PLACES[room], name)
+@pytest.mark.parametrize(("namespace", "name"), PUBLIC, ids=lambda value: value)
+def test_public_keras_objects_are_registered(namespace, name):
+    documented = getattr(NAMESPACES[namespace], name)
     kinds = (keras.layers.Layer, keras.losses.Loss, keras.optimizers.Optimizer)
     if not inspect.isclass(documented) or not issubclass(documented, kinds):
         return
     if name in ABSTRACT:
         return
     assert keras.saving.get_registered_name(documented) == f"keras_ssl>{name}"
-    # a class with a constructor of its own must not inherit the configuration of another's
+    # a class with its own constructor must not inherit the configuration of its base
     definers = [
         next(c for c in documented.__mro__ if method in vars(c))
         for method in ("__init__", "get_config")
