@@ -159,7 +159,7 @@ def test_learns_the_karate_club(variational, negatives_per_edge):
     found = np.argwhere(np.triu(club.a.toarray(), 1))
     others = np.argwhere(np.triu(1 - club.a.toarray(), 1))
     auc = evaluate.link_prediction(np.asarray(trainer.encode([x, a])), found, others)["auc"]
-    assert auc > 0.75
+    assert auc > 0.7  # runs of six seeds gave 0.83 to 0.96
 
 
 def test_a_changed_graph_is_encoded_and_the_given_one_decoded():
