@@ -1,14 +1,13 @@
-"""`load_images`: one call for the embedded set and for every TFDS image set."""
+"""Labelled images of the embedded set and of TensorFlow Datasets."""
 
 from __future__ import annotations
 
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keras_ssl.data import fashion_mnist_mini
-from keras_ssl.data.prepared import find_or_download
-from keras_ssl.data.quiet import quiet
-from keras_ssl.data.splits import split_ranges
+from keras_ssl.data import _fashion_mnist_mini as fashion_mnist_mini
+from keras_ssl.data._fashion_mnist_mini import split_ranges
+from keras_ssl.data._prepared import find_or_download, quiet
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -17,37 +16,37 @@ if TYPE_CHECKING:
 def load_images(
     name: str, split: str, data_dir: str | PathLike[str] | None = None
 ) -> tf.data.Dataset:
-    """Load a set of labelled images as an unbatched `tf.data.Dataset`.
+    """Load labelled images as an unbatched `tf.data.Dataset`.
 
     `"fashion_mnist_mini"` is part of this package and needs no network: 10,000 training and 5,000
-    test images of Fashion-MNIST, 28x28 and gray, ten classes, equally many of each. Every other
-    name is a set of TensorFlow Datasets (TFDS), such as `"cifar10"` or `"imagenet_resized/32x32"`.
+    test images of Fashion-MNIST, 28x28 and gray, in ten classes of equal size. Every other name is
+    a set of TensorFlow Datasets (TFDS), such as `"cifar10"` or `"imagenet_resized/32x32"`.
 
-    A TFDS set is read where it lies prepared, without network. It is looked for in `data_dir`; or,
-    with `data_dir=None`, in the folder that the environment variable `KERAS_SSL_DATA_DIR` names
-    and then in TFDS's own (`TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). In the first two, a
-    subfolder `tfds` is taken when there is one. A set that lies nowhere is downloaded by TFDS
-    into the first of these folders.
+    A TFDS set that has been prepared is read from disk without network access. It is searched in
+    `data_dir` or, if that is `None`, in the folder of the environment variable
+    `KERAS_SSL_DATA_DIR` and then in TFDS's own (`TFDS_DATA_DIR` or `~/tensorflow_datasets`). If a
+    folder has a subfolder `tfds`, that is searched instead. A set that is not found is downloaded
+    by TFDS to the first of these folders.
 
-    The order of the images is the stored one: shuffle before training.
+    The images come in stored order, so shuffle them before training.
 
     Args:
-        name: `"fashion_mnist_mini"`, or the TFDS name, with config (`"name/config"`) and version
-            (`"name:1.0.0"`) where wanted. Without a version the newest prepared one is read.
+        name: `"fashion_mnist_mini"` or a TFDS name, optionally with config (`"name/config"`) and
+            version (`"name:1.0.0"`). Without a version, the newest prepared one is read.
         split: a TFDS split: `"train"`, `"test[:1000]"`, `"train[50%:]"`, `"train+test"`.
-        data_dir: folder to look in and to download to, instead of the default ones. A path on
-            cloud storage (`"gs://..."`) works too. Not used for `"fashion_mnist_mini"`.
+        data_dir: folder to search and to download to instead of the default ones, also on cloud
+            storage (`"gs://..."`). Not used for `"fashion_mnist_mini"`.
 
     Returns:
-        `tf.data.Dataset` of `(image, label)`: image uint8 of shape `(height, width, channels)`
-        with values from 0 to 255, label an int64 scalar. Where all images have one size, the
-        shapes in `element_spec` are static; the cardinality is known. Of a set without a feature
-        named `"label"` the elements are `(image,)`.
+        `tf.data.Dataset` of `(image, label)`: a uint8 image of shape `(height, width, channels)`
+        with values from 0 to 255, and an int64 scalar. If all images have one size, the shapes in
+        `element_spec` are static. The cardinality is known. Without a feature named `"label"`,
+        the elements are `(image,)`.
 
     Raises:
-        ValueError: if there is no set of this name (near names are listed), no such split, the
-            split holds nothing, or the set has no uint8 `"image"` with a scalar `"label"`.
-        FileNotFoundError: if the set lies in none of the folders and cannot be downloaded.
+        ValueError: if there is no such set (similar names are listed) or split, the split is
+            empty, or the set has no uint8 `"image"` with a scalar `"label"`.
+        FileNotFoundError: if the set is in none of the folders and cannot be downloaded.
 
     Example:
 
@@ -74,9 +73,9 @@ def load_images(
     builder = find_or_download(name, data_dir)
     split_ranges(split, builder.info.splits)
     keys = _image_keys(name, dict(builder.info.features.items()))
-    # what is not asked for is not decoded
+    # do not decode other features
     decoders = tfds.decode.PartialDecoding(dict.fromkeys(keys, True))
-    with quiet("absl"):  # PartialDecoding warns of TFDS's own use of a deprecated name
+    with quiet("absl"):  # TFDS warns that it uses a deprecated name itself
         dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
 
     def as_tuple(example: dict[str, Any]) -> tuple:
@@ -87,18 +86,18 @@ def load_images(
 
 
 def class_names(name: str, data_dir: str | PathLike[str] | None = None) -> list[str]:
-    """The names of the classes of an image set, in the order of its labels.
+    """Return the names of the classes of an image set, in the order of its labels.
 
     Args:
         name: as in `load_images`.
         data_dir: as in `load_images`.
 
     Returns:
-        List of one string a class.
+        List with one string per class.
 
     Raises:
-        ValueError: if there is no set of this name or its labels have no names.
-        FileNotFoundError: if the set lies in none of the folders and cannot be downloaded.
+        ValueError: if there is no such set or its labels have no names.
+        FileNotFoundError: if the set is in none of the folders and cannot be downloaded.
 
     Example:
 
@@ -125,23 +124,23 @@ def _check_strings(**arguments: Any) -> None:
 
 
 def _image_keys(name: str, features: dict[str, Any]) -> list[str]:
-    """The features to read: image and, where there is one, label; raise if they do not fit."""
+    """Return the names of the features to read: the image and, if there is one, the label."""
     import numpy as np
     import tensorflow_datasets as tfds
 
     expected = (
         f"`load_images` reads sets with a feature 'image' (uint8) and a feature 'label' (one "
-        f"integer an image); read {name!r} with `tfds.load` and map it to (image, label). "
+        f"integer per image). Read {name!r} with `tfds.load` and map it to (image, label). "
         f"Received: features {features}"
     )
     image = features.get("image")
     if not isinstance(image, tfds.features.Image):
-        raise ValueError(f"{name!r} has no image of the name 'image'. {expected}")
+        raise ValueError(f"{name!r} has no image named 'image'. {expected}")
     if np.dtype(image.np_dtype) != np.uint8:
         raise ValueError(f"The images of {name!r} are not uint8. {expected}")
     label = features.get("label")
     if label is None:
         return ["image"]
     if label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
-        raise ValueError(f"The labels of {name!r} are not one integer an image. {expected}")
+        raise ValueError(f"The labels of {name!r} are not one integer per image. {expected}")
     return ["image", "label"]

@@ -1,4 +1,4 @@
-"""The number of each image in its data set, for methods that remember every image."""
+"""The index of each image, for methods with a memory of all images."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ if TYPE_CHECKING:
 
 
 def with_index(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Put beside each image its index: its place in the data set, from 0.
+    """Add to each image its index in the data set, from 0.
 
-    Call it before `shuffle`, `repeat` and `batch`, on data that comes in one order in every
-    epoch: an image must keep its index.
+    Call this before `shuffle`, `repeat` and `batch`, on data with the same order in every epoch,
+    so that an image keeps its index.
 
     Args:
-        dataset: unbatched `tf.data.Dataset` of images, `(image,)` or `(image, label)`.
+        dataset: unbatched `tf.data.Dataset` of images or other tensors: `image`, `(image,)` or
+            `(image, label)`.
 
     Returns:
-        The data set with `{"image": image, "index": index}` in the place of the image; the index
-        is an int32 scalar.
+        The data set with `{"image": image, "index": index}` instead of the image. The index is an
+        int32 scalar.
 
     Raises:
-        TypeError: if `dataset` is no `tf.data.Dataset`.
-        ValueError: if its elements are not of these forms.
+        TypeError: if `dataset` is not a `tf.data.Dataset`.
+        ValueError: if its elements have another structure.
 
     Example:
 
@@ -44,7 +45,7 @@ def with_index(dataset: tf.data.Dataset) -> tf.data.Dataset:
     image = spec[0] if isinstance(spec, tuple) and len(spec) in (1, 2) else spec
     if not isinstance(image, tf.TensorSpec):
         raise ValueError(
-            "`dataset` must hold images, `(image,)` or `(image, label)`. "
+            "`dataset` must hold images as `(image,)` or `(image, label)`. "
             f"Received: elements of {spec}"
         )
 

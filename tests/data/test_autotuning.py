@@ -10,7 +10,7 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_ssl import data as graph_data  # noqa: E402
 from keras_ssl import trainers  # noqa: E402
-from keras_ssl.data.autotuning import without_autotuning  # noqa: E402
+from keras_ssl.data._autotuning import without_autotuning  # noqa: E402
 
 
 class Model(trainers.DistributedFit, keras.Model):

@@ -154,11 +154,11 @@ def test_set_without_labels(tmp_path):
 @pytest.mark.parametrize(
     ("feature", "value", "message"),
     [
-        ({"text": "Text"}, {"text": "a"}, "no image of the name 'image'"),
+        ({"text": "Text"}, {"text": "a"}, "no image named 'image'"),
         ({"image": ("Image", {"shape": (2, 2, 1), "dtype": np.uint16})},
          {"image": np.zeros((2, 2, 1), np.uint16)}, "not uint8"),
         ({"image": ("Image", {"shape": (2, 2, 1)}), "label": "Text"},
-         {"image": np.zeros((2, 2, 1), np.uint8), "label": "a"}, "not one integer an image"),
+         {"image": np.zeros((2, 2, 1), np.uint8), "label": "a"}, "not one integer per image"),
     ],
 )  # fmt: skip
 def test_sets_that_do_not_fit(tmp_path, feature, value, message):

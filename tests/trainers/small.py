@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_ssl import layers
-from keras_ssl.data import fashion_mnist_mini
+from keras_ssl.data import _fashion_mnist_mini as fashion_mnist_mini
 
 
 @cache

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
 from keras_ssl.visualize import plot_embedding
-from keras_ssl.visualize.figures import COLORS
+from keras_ssl.visualize._figures import COLORS
 
 
 def drawn(figure):

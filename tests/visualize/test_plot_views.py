@@ -60,7 +60,7 @@ def test_sizes_titles_and_count(rng):
         ({"images": np.zeros((2, 4, 4, 2))}, "`images` must have shape"),
         ({"images": np.zeros((0, 4, 4, 3))}, "`images` must have shape"),
         ({"views": [np.zeros((2, 4, 4))]}, r"`views\[0\]` must have shape"),
-        ({"views": np.zeros((3, 4, 4, 3))}, "one view an image"),
+        ({"views": np.zeros((3, 4, 4, 3))}, "one view per image"),
         ({"value_range": (1, 0)}, "`value_range`"),
         ({"max_images": 0}, "`max_images`"),
         ({"titles": ["a", "b"]}, "`titles`"),

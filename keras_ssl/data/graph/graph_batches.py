@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.data.graph.single_graph import graph_with_features
 from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty, several_graphs
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_ssl.data._prepared import ENVIRONMENT_VARIABLE
 from keras_ssl.data.graph import planetoid, tu_graphs
-from keras_ssl.data.prepared import ENVIRONMENT_VARIABLE
 from keras_ssl.graphs import Graph, from_networkx
 
 _NAMES = (*planetoid.NAMES, *tu_graphs.NAMES, "karate_club")

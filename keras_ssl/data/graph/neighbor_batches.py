@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.data.graph.single_graph import graph_with_features
 
 if TYPE_CHECKING:

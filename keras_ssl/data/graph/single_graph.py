@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.graphs import Graph, as_graph, edge_list
 from keras_ssl.graphs.forms import sparse_parts
 

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ssl.data.autotuning import without_autotuning
+from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.distribute.worker_batches import (
     check_divisible,
     distribute_batches,

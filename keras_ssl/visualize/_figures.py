@@ -1,4 +1,4 @@
-"""What all pictures share: a figure without global state, colours, and saving."""
+"""Figures without global state, their colours and style, and saving."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Ten colours found by a search with models of colour-blind vision and a survey of what people
-# like: Petroff (2021), "Accessible Color Sequences for Data Visualization", arXiv:2107.02270.
+# Ten colours that the colour-blind can tell apart: Petroff (2021), "Accessible Color Sequences for
+# Data Visualization", arXiv:2107.02270.
 COLORS = (
     "#3f90da",
     "#ffa90e",
@@ -28,22 +28,14 @@ TEXT_COLOR = "#333333"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure that pyplot does not know of, so nothing has to close it.
-
-    Args:
-        width: in inches.
-        height: in inches.
-
-    Returns:
-        A figure that lays itself out.
-    """
+    """Create a figure of a size in inches, unknown to pyplot, so that it need not be closed."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def style_axes(axes: Axes) -> None:
-    """Take away the frame and make text and ticks gray, so that the data stand out."""
+    """Remove the frame and make text and ticks gray, so that the data stand out."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -54,15 +46,7 @@ def style_axes(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: str | PathLike[str] | None) -> Figure:
-    """Save a figure if there is a path to save it to, and return it.
-
-    Args:
-        figure: what to save.
-        path: file to write (its folder is made), or `None`. PNG unless the suffix says otherwise.
-
-    Returns:
-        `figure`.
-    """
+    """Save a figure unless `path` is `None`, creating its folder, and return it."""
     if path is not None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Representations in two dimensions, coloured by class."""
+"""Plots of representations in two dimensions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keras_ssl.visualize.figures import COLORS, TEXT_COLOR, new_figure, save
+from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, new_figure, save
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-# classes beyond the ten colours take the next marker
+# classes after the first ten use the next marker
 MARKERS = "o^sDv*"
 MAX_LEGEND_ENTRIES = 40
 
@@ -30,27 +30,27 @@ def plot_embedding(
     """Plot representations as points in two dimensions, coloured by class.
 
     By default the features are reduced to at most 50 dimensions by PCA and then to two by t-SNE,
-    which keeps neighbours together; distances between far points and the axes mean nothing.
-    Features that have two dimensions already are plotted as they are.
+    which keeps neighbours together. The axes and long distances have no meaning. Two-dimensional
+    features are plotted unchanged.
 
     Args:
         features: array of shape `(n, dimensions)`.
         labels: integer classes of shape `(n,)`, or `None` for one colour.
         class_names: names of the classes for the legend, in the order of the labels.
-        projection: object with a method `fit_transform` that maps `(n, dimensions)` to `(n, 2)`,
-            such as the estimators of scikit-learn or UMAP; used whatever the dimensions are.
+        projection: object with a method `fit_transform` from `(n, dimensions)` to `(n, 2)`, such
+            as the estimators of scikit-learn or UMAP, used whatever the number of dimensions.
             `None` means the default above.
-        max_points: a random subset of this size is plotted if there are more points.
+        max_points: maximum number of points. If there are more, a random subset is plotted.
         seed: seed of the subset, of the drawing order and of the default projection.
-        title: title of the picture.
-        path: file to save the picture to (PNG unless the suffix says otherwise), or `None`.
+        title: title of the figure.
+        path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if `features` is not a finite matrix, `labels` or `class_names` do not fit it,
-            there are fewer than four points, or `projection` returns another shape.
+        ValueError: if `features` is not a finite matrix, `labels` or `class_names` do not match
+            it, there are fewer than four points, or `projection` returns another shape.
         TypeError: if `projection` has no `fit_transform`.
 
     Example:
@@ -80,7 +80,7 @@ def plot_embedding(
     _check_features(features, max_points)
     labels = _check_labels(labels, class_names, len(features))
 
-    # random even when no point is left out: in stored order the last class would cover the others
+    # shuffle in any case: sorted by class, the last class would cover the others
     rows = np.random.default_rng(seed).permutation(len(features))[:max_points]
     points = _project(features[rows].astype("float32"), projection, seed)
 
@@ -117,7 +117,7 @@ def _check_features(features: np.ndarray, max_points: int) -> None:
             f"`features` must have at least 2 dimensions. Received: shape={features.shape}"
         )
     if not np.isfinite(features.astype("float64")).all():
-        raise ValueError("`features` must be finite. Received: values that are NaN or infinite")
+        raise ValueError("`features` must be finite. Received: NaN or infinite values")
     if max_points < 4:
         raise ValueError(f"`max_points` must be at least 4. Received: max_points={max_points}")
 
@@ -133,7 +133,7 @@ def _check_labels(labels: Any, class_names: Sequence[str] | None, n: int) -> np.
     labels = keras.ops.convert_to_numpy(labels)
     if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise ValueError(
-            f"`labels` must be non-negative integers of shape ({n},), one a row of `features`. "
+            f"`labels` must be non-negative integers of shape ({n},), one per row of `features`. "
             f"Received: shape={labels.shape}, dtype={labels.dtype}"
         )
     if class_names is not None and labels.max() >= len(class_names):
@@ -145,7 +145,7 @@ def _check_labels(labels: Any, class_names: Sequence[str] | None, n: int) -> np.
 
 
 def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:
-    """Two columns a row: by the given object, else PCA and t-SNE where there are more."""
+    """Project to two columns by `projection` or by PCA and t-SNE."""
     if projection is None:
         if features.shape[1] == 2:
             return features
@@ -157,8 +157,8 @@ def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:
             features = PCA(50, random_state=seed).fit_transform(features)
         # few points have fewer neighbours than the usual 30
         perplexity = min(30, (len(features) - 1) / 3)
-        # t-SNE's threads wait for each other thousands of times: where other work keeps the cores
-        # busy, two took over ten times as long as one
+        # one thread: t-SNE synchronizes threads thousands of times, and on busy cores two took over
+        # ten times as long as one
         with threadpool_limits(1):
             return TSNE(
                 init="pca", perplexity=perplexity, random_state=seed, n_jobs=1
@@ -179,7 +179,7 @@ def _scatter_classes(
     class_names: Sequence[str] | None,
     size: float,
 ) -> None:
-    """Draw the points of all classes mixed, and a legend."""
+    """Draw the points in the given order, and a legend."""
     import numpy as np
 
     axes = figure.axes[0]

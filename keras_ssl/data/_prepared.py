@@ -1,19 +1,20 @@
-"""Find a TFDS set that lies prepared in a folder; only when there is none, download it."""
+"""Finding prepared TFDS sets, and downloading them if there are none."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 import fnmatch
+import logging
 import os
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keras_ssl.data import fashion_mnist_mini
-from keras_ssl.data.quiet import quiet
+from keras_ssl.data import _fashion_mnist_mini as fashion_mnist_mini
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -22,19 +23,10 @@ ENVIRONMENT_VARIABLE = "KERAS_SSL_DATA_DIR"
 
 
 def find_or_download(name: str, data_dir: str | PathLike[str] | None) -> tfds.core.DatasetBuilder:
-    """Return the TFDS builder of a prepared set, downloading the set only if it lies nowhere.
+    """Return the builder of a prepared TFDS set, which is downloaded only if it is not on disk.
 
-    Args:
-        name: TFDS name, with `/config` and `:version` where wanted.
-        data_dir: folder to look in and to download to; `None` for the default folders.
-
-    Returns:
-        A builder whose data are on disk.
-
-    Raises:
-        ValueError: if TFDS knows no set of this name, or several configs lie prepared and the
-            name does not say which.
-        FileNotFoundError: if the set lies in none of the folders and cannot be downloaded.
+    Raise a `ValueError` if TFDS has no such set, or several configs are prepared and the name does
+    not say which; a `FileNotFoundError` if the set is not on disk and cannot be downloaded.
     """
     import tensorflow_datasets as tfds
 
@@ -50,22 +42,15 @@ def find_or_download(name: str, data_dir: str | PathLike[str] | None) -> tfds.co
         raise ValueError(f"TFDS has no {name!r}: {error} Received: name={name!r}") from error
     try:
         _check_reachable(builder)
-        with quiet("urllib3.connectionpool"):  # it warns of every retry; the last one is raised
+        with quiet("urllib3.connectionpool"):  # which warns of every retry
             builder.download_and_prepare()
-    except Exception as error:  # TFDS raises whatever its many downloaders and parsers raise
+    except Exception as error:  # TFDS raises many kinds of errors
         raise FileNotFoundError(_not_found_message(name, folders, error)) from error
     return builder
 
 
 def candidate_folders(data_dir: str | PathLike[str] | None) -> list[Any]:
-    """The folders that may hold prepared TFDS sets, first choice first.
-
-    Args:
-        data_dir: the only root to look in, or `None` for the default ones.
-
-    Returns:
-        List of path objects (`etils.epath`, so that cloud storage works).
-    """
+    """Return the folders to search, as `etils.epath` paths, so that cloud storage works."""
     import tensorflow_datasets as tfds
 
     if data_dir is not None:
@@ -81,7 +66,7 @@ def candidate_folders(data_dir: str | PathLike[str] | None) -> list[Any]:
 
 
 def _newest_prepared(folder: Any, name: str) -> Any | None:
-    """The folder of the newest prepared version of a set, or `None`."""
+    """Return the folder of the newest prepared version of a set, or `None`."""
     path, _, version = name.partition(":")
     found = [
         info.parent
@@ -92,14 +77,14 @@ def _newest_prepared(folder: Any, name: str) -> Any | None:
     configs = sorted({str(parent.parent.relative_to(folder)) for parent in found})
     if len(configs) > 1:
         raise ValueError(
-            f"Several configs of {path!r} lie in {folder}. Expected `name` to be one of {configs}. "
+            f"Several configs of {path!r} are in {folder}. Expected `name` to be one of {configs}. "
             f"Received: name={name!r}"
         )
     return max(found, key=lambda parent: _version_key(parent.name), default=None)
 
 
 def _version_key(text: str) -> tuple[int, ...] | None:
-    """The numbers of a version like 3.0.1, or `None` if the text is none."""
+    """Return the numbers of a version such as 3.0.1, or `None`."""
     parts = text.split(".")
     return tuple(map(int, parts)) if len(parts) == 3 and all(map(str.isdigit, parts)) else None
 
@@ -113,8 +98,8 @@ def _check_known(name: str) -> None:
     except tfds.core.DatasetNotFoundError:
         known = {fashion_mnist_mini.NAME, *tfds.list_builders(with_community_datasets=False)}
         near = difflib.get_close_matches(plain, known, n=5)
-        hint = f"Near names: {near}. " if near else ""
-        # without the cause: TFDS's own message lists all of its names
+        hint = f"Similar names: {near}. " if near else ""
+        # without the cause, whose message lists all names of TFDS
         raise ValueError(
             f"There is no data set {plain!r}. {hint}`tfds.list_builders()` lists all of TFDS, and "
             f"{fashion_mnist_mini.NAME!r} is embedded. Received: name={name!r}"
@@ -122,9 +107,9 @@ def _check_known(name: str) -> None:
 
 
 def _check_reachable(builder: tfds.core.DatasetBuilder) -> None:
-    """Raise at once if no host of the set can be found: TFDS would retry for minutes."""
+    """Raise if no host of the set can be resolved: TFDS would retry for minutes."""
     if urllib.request.getproxies():
-        return  # the proxy resolves the names
+        return  # which resolves the names
     hosts = {urllib.parse.urlparse(url).hostname for url in builder.url_infos or ()} - {None}
     for host in hosts:
         with contextlib.suppress(OSError):
@@ -140,10 +125,22 @@ def _not_found_message(name: str, folders: list[Any], error: Exception) -> str:
     looked = "\n".join(f"  - {folder / name.partition(':')[0]}" for folder in folders)
     return (
         f"The data set {name!r} is not on this machine and TFDS could not download it ({reason}).\n"
-        f"Looked for it, prepared by TFDS, in:\n{looked}\n"
+        f"Searched for the prepared set in:\n{looked}\n"
         "Three ways to get it:\n"
         f"  1. With network: run the same call again; TFDS downloads the set to {folders[0]}.\n"
         f"  2. Prepare it on another machine (`tfds build {name}`), copy the folder, and name it: "
         f"`data_dir=...` or the environment variable {ENVIRONMENT_VARIABLE}.\n"
         f"  3. Use the embedded set, which needs neither: {fashion_mnist_mini.NAME!r}."
     )
+
+
+@contextlib.contextmanager
+def quiet(logger_name: str) -> Iterator[None]:
+    """Let a logger pass only errors."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

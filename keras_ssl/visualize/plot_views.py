@@ -1,4 +1,4 @@
-"""The views of a batch beside the images that they were made from."""
+"""Plots of images and their views."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from keras_ssl import checks
-from keras_ssl.visualize.figures import TEXT_COLOR, new_figure, save
+from keras_ssl.visualize._figures import TEXT_COLOR, new_figure, save
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,24 +23,23 @@ def plot_views(
     titles: Sequence[str] | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Figure:
-    """Plot images and their views: one column an image, the original on top.
+    """Plot images and their views, with one column per image and the original on top.
 
     Args:
         images: batch of images of shape `(batch, height, width, channels)`, with 1 or 3 channels.
-        views: one batch of views, or a tuple or list of them, as an augmentation layer returns
-            them. Views may have other sizes than the images; row `i` of each belongs to image `i`.
-        max_images: how many images of the batch to show, from the first on.
-        value_range: the lowest and the highest value that images and views can have: they are
-            shown as black and white. Values beyond are clipped.
+        views: a batch of views, or a tuple or list of batches, as returned by an augmentation
+            layer. Row `i` of each belongs to image `i`. Their sizes may differ from the images'.
+        max_images: number of images to show, from the first one.
+        value_range: the values shown as black and as white. Values outside are clipped.
         titles: titles of the views. Default: "view 1", "view 2", ...
-        path: file to save the picture to (PNG unless the suffix says otherwise), or `None`.
+        path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if images and views are not batches of as many images, with 1 or 3 channels,
-            or if `max_images`, `value_range` or `titles` do not fit.
+        ValueError: if images and views are not batches of the same size with 1 or 3 channels, or
+            `max_images`, `value_range` or `titles` are wrong.
 
     Example:
 
@@ -48,7 +47,7 @@ def plot_views(
     >>> from keras_ssl import visualize
     >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
     >>> figure = visualize.plot_views(images, (images[:, :, ::-1], images[:, ::-1]))
-    >>> len(figure.axes)  # four images, each with two views
+    >>> len(figure.axes)  # four images with two views each
     12
     """
     low, high = value_range
@@ -62,7 +61,7 @@ def plot_views(
     titles = [f"view {i + 1}" for i in range(len(views))] if titles is None else list(titles)
     if len(titles) != len(views):
         raise ValueError(
-            f"`titles` must hold one title a view. Received: {len(titles)} titles for "
+            f"`titles` must hold one title per view. Received: {len(titles)} titles for "
             f"{len(views)} views"
         )
     batch = _check_images("images", images)
@@ -70,8 +69,8 @@ def plot_views(
     for title, row in zip(titles, rows[1:], strict=True):
         if len(row) != len(batch):
             raise ValueError(
-                f"`views` must hold one view an image. Received: {len(row)} views of the name "
-                f"{title!r} for {len(batch)} images"
+                f"`views` must hold one view per image. Received: {len(row)} views named {title!r} "
+                f"for {len(batch)} images"
             )
 
     count = min(max_images, len(batch))
@@ -87,7 +86,7 @@ def plot_views(
 
 
 def _show(axes: Axes, pixels: np.ndarray) -> None:
-    """Show one image with values from 0 to 1, pixel by pixel."""
+    """Show one image with values from 0 to 1 without interpolation."""
     if pixels.shape[-1] == 1:
         axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:

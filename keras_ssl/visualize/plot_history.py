@@ -1,4 +1,4 @@
-"""The curves of a training: losses and accuracies over the epochs."""
+"""Plots of losses and accuracies over the epochs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keras_ssl.visualize.figures import COLORS, TEXT_COLOR, new_figure, save, style_axes
+from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, new_figure, save, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,28 +21,27 @@ def plot_history(
     title: str | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Figure:
-    """Plot what `fit` recorded: one panel of losses, one of accuracies.
+    """Plot the history of `fit`, by default with a panel of losses and one of accuracies.
 
-    A curve and its validation (`val_...`, dashed) have one colour. `fit` does not record the epochs
-    of an entry that has fewer values than the others, as validation has with `validation_freq=5`:
-    its values are drawn at equal distances, the last at the last epoch.
+    A curve and its validation curve (`val_...`, dashed) have the same colour. `fit` does not record
+    the epochs of entries with fewer values, such as validation with `validation_freq=5`, so their
+    values are drawn at equal distances, the last one at the last epoch.
 
     Args:
-        history: the `keras.callbacks.History` that `fit` returns, or a dictionary of lists like
-            its `history`; or a list of them, which are joined one after the other (a training
-            that was resumed).
-        panels: the entries to plot for each panel title, without `val_`. Default: `"loss"` with
-            every entry that has "loss" in its name, and `"accuracy"` with every one that has
-            "accuracy"; accuracies are shown in percent. A panel without entries is left out.
-        title: title of the picture.
-        path: file to save the picture to (PNG unless the suffix says otherwise), or `None`.
+        history: the `keras.callbacks.History` returned by `fit`, or a dictionary of lists like
+            its `history`, or a list of either, which are joined (such as for a resumed training).
+        panels: entries to plot by title of the panel, without `val_`. The default is `"loss"` with
+            all entries with "loss" in their names and `"accuracy"` with all those with "accuracy".
+            Accuracies are shown in percent. Empty panels are omitted.
+        title: title of the figure.
+        path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
         TypeError: if `history` is none of these.
-        ValueError: if there is nothing to plot, or `panels` asks for an entry that is not there.
+        ValueError: if there is nothing to plot, or `panels` names a missing entry.
 
     Example:
 
@@ -73,7 +72,7 @@ def plot_history(
 
 
 def _join(parts: Sequence[Any]) -> dict[str, Curve]:
-    """Epochs and values of every entry, over all parts of a training."""
+    """Return epochs and values of every entry over all parts of a training."""
     curves: dict[str, Curve] = {}
     start = 0
     for part in parts:
@@ -105,7 +104,7 @@ def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, Cu
             if key in curves:
                 epochs, values = curves[key]
                 values = [100 * value for value in values] if percent else values
-                # where few values were recorded it matters which; a single one needs a marker
+                # show single values if there are few
                 marker = "o" if len(values) <= 12 else None
                 axes.plot(
                     epochs,
