@@ -1,4 +1,4 @@
-"""What `keras.optimizers` lacks; schedules are Keras' own."""
+"""LARS, learning-rate scaling rules and a momentum schedule, beside `keras.optimizers`."""
 
 from keras_ssl.optimizers.lars import LARS
 from keras_ssl.optimizers.momentum_schedule import cosine_momentum

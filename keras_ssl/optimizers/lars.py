@@ -1,4 +1,4 @@
-"""LARS: one learning rate a layer."""
+"""LARS, layer-wise adaptive rate scaling."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from keras_ssl import checks
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class LARS(keras.optimizers.Optimizer):
-    """Layer-wise adaptive rate scaling: momentum with a learning rate for each weight tensor.
+    """Layer-wise adaptive rate scaling: SGD with momentum and a learning rate per weight tensor.
 
     With w a weight tensor, g its gradient, γ the learning rate, m the momentum, β the weight decay
     and η the trust coefficient:
@@ -24,38 +24,33 @@ class LARS(keras.optimizers.Optimizer):
     and with `nesterov=True` the last line is `w ← w - m v - γ λ (g + β w)`. λ is 1 where w or g is
     all zero.
 
-    Biases and the parameters of normalisation layers take plain momentum steps: λ = 1 and β = 0.
-    They are the variables of rank 0 and 1, and those whose path matches `exclude`.
+    Biases and the parameters of normalisation layers, which are the variables of rank 0 and 1 and
+    those whose path matches `exclude`, take plain momentum steps: λ = 1 and β = 0.
 
-    The learning rate is inside the velocity, as in the paper and in `keras.optimizers.SGD`.
-    PyTorch's optimizers multiply by it afterwards: the same with a constant learning rate, but
-    not under a schedule. SimCLR's own code divides by `||g + β w||` instead of `||g|| + β ||w||`.
+    The velocity includes the learning rate, as in the paper and in `keras.optimizers.SGD`.
+    PyTorch's optimizers multiply by it afterwards, which differs under a schedule. SimCLR's own
+    code divides by `||g + β w||` instead of `||g|| + β ||w||`.
 
     Args:
         learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.
             The default is SimCLR's for a batch of 256; see `keras_ssl.optimizers.linear_scaling`.
         momentum: float in [0, 1).
-        weight_decay: β, float of at least 0 or `None` for none. Unlike the decoupled decay of other
-            Keras optimizers it is added to the gradient, as in the paper. Keras'
-            `exclude_from_weight_decay` can spare further variables from it.
+        weight_decay: β, float of at least 0, or `None`. Unlike the decoupled decay of other Keras
+            optimizers it is added to the gradient, as in the paper. Keras'
+            `exclude_from_weight_decay` exempts further variables.
         trust_coefficient: η, float above 0.
-        epsilon: float of at least 0, keeps the division safe.
+        epsilon: ε, float of at least 0.
         nesterov: whether to apply Nesterov momentum.
         exclude: regular expressions, searched in `variable.path`, of further variables without
-            adaptation and decay. The default finds the biases of GRU and attention layers, whose
-            rank is 2.
-        clipnorm: as in `keras.optimizers.Optimizer`, as are all that follow.
-        clipvalue: clips gradients to a range.
-        global_clipnorm: clips the norm of all gradients together.
-        use_ema: whether to keep an exponential moving average of the weights.
-        ema_momentum: momentum of that average.
-        ema_overwrite_frequency: steps after which weights are overwritten by the average.
-        loss_scale_factor: constant to scale the loss with.
-        gradient_accumulation_steps: steps whose gradients are averaged for one update.
+            adaptation and decay. The default matches the biases of GRU and attention layers,
+            which have rank 2.
         name: optional name of the optimizer.
+        **kwargs: further arguments of `keras.optimizers.Optimizer`: clipping, averaged weights,
+            gradient accumulation, loss scaling.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
+        TypeError: if an argument has the wrong type.
 
     Example:
 
@@ -91,15 +86,8 @@ class LARS(keras.optimizers.Optimizer):
         epsilon: float = 1e-8,
         nesterov: bool = False,
         exclude: Sequence[str] = ("bias$",),
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
         name: str | None = "lars",
+        **kwargs: Any,
     ):
         if weight_decay is not None:
             checks.number("weight_decay", weight_decay, minimum=0)
@@ -113,21 +101,9 @@ class LARS(keras.optimizers.Optimizer):
             except re.error as error:
                 raise ValueError(
                     f"`exclude` must hold regular expressions. Received: exclude={exclude}, "
-                    f"of which {pattern!r} is none: {error}"
+                    f"in which {pattern!r} is invalid: {error}"
                 ) from error
-        super().__init__(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            clipnorm=clipnorm,
-            clipvalue=clipvalue,
-            global_clipnorm=global_clipnorm,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency,
-            loss_scale_factor=loss_scale_factor,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            name=name,
-        )
+        super().__init__(learning_rate, weight_decay=weight_decay, name=name, **kwargs)
         self.momentum = checks.below_one("momentum", momentum)
         self.trust_coefficient = checks.positive("trust_coefficient", trust_coefficient)
         self.epsilon = checks.number("epsilon", epsilon, minimum=0)
@@ -135,12 +111,12 @@ class LARS(keras.optimizers.Optimizer):
         self.exclude = tuple(exclude)
 
     def build(self, variables: list[Any]) -> None:
-        """Create one velocity a variable and decide which variables are adapted."""
+        """Create a velocity for each variable, and decide which variables are adapted."""
         if self.built:
             return
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity")
-        # decided here, where variables still have the path that update_step's tf.Variable lacks
+        # decided here, since the tf.Variable that update_step gets has no path
         self._is_adapted = [self._adapts(variable) for variable in variables]
         self._is_decayed = [
             adapted and bool(self.weight_decay) and self._use_weight_decay(variable)
@@ -152,7 +128,7 @@ class LARS(keras.optimizers.Optimizer):
         return len(variable.shape) > 1 and not any(re.search(p, path) for p in self.exclude)
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
-        """Do nothing: Keras' decoupled decay has no place here, `update_step` adds β w to g."""
+        """Do nothing, instead of Keras' decoupled decay: `update_step` adds β w to the gradient."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update a variable and its velocity."""
@@ -161,7 +137,7 @@ class LARS(keras.optimizers.Optimizer):
         dtype = variable.dtype
         gradient = ops.cast(gradient, dtype)
         if hasattr(gradient, "indices"):
-            # the gradient of an embedding lists rows; its norm needs repeated rows summed
+            # the sparse gradient of an embedding; its norm needs repeated rows summed
             gradient = ops.add(ops.zeros(variable.shape, dtype=dtype), gradient)
         rate = ops.cast(learning_rate, dtype)
         update = gradient
@@ -178,8 +154,8 @@ class LARS(keras.optimizers.Optimizer):
         self.assign_sub(variable, new_velocity)
 
     def _trust_ratio(self, variable: Any, gradient: Any, decay: float) -> Any:
-        """λ of the paper, or 1 where the weights or the gradient are all zero."""
-        # a sum of squares leaves float16's range early
+        """λ of the paper, or 1 if the weights or the gradient are all zero."""
+        # a sum of squares soon overflows float16
         dtype = keras.backend.result_type(gradient.dtype, "float32")
         w_norm, g_norm = (
             ops.sqrt(ops.sum(ops.square(ops.cast(ops.convert_to_tensor(x), dtype))))

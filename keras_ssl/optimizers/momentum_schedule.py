@@ -1,4 +1,4 @@
-"""How slowly a teacher follows its student in the course of training."""
+"""Schedule of the momentum of an EMA teacher."""
 
 import keras
 
@@ -8,22 +8,23 @@ from keras_ssl import checks
 def cosine_momentum(
     momentum: float, steps: int, final_momentum: float = 1.0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Momentum of a teacher that rises along half a cosine, as in BYOL, MoCo v3 and DINO.
+    """Momentum of an EMA teacher that rises as half a cosine, as in BYOL, MoCo v3 and DINO.
 
     At step k of K, from m_0 to m_1:
 
         m(k) = m_1 - (m_1 - m_0) (1 + cos(π k / K)) / 2
 
     Args:
-        momentum: m_0, in [0, 1).
-        steps: K, the optimizer steps of the run.
-        final_momentum: m_1, above 0 and at most 1. With 1 the teacher comes to rest.
+        momentum: m_0, above 0 and below 1.
+        steps: K, the number of optimizer steps.
+        final_momentum: m_1, above 0 and at most 1. With 1 the teacher stops changing.
 
     Returns:
-        `keras.optimizers.schedules.CosineDecay`, which is such a curve.
+        A `keras.optimizers.schedules.CosineDecay`, whose decay is negative.
 
     Raises:
-        ValueError: if a momentum is out of its range, or `steps` below 1.
+        ValueError: if a momentum is out of range, or `steps` below 1.
+        TypeError: if a momentum is not a number, or `steps` not an integer.
 
     Example:
 

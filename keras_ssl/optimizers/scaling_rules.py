@@ -1,17 +1,18 @@
-"""How the learning rate grows with the batch."""
+"""Rules that scale the learning rate with the batch size."""
 
 from keras_ssl import checks
 
 
 def linear_scaling(base_learning_rate: float, batch_size: int, reference: int = 256) -> float:
-    """Learning rate in proportion to the batch: `base_learning_rate * batch_size / reference`.
+    """Learning rate proportional to the batch size.
 
-    SimCLR trains with a base learning rate of 0.3 and LARS.
+    It is `base_learning_rate * batch_size / reference`. SimCLR uses it with LARS and a base
+    learning rate of 0.3.
 
     Args:
         base_learning_rate: the learning rate for a batch of `reference` examples.
-        batch_size: examples an optimizer step sees, over all replicas.
-        reference: batch size at which the base learning rate holds.
+        batch_size: examples per optimizer step, over all replicas.
+        reference: batch size for which the base learning rate is meant.
 
     Returns:
         The learning rate for `batch_size`.
@@ -34,15 +35,15 @@ def linear_scaling(base_learning_rate: float, batch_size: int, reference: int = 
 
 
 def square_root_scaling(base_learning_rate: float, batch_size: int, reference: int = 1) -> float:
-    """Learning rate in proportion to the square root of the batch.
+    """Learning rate proportional to the square root of the batch size.
 
     It is `base_learning_rate * sqrt(batch_size / reference)`. SimCLR uses it with a base learning
     rate of 0.075 for small batches and short training.
 
     Args:
         base_learning_rate: the learning rate for a batch of `reference` examples.
-        batch_size: examples an optimizer step sees, over all replicas.
-        reference: batch size at which the base learning rate holds; 1 as in SimCLR.
+        batch_size: examples per optimizer step, over all replicas.
+        reference: batch size for which the base learning rate is meant; 1 as in SimCLR.
 
     Returns:
         The learning rate for `batch_size`.

@@ -83,7 +83,7 @@ def sup_con(labels, z, temperature=0.1):
 
 
 def finite_differences(function, *inputs, step=1e-6):
-    """The gradient of a float64 function by each of its inputs."""
+    """The gradient of a float64 function with respect to each input."""
     gradients = []
     for which, x in enumerate(inputs):
         gradient = np.zeros(x.shape)

@@ -12,7 +12,7 @@ def _to_numpy(value, gradients):
 
 
 def value_and_gradients(function, *inputs):
-    """A scalar and its gradient by each input."""
+    """A scalar and its gradient with respect to each input."""
     inputs = [ops.convert_to_tensor(x) for x in inputs]
     if BACKEND == "tensorflow":
         return _to_numpy(*_taped(function, *inputs))

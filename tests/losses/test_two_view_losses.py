@@ -28,7 +28,7 @@ def _sup_con_formula(z1, z2):
     return formulas.sup_con(np.array(formulas.LIGHTLY["labels"]), z, 0.2).mean()
 
 
-# by the name of its reference: the loss, and the formula in float64
+# by name of its reference: the loss, and the formula in float64
 LOSSES = {
     "dcl_0.1": (losses.DCL(), lambda *z: formulas.dcl(*z).mean()),
     "dcl_0.5": (losses.DCL(0.5), lambda *z: formulas.dcl(*z, 0.5).mean()),
@@ -47,7 +47,7 @@ LOSSES = {
 if BACKEND == "tensorflow":  # JAX compiles each loop anew, for a second
     LOSSES["dcl_0.1-chunked"] = (losses.DCL(chunk_size=5), LOSSES["dcl_0.1"][1])
     LOSSES["sup_con_0.2-chunked"] = (lambda *z: _sup_con(*z, chunk_size=5), _sup_con_formula)
-# their weights are without gradient, which finite differences of the formula know nothing of
+# no gradient flows through their weights, which finite differences of the formula ignore
 DCLW = {
     "dclw_0.1_0.5": (losses.DCLW(), lambda *z: formulas.dcl(*z, 0.1, 0.5).mean()),
     "dclw_0.5_0.2": (losses.DCLW(0.5, 0.2), lambda *z: formulas.dcl(*z, 0.5, 0.2).mean()),
@@ -58,7 +58,7 @@ CASES = [
     (np.array(case["z1"], "float32"), np.array(case["z2"], "float32"), case["results"])
     for case in formulas.LIGHTLY["cases"]
 ]
-# one of each class: what takes compiling is checked on these
+# one of each class, for the checks that compile
 MAIN = [
     "dcl_0.1",
     "dclw_0.1_0.5",
@@ -155,7 +155,7 @@ def test_order_of_the_examples_does_not_matter(rng, name):
 
 @pytest.mark.parametrize("name", [n for n in ALL if "vicreg" not in n and "barlow" not in n])
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e3, 1e35])
-def test_length_does_not_matter_to_losses_of_directions(name, scale):
+def test_losses_of_directions_ignore_length(name, scale):
     loss = ALL[name][0]
     z1, z2, _ = CASES[0]
     value, (g1, _) = value_and_gradients(loss, z1, z2)
@@ -354,6 +354,6 @@ def test_bad_chunk_size(loss):
 
 
 @pytest.mark.parametrize("loss", [losses.BarlowTwinsLoss(), losses.VICRegLoss()])
-def test_losses_of_statistics_refuse_weights_of_examples(loss):
+def test_batch_losses_refuse_sample_weights(loss):
     with pytest.raises(ValueError, match=r"does not weigh examples.*sample_weight="):
         loss(GOOD, GOOD, sample_weight=np.ones(4))

@@ -93,7 +93,7 @@ def test_extremes_stay_finite(rng, scale, chunk_size):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2])
-def test_nothing_is_left(chunk_size):
+def test_all_candidates_excluded(chunk_size):
     a, c = np.ones((1, 4), "float32"), np.ones((2, 4), "float32")
 
     def not_picked(a, c):
@@ -154,7 +154,7 @@ def largest_tensor(function, *inputs):
 
 
 @pytest.mark.parametrize("chunk_size", [16, 25])
-def test_the_matrix_is_never_held(rng, chunk_size):
+def test_the_whole_matrix_is_never_stored(rng, chunk_size):
     # 96 embeddings and two exclusions each; 100 where they are padded, and another column
     a, c, excluded = embeddings(rng, anchors=96, candidates=96)
 
@@ -166,7 +166,7 @@ def test_the_matrix_is_never_held(rng, chunk_size):
 
 
 @only_tensorflow
-def test_the_tape_of_eager_execution_keeps_no_tiles(rng):
+def test_the_eager_tape_keeps_no_tiles(rng):
     import tensorflow as tf
 
     statm = Path("/proc/self/statm")
@@ -188,7 +188,7 @@ def test_the_tape_of_eager_execution_keeps_no_tiles(rng):
 
 
 @only_tensorflow
-def test_loops_work_on_one_tile_at_a_time(rng):
+def test_loops_process_one_tile_at_a_time(rng):
     import tensorflow as tf
 
     _, _, excluded = embeddings(rng)
@@ -225,7 +225,7 @@ def test_unknown_sizes(rng, chunk_size):
         np.testing.assert_allclose(gradient, known, rtol=1e-6, atol=1e-6)
 
 
-def test_loop_equals_that_of_keras():
+def test_loop_equals_keras_fori_loop():
     def body(step, carry):
         total, product = carry
         return total + step, product * 2

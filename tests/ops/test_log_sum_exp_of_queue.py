@@ -7,7 +7,7 @@ from keras_ssl.ops.log_sum_exp import QUEUE_CHUNK_SIZE
 from tests.losses.gradients import BACKEND, compiled_value_and_gradients, value_and_gradients
 from tests.ops.test_log_sum_exp import embeddings, formula, largest_tensor, only_tensorflow
 
-# all keys in one tile, one a tile, tiles that fill the queue and tiles that do not
+# all keys in one tile, one key per tile, tiles that divide the queue and tiles that do not
 sizes = pytest.mark.parametrize("chunk_size", [None, 1, 5, 3])
 
 
@@ -21,7 +21,7 @@ def test_equals_the_formula(rng, chunk_size):
 
 @pytest.mark.parametrize("evaluate", [value_and_gradients, compiled_value_and_gradients])
 @sizes
-def test_gradient_is_that_of_the_stored_matrix_and_the_queue_gets_none(rng, chunk_size, evaluate):
+def test_gradient_equals_that_of_the_stored_matrix_and_queue_has_none(rng, chunk_size, evaluate):
     a, queue, _ = embeddings(rng)
     weights = rng.normal(size=7).astype("float32")
     _, (expected, _) = value_and_gradients(
@@ -79,7 +79,7 @@ def test_second_derivatives_are_refused(rng):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 16])
-def test_no_more_than_a_tile_is_held(rng, chunk_size):
+def test_no_more_than_a_tile_is_stored(rng, chunk_size):
     keys = 3 * QUEUE_CHUNK_SIZE if chunk_size is None else 96
     a, queue, _ = embeddings(rng, anchors=32, candidates=keys, dim=3)
     held = largest_tensor(lambda a: ops.sum(log_sum_exp_of_queue(a, queue, chunk_size)), a)

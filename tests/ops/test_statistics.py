@@ -28,7 +28,7 @@ def test_both_ways_of_summing_equal_the_definition(rng, shape):
     np.testing.assert_allclose(gradient, 4 * a @ c, rtol=1e-4, atol=1e-2)
 
 
-def test_nothing_off_the_diagonal_is_never_below_zero(rng):
+def test_zero_off_diagonal_is_not_below_zero(rng):
     a = np.zeros((3, 8), "float32")
     a[:, 2] = 1e3 * rng.normal(size=3)
     assert 0 <= off_diagonal_sum_of_squares(a, a) <= 1e-6 * np.sum(a**2) ** 2

@@ -32,7 +32,7 @@ def test_equals_lightly_with_its_centre_and_warm_up(case):
     np.testing.assert_allclose(center.center, case["center_after"], rtol=1e-5, atol=1e-7)
 
 
-def test_a_temperature_of_the_call_replaces_the_constructors():
+def test_temperature_of_the_call_overrides_the_constructors():
     constant = losses.DINOLoss(teacher_temperature=0.3)(VIEWS[:2], VIEWS)
     for temperature in (0.3, keras.Variable(0.3), ops.convert_to_tensor(0.3)):
         value = losses.DINOLoss()(VIEWS[:2], VIEWS, teacher_temperature=temperature)
@@ -40,7 +40,7 @@ def test_a_temperature_of_the_call_replaces_the_constructors():
     assert abs(float(losses.DINOLoss()(VIEWS[:2], VIEWS)) - float(constant)) > 0.01
 
 
-def test_a_temperature_may_change_in_a_compiled_step():
+def test_temperature_may_change_in_a_compiled_step():
     loss = losses.DINOLoss()
 
     def step(temperature):
@@ -52,7 +52,7 @@ def test_a_temperature_may_change_in_a_compiled_step():
         np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_a_constant_of_all_prototypes_does_not_matter():
+def test_a_constant_added_to_all_scores_does_not_matter():
     loss = losses.DINOLoss(0.2, 0.3)
     value = loss(VIEWS[:2], VIEWS)
     np.testing.assert_allclose(loss(VIEWS[:2] + 3, VIEWS - 2), value, rtol=1e-4)

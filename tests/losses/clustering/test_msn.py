@@ -25,7 +25,7 @@ def test_equals_lightly(case):
         target, *anchors = (ops.matmul(l2_normalize(z), PROTOTYPES.T) for z in (target, *anchors))
         return loss(target, anchors)
 
-    # targets have no gradient: zeros where TensorFlow would give none
+    # targets have no gradient: zeros in place of TensorFlow's None
     value, gradients = value_and_gradients(
         lambda *x: function(*x) + sum(ops.sum(0 * z) for z in x), *EMBEDDINGS
     )
@@ -34,7 +34,7 @@ def test_equals_lightly(case):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-6)
 
 
-def test_the_regulariser_is_zero_where_all_prototypes_are_used_alike():
+def test_the_regulariser_is_zero_if_all_prototypes_are_used_equally():
     scores = np.eye(4, dtype="float32")
     free, held = (
         float(losses.MSNLoss(regularization_weight=weight)(scores, [scores])) for weight in (0, 5)
@@ -54,7 +54,7 @@ def test_order_of_anchors_does_not_matter():
     np.testing.assert_allclose(loss(TARGET, np.stack(ANCHORS)), loss(TARGET, ANCHORS), rtol=1e-6)
 
 
-def test_sharpening_of_one_leaves_the_target():
+def test_sharpening_of_one_keeps_the_target():
     # the cross entropy of a distribution with itself is its entropy
     p = np.exp(TARGET.astype("float64"))
     p /= p.sum(axis=1, keepdims=True)

@@ -63,7 +63,7 @@ def test_limits_of_epsilon(rng):
     np.testing.assert_array_equal(np.argmax(codes, axis=1)[rows], columns // 2)
 
 
-def test_what_does_not_matter(rng):
+def test_invariances(rng):
     x = scores(rng)
     codes = ops.convert_to_numpy(losses.sinkhorn_knopp(x))
     # a constant for a prototype, which the first normalisation takes away

@@ -26,7 +26,7 @@ def test_equals_lightly(case):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_tensor_of_views_is_as_good_as_a_list():
+def test_a_tensor_of_views_equals_a_list():
     loss = losses.SwAVLoss()
     expected = loss(list(VIEWS[:2]), list(VIEWS[2:]))
     np.testing.assert_allclose(loss(VIEWS[:2], VIEWS[2:]), expected, rtol=1e-6)

@@ -21,14 +21,14 @@ def test_values_by_anchor(rng, chunk_size):
     np.testing.assert_allclose(mean, np.mean(weights * weighted), rtol=1e-5)
 
 
-def test_is_nt_xent_without_the_positive_in_the_denominator(rng):
+def test_equals_nt_xent_without_the_positive_in_the_denominator(rng):
     z1, z2 = views(rng)
     decoupled = ops.convert_to_numpy(losses.dcl(z1, z2, 0.5)).astype("float64")
     coupled = ops.convert_to_numpy(losses.nt_xent(z1, z2, 0.5))
     np.testing.assert_allclose(np.log1p(np.exp(decoupled)), coupled, rtol=2e-6)
 
 
-def test_negatives_are_pushed_also_where_the_positive_is_close(rng):
+def test_negatives_keep_their_gradient_if_the_positive_is_close(rng):
     z, _ = views(rng, 2, 16)
     norms = {}
     for loss in (losses.DCL(), losses.NTXent()):

@@ -68,7 +68,7 @@ def with_queue_of(queue, **settings):
 
 @chunked
 @pytest.mark.parametrize("temperature", [1e-6, 0.05, 1.0])
-def test_queue_is_negatives_of_length_one_without_gradient(rng, temperature, chunk_size):
+def test_queue_equals_normalised_negatives_without_gradient(rng, temperature, chunk_size):
     query, key, negatives = keys(rng, with_queue=True)
     queue = negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
     settings = {"temperature": temperature, "chunk_size": chunk_size}
@@ -118,7 +118,7 @@ def test_two_replicas_with_a_queue_equal_one(rng, two_replicas):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_queue_or_negatives():
+def test_queue_and_negatives_are_exclusive():
     with pytest.raises(ValueError, match=r"`negatives` or `queue`.*both"):
         losses.InfoNCE()(GOOD, GOOD, negatives=GOOD, queue=GOOD)
     with pytest.raises(ValueError, match=r"`queue` must have shape.*3\).*\(4, 2\)"):

@@ -22,13 +22,13 @@ def test_equals_the_formula_over_the_places_of_maps(rng, places):
     np.testing.assert_allclose(losses.InfoNCEMI()(local, summary), expected.mean(), rtol=1e-5)
 
 
-def test_features_that_say_nothing_give_the_log_of_the_candidates(rng):
+def test_uninformative_features_give_the_log_of_the_number_of_candidates(rng):
     local, summary = features(rng)
     values = losses.info_nce_mi(local, 0 * summary)
     np.testing.assert_allclose(values, np.full(6, np.log(5 * 6 + 1)), rtol=1e-6)
 
 
-def test_features_that_say_all_give_zero():
+def test_perfect_features_give_zero():
     own = 100 * np.eye(6, dtype="float32")
     np.testing.assert_allclose(losses.info_nce_mi(own, own), np.zeros(6), atol=1e-6)
 

@@ -52,7 +52,7 @@ GRAPH = np.array([0, 0, 1, 2, 2, 2, 3, 5])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
-def test_positives_name_the_row_that_each_goes_with(rng, dtype):
+def test_positives_select_rows_of_global_features(rng, dtype):
     nodes = rng.normal(size=(8, 4)).astype("float32")
     _, summary = features(rng)
     graph = GRAPH.astype(dtype)
@@ -123,7 +123,7 @@ def test_positives_on_two_replicas(rng, two_replicas):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_bounds_and_what_says_nothing(rng):
+def test_bounds_and_uninformative_features(rng):
     local, summary = features(rng)
     np.testing.assert_allclose(losses.jensen_shannon_mi(local, 0 * summary), np.zeros(6), atol=1e-6)
     far = 100 * np.eye(6, dtype="float32")

@@ -45,7 +45,7 @@ def test_gradient_equals_finite_differences_of_the_formula(rng):
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_is_least_where_the_model_is_the_data():
+def test_minimum_is_at_the_true_ratio():
     """The gradient vanishes in expectation at the true ratio of data and noise."""
     data, noise, m = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.3, 0.5]), 1
     ratio = np.log(data / noise).astype("float32")

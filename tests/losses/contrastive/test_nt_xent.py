@@ -171,7 +171,7 @@ def test_extreme_temperatures_stay_finite(rng, temperature, chunk_size):
 
 
 @chunked
-def test_not_below_zero_where_matmul_rounds(rng, monkeypatch, chunk_size):
+def test_not_below_zero_when_matmul_rounds(rng, monkeypatch, chunk_size):
     matmul = ops.matmul
 
     def rounded(a, b):
@@ -280,13 +280,13 @@ def test_two_replicas_equal_one_on_the_global_batch(rng, two_replicas, chunk_siz
         own = np.arange(4) + 4 * replica
         np.testing.assert_allclose(values, anchors[np.r_[own, own + 8]], rtol=1e-5, atol=1e-6)
     for view, gradient in enumerate(gradients):
-        # the gather has added what each replica's loss says of the other's embeddings
+        # the gather has added the gradients of each replica's loss by the other's embeddings
         both = np.concatenate(local(gradients_r[view]))
         np.testing.assert_allclose(both, gradient, rtol=1e-4, atol=1e-6)
 
 
 @chunked
-def test_two_replicas_move_a_shared_weight_as_one_does(rng, two_replicas, chunk_size):
+def test_two_replicas_update_a_shared_weight_as_one_does(rng, two_replicas, chunk_size):
     import tensorflow as tf
 
     z1, z2 = views(rng, 8)
@@ -359,7 +359,7 @@ def test_bad_views(loss, z1, z2, error, message):
         loss(z1, z2)
 
 
-def test_one_view_instead_of_two():
+def test_a_missing_second_view_is_refused():
     with pytest.raises(TypeError, match="z2"):
         losses.NTXent()(GOOD)
 
@@ -382,14 +382,14 @@ def test_bad_temperature(temperature):
 
 
 @pytest.mark.parametrize("temperature", ["0.1", None, True, np.array(0.1), np.full(4, 0.1), [0.1]])
-def test_temperature_that_is_no_number(temperature):
+def test_temperature_of_a_wrong_type(temperature):
     with pytest.raises(TypeError, match=f"`temperature`.*of type {type(temperature).__name__}"):
         losses.NTXent(temperature)
     with pytest.raises(TypeError, match="`temperature`"):
         losses.nt_xent(GOOD, GOOD, temperature)
 
 
-def test_temperature_of_numpy_is_saved_as_a_number():
+def test_numpy_temperature_is_saved_as_a_python_number():
     assert type(losses.NTXent(np.float32(0.5)).get_config()["temperature"]) is float
     assert losses.NTXent(1).get_config()["temperature"] == 1.0
 
@@ -403,12 +403,12 @@ def test_bad_chunk_size(chunk_size):
 
 
 @pytest.mark.parametrize("chunk_size", [True, 2.0, "2", np.ones(1, "int32")])
-def test_chunk_size_that_is_no_integer(chunk_size):
+def test_chunk_size_of_a_wrong_type(chunk_size):
     with pytest.raises(TypeError, match=f"`chunk_size`.*of type {type(chunk_size).__name__}"):
         losses.NTXent(chunk_size=chunk_size)
     with pytest.raises(TypeError, match="`chunk_size`"):
         losses.nt_xent(GOOD, GOOD, chunk_size=chunk_size)
 
 
-def test_chunk_size_of_numpy_is_saved_as_an_integer():
+def test_numpy_chunk_size_is_saved_as_a_python_integer():
     assert type(losses.NTXent(chunk_size=np.int64(64)).get_config()["chunk_size"]) is int

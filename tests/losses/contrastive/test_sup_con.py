@@ -50,7 +50,7 @@ def test_gradient_equals_finite_differences_of_the_formula(rng, shape, chunk_siz
 
 
 @chunked
-def test_is_nt_xent_where_all_labels_differ(rng, chunk_size):
+def test_equals_nt_xent_if_all_labels_differ(rng, chunk_size):
     z1, z2 = embeddings(rng, (8, 5)), embeddings(rng, (8, 5))
     labels = rng.permutation(8)
     values = losses.sup_con(labels, np.stack([z1, z2], axis=1), 0.2, chunk_size)
@@ -64,7 +64,7 @@ def test_one_class_equals_all_pairs(rng):
     np.testing.assert_allclose(losses.sup_con(np.zeros(6, "int32"), z), np.log(5), rtol=1e-6)
 
 
-def test_anchors_without_positives_have_no_value_and_no_gradient_of_their_own(rng):
+def test_anchors_without_positives_have_zero_loss_and_gradient(rng):
     z = embeddings(rng, (4, 5))
     value, (gradient,) = value_and_gradients(lambda z: losses.SupConLoss()(np.arange(4), z), z)
     assert value == 0
@@ -75,7 +75,7 @@ def test_anchors_without_positives_have_no_value_and_no_gradient_of_their_own(rn
     assert np.any(gradient[3])
 
 
-def test_labels_are_names_only(rng):
+def test_label_values_do_not_matter(rng):
     z = embeddings(rng, (8, 2, 5))
     value = losses.SupConLoss()(LABELS, z)
     # float32 cannot tell these apart

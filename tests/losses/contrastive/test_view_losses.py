@@ -20,7 +20,7 @@ only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs Tens
 
 
 def scores(rng, views):
-    """Scores of views of 6 examples for 4 prototypes, like one another."""
+    """Similar scores of views of 6 examples for 4 prototypes."""
     base = rng.normal(size=(6, 4))
     return [
         np.tanh(base + 0.5 * rng.normal(size=base.shape)).astype("float32") for _ in range(views)
@@ -85,7 +85,7 @@ def function(case, **arguments):
 
 
 def of_all_inputs(loss):
-    """The same, with a gradient of zeros where TensorFlow would give none."""
+    """The same, with a gradient of zeros in place of TensorFlow's None."""
     return lambda *x: loss(*x) + sum(ops.sum(0 * one) for one in x)
 
 

@@ -16,7 +16,7 @@ def test_scale_and_shift_of_a_feature_do_not_matter(rng, dim):
     np.testing.assert_allclose(loss(scale * z1 + 3, 100 * z2 - scale), value, rtol=1e-4)
 
 
-def test_features_that_repeat_each_other_cost(rng):
+def test_redundant_features_are_penalised(rng):
     z = rng.normal(size=(64, 1)).astype("float32")
     repeated = np.tile(z, (1, 5))
     # all correlations are 1, but for epsilon
@@ -31,7 +31,7 @@ def test_collapsed_embeddings_have_no_correlation():
     np.testing.assert_allclose(losses.barlow_twins(z, z), 5)
 
 
-def test_a_step_of_half_the_batch_is_another_loss(rng):
+def test_loss_of_half_the_batch_differs(rng):
     # so that the test of two replicas can fail
     z1, z2 = views(rng)
     halves = [formulas.barlow_twins(z1[part], z2[part]) for part in (slice(3), slice(3, 6))]

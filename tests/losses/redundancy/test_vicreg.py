@@ -27,7 +27,7 @@ def test_terms_by_name(rng, dim):
     np.testing.assert_allclose(loss(z1, z2), total, rtol=1e-6)
 
 
-def test_a_common_shift_does_not_matter_and_one_views_shift_is_invariance(rng):
+def test_a_common_shift_does_not_matter_and_a_shift_of_one_view_costs_invariance(rng):
     z1, z2 = views(rng)
     value = float(losses.vicreg(z1, z2))
     np.testing.assert_allclose(losses.vicreg(z1 + 5, z2 + 5), value, rtol=1e-5)
@@ -37,7 +37,7 @@ def test_a_common_shift_does_not_matter_and_one_views_shift_is_invariance(rng):
         np.testing.assert_allclose(after[name], before[name], rtol=1e-5)
 
 
-def test_collapse_is_pushed_apart_by_the_variance_alone(rng):
+def test_only_the_variance_term_moves_collapsed_embeddings(rng):
     z = 1e-3 * rng.normal(size=(8, 3)).astype("float32")
     assert float(losses.vicreg(z, z, 25, 0, 1)) < 1e-9
     value, (gradient, _) = value_and_gradients(losses.VICRegLoss(), z, z)
@@ -48,7 +48,7 @@ def test_collapse_is_pushed_apart_by_the_variance_alone(rng):
 
 @pytest.mark.parametrize("dtype", [None, "float64"])
 @pytest.mark.parametrize("embeddings", ["float16", "bfloat16", "float32"])
-def test_terms_are_of_the_dtype_of_the_loss(rng, embeddings, dtype):
+def test_terms_have_the_dtype_of_the_loss(rng, embeddings, dtype):
     if dtype == "float64" and BACKEND == "jax":
         pytest.skip("JAX has no float64 by default")
     z1, z2 = (ops.cast(100 * z, embeddings) for z in views(rng))
@@ -63,7 +63,7 @@ def test_terms_are_of_the_dtype_of_the_loss(rng, embeddings, dtype):
     np.testing.assert_allclose(loss(z1, z2), sum(float(v[0]) for v in terms.values()), rtol=1e-6)
 
 
-def test_terms_refuse_what_the_loss_refuses():
+def test_terms_validate_their_inputs():
     good = np.ones((4, 3), "float32")
     with pytest.raises(TypeError, match="dtype of `z1` must be floating-point"):
         losses.VICRegLoss().terms(good.astype("int32"), good)

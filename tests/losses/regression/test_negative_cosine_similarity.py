@@ -17,7 +17,7 @@ def test_values_by_example(rng):
     np.testing.assert_allclose(weighted, np.mean(weights * expected), rtol=1e-5)
 
 
-def test_equals_keras_where_keras_is_right(rng):
+def test_equals_keras_for_ordinary_embeddings(rng):
     p, z = views(rng)
     expected = keras.losses.CosineSimilarity()(z, p)
     np.testing.assert_allclose(losses.NegativeCosineSimilarity()(p, z), expected, rtol=1e-6)

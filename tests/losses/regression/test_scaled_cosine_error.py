@@ -80,7 +80,7 @@ def test_compiles(rng):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_configuration_makes_an_equal_loss():
+def test_config_round_trip():
     loss = losses.ScaledCosineError(gamma=3, name="error")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert copy.get_config() == loss.get_config() and copy.gamma == 3.0
