@@ -28,7 +28,7 @@ from measure import interleave, machine, medians, print_machine, print_table
 from keras_ssl.layers import Prototypes
 from keras_ssl.networks import resnet18
 from keras_ssl.trainers import DINO
-from keras_ssl.trainers.multi_crop import call_by_size
+from keras_ssl.trainers.joint_embedding import call_by_size
 
 AIM = 1.15
 GLOBAL_COUNT = 2

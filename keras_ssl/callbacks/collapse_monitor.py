@@ -193,14 +193,14 @@ class CollapseMonitor(EpochEndMeasure):
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """Return `feature_std`, `effective_rank`, and the spread of the vectors of the loss."""
-        compared = getattr(self.model, "compared", None)
+        outputs = getattr(self.model, "monitored_outputs", None)
         features, spreads, missing = [], _Spreads(), self.examples
         for x in self._batches:
             h = forward(x)[:missing]
             missing -= len(h)
             features.append(h.numpy())
-            if compared is not None:
-                spreads.add(compared(h))
+            if outputs is not None:
+                spreads.add(outputs(h))
         features = np.concatenate(features)
         self._directions = min(features.shape[1], len(features) - 1)
         return {

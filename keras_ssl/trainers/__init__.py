@@ -1,7 +1,6 @@
 """Methods as `keras.Model`s that train themselves on unlabelled data."""
 
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.clustering import DeepClusterV2, SwAV
 from keras_ssl.trainers.contrastive import (
     CPC,
@@ -17,10 +16,11 @@ from keras_ssl.trainers.contrastive import (
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
-from keras_ssl.trainers.momentum_teacher import MomentumTeacher
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
+from keras_ssl.trainers.step import Batch, Update
+from keras_ssl.trainers.teacher import EMATeacher
 
 __all__ = [
     "BGRL",
@@ -38,13 +38,13 @@ __all__ = [
     "DeepClusterV2",
     "DeepInfoMax",
     "DistributedFit",
+    "EMATeacher",
     "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",
     "KnowledgeDistillation",
     "MoCo",
     "MoCoV3",
-    "MomentumTeacher",
     "Node2Vec",
     "OnlineProbe",
     "SelfSupervisedModel",

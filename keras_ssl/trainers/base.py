@@ -1,70 +1,73 @@
-"""The road that every method shares: batch, views, losses, gradients, update."""
+"""The training step of every method: batch, views, losses, gradients, update."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
 from keras_ssl._keras_internals import forget_losses, run_on_shapes
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
-from keras_ssl.trainers.batch import Batch, Update
 from keras_ssl.trainers.checks import (
     check_batch_size,
     check_remainder,
     check_type,
     warn_of_scale,
 )
-from keras_ssl.trainers.compiling import Compiling
-from keras_ssl.trainers.engine.fit import DistributedFit
-from keras_ssl.trainers.gradient_caching import GradientCaching
-from keras_ssl.trainers.micro_batch_checks import check_divides
-from keras_ssl.trainers.named_losses import (
-    check_no_mean_by_hand,
-    pop_representation,
-    replica_share,
-)
+from keras_ssl.trainers.engine.evaluation_seeds import evaluation_seeds
+from keras_ssl.trainers.engine.fit import DistributedFit, resolve_jit_compile
+from keras_ssl.trainers.engine.gradients import CachedGradients, PlainGradients, closure
+from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
+from keras_ssl.trainers.inputs import ExampleInput
+from keras_ssl.trainers.parameter_groups import ParameterGroups
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.saved_seeds import SavedSeeds
-from keras_ssl.trainers.training_state import TrainingState
+from keras_ssl.trainers.probe import OnlineProbe
+from keras_ssl.trainers.step import Batch, Update, replica_share
+from keras_ssl.trainers.teacher import EMATeacher, freeze
 
 
-class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit, keras.Model):
-    """The base of all trainers: a `keras.Model` whose targets come from its own input.
+class SelfSupervisedModel(DistributedFit, keras.Model):
+    """Base of all trainers: a `keras.Model` that makes its targets from its own input.
 
-    A method subclasses it and implements `compute_losses(batch, training)`, which returns a
-    dictionary of named losses, or its two halves: `embed(batch, training)`, which returns a
-    dictionary of tensors with one row an example, and `losses_of(embeddings, training)`, which
-    compares them. With the halves, `compile(micro_batch_size=...)` works. The base does the rest:
-    views, gradients, loss weights and regularisation, mixed precision, replicas, one metric a
-    named loss, the online probe, validation and saving. In order, a training step is
+    A method subclasses it and implements `embed(batch, training)`, which returns a dictionary of
+    tensors with one row per example, and `losses_of(embeddings, training)`, which returns a
+    dictionary of named losses; or both in one, `compute_losses(batch, training)`. With the two
+    halves, `compile(micro_batch_size=...)` works. Methods use `keras.ops` only. The base does the
+    rest: views, gradients, loss weights and regularisation, mixed precision, replicas, a metric
+    for each named loss, the online probe, evaluation and saving. In order, a training step is
 
         batch -> augment -> embed -> losses_of -> gradients -> optimizer -> after_update
                             (compute_losses   )
 
-    A named loss is either a tensor of values, one or more an example, of which the base takes the
+    A named loss is either a tensor of values, one or more per example, of which the base takes the
     mean over the batches of all replicas, or the scalar that a `keras.losses.Loss` returns, which
-    Keras has already divided by the number of replicas. A mean taken by hand is neither.
+    Keras has already divided by the number of replicas. Do not take a mean by hand: it would be
+    neither.
 
-    What a method may fill in besides:
+    What a method may define besides:
 
     - `minimum_batch`: the fewest examples, over all replicas, that the method can learn from.
-    - `check_views(views)`: raise a `ValueError` on input that the method cannot train on. It sees
+    - `check_views(views)`: raise a `ValueError` on views that the method cannot train on. It sees
       shapes and is called before the first step.
-    - `after_build()`: what follows the creation of all weights, such as a teacher's copy of them.
-    - `after_update()`: what follows an optimizer step, such as moving a teacher.
-    - `frozen_parts()`: layers that never learn, such as a teacher.
+    - `check_representation(features)`: the same for the shape of the representation.
+    - `check_data(data)`: raise a `ValueError` on values of the data, which `fit` has just got.
+    - `after_build()`: what follows the creation of all weights.
+    - `after_update()`: what follows an optimizer step. Teachers (`trainers.EMATeacher`) follow
+      their students by themselves.
+    - `frozen_parts()`: layers that never learn.
     - `updates()`: the gradient steps of a training step. The default is one, over all trainable
       variables. An adversarial method returns two, and names their optimizers in
       `optimizer_names`, in which order `compile` takes them; `trainer.optimizer`, which callbacks
       see, is the first.
+    - `training_callbacks()`: callbacks that the method needs in every `fit`.
     - `uses_labels`: whether the losses read `batch.y`. Then data without labels is refused.
-    - `has_ready_views`: whether input of several tensors is a tuple of views where there is no
-      `augment`. Not so where one example is several tensors, as a graph is.
-    - `uses_sample_weight`: whether `compute_losses` reads `batch.sample_weight`. Otherwise weights
-      are refused.
+    - `uses_sample_weight`: whether the losses read `batch.sample_weight`. Otherwise weights are
+      refused.
+    - `input_kind`: what a batch is; the default is `ExampleInput()`.
+    - `view_count`: how many views the method compares, if the number is fixed.
     - `to_encode(x)`: the part of `x` that is augmented and encoded, where `x` holds more.
     - `call(x)`: the representation. The default is `encoder(to_encode(x))`.
     - the key `"representation"` among the losses or embeddings: the features of the batch as the
@@ -79,21 +82,21 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of input.
+        x: a batch of input: any structure of tensors that the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
         What the encoder takes.
 
     Output shape:
-        What the encoder gives.
+        What the encoder returns.
 
     Raises:
         TypeError: if `encoder` or `augment` is not a Keras layer.
 
     Example:
 
-    An autoencoder, whole:
+    An autoencoder, complete:
 
     >>> import keras, numpy as np, keras_ssl
     >>> class Autoencoder(keras_ssl.trainers.SelfSupervisedModel):
@@ -118,7 +121,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     optimizer_names = ("main",)
     uses_labels = False
     uses_sample_weight = False
-    has_ready_views = True
+    view_count: int | None = None
+    input_kind = ExampleInput()
 
     def __init__(
         self,
@@ -130,40 +134,51 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         for name, part in (("encoder", encoder), ("augment", augment)):
             if part is not None:
                 check_type(name, part, keras.layers.Layer)
+        self._state = _TrainingState()
         self.encoder = encoder
         self.augment = augment
-        self._training_state = TrainingState()
 
-    # What a method fills in
+    # What a method defines
 
     def compute_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the named losses of a batch: values by example, or scalars of Keras losses."""
+        """Return the named losses of a batch: values per example, or scalars of Keras losses."""
         embeddings = dict(self.embed(batch, training))
         features = embeddings.pop("representation", None)
         losses = self.losses_of(embeddings, training)
         return losses if features is None else {**losses, "representation": features}
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return what the losses need of a batch, as tensors with one row an example."""
+        """Return what the losses need of a batch, as tensors with one row per example."""
         raise NotImplementedError(
             f"{type(self).__name__} must implement `compute_losses`, or `embed` and `losses_of`."
         )
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the named losses of embeddings. The default: they are losses by example."""
+        """Return the named losses of embeddings. By default the embeddings are the losses."""
         return embeddings
 
     def check_views(self, views: Any) -> None:
         """Raise a `ValueError` if the method cannot train on views of these shapes."""
 
+    def check_representation(self, features: Any) -> None:
+        """Raise a `ValueError` if the method cannot train on features of this shape."""
+
+    def check_data(self, data: Any) -> None:
+        """Raise a `ValueError` if the method cannot train on the values of `data`."""
+        self.input_kind.check_values(self, data)
+
     def after_build(self) -> None:
-        """Do what follows the creation of all weights, before a file's are loaded into them."""
+        """Do what follows the creation of all weights."""
 
     def after_update(self) -> None:
         """Do what follows an optimizer step."""
 
     def frozen_parts(self) -> list[keras.layers.Layer]:
-        """Return the layers that never learn. `compile` freezes them, whatever was thawed."""
+        """Return the layers that never learn. `compile` freezes their weights."""
+        return []
+
+    def training_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Return the callbacks that the method needs in every `fit`."""
         return []
 
     def updates(self) -> list[Update]:
@@ -171,30 +186,368 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         variables, optimizer = self.trainable_weights, self.optimizers["main"]
         if type(self).compute_losses is not SelfSupervisedModel.compute_losses:
             return [Update(self.compute_losses, variables, optimizer)]
-        by_example = type(self).losses_of is SelfSupervisedModel.losses_of
-        losses_of = None if by_example else self.losses_of
+        are_losses = type(self).losses_of is SelfSupervisedModel.losses_of
+        losses_of = None if are_losses else self.losses_of
         return [Update(self.compute_losses, variables, optimizer, self.embed, losses_of)]
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        """Return the representation of `x`."""
-        return self.encoder(_as_input(self.to_encode(x)), training=training)
 
     def to_encode(self, x: Any) -> Any:
         """Return the part of `x` that is augmented and encoded. The default is all of it."""
         return x
 
-    # Building
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the representation of `x`."""
+        return self.encoder(_images_as_floats(self.to_encode(x)), training=training)
+
+    # A step
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Take one step on a batch and return the running means of all metrics."""
+        batch = self._make_batch(data)
+        losses, total, representation = {}, 0.0, None
+        for update in self.updates():
+            result = self._gradients(self, update, batch)
+            self._apply(update, batch, result.gradients)
+            losses |= result.losses
+            total += result.total
+            if result.representation is not None:
+                representation = result.representation
+        self._follow_students()
+        self.after_update()
+        if self.probe is not None:
+            if representation is None:
+                representation = self._representation_of(batch)
+            self.probe.learn(representation, batch.y)
+        return self._record(losses, total, batch)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Compute the losses of a batch without learning from it."""
+        batch = self._make_batch(data)
+        losses, total = {}, 0.0
+        for update in self.updates():
+            result = self._gradients.losses(self, update, batch)
+            losses |= result.losses
+            total += result.total
+        if self.probe is not None:
+            self.probe.evaluate(self._representation_of(batch), batch.y)
+        return self._record(losses, total, batch)
+
+    def _make_batch(self, data: Any) -> Batch:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None and not self.uses_sample_weight:
+            raise ValueError(
+                f"{type(self).__name__} does not use weights of examples. Expected data of `x` or "
+                "`(x, y)`. Received: `sample_weight` or `class_weight`"
+            )
+        inputs = _images_as_floats(self.to_encode(x))
+        # evaluation draws views as well: the loss of a method that compares views needs them
+        views = inputs if self.augment is None else self.augment(inputs, training=True)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
+        self.check_views(views)
+        return Batch(x, views, y, sample_weight)
+
+    def _representation_of(self, batch: Batch) -> Any:
+        """The representation of a batch; of the first view if the data holds ready views."""
+        inputs = self.to_encode(batch.x)
+        may_be_views = self.augment is None and self.input_kind.may_be_views
+        are_views = may_be_views and self.view_count != 1 and isinstance(inputs, (tuple, list))
+        return self(inputs[0] if are_views else batch.x, training=False)
+
+    @property
+    def _gradients(self) -> PlainGradients | CachedGradients:
+        return self._state.gradients
+
+    def total_loss(
+        self, update: Update, losses: dict[str, Any], added: Any = None
+    ) -> tuple[dict[str, Any], Any]:
+        """Return this replica's shares of named losses and of their total.
+
+        Args:
+            update: the update that the losses are minimised by, whose variables are regularised.
+            losses: what `compute_losses` returned, without the representation.
+            added: what layers added to the losses by `add_loss`; `None` means what they added
+                since `_forget_added_losses`.
+
+        Returns:
+            The shares by name, and the scalar that is differentiated: their weighted sum, the
+            penalties of regularised variables and what layers added.
+        """
+        losses = {name: replica_share(loss) for name, loss in losses.items()}
+        weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
+        penalties = [v.regularizer(v) for v in update.variables if v.regularizer is not None]
+        added = self.added_losses() if added is None else [added]
+        additional = [replica_share(ops.reshape(one, (-1,))) for one in [*penalties, *added]]
+        return losses, ops.sum(ops.stack(weighted + additional))
+
+    def added_losses(self) -> list[Any]:
+        """Return what layers added to the losses since `forget_losses`, means over examples."""
+        # Keras lists the regularisation of all weights last
+        regularized = sum(v.regularizer is not None for v in self.trainable_weights)
+        added = self.losses[: len(self.losses) - regularized]
+        return [ops.mean(ops.cast(one, "float32")) for one in added]
+
+    def _apply(self, update: Update, batch: Batch, gradients: list[Any]) -> None:
+        """Let the optimizer of an update take a step."""
+        optimizer, variables = update.optimizer, update.variables
+        gradients = skip_overflow_everywhere(optimizer, gradients)
+        with self._state.groups.scaled_steps(variables):
+            if hasattr(optimizer, "apply_with_closure"):
+                again = closure(self._gradients, self, update, batch)
+                optimizer.apply_with_closure(gradients, variables, again)
+            else:
+                # Keras' optimizers sum the gradients of all replicas
+                optimizer.apply(gradients, variables)
+
+    def _follow_students(self) -> None:
+        for teacher in self._state.teachers:
+            teacher.follow(self.steps_taken())
+
+    def steps_taken(self) -> Any:
+        """Return how many steps the first optimizer has taken, an int32 scalar."""
+        # a trainer that is loaded is traced before it is compiled
+        optimizer = self.optimizers[self.optimizer_names[0]]
+        return ops.cast(0 if optimizer is None else optimizer.iterations, "int32")
+
+    def is_before(self, step: int) -> Any:
+        """Return whether fewer than `step` optimizer steps were taken; `False` for step 0."""
+        return step > 0 and ops.less(self.steps_taken(), step)
+
+    def _record(self, losses: dict[str, Any], total: Any, batch: Batch) -> dict[str, Any]:
+        size = ops.shape(keras.tree.flatten(batch.x)[0])[0]
+        replicas = distribute.replica_count()
+        self._loss_tracker.update_state(total * replicas, sample_weight=size)
+        for name, loss in losses.items():
+            self._state.loss_trackers[name].update_state(loss * replicas, sample_weight=size)
+        return self.get_metrics_result()
+
+    # Compiling
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        probe: OnlineProbe | None = None,
+        loss_weights: dict[str, float] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        micro_batch_size: int | None = None,
+        learning_rate_multipliers: Mapping[str, float] | None = None,
+        exclude_from_weight_decay: Sequence[str] = (),
+        **unknown: Any,
+    ) -> None:
+        """Configure training; the loss belongs to the method and is not an argument.
+
+        Args:
+            optimizer: Keras optimizer or its name; for a method with several gradient steps, a
+                dictionary of them by the method's `optimizer_names`.
+            probe: an `OnlineProbe`, if the data carries labels and their linear separability is
+                to be watched.
+            loss_weights: factors of the named losses in the total `loss`. A loss that is not
+                named has the factor 1.
+            run_eagerly: as in `keras.Model.compile`.
+            steps_per_execution: as in `keras.Model.compile`.
+            jit_compile: as in `keras.Model.compile`. Falls back to `False` with a warning where
+                the strategy makes XLA impossible.
+            auto_scale_loss: as in `keras.Model.compile`.
+            micro_batch_size: how many examples a replica embeds at a time. The step then computes
+                the gradient of the whole batch with the activations of so few, at the price of a
+                second forward pass ([GradCache](https://arxiv.org/abs/2101.06983)). The gradient
+                is that of the plain step, except that batch normalisation sees a micro-batch and
+                that layers draw random numbers, such as dropout's, per micro-batch. If the losses
+                are values per example, no second pass is needed. `None` embeds the batch at once.
+            learning_rate_multipliers: factors of the learning rate for groups of variables, by
+                regular expressions that are searched for in `variable.path`, such as
+                `{"^encoder/": 0.1}`. The first that matches counts.
+            exclude_from_weight_decay: regular expressions; variables whose `path` matches one get
+                no weight decay, such as `("bias", "gamma", "beta")`.
+            **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
+
+        Raises:
+            TypeError: if an argument is of the wrong type or unknown.
+            ValueError: if the optimizers are not those that the method names, one of several
+                keeps an average of the weights, `micro_batch_size` is below 1, or the method has
+                no `embed` to call on micro-batches.
+        """
+        if unknown:
+            raise TypeError(
+                "The loss belongs to the method, and a `probe` measures what labels say; `compile` "
+                "takes `optimizer`, `probe`, `loss_weights` and how to run. "
+                f"Received: {sorted(unknown)}"
+            )
+        if probe is not None and not isinstance(probe, OnlineProbe):
+            raise TypeError(
+                f"`probe` must be a `keras_ssl.trainers.OnlineProbe`. Received: {probe}"
+            )
+        state = self._state
+        gradients = PlainGradients()
+        if micro_batch_size is not None:
+            gradients = CachedGradients(micro_batch_size)
+        groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay)
+        self._freeze_parts()
+        optimizers = self._check_optimizers(optimizer)
+        scaled = {}
+        for name in self.optimizer_names:
+            # Keras makes the optimizer of a name and wraps it for mixed precision
+            super().compile(
+                optimizer=optimizers[name],
+                run_eagerly=run_eagerly,
+                steps_per_execution=steps_per_execution,
+                jit_compile=resolve_jit_compile(jit_compile, self._distribute_strategy),
+                auto_scale_loss=auto_scale_loss,
+            )
+            scaled[name] = self.optimizer
+            inner = getattr(self.optimizer, "inner_optimizer", None)
+            if hasattr(inner, "apply_with_closure"):
+                raise ValueError(
+                    "An optimizer that calls for the loss again cannot have its loss scaled for "
+                    "float16. Use mixed_bfloat16, or `auto_scale_loss=False`. "
+                    f"Received: optimizer={optimizers[name]}"
+                )
+        state.optimizers = scaled
+        self.optimizer = next(iter(scaled.values()))
+        state.probe, state.gradients, state.groups = probe, gradients, groups
+        self.forget_train_functions()
+        if micro_batch_size and any(update.embed is None for update in self.updates()):
+            raise ValueError(
+                f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
+                f"{type(self).__name__} has `compute_losses` alone. "
+                f"Received: micro_batch_size={micro_batch_size}"
+            )
+        self.loss_weights = dict(loss_weights or {})
+        state.compile_arguments = {
+            "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
+            "probe": probe,
+            "loss_weights": loss_weights,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
+            "micro_batch_size": micro_batch_size,
+            **groups.get_config(),
+        }
+        if state.step_specs is not None:
+            self._build_training_state()
+
+    def _check_optimizers(self, optimizer: Any) -> dict[str, Any]:
+        optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
+        if sorted(optimizers) != sorted(self.optimizer_names):
+            expected = "one" if self.optimizer_names == ("main",) else list(self.optimizer_names)
+            raise ValueError(
+                f"`optimizer` of {type(self).__name__}: expected {expected}. Received: {optimizer}"
+            )
+        if len({id(one) for one in optimizers.values()}) < len(optimizers):
+            raise ValueError(
+                "Each update needs an optimizer of its own: it keeps state for its variables. "
+                f"Received: {optimizer}"
+            )
+        if len(optimizers) > 1 and any(
+            getattr(one, "use_ema", False) for one in optimizers.values()
+        ):
+            raise ValueError(
+                "`use_ema` is not possible with several optimizers: Keras puts the averages of "
+                "the first one into all weights. Use `keras.callbacks.SwapEMAWeights`. "
+                f"Received: optimizer={optimizer}"
+            )
+        return optimizers
+
+    def _freeze_parts(self) -> None:
+        # `trainer.trainable = True` thaws all that a model holds
+        for part in self.frozen_parts():
+            freeze(part)
+        for teacher in self._state.teachers:
+            teacher.freeze()
+
+    def get_compile_config(self) -> dict | None:
+        """Return the arguments of `compile`, serialised."""
+        if self.compiled:
+            return keras.saving.serialize_keras_object(self._state.compile_arguments)
+        return None
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile with the arguments in `config`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    @property
+    def probe(self) -> OnlineProbe | None:
+        """The probe that `compile` got."""
+        return self._state.probe
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizers that `compile` got, by name; a single one is called "main"."""
+        return self._state.optimizers
+
+    def add_teacher(self, teacher: EMATeacher) -> None:
+        """Let a teacher follow its students from now on. `EMATeacher` calls this itself."""
+        self._state.teachers.append(teacher)
+
+    # Building: all state exists after `build`, a call, the first `fit`, or loading a file
 
     def build(self, input_shape: Any) -> None:
-        """Build the encoder; `build_step` builds what training needs besides."""
+        """Create all state of training for input of a shape.
+
+        Args:
+            input_shape: shape of a batch, or a structure of shapes: of what `fit` gets as `x`, or
+                of one view of it.
+        """
+        if self._state.is_tracing or self._state.is_called:
+            self._build_encoder(input_shape)
+        elif self._state.step_specs is None:
+            self._build_for(self._specs_of_shape(input_shape))
+
+    def _build_encoder(self, input_shape: Any) -> None:
         is_one_shape = isinstance(input_shape, (tuple, list)) and not any(
             isinstance(size, (tuple, list, dict)) for size in input_shape
         )
         if self.encoder is not None and not self.encoder.built and is_one_shape:
             self.encoder.build(input_shape)
 
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        x = self.input_kind.as_tensors(x)
+        state = self._state
+        if state.step_specs is None and not state.is_tracing:
+            self._build_by_call(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def _build_by_call(self, x: Any) -> None:
+        """Build for what the trainer is called on, if it can be trained on that."""
+        leaves = keras.tree.flatten(x)
+        if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
+            return
+        try:
+            self._build_for(keras.tree.map_structure(_spec_of, x))
+        except (ValueError, TypeError):
+            # The encoder may take what training does not, such as one image of another size. Then
+            # only the encoder is built, and `load_weights` says that the rest is not.
+            self._state.is_called = True
+
+    def _build_for(self, specs: Any) -> None:
+        """Build for a batch of `x` or, where the data holds ready views, for one view."""
+        if self.augment is None and (self.view_count or 1) > 1 and not self._are_views(specs):
+            specs = (specs,) * self.view_count
+        labels = keras.KerasTensor((None,), "int32") if self.uses_labels else None
+        with self.distribute_strategy.scope():
+            self._build_step_for(specs, labels)
+
+    def _are_views(self, x: Any) -> bool:
+        return isinstance(x, (tuple, list)) and len(x) >= self.view_count
+
+    def _specs_of_shape(self, shape: Any) -> Any:
+        """Specs of tensors of these shapes; dtypes are those of the encoder's inputs if known."""
+        if isinstance(shape, dict):
+            return {name: self._specs_of_shape(one) for name, one in shape.items()}
+        if any(isinstance(size, (tuple, list, dict)) for size in shape):
+            return tuple(self._specs_of_shape(one) for one in shape)
+        inputs = getattr(self.encoder, "inputs", None) or []
+        dtypes = {one.dtype for one in inputs if len(one.shape) == len(shape)}
+        dtype = dtypes.pop() if len(dtypes) == 1 else keras.config.floatx()
+        return keras.KerasTensor(tuple(shape), dtype)
+
     def build_step(self, x: Any, y: Any) -> None:
-        """Create all that a training step needs, for a batch of these shapes.
+        """Create all that a training step needs, and check the shapes of the data.
+
+        `fit`, `evaluate`, `train_on_batch` and `test_on_batch` call it before their first step.
 
         Args:
             x: nested structure of `keras.KerasTensor`, the input.
@@ -210,173 +563,98 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
                 f"{type(self).__name__} learns from labels: expected data of `(x, y)`. "
                 "Received: data without `y`"
             )
-        self._prepare_parts(x)
-        if self._training_state.step_specs is None:
-            self._trace_losses((x, y) if self.uses_labels else (x,))
-            self.after_build()
+        self._build_step_for(x, y)
+
+    def _build_step_for(self, x: Any, y: Any) -> None:
+        state = self._state
+        self.input_kind.check_shapes(self, x)
+        state.gradients.prepare(x, training=not state.is_evaluating)
+        if state.step_specs is None:
+            self._trace(x, y, training=True)
+            self._create_state(x, y)
+        key = (_signature((x, y)), state.is_evaluating)
+        if key not in state.checked:
+            if state.checked or state.is_evaluating:
+                self._trace(x, y, training=not state.is_evaluating)
+            state.checked.add(key)
         if self.compiled:
             self._build_training_state()
 
-    def _trace_losses(self, data: tuple) -> None:
-        """Run the losses on shapes: every layer is built, and the losses' names are known."""
+    def _trace(self, x: Any, y: Any, training: bool) -> None:
+        """Run the losses on shapes: builds all layers, raises on data that cannot be used."""
+        state = self._state
 
         def trace(*data: Any) -> tuple[list[dict], Any]:
             batch = self._make_batch(data)
-            losses = [update.compute_losses(batch, training=True) for update in self.updates()]
+            losses = [update.compute_losses(batch, training) for update in self.updates()]
             check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
-            # called even where the step gives features, so that Keras knows the model's input
+            # called even if the step returns features, so that Keras knows the model's input
             features = self._representation_of(batch)
-            given = pop_representation(losses)
-            return losses, features if given is None else given
+            for one in losses:
+                features = one.pop("representation", features)
+            self.check_representation(features)
+            return losses, features
 
-        with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
-            losses, representation = run_on_shapes(trace, *data)
-        names = [name for update in losses for name in update]
+        state.is_tracing = True
+        try:
+            with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
+                losses, state.representation_spec = run_on_shapes(
+                    trace, *((x, y) if self.uses_labels else (x,))
+                )
+        finally:
+            state.is_tracing = False
+        state.loss_names = [name for update in losses for name in update]
+        forget_losses(self)
+
+    def _create_state(self, x: Any, y: Any) -> None:
+        state, names = self._state, self._state.loss_names
         if "loss" in names or len(set(names)) < len(names):
             raise ValueError(
                 "`compute_losses` must return losses under different names, none of which is "
                 f"'loss', the name of their total. Received: {names}"
             )
-        self._training_state.loss_trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self._training_state.representation_spec = representation
-        self._training_state.step_specs = data
+        state.loss_trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        state.step_specs = (x, y) if self.uses_labels else (x,)
+        self._tracker.unlock()  # a call of the encoder alone has locked it
+        for teacher in state.teachers:
+            teacher.build()
         self.built = True
+        self._start()
+
+    def _start(self) -> None:
+        """Set state that starts as a copy of other weights."""
+        for teacher in self._state.teachers:
+            teacher.start()
+        self.after_build()
 
     def _build_training_state(self) -> None:
-        unknown = set(self.loss_weights) - set(self._training_state.loss_trackers)
+        state = self._state
+        unknown = set(self.loss_weights) - set(state.loss_trackers)
         if unknown:
             raise ValueError(
                 f"`loss_weights` must name losses of {type(self).__name__}: "
-                f"{sorted(self._training_state.loss_trackers)}. Received: {sorted(unknown)}"
+                f"{sorted(state.loss_trackers)}. Received: {sorted(unknown)}"
             )
         for update in self.updates():
             if not update.optimizer.built:
+                state.groups.exclude(update.optimizer, update.variables)
                 update.optimizer.build(update.variables)
         if self.probe is not None and not self.probe.built:
-            self.probe.build(self._training_state.representation_spec.shape)
+            self.probe.build(state.representation_spec.shape)
 
-    def get_build_config(self) -> dict | None:
-        """Return the shapes and dtypes that the training step was built for."""
-        specs = self._training_state.step_specs
-        if specs is None:
-            return super().get_build_config()
-        # of any batch size: a share of one example is too few where there is one replica
-        specs = keras.tree.map_structure(
-            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
-            specs,
-        )
-        # Keras writes shapes and dtypes alone
-        are_sparse = [spec.sparse for spec in keras.tree.flatten(specs)]
-        return {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Keras locks what a built model is made of. Augmentation may be replaced, as with growing
+        # resolution: it has no part in the saved weights.
+        is_replaced = name == "augment" and "_state" in vars(self) and self._tracker.locked
+        if is_replaced:
+            self._tracker.unlock()
+        super().__setattr__(name, value)
+        if is_replaced:
+            self._tracker.lock()
+            self._state.checked.clear()
+            self.forget_train_functions()
 
-    def build_from_config(self, config: dict) -> None:
-        """Create all variables for the shapes in `config`."""
-        if "step" in config:
-            data = keras.saving.deserialize_keras_object(config["step"])
-            are_sparse = config.get("sparse", [False] * len(keras.tree.flatten(data)))
-            specs = [
-                keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
-                for spec, is_sparse in zip(keras.tree.flatten(data), are_sparse, strict=True)
-            ]
-            data = keras.tree.pack_sequence_as(data, specs)
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
-            self.build_step(x, y)
-        else:
-            super().build_from_config(config)
-
-    # Steps
-
-    def _make_batch(self, data: Any) -> Batch:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None and not self.uses_sample_weight:
-            raise ValueError(
-                f"{type(self).__name__} does not weigh examples. Expected data of `x` or `(x, y)`. "
-                "Received: `sample_weight` or `class_weight`"
-            )
-        # validation sees views as well: without them a view-based loss means nothing
-        images = self.to_encode(x)
-        views = _as_input(images) if self.augment is None else self.augment(images, training=True)
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
-        self.check_views(views)
-        return Batch(x, views, y, sample_weight)
-
-    def _representation_of(self, batch: Batch) -> Any:
-        """The representation of a batch, for the probe: of the first of its ready views."""
-        images = self.to_encode(batch.x)
-        may_be_views = self.augment is None and self.has_ready_views
-        are_views = may_be_views and isinstance(images, (tuple, list))
-        return self(images[0] if are_views else batch.x, training=False)
-
-    def _compute(self, update: Update, batch: Batch, training: bool) -> tuple[dict, Any, Any]:
-        """Return the named losses and their total, as this replica's share, and the features."""
-        if self._takes_parts(batch, training):
-            return self._compute_in_parts(update, batch, training)
-        forget_losses(self)
-        return self._total(update, update.compute_losses(batch, training=training))
-
-    def _total(self, update: Update, losses: dict[str, Any]) -> tuple[dict, Any, Any]:
-        representation = losses.pop("representation", None)
-        losses = {name: replica_share(loss) for name, loss in losses.items()}
-        weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
-        penalties = [v.regularizer(v) for v in update.variables if v.regularizer is not None]
-        additional = [replica_share(one[None]) for one in [*penalties, *self._added()]]
-        return losses, ops.sum(ops.stack(weighted + additional)), representation
-
-    def _added(self) -> list[Any]:
-        """What layers added to the losses since they were last forgotten."""
-        # Keras lists the regularisation of all weights last
-        regularized = sum(v.regularizer is not None for v in self.trainable_weights)
-        return self.losses[: len(self.losses) - regularized]
-
-    def _differentiate(self, update: Update, batch: Batch) -> tuple[dict, Any, Any, list[Any]]:
-        """Return what `_compute` does, and the gradients of the update's variables, scaled."""
-        if self._takes_parts(batch, training=True):
-            return self._differentiate_in_parts(update, batch)
-        with tf.GradientTape() as tape:
-            losses, total, features = self._compute(update, batch, training=True)
-            scaled = update.optimizer.scale_loss(total)
-        return losses, total, features, tape.gradient(scaled, update.variables)
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Take one step on a batch and return the running means of all metrics."""
-        batch = self._make_batch(data)
-        losses, total, representation = {}, 0.0, None
-        for update in self.updates():
-            these, loss, features, gradients = self._differentiate(update, batch)
-            gradients = skip_overflow_everywhere(update.optimizer, gradients)
-            # Keras' optimizers sum the gradients of all replicas
-            update.optimizer.apply(gradients, update.variables)
-            losses |= these
-            total += loss
-            representation = representation if features is None else features
-        self.after_update()
-        if self.probe is not None:
-            if representation is None:
-                representation = self._representation_of(batch)
-            self.probe.learn(representation, batch.y)
-        return self._record(losses, total, batch)
-
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """Compute the losses of a batch without learning from it."""
-        batch = self._make_batch(data)
-        losses, total = {}, 0.0
-        for update in self.updates():
-            these, loss, _ = self._compute(update, batch, training=False)
-            losses |= these
-            total += loss
-        if self.probe is not None:
-            self.probe.evaluate(self._representation_of(batch), batch.y)
-        return self._record(losses, total, batch)
-
-    def _record(self, losses: dict[str, Any], total: Any, batch: Batch) -> dict[str, Any]:
-        size = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        replicas = distribute.replica_count()
-        self._loss_tracker.update_state(total * replicas, sample_weight=size)
-        for name, loss in losses.items():
-            tracker = self._training_state.loss_trackers[name]
-            tracker.update_state(loss * replicas, sample_weight=size)
-        return self.get_metrics_result()
+    # Training and evaluation
 
     def fit(
         self,
@@ -394,8 +672,8 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             x: `tf.data.Dataset` of `x` or `(x, y)`, `keras.utils.PyDataset`, or arrays. Without
                 an augmentation, `x` is a tuple of ready views.
             y: labels for the probe, if `x` is an array.
-            batch_size: examples a batch, if `x` is an array. With several replicas, the examples
-                of all of them.
+            batch_size: examples per batch, if `x` is an array. With several replicas, the
+                examples of all of them.
             epochs: how often to go through the data.
             verbose: as in `keras.Model.fit`.
             callbacks: list of Keras callbacks.
@@ -408,19 +686,121 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
             ValueError: if the data is empty or cannot be trained on, before the first step.
             FloatingPointError: if a loss becomes NaN; names the loss and the step.
         """
+        if kwargs.get("sample_weight") is not None and not self.uses_sample_weight:
+            raise ValueError(
+                f"{type(self).__name__} does not use weights of examples. Received: `sample_weight`"
+            )
+        x = self.input_kind.as_data(x)
+        if not self.compiled:
+            raise ValueError("Call `compile` before `fit`. Received: a trainer not compiled")
+        x, y, kwargs = self.split_validation(x, y, kwargs)
+        validation = self.input_kind.as_data(kwargs.get("validation_data"))
+        self.check_data(x)
+        if validation is not None:
+            kwargs["validation_data"] = validation
+            self._check_validation_data(validation)
         check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        check_divides(self._training_state.micro_batch_size, x, batch_size, replicas)
+        self._gradients.check_divides(x, batch_size, replicas)
         warn_of_scale(x, self.augment)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [StopOnNaN(), *keras.tree.flatten([] if callbacks is None else callbacks)]
+        callbacks = self._with_callbacks(callbacks)
+        if self._state.step_specs is not None and not self._state.is_started:
+            # weights of the encoder may have been set since all state was created
+            self._start()
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         history = super().fit(x, y, batch_size, **kwargs)
         if epochs > kwargs.get("initial_epoch", 0) and history.epoch and not history.history:
             raise ValueError("`x` gave no batch. Expected at least one in every epoch.")
         return history
 
-    # Keras' views of the model
+    def _with_callbacks(self, callbacks: Any) -> Any:
+        own = self.training_callbacks()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            present = {type(one) for one in callbacks.callbacks}
+            for one in own:
+                if type(one) not in present:
+                    callbacks.append(one)
+            return callbacks
+        given = keras.tree.flatten([] if callbacks is None else callbacks)
+        return [*own, StopOnNaN(), *given]
+
+    def _check_validation_data(self, data: Any) -> None:
+        inputs = data
+        if isinstance(data, (tuple, list)):
+            inputs = keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
+        try:
+            self.check_data(inputs)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"In `validation_data`: {error}") from error
+
+    def check_evaluation_shapes(self, x: Any, y: Any) -> None:
+        """Raise if the losses cannot be computed of validation data of these shapes."""
+        with self._evaluating(seeded=False):
+            try:
+                self.build_step(x, y)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"In `validation_data`: {error}") from error
+
+    def before_steps(self) -> None:
+        """Get ready for the steps of `fit` or `evaluate`, when all state exists."""
+        self._state.is_started |= not self._state.is_evaluating
+        if self._state.is_evaluating:
+            self._state.seeds.fix()
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Compute the losses, as `keras.Model.evaluate`, with the same draws at each call.
+
+        Views and everything else that is random are drawn from fixed seeds. The states of the
+        generators that training draws from are left as they are.
+
+        Args:
+            x: data, as in `fit`.
+            y: labels for the probe, if `x` is an array.
+            batch_size: examples per batch, if `x` is an array.
+            **kwargs: as in `keras.Model.evaluate`.
+
+        Returns:
+            The losses and metrics, as `keras.Model.evaluate`.
+        """
+        x = self.input_kind.as_data(x)
+        if not kwargs.get("_use_cached_eval_dataset", False):
+            self.check_data(x)
+        with self._evaluating():
+            return super().evaluate(x, y, batch_size, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the losses of one batch, with the same draws as `evaluate`."""
+        with self._evaluating():
+            return super().test_on_batch(*args, **kwargs)
+
+    @contextmanager
+    def _evaluating(self, seeded: bool = True) -> Iterator[None]:
+        state = self._state
+        state.is_evaluating = True
+        state.seeds = evaluation_seeds(self if seeded else None)
+        try:
+            yield
+        finally:
+            state.is_evaluating = False
+            state.seeds.restore()
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the representation, as `keras.Model.predict`."""
+        return super().predict(self.input_kind.as_data(x), *args, **kwargs)
+
+    @property
+    def needs_full_batches(self) -> bool:
+        """Whether `fit` leaves out what remains of arrays after the last full batch."""
+        return super().needs_full_batches or self.needs_static_batches
+
+    @property
+    def needs_static_batches(self) -> bool:
+        """Whether a step is traced for each size of batches."""
+        return isinstance(self._gradients, CachedGradients)
+
+    # Saving
 
     def training_variables(self) -> dict[str, list[keras.Variable]]:
         """All that training changes: model, metrics, optimizers, the probe and its optimizer."""
@@ -436,7 +816,7 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
     def metrics(self) -> list[keras.metrics.Metric]:
         """The total loss, the named losses, and the probe's metrics."""
         probe = [] if self.probe is None else self.probe.metrics
-        return [*super().metrics, *self._training_state.loss_trackers.values(), *probe]
+        return [*super().metrics, *self._state.loss_trackers.values(), *probe]
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
@@ -448,12 +828,135 @@ class SelfSupervisedModel(Compiling, GradientCaching, SavedSeeds, DistributedFit
         """Make the trainer that `config` describes."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
 
+    def get_build_config(self) -> dict | None:
+        """Return the shapes and dtypes that the training step was built for."""
+        specs = self._state.step_specs
+        if specs is None:
+            return super().get_build_config()
+        # of any batch size: a share of one example is too few where there is one replica
+        specs = keras.tree.map_structure(
+            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
+            specs,
+        )
+        # Keras writes only shapes and dtypes
+        are_sparse = [spec.sparse for spec in keras.tree.flatten(specs)]
+        return {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
 
-def _as_input(x: Any) -> Any:
-    """Images of bytes as numbers that every layer takes, in the same scale."""
+    def build_from_config(self, config: dict) -> None:
+        """Create all variables for the shapes in `config`."""
+        if "step" not in config:
+            super().build_from_config(config)
+            return
+        data = keras.saving.deserialize_keras_object(config["step"])
+        are_sparse = config.get("sparse", [False] * len(keras.tree.flatten(data)))
+        specs = [
+            keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
+            for spec, is_sparse in zip(keras.tree.flatten(data), are_sparse, strict=True)
+        ]
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(
+            tuple(keras.tree.pack_sequence_as(data, specs))
+        )
+        self._build_step_for(x, y)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Load all state that `save_weights` wrote: of a trainer that is built.
+
+        Args:
+            filepath: path of a file that `save_weights` or `callbacks.ModelCheckpoint` wrote.
+            *args: as in `keras.Model.load_weights`.
+            **kwargs: as in `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: if the state of training does not exist yet and would not be restored.
+        """
+        if self._state.step_specs is None:
+            raise ValueError(
+                f"{type(self).__name__} must be built before its weights can be loaded: teachers, "
+                "heads and queues would keep their initial values. Call `trainer.build(shape)` "
+                "with the shape of a batch of `x`, such as (None, 32, 32, 3), or "
+                "`trainer.build_step(x, y)` with `keras.KerasTensor`s. "
+                f"Received: filepath={str(filepath)!r} and a trainer that is not built"
+            )
+        super().load_weights(filepath, *args, **kwargs)
+
+    def _seed_states(self) -> list[keras.Variable]:
+        """The states of all seed generators: Keras counts them as variables, not as weights."""
+        weights = {id(v) for v in self.weights}
+        return [
+            v for v in self.variables if v.name == "seed_generator_state" and id(v) not in weights
+        ]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the trainer's own weights and the states of all seed generators.
+
+        Keras leaves the states out. A run that goes on from a file would draw again what it drew
+        at its start.
+        """
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seed_states()):
+            store[f"seed_generator_state_{number}"] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load what `save_own_variables` saved."""
+        saved = {key: store[key] for key in list(store.keys())}
+        for number, state in enumerate(self._seed_states()):
+            value = saved.pop(f"seed_generator_state_{number}", None)
+            if value is not None:  # plain Keras did not write any
+                state.assign(value)
+        super().load_own_variables(saved)
+        self._state.is_started = True
+
+
+class _NoOptimizers(dict):
+    """The optimizers before `compile`: a loaded trainer traces its losses without any."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+class _TrainingState:
+    """What belongs to training and not to the model, where Keras does not track it.
+
+    Keras forbids new parts in a model once it is built, and what `compile` and the first batch
+    bring comes later: the probe, whose weights are no weights of the model, optimizers by name,
+    and metrics of the losses. The properties `probe` and `optimizers` show them to Keras' saving.
+    """
+
+    def __init__(self):
+        self.probe = None
+        self.optimizers = _NoOptimizers()
+        self.gradients = PlainGradients()
+        self.groups = ParameterGroups()
+        self.compile_arguments = {}
+        self.teachers = []
+        self.loss_names = []
+        self.loss_trackers = {}
+        self.representation_spec = None
+        self.step_specs = None
+        self.checked = set()  # shapes of data that the losses have been traced on
+        self.seeds = None
+        self.is_tracing = self.is_called = self.is_evaluating = False
+        self.is_started = False  # whether a step was taken, or weights were loaded
+
+
+def _spec_of(x: Any) -> keras.KerasTensor:
+    """The shape and dtype of a tensor or array, for batches of any size."""
+    sparse = bool(getattr(x, "sparse", False)) or type(x).__name__ == "SparseTensor"
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return keras.KerasTensor((None, *x.shape[1:]), dtype, sparse=sparse)
+
+
+def _signature(specs: Any) -> Any:
+    """What tells one batch's shapes from another's."""
+    leaves = keras.tree.flatten_with_path(specs)
+    return tuple((path, None if one is None else (one.shape, one.dtype)) for path, one in leaves)
+
+
+def _images_as_floats(x: Any) -> Any:
+    """Cast unsigned integers of 8 and 16 bits, which are pixels, to float32 without rescaling."""
 
     def cast(one: Any) -> Any:
-        is_bytes = keras.backend.standardize_dtype(one.dtype) == "uint8"
-        return ops.cast(one, "float32") if is_bytes else one
+        is_pixels = keras.backend.standardize_dtype(one.dtype) in ("uint8", "uint16")
+        return ops.cast(one, "float32") if is_pixels else one
 
     return keras.tree.map_structure(cast, x)

@@ -1,30 +1,25 @@
-"""Checks of what the data holds, shared by the trainers and run before the first step."""
+"""Checks of parts and data that trainers share, run before the first step."""
 
 import warnings
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_ssl import distribute
+from keras_ssl.trainers.engine.assertions import assert_batch_size
 
 
-def _describe(x: Any) -> str:
-    return str(keras.tree.map_structure(lambda v: f"{v.dtype}{tuple(v.shape)}", x))
+def describe(x: Any) -> str:
+    """Describe the dtypes and shapes of a structure of tensors, for messages."""
+    return str(
+        keras.tree.map_structure(
+            lambda v: f"{keras.backend.standardize_dtype(v.dtype)}{tuple(v.shape)}", x
+        )
+    )
 
 
 def check_type(name: str, part: Any, kind: type) -> None:
-    """Raise unless a part of a trainer is of its kind.
-
-    Args:
-        name: the constructor's argument.
-        part: what it got.
-        kind: the Keras class that it must be an instance of.
-
-    Raises:
-        TypeError: if it is not.
-    """
+    """Raise a `TypeError` unless the argument `name` of a trainer is an instance of `kind`."""
     if not isinstance(part, kind):
         raise TypeError(
             f"`{name}` must be a Keras {kind.__name__}. Received: {part} of type {type(part)}"
@@ -32,156 +27,144 @@ def check_type(name: str, part: Any, kind: type) -> None:
 
 
 def check_features(features: Any) -> None:
-    """Raise unless an encoder gives one vector an example.
-
-    Args:
-        features: what the encoder gave.
-
-    Raises:
-        ValueError: if it is not of rank 2.
-    """
+    """Raise a `ValueError` unless an encoder returns one vector per example."""
+    if not hasattr(features, "shape"):
+        raise ValueError(
+            "`encoder` must return one tensor of shape (batch, features). To use one of several "
+            "outputs, wrap it: `keras.Model(encoder.input, encoder.output[...])`. "
+            f"Received: {describe(features)}"
+        )
     if len(features.shape) != 2:
         raise ValueError(
-            "`encoder` must give features of shape (batch, features); end it with pooling or "
+            "`encoder` must return features of shape (batch, features); end it with pooling or "
             f"flattening. Received: features of shape {tuple(features.shape)}"
         )
 
 
 def check_prediction(prediction: Any, target: Any) -> None:
-    """Raise unless a predictor gives vectors as wide as those that it predicts.
-
-    Args:
-        prediction: what the predictor gave, `(batch, dim)`.
-        target: what it predicts, the projector's output, `(batch, dim)`.
-
-    Raises:
-        ValueError: if their widths differ.
-    """
+    """Raise a `ValueError` unless a predictor returns vectors as wide as those it predicts."""
     if len(prediction.shape) != len(target.shape) or prediction.shape[-1] != target.shape[-1]:
         raise ValueError(
-            "`predictor` must give vectors as wide as those of `projector`, which it predicts. "
+            "`predictor` must return vectors as wide as those of `projector`, which it predicts. "
             f"Received: predictions of shape {tuple(prediction.shape)} and projections of shape "
             f"{tuple(target.shape)}"
         )
 
 
-def check_image_views(views: Any, count: int) -> None:
-    """Raise unless `views` are `count` batches of images of one shape.
+def check_views(views: Any, count: int) -> None:
+    """Raise a `ValueError` unless `views` are `count` views of the same structure.
 
     Args:
-        views: what the augmentation or the data gave.
+        views: what the augmentation or the data gave. A view is any structure of tensors.
         count: how many views the method compares.
-
-    Raises:
-        ValueError: if the number of views, their rank, or their shapes are wrong.
-        TypeError: if the images are not numbers.
     """
     if not isinstance(views, (tuple, list)):
         raise ValueError(
-            f"Expected a tuple of {count} views of every image. Pass `augment=` to the trainer, or "
-            "let the data hold ready views: `((view_1, view_2), y)`, or `((view_1, view_2),)` "
-            f"without labels. Received: one tensor, {_describe(views)}"
+            f"Expected a tuple of {count} views of every example. Pass `augment=` to the trainer, "
+            "or let the data hold ready views: `((view_1, view_2), y)`, or `((view_1, view_2),)` "
+            f"without labels. Received: {_one_thing(views)}"
         )
     if len(views) != count:
         raise ValueError(
-            f"Expected {count} views of every image. "
-            f"Received: {len(views)} views, {_describe(views)}"
+            f"Expected {count} views of every example. "
+            f"Received: {len(views)} views, {describe(views)}"
         )
-    _check_images(views)
-    if any(tuple(view.shape[1:]) != tuple(views[0].shape[1:]) for view in views):
-        raise ValueError(f"Expected views of one shape. Received: {_describe(views)}")
+    _check_same_structure(views)
+
+
+def check_one_view(views: Any, encoder: keras.layers.Layer) -> None:
+    """Raise a `ValueError` if there are several views, for methods that see each example once."""
+    takes_several = len(getattr(encoder, "inputs", None) or ()) > 1
+    if isinstance(views, (tuple, list)) and not takes_several:
+        raise ValueError(
+            "Expected one batch of input, and an `augment` that returns one, such as "
+            f"`keras_ssl.augment.RandomResizedCrop`. Received: {describe(views)}"
+        )
+
+
+def check_same_shape(views: Any) -> None:
+    """Raise a `ValueError` unless views, which the method stacks, have the same shapes."""
+    shapes = [[tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(view)] for view in views]
+    if any(one != shapes[0] for one in shapes):
+        raise ValueError(f"Expected views of one shape. Received: {describe(views)}")
 
 
 def check_crops(views: Any, global_count: int, input_shape: Any = None) -> None:
-    """Raise unless `views` are global views of one size, then local ones that are no larger.
+    """Raise a `ValueError` unless `views` are global views, then local ones that are no larger.
 
     Args:
         views: what the augmentation or the data gave.
-        global_count: how many of the views are global.
-        input_shape: what the encoder takes, where it is known.
-
-    Raises:
-        ValueError: if there are too few views, global ones differ in shape, local ones are
-            larger, or the encoder cannot take both sizes.
-        TypeError: if the images are not numbers.
+        global_count: how many of the views are global. They must have one shape.
+        input_shape: the shape of one tensor that the encoder takes, if it is known.
     """
     if not isinstance(views, (tuple, list)):
         raise ValueError(
-            f"Expected a tuple of views of every image, {global_count} global ones and any number "
-            "of local ones. Pass `augment=keras_ssl.augment.MultiCropViews(...)` to the trainer, "
-            f"or let the data hold ready views. Received: one tensor, {_describe(views)}"
+            f"Expected a tuple of views of every example, {global_count} global ones and any "
+            "number of local ones. Pass `augment=` to the trainer, such as "
+            "`keras_ssl.augment.MultiCropViews(...)` for images, or let the data hold ready "
+            f"views. Received: {_one_thing(views)}"
         )
     if len(views) < max(2, global_count):
         raise ValueError(
-            f"Expected at least {max(2, global_count)} views of every image, the first "
-            f"{global_count} of them global. Received: {len(views)} views, {_describe(views)}"
+            f"Expected at least {max(2, global_count)} views of every example, the first "
+            f"{global_count} of them global. Received: {len(views)} views, {describe(views)}"
         )
-    _check_images(views)
-    first, *others = [tuple(view.shape[1:]) for view in views]
-    if any(shape != first for shape in others[: global_count - 1]):
+    _check_same_structure(views)
+    sizes = [[tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(view)] for view in views]
+    if any(one != sizes[0] for one in sizes[1:global_count]):
         raise ValueError(
-            f"Expected {global_count} global views of one shape. Received: {_describe(views)}"
+            f"Expected {global_count} global views of one shape. Received: {describe(views)}"
         )
-    if any(shape[-1] != first[-1] for shape in others):
-        raise ValueError(f"Expected views of one number of channels. Received: {_describe(views)}")
-    pairs = [pair for shape in others for pair in zip(first, shape, strict=True)]
-    if any(None not in pair and pair[1] > pair[0] for pair in pairs):
-        raise ValueError(
-            "Local views, which show a small part of the image, must be no larger than the "
-            f"{global_count} global ones before them. Received: {_describe(views)}"
-        )
-    fixed = input_shape[1:-1] if isinstance(input_shape, tuple) and len(input_shape) == 4 else ()
-    for shape in {first, *others}:
-        if any(want not in (None, size) for want, size in zip(fixed, shape, strict=False)):
+    for of_view in sizes[1:]:
+        for largest, shape in zip(sizes[0], of_view, strict=True):
+            if len(shape) != len(largest) or shape[-1:] != largest[-1:]:
+                raise ValueError(
+                    "Expected views of one number of channels or features. "
+                    f"Received: {describe(views)}"
+                )
+            pairs = zip(largest, shape, strict=True)
+            if any(None not in pair and pair[1] > pair[0] for pair in pairs):
+                raise ValueError(
+                    "Local views, which show a small part of an example, must be no larger than "
+                    f"the {global_count} global ones before them. Received: {describe(views)}"
+                )
+    if isinstance(input_shape, tuple) and len(sizes[0]) == 1:
+        _check_takes(input_shape, sizes, views)
+
+
+def _check_takes(input_shape: tuple, sizes: list, views: Any) -> None:
+    for (shape,) in sizes:
+        if len(shape) + 1 != len(input_shape):
+            continue
+        wanted = zip(input_shape[1:-1], shape[:-1], strict=True)
+        if any(None not in pair and pair[0] != pair[1] for pair in wanted):
+            free = (*[None] * (len(shape) - 1), shape[-1])
             raise ValueError(
-                "`encoder` must take views of all sizes: build it for images of "
-                f"(None, None, {first[-1]}). Received: an encoder for {tuple(input_shape[1:])} and "
-                f"views {_describe(views)}"
+                f"`encoder` must take views of all sizes: build it for inputs of {free}. "
+                f"Received: an encoder for {tuple(input_shape[1:])} and views {describe(views)}"
             )
 
 
-def _check_images(views: Any) -> None:
-    for view in views:
-        if len(view.shape) != 4:
-            raise ValueError(
-                "Expected views of shape (batch, height, width, channels). "
-                f"Received: {_describe(views)}"
-            )
-        dtype = keras.backend.standardize_dtype(view.dtype)
-        if not (keras.backend.is_float_dtype(dtype) or keras.backend.is_int_dtype(dtype)):
-            raise TypeError(f"Expected images of numbers. Received: {_describe(views)}")
+def _check_same_structure(views: Any) -> None:
+    paths = [[path for path, _ in keras.tree.flatten_with_path(view)] for view in views]
+    if any(one != paths[0] for one in paths):
+        raise ValueError(f"Expected views of one structure. Received: {describe(views)}")
 
 
-def check_one_batch(views: Any) -> None:
-    """Raise unless `views` is one batch, for methods that see each example once.
-
-    Args:
-        views: what the augmentation or the data gave.
-
-    Raises:
-        ValueError: if it is a structure of several tensors.
-    """
-    if isinstance(views, (tuple, list, dict)):
-        raise ValueError(
-            "Expected one batch of input, and an `augment` that gives one, such as "
-            f"`keras_ssl.augment.RandomResizedCrop`. Received: {_describe(views)}"
-        )
+def _one_thing(views: Any) -> str:
+    is_tensor = hasattr(views, "shape")
+    return f"{'one tensor' if is_tensor else type(views).__name__}, {describe(views)}"
 
 
 def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
-    """Raise if a batch holds fewer examples than the method needs.
+    """Raise a `ValueError` if the batch holds fewer examples than the method needs.
 
-    A size that is known when the step is traced is checked then. One that is not is checked in
-    the step itself; XLA leaves that check out.
+    A size that is not known when the step is traced is checked in the step.
 
     Args:
         x: tensor or `keras.KerasTensor` with the batch axis first: one replica's share.
         minimum: the smallest batch, over all replicas, that the method can learn from.
         replicas: how many replicas share the batch.
-
-    Raises:
-        ValueError: if the batch is known to be too small.
-        tf.errors.InvalidArgumentError: if it turns out to be, in a step.
     """
     message = (
         f"Expected at least {minimum} examples in a batch: the method compares each with the "
@@ -190,29 +173,17 @@ def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
     size = x.shape[0]
     if size is not None and size * replicas < minimum:
         raise ValueError(f"{message} Received: a batch of {size * replicas}")
-    if size is None and tf.is_tensor(x):
-        shares = distribute.all_gather(tf.shape(x)[:1])
-        if minimum > 1:
-            tf.debugging.assert_greater_equal(tf.reduce_sum(shares), minimum, message)
-        if distribute.replica_count() > 1:
-            tf.debugging.assert_equal(
-                tf.reduce_min(shares),
-                tf.reduce_max(shares),
-                "Replicas got batches of different sizes. Use `drop_remainder=True`, and a batch "
-                "size that is divisible by the number of replicas.",
-            )
+    if size is None:
+        assert_batch_size(x, minimum, message)
 
 
 def check_remainder(x: Any, batch_size: int | None, minimum: int) -> None:
-    """Raise if the last batch of arrays would be too small to learn from.
+    """Raise a `ValueError` if the last batch of arrays would be too small to learn from.
 
     Args:
         x: what `fit` got; anything but arrays is passed over.
-        batch_size: examples a batch; `None` is Keras' 32.
+        batch_size: examples per batch; `None` is Keras' 32.
         minimum: the smallest batch that the method can learn from.
-
-    Raises:
-        ValueError: if the last batch has fewer examples.
     """
     leaves = keras.tree.flatten(x)
     if not leaves or not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):

@@ -9,9 +9,9 @@ from keras import ops
 from keras_ssl import losses
 from keras_ssl.layers import StepPredictor
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.parts import copy_of, serialize_parts
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 class PredictiveCoding(SelfSupervisedModel):
@@ -42,6 +42,7 @@ class PredictiveCoding(SelfSupervisedModel):
         ValueError: if `steps` or `directions` are none.
     """
 
+    view_count = 1
     turns: ClassVar[dict[str, Callable[[Any], Any]]] = {}
 
     def __init__(
@@ -62,7 +63,7 @@ class PredictiveCoding(SelfSupervisedModel):
         check_type("projector", self.projector, keras.layers.Layer)
         check_type("loss", self.loss_function, keras.losses.Loss)
         self.directions = self._check_directions(directions)
-        self.contexts = [context, *(copy_of(context) for _ in self.directions[1:])]
+        self.contexts = [context, *(_new_layer_like(context) for _ in self.directions[1:])]
         self.predictors = [StepPredictor(steps) for _ in self.directions]
         self.steps = self.predictors[0].steps
 
@@ -141,6 +142,19 @@ def check_axes(name: str, x: Any, axes: tuple[str, ...]) -> None:
     if shape is None or len(shape) != len(axes):
         received = f"a {type(x).__name__}" if shape is None else f"shape {shape}"
         raise ValueError(f"Expected {name} of shape ({', '.join(axes)}). Received: {received}")
+
+
+def _new_layer_like(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer of the same configuration, whose weights are drawn anew."""
+    # the layer is at hand, so its classes need not be registered, and no code is read from a file
+    with keras.saving.custom_object_scope({one.__name__: one for one in _classes_of(layer)}):
+        config = keras.saving.serialize_keras_object(layer)
+        return keras.saving.deserialize_keras_object(config, safe_mode=False)
+
+
+def _classes_of(part: Any) -> set[type]:
+    """The classes of a layer and of the layers within it."""
+    return {type(part)}.union(*map(_classes_of, getattr(part, "layers", ())))
 
 
 def _mean_of_positions(z: Any) -> Any:

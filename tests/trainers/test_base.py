@@ -293,3 +293,13 @@ def test_exported_model_gives_the_representation(tmp_path):
     trainer.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
     np.testing.assert_allclose(served.serve(x), trainer.predict(x, verbose=0), rtol=1e-6)
+
+
+def test_steps_taken_are_those_of_the_optimizer():
+    trainer = Regressor()
+    assert int(trainer.steps_taken()) == 0 and bool(trainer.is_before(1))
+    trainer.compile("sgd")
+    trainer.fit(np.ones((12, 1), "float32"), batch_size=4, verbose=0)
+    assert int(trainer.steps_taken()) == 3
+    assert bool(trainer.is_before(4)) and not bool(trainer.is_before(3))
+    assert trainer.is_before(0) is False

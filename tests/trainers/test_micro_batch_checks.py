@@ -97,5 +97,5 @@ def test_embeddings_without_a_row_an_example_are_refused(wrong):
 
     trainer = Wrong(dense(16, inputs=392), projector=dense(16, 8, inputs=16))
     trainer.compile("sgd", micro_batch_size=4)
-    with pytest.raises(ValueError, match=r"one row an example.*'z'"):
+    with pytest.raises(ValueError, match=r"one row per example.*'z'"):
         trainer.train_on_batch(pairs())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_ssl.trainers.checks import check_crops
-from keras_ssl.trainers.multi_crop import call_by_size
+from keras_ssl.trainers.joint_embedding import call_by_size
 
 
 def crops(*sizes, channels=1, count=4):

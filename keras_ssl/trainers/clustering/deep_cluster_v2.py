@@ -10,16 +10,12 @@ from keras import ops
 
 from keras_ssl import checks, distribute, layers
 from keras_ssl.ops import l2_normalize
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.clustering.spherical_k_means import spherical_k_means
-from keras_ssl.trainers.indexed_images import (
-    check_indices_of_arrays,
-    images_of,
-    indices_of,
-)
-from keras_ssl.trainers.multi_crop import MultiCrop
+from keras_ssl.trainers.joint_embedding import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 UNKNOWN = -1
 
@@ -50,7 +46,7 @@ class DeepClusterV2(MultiCrop):
     view, and needs no index once the trainer has trained or been loaded.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`, for
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`, for
             images of both sizes, such as a ResNet built for `(None, None, 3)`.
         bank: `keras_ssl.layers.MemoryBank` of as many entries as the data set has images, each of
             which holds the embeddings of all global views. The published one remembers the last
@@ -76,7 +72,7 @@ class DeepClusterV2(MultiCrop):
         `(batch,)`, integers from 0 to n - 1.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, or a number of another type.
@@ -147,13 +143,21 @@ class DeepClusterV2(MultiCrop):
         )
 
     def to_encode(self, x: Any) -> Any:
-        """Return the images of a batch that may hold indices besides."""
-        return images_of(x)
+        """Return a batch without the indices of its examples."""
+        return without_index(x)
+
+    def check_data(self, data: Any) -> None:
+        """Raise unless the indices of arrays have a place in the bank."""
+        check_indices_of_arrays(data, self.bank.size)
+
+    def training_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Return the callback that makes clusters when an epoch begins."""
+        return [_AssignClusters(self)]
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the embeddings of all views, a representation, and in training the indices."""
         h, z = self.project_crops(batch.views, training)
-        # one row an example: (batch, views, dim)
+        # one row per example: (batch, views, dim)
         embeddings = {"z": ops.stack(z, axis=1), "representation": h[0]}
         if training:
             embeddings["index"] = indices_of(batch.x, self.bank.size)
@@ -206,29 +210,9 @@ class DeepClusterV2(MultiCrop):
                 assignments[head, seen] = ops.convert_to_numpy(nearest)
             self.assignments.assign(assignments)
 
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: str | int = "auto",
-        callbacks: Any = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """Train, as `SelfSupervisedModel.fit`, and make clusters when an epoch begins."""
-        check_indices_of_arrays(x, self.bank.size)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            if not any(isinstance(one, _AssignClusters) for one in callbacks.callbacks):
-                callbacks.callbacks.append(_AssignClusters(self))
-        else:
-            callbacks = keras.tree.flatten([] if callbacks is None else callbacks)
-            callbacks = [_AssignClusters(self), *callbacks]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
-
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(bank=self.bank, projector=self.projector, loss=self.loss_function)
+        parts = serialize_parts(bank=self.bank)
         return {
             **super().get_config(),
             **parts,

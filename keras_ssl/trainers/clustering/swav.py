@@ -7,11 +7,10 @@ from keras import ops
 
 from keras_ssl import checks, distribute, layers, losses
 from keras_ssl.ops import l2_normalize
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.multi_crop import MultiCrop
+from keras_ssl.trainers.joint_embedding import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.steps import is_before
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -38,7 +37,7 @@ class SwAV(MultiCrop):
     is that of its direction.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`, for
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`, for
             images of both sizes, such as a ResNet built for `(None, None, 3)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`.
         prototypes: `keras_ssl.layers.Prototypes`. `None` means
@@ -56,14 +55,15 @@ class SwAV(MultiCrop):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, or a number of steps no integer.
@@ -121,13 +121,13 @@ class SwAV(MultiCrop):
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the embeddings of all views, and the first's representation."""
         h, z = self.project_crops(batch.views, training)
-        # one row an example: (batch, views, dim)
+        # one row per example: (batch, views, dim)
         return {"z": ops.stack(z, axis=1), "representation": h[0]}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the loss of predicting codes, and let the global views into the queue."""
         z = ops.swapaxes(embeddings["z"], 0, 1)
-        frozen = is_before(self, self.freeze_steps)
+        frozen = self.is_before(self.freeze_steps)
         scores = ops.unstack(self.prototypes(z, frozen=frozen), z.shape[0])
         of_queue = () if self.queue is None else self._score_queue(embeddings["z"], training)
         local_scores = scores[self.global_count :]
@@ -135,7 +135,7 @@ class SwAV(MultiCrop):
         return {"swapped_prediction": loss}
 
     def _score_queue(self, z: Any, training: bool) -> list[Any]:
-        """The scores of what the queue holds, one tensor a global view."""
+        """The scores of what the queue holds, one tensor per global view."""
         z = ops.unstack(l2_normalize(z[:, : self.global_count]), self.global_count, axis=1)
         rows = ops.concatenate(z, axis=1)
         held = self.queue(rows, training=training)
@@ -143,16 +143,11 @@ class SwAV(MultiCrop):
             # with the batch over and over in its place, the queue changes no code
             batch = distribute.all_gather(ops.cast(rows, held.dtype))
             filled = ops.take(batch, ops.arange(self.queue.size) % ops.shape(batch)[0], axis=0)
-            held = ops.where(is_before(self, self.queue_from_step), filled, held)
+            held = ops.where(self.is_before(self.queue_from_step), filled, held)
         return [self.prototypes(view) for view in ops.split(held, self.global_count, axis=1)]
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            prototypes=self.prototypes,
-            loss=self.loss_function,
-            queue=self.queue,
-        )
+        parts = serialize_parts(prototypes=self.prototypes, queue=self.queue)
         steps = {"freeze_steps": self.freeze_steps, "queue_from_step": self.queue_from_step}
         return {**super().get_config(), **parts, **steps}

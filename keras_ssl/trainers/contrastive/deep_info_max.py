@@ -9,11 +9,11 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers import EncodeAndDotProduct
 from keras_ssl.losses import JensenShannonMI
+from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_features, check_one_batch, check_type
-from keras_ssl.trainers.layer_outputs import LayerOutputs
+from keras_ssl.trainers.checks import check_features, check_one_view, check_type
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -56,11 +56,12 @@ class DeepInfoMax(SelfSupervisedModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
         What the encoder gives, `(batch, features)`.
@@ -92,6 +93,8 @@ class DeepInfoMax(SelfSupervisedModel):
 
     minimum_batch = 2  # an image needs another one to differ from
 
+    view_count = 1
+
     def __init__(
         self,
         encoder: keras.Model,
@@ -121,13 +124,16 @@ class DeepInfoMax(SelfSupervisedModel):
         self._outputs = LayerOutputs("encoder", encoder, [map_layer])
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` is one batch."""
-        check_one_batch(views)
+        """Raise unless there is one view."""
+        check_one_view(views, self.encoder)
+
+    def check_representation(self, features: Any) -> None:
+        """Raise unless the encoder returns one vector per example."""
+        check_features(features)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the maps and the representations of the images."""
         y, of_layers = self._outputs(batch.views, training=training)
-        check_features(y)
         return {"map": of_layers[self.map_layer], "summary": y, "representation": y}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:

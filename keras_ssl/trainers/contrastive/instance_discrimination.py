@@ -9,16 +9,12 @@ from keras_ssl import checks
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
 from keras_ssl.ops import l2_normalize
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_image_views, check_type
+from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
+from keras_ssl.trainers.checks import check_type, check_views
 from keras_ssl.trainers.contrastive.log_normalizer import LogNormalizer
-from keras_ssl.trainers.indexed_images import (
-    check_indices_of_arrays,
-    images_of,
-    indices_of,
-)
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -46,7 +42,7 @@ class InstanceDiscrimination(JointEmbedding):
     `keras_ssl.data.with_index` puts it there.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         bank: layer that holds an embedding of each of the n images, called
             `bank(z, indices, training=...)`: `keras_ssl.layers.MemoryBank(n)`.
         projector: layer `g`. `None` means the paper's, a linear one:
@@ -70,7 +66,7 @@ class InstanceDiscrimination(JointEmbedding):
         `(batch,)`, integers from 0 to n - 1.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object, a number is none, or, before the first step,
@@ -99,6 +95,8 @@ class InstanceDiscrimination(JointEmbedding):
         - [Unsupervised Feature Learning via Non-Parametric Instance Discrimination](
           https://arxiv.org/abs/1805.01978), Wu et al., 2018
     """
+
+    view_count = 1
 
     def __init__(
         self,
@@ -129,15 +127,20 @@ class InstanceDiscrimination(JointEmbedding):
         self.log_normalizer = LogNormalizer()
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there is one view of every image."""
-        check_image_views(views if isinstance(views, (tuple, list)) else (views,), count=1)
+        """Raise unless there is one view of every example, or a tuple of one."""
+        if isinstance(views, (tuple, list)):
+            check_views(views, count=1)
 
     def to_encode(self, x: Any) -> Any:
-        """Return the images of a batch that may hold indices besides."""
-        return images_of(x)
+        """Return a batch without the indices of its examples."""
+        return without_index(x)
+
+    def check_data(self, data: Any) -> None:
+        """Raise unless the indices of arrays have a place in the bank."""
+        check_indices_of_arrays(data, self.bank.size)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the embedding of the view, its image's index, and its representation."""
+        """Return the embedding of the view, its example's index, and its representation."""
         index = indices_of(batch.x, self.bank.size)
         (view,) = batch.views if isinstance(batch.views, (tuple, list)) else (batch.views,)
         h, z = self.project(view, training)
@@ -156,7 +159,7 @@ class InstanceDiscrimination(JointEmbedding):
         return losses
 
     def _candidates(self, z: Any, own: Any, index: Any, training: bool) -> tuple[Any, Any]:
-        """Return the column of each image's own entry, and the scores of its candidates."""
+        """Return the column of each example's own entry, and the scores of its candidates."""
         if self.noise_samples is None:
             scores = ops.matmul(z, ops.transpose(self.bank.embeddings)) / self.temperature
             return index, scores - self.log_normalizer(scores, training=training)
@@ -169,14 +172,9 @@ class InstanceDiscrimination(JointEmbedding):
         scores = ops.concatenate([positive, noise], axis=1)
         return ops.zeros_like(index), scores - self.log_normalizer(noise, training=training)
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Train, as `SelfSupervisedModel.fit`, after a look at the indices of arrays."""
-        check_indices_of_arrays(x, self.bank.size)
-        return super().fit(x, *args, **kwargs)
-
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(bank=self.bank, projector=self.projector, loss=self.loss_function)
+        parts = serialize_parts(bank=self.bank)
         numbers_of_method = {
             "temperature": self.temperature,
             "noise_samples": self.noise_samples,

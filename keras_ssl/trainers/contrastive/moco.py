@@ -7,18 +7,18 @@ import keras
 from keras_ssl.layers import FeatureQueue, ProjectionHead
 from keras_ssl.losses import InfoNCE
 from keras_ssl.ops import l2_normalize
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.teacher_projection import TeacherProjection
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCo(TeacherProjection, JointEmbedding):
+class MoCo(JointEmbedding):
     r"""MoCo: momentum contrast, of version 2 by default.
 
-    One view of every image becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
+    One view of every example becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
     key encoder and projector that follow `f` and `g` as a moving average (`teacher_encoder`,
     `teacher_projector`). InfoNCE makes the query
     like its own key and unlike the keys of the last batches, which a queue holds. So the number
@@ -34,7 +34,7 @@ class MoCo(TeacherProjection, JointEmbedding):
     that: its statistics are the same for all examples, and tell nothing.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
         augment: layer that makes two views of a batch, the query's and the key's, such as
@@ -47,14 +47,15 @@ class MoCo(TeacherProjection, JointEmbedding):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
@@ -98,13 +99,13 @@ class MoCo(TeacherProjection, JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
         self.queue = FeatureQueue(65536) if queue is None else queue
         check_type("queue", self.queue, keras.layers.Layer)
-        self.follow_projection(momentum)
+        self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries of the first view, keys of the second, and the first's representation."""
         x_q, x_k = batch.views
         h, query = self.project(x_q, training)
-        return {"query": query, "key": self.teach(x_k, training), "representation": h}
+        return {"query": query, "key": self.teacher.project(x_k, training), "representation": h}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the contrastive loss against the queue, and let the keys into it."""
@@ -114,10 +115,5 @@ class MoCo(TeacherProjection, JointEmbedding):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            loss=self.loss_function,
-            queue=self.queue,
-            momentum=self.momentum,
-        )
+        parts = serialize_parts(queue=self.queue, momentum=self.teacher.momentum)
         return {**super().get_config(), **parts}

@@ -6,14 +6,14 @@ import keras
 
 from keras_ssl.layers import ProjectionHead, SyncBatchNormalization
 from keras_ssl.losses import InfoNCE
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.predicting import PredictingModel
-from keras_ssl.trainers.teacher_projection import TeacherProjection
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MoCoV3(TeacherProjection, PredictingModel):
+class MoCoV3(JointEmbedding):
     r"""MoCo v3: momentum contrast without a queue, with a predictor.
 
     Both views `x_1`, `x_2` of every image become queries, `q = p(g(f(x)))`, and keys, `k`, by an
@@ -30,7 +30,7 @@ class MoCoV3(TeacherProjection, PredictingModel):
     `SyncBatchNormalization`, with temperature 1.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `ProjectionHead((4096, 4096, 256),
             last_normalization=BN(center=False, scale=False))`.
         predictor: layer `p`, from a projection to one as wide. `None` means
@@ -46,14 +46,15 @@ class MoCoV3(TeacherProjection, PredictingModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
@@ -82,7 +83,7 @@ class MoCoV3(TeacherProjection, PredictingModel):
           https://arxiv.org/abs/2104.02057), Chen et al., 2021
     """
 
-    minimum_batch = 2  # a query needs another image's key to differ from
+    minimum_batch = 2  # a query needs another example's key to differ from
 
     def __init__(
         self,
@@ -97,20 +98,20 @@ class MoCoV3(TeacherProjection, PredictingModel):
         super().__init__(
             encoder,
             _head(4096, 4096, 256) if projector is None else projector,
-            _head(4096, 256) if predictor is None else predictor,
             augment,
             InfoNCE(temperature=0.2) if loss is None else loss,
+            _head(4096, 256) if predictor is None else predictor,
             **kwargs,
         )
-        self.follow_projection(momentum)
+        self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return queries and keys of both views, and the first's representation."""
         embeddings = {}
         for number, view in enumerate(batch.views, start=1):
             h, z = self.project(view, training)
-            query = self.predict_from(z, training)
-            embeddings |= {f"q_{number}": query, f"k_{number}": self.teach(view, training)}
+            embeddings[f"q_{number}"] = self.predict_from(z, training)
+            embeddings[f"k_{number}"] = self.teacher.project(view, training)
             embeddings.setdefault("representation", h)
         return embeddings
 
@@ -123,13 +124,7 @@ class MoCoV3(TeacherProjection, PredictingModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            predictor=self.predictor,
-            loss=self.loss_function,
-            momentum=self.momentum,
-        )
-        return {**super().get_config(), **parts}
+        return {**super().get_config(), **serialize_parts(momentum=self.teacher.momentum)}
 
 
 def _head(*widths: int) -> ProjectionHead:

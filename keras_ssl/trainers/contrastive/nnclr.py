@@ -8,14 +8,14 @@ from keras import ops
 from keras_ssl.layers import FeatureQueue, PredictionHead, ProjectionHead
 from keras_ssl.losses import InfoNCE
 from keras_ssl.ops import l2_normalize
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.predicting import PredictingModel
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class NNCLR(PredictingModel):
+class NNCLR(JointEmbedding):
     r"""NNCLR: nearest-neighbour contrastive learning of representations.
 
     Two views `x_1`, `x_2` of every image are embedded, `z = g(f(x))`, and a predictor gives
@@ -25,7 +25,7 @@ class NNCLR(PredictingModel):
     differ by more than an augmentation does. Then `z_1` takes the place of the queue's oldest.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 2048, 256),
             last_normalization=True)`.
         predictor: layer `q`, from an embedding to one as wide. `None` means
@@ -39,14 +39,15 @@ class NNCLR(PredictingModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
@@ -92,9 +93,9 @@ class NNCLR(PredictingModel):
         super().__init__(
             encoder,
             projector,
-            PredictionHead(4096) if predictor is None else predictor,
             augment,
             InfoNCE(temperature=0.1) if loss is None else loss,
+            PredictionHead(4096) if predictor is None else predictor,
             **kwargs,
         )
         self.queue = FeatureQueue(98304) if queue is None else queue
@@ -122,13 +123,7 @@ class NNCLR(PredictingModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            predictor=self.predictor,
-            loss=self.loss_function,
-            queue=self.queue,
-        )
-        return {**super().get_config(), **parts}
+        return {**super().get_config(), **serialize_parts(queue=self.queue)}
 
 
 def nearest(z: Any, candidates: Any) -> Any:

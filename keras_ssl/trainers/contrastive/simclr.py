@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_same_shape
 from keras_ssl.trainers.joint_embedding import JointEmbedding
-from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch, concatenate
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -22,7 +22,7 @@ class SimCLR(JointEmbedding):
     representation.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`, the
             paper's for a ResNet-50.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
@@ -32,14 +32,15 @@ class SimCLR(JointEmbedding):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
@@ -64,7 +65,7 @@ class SimCLR(JointEmbedding):
           https://arxiv.org/abs/2002.05709), Chen et al., 2020
     """
 
-    minimum_batch = 2  # an image needs another one to differ from
+    minimum_batch = 2  # an example needs another one to differ from
 
     def __init__(
         self,
@@ -78,10 +79,16 @@ class SimCLR(JointEmbedding):
         loss = NTXent() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
+    def check_views(self, views: Any) -> None:
+        """Raise unless there are two views of one structure and shape, which are stacked."""
+        super().check_views(views)
+        check_same_shape(views)
+
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the projections of both views, and the representation of the first."""
-        # one pass over both views: batch norm sees 2N images, as in the paper
-        h, z = self.project(ops.concatenate(batch.views), training)
+        # one pass over both views: batch norm sees 2N examples, as in the paper
+        h = self.encoder(concatenate(batch.views), training=training)
+        z = self.projector(h, training=training)
         z_i, z_j = ops.split(z, 2)
         return {"z_i": z_i, "z_j": z_j, "representation": ops.split(h, 2)[0]}
 
@@ -91,5 +98,4 @@ class SimCLR(JointEmbedding):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return super().get_config()

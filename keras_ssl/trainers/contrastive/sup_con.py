@@ -7,16 +7,16 @@ from keras import ops
 
 from keras_ssl import losses
 from keras_ssl.layers import ProjectionHead
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.checks import check_same_shape
 from keras_ssl.trainers.joint_embedding import JointEmbedding
-from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch, concatenate
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class SupCon(JointEmbedding):
     r"""SupCon: supervised contrastive learning.
 
-    SimCLR that knows the labels. Two random views of every image go through an encoder,
+    SimCLR that knows the labels. Two random views of every example go through an encoder,
     `r = Enc(x)`, and a projector, `z = Proj(r)`. The loss draws every view to all views `P(i)` of
     its class, its own other one among them, and pushes those of other classes away: the paper's
     L_out,
@@ -28,7 +28,7 @@ class SupCon(JointEmbedding):
     trains a linear classifier on it, with the encoder frozen.
 
     Args:
-        encoder: `keras.Model` or layer `Enc`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `Enc`, that maps a batch to `(batch, features)`.
         projector: layer `Proj`. `None` means the paper's for a ResNet-50, one hidden layer:
             `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
@@ -38,15 +38,15 @@ class SupCon(JointEmbedding):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`. `fit` takes `(x, y)`
+        What the encoder takes: any structure of tensors. `fit` takes `(x, y)`
         with `y` integers, `(batch,)` or `(batch, 1)`.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object; before the first step, if labels are not
@@ -73,7 +73,7 @@ class SupCon(JointEmbedding):
         - [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), Khosla et al., 2020
     """
 
-    minimum_batch = 2  # an image needs another one to differ from
+    minimum_batch = 2  # an example needs another one to differ from
     uses_labels = True
 
     def __init__(
@@ -89,10 +89,16 @@ class SupCon(JointEmbedding):
         loss = losses.SupConLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
+    def check_views(self, views: Any) -> None:
+        """Raise unless there are two views of one structure and shape, which are stacked."""
+        super().check_views(views)
+        check_same_shape(views)
+
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return labels, projections of both views, and the representation of the first."""
-        # one pass over both views, as in the paper: batch norm sees 2N images
-        r, z = self.project(ops.concatenate(batch.views), training)
+        # one pass over both views, as in the paper: batch norm sees 2N examples
+        r = self.encoder(concatenate(batch.views), training=training)
+        z = self.projector(r, training=training)
         return {
             "labels": batch.y,
             "z": ops.stack(ops.split(z, 2), axis=1),
@@ -105,5 +111,4 @@ class SupCon(JointEmbedding):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return super().get_config()

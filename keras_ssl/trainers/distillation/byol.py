@@ -6,17 +6,17 @@ import keras
 
 from keras_ssl.layers import PredictionHead, ProjectionHead
 from keras_ssl.losses import NegativeCosineSimilarity
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.predicting import PredictingModel
-from keras_ssl.trainers.teacher_projection import TeacherProjection
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class BYOL(TeacherProjection, PredictingModel):
+class BYOL(JointEmbedding):
     r"""BYOL: bootstrap your own latent.
 
-    Of two random views `v`, `v'` of an image, the student (online network) projects one and
+    Of two random views `v`, `v'` of an example, the student (online network) projects one and
     predicts from it, `q(g(f(v)))`, what the teacher (target network), whose weights are a moving
     average of the student's, projects of the other one, `z' = g_ξ(f_ξ(v'))`. No gradient flows
     into the teacher. With `D` the negative cosine similarity, the loss is that of both
@@ -30,7 +30,7 @@ class BYOL(TeacherProjection, PredictingModel):
     the statistics of the batch, as in the published code.
 
     Args:
-        encoder: `keras.Model` or layer `f`, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((4096, 256))`.
         predictor: layer `q`, as wide at its end as `g`. `None` means
             `keras_ssl.layers.PredictionHead(4096)`.
@@ -45,14 +45,15 @@ class BYOL(TeacherProjection, PredictingModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object, or `momentum` neither number nor schedule.
@@ -93,17 +94,17 @@ class BYOL(TeacherProjection, PredictingModel):
         super().__init__(
             encoder,
             ProjectionHead((4096, 256)) if projector is None else projector,
-            PredictionHead(4096) if predictor is None else predictor,
             augment,
             NegativeCosineSimilarity() if loss is None else loss,
+            PredictionHead(4096) if predictor is None else predictor,
             **kwargs,
         )
-        self.follow_projection(momentum)
+        self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the student's predictions and the teacher's projections of both views."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
-        target_1, target_2 = (self.teach(view, training) for view in batch.views)
+        target_1, target_2 = (self.teacher.project(view, training) for view in batch.views)
         return {
             "q_1": self.predict_from(z_1, training),
             "q_2": self.predict_from(z_2, training),
@@ -121,10 +122,4 @@ class BYOL(TeacherProjection, PredictingModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            predictor=self.predictor,
-            loss=self.loss_function,
-            momentum=self.momentum,
-        )
-        return {**super().get_config(), **parts}
+        return {**super().get_config(), **serialize_parts(momentum=self.teacher.momentum)}

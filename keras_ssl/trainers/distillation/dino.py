@@ -6,16 +6,15 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, layers, losses
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.multi_crop import MultiCrop, call_by_size
+from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.steps import is_before, steps_taken
-from keras_ssl.trainers.teacher_projection import TeacherProjection
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class DINO(TeacherProjection, MultiCrop):
+class DINO(MultiCrop):
     r"""DINO: self-distillation with no labels.
 
     Of an image there are two global views and any number of local ones, which are smaller and show
@@ -34,7 +33,7 @@ class DINO(TeacherProjection, MultiCrop):
     prototypes do to an embedding of length 1 is the paper's head with weight normalisation.
 
     Args:
-        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`, for images
+        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`, for images
             of both sizes: a ResNet built for `(None, None, 3)`, or one over tokens that takes
             their number as it comes.
         projector: layer from features to embeddings. `None` means
@@ -60,14 +59,15 @@ class DINO(TeacherProjection, MultiCrop):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, `momentum` or `teacher_temperature`
@@ -126,15 +126,14 @@ class DINO(TeacherProjection, MultiCrop):
         self.center = center
         self.teacher_temperature = teacher_temperature
         self.freeze_steps = checks.integer("freeze_steps", freeze_steps, minimum=0)
-        self.follow_projection(momentum)
-        self.teacher_prototypes = self.follow(self.prototypes, momentum)
+        self.teacher = EMATeacher(self, ["encoder", "projector", "prototypes"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the student's embeddings of all views and the teacher's of the global ones."""
         h, student = self.project_crops(batch.views, training)
         global_views = batch.views[: self.global_count]
-        teacher = call_by_size(lambda view: self.teach(view, training), global_views)
-        # one row an example: (batch, views, dim)
+        teacher = call_by_size(lambda view: self.teacher.project(view, training), global_views)
+        # one row per example: (batch, views, dim)
         return {
             "student": ops.stack(student, axis=1),
             "teacher": ops.stack(teacher, axis=1),
@@ -143,7 +142,7 @@ class DINO(TeacherProjection, MultiCrop):
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the distance of the student's distributions from the teacher's."""
-        frozen = is_before(self, self.freeze_steps)
+        frozen = self.is_before(self.freeze_steps)
         # (views, batch, dim): the loss takes views one by one
         student = self.prototypes(ops.swapaxes(embeddings["student"], 0, 1), frozen=frozen)
         teacher = self.teacher_prototypes(ops.swapaxes(embeddings["teacher"], 0, 1))
@@ -152,18 +151,16 @@ class DINO(TeacherProjection, MultiCrop):
         if self.teacher_temperature is None:
             return {"distillation": self.loss_function(*views)}
         tau = self.teacher_temperature
-        tau = tau(steps_taken(self)) if callable(tau) else tau
+        tau = tau(self.steps_taken()) if callable(tau) else tau
         return {"distillation": self.loss_function(*views, teacher_temperature=tau)}
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(
-            projector=self.projector,
             prototypes=self.prototypes,
-            loss=self.loss_function,
             center=self.center,
             teacher_temperature=self.teacher_temperature,
-            momentum=self.momentum,
+            momentum=self.teacher.momentum,
         )
         return {**super().get_config(), **parts, "freeze_steps": self.freeze_steps}
 

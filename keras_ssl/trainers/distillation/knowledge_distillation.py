@@ -8,9 +8,9 @@ from keras import ops
 from keras.distillation import DistillationLoss, LogitsDistillation
 
 from keras_ssl import checks
+from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.checks import check_features, check_one_batch, check_type
+from keras_ssl.trainers.checks import check_features, check_one_view, check_type
 from keras_ssl.trainers.distillation.distillation_losses import (
     check_logits,
     checked_losses,
@@ -18,8 +18,9 @@ from keras_ssl.trainers.distillation.distillation_losses import (
     layer_names,
     value_of,
 )
-from keras_ssl.trainers.layer_outputs import LayerOutputs
-from keras_ssl.trainers.parts import freeze, serialize_parts
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import freeze
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -106,6 +107,8 @@ class KnowledgeDistillation(SelfSupervisedModel):
           et al., 2015
     """
 
+    view_count = 1
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -162,8 +165,12 @@ class KnowledgeDistillation(SelfSupervisedModel):
         super().build_step(x, y)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` is one batch, for teacher and student."""
-        check_one_batch(views)
+        """Raise unless there is one view, for teacher and student."""
+        check_one_view(views, self.encoder)
+
+    def check_representation(self, features: Any) -> None:
+        """Raise unless the student returns one vector per example."""
+        check_features(features)
 
     def frozen_parts(self) -> list[keras.layers.Layer]:
         """Return the teacher."""
@@ -173,7 +180,6 @@ class KnowledgeDistillation(SelfSupervisedModel):
         """Return the outputs of student and teacher, those of layers, and the labels if used."""
         z, z_within = self._of_student(batch.views, training=training)
         v, v_within = self._of_teacher(batch.views, training=False)
-        check_features(z)
         embeddings = {_key("student", name): one for name, one in {None: z, **z_within}.items()}
         for name, one in {None: v, **v_within}.items():
             embeddings[_key("teacher", name)] = ops.stop_gradient(one)

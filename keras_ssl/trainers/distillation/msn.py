@@ -6,15 +6,15 @@ import keras
 from keras import ops
 
 from keras_ssl import layers, losses
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.multi_crop import MultiCrop
+from keras_ssl.trainers.joint_embedding import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.teacher_projection import TeacherProjection
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MSN(TeacherProjection, MultiCrop):
+class MSN(MultiCrop):
     r"""MSN: masked siamese networks.
 
     The first view of an image, the target, is whole; M others, the anchors, show part of it: a
@@ -34,7 +34,7 @@ class MSN(TeacherProjection, MultiCrop):
     hidden patches as well; the paper's leaves them out, which is faster.
 
     Args:
-        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`, for images
+        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`, for images
             of all sizes among the views, such as a ResNet built for `(None, None, 3)`.
         projector: layer from features to embeddings. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 2048, 256), activation="gelu")`.
@@ -50,14 +50,15 @@ class MSN(TeacherProjection, MultiCrop):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object of its kind, or `momentum` neither number nor
@@ -109,17 +110,17 @@ class MSN(TeacherProjection, MultiCrop):
         prototypes = layers.Prototypes(1024) if prototypes is None else prototypes
         check_type("prototypes", prototypes, layers.Prototypes)
         self.prototypes = prototypes
-        self.follow_projection(momentum)
+        self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the student's embeddings of the anchors and the teacher's of the target."""
         target, *anchors = batch.views
         h, z = self.project_crops(anchors, training)
-        # one row an example: (batch, anchors, dim)
+        # one row per example: (batch, anchors, dim)
         anchors = ops.stack(z, axis=1)
         return {
             "anchors": anchors,
-            "target": self.teach(target, training),
+            "target": self.teacher.project(target, training),
             "representation": h[0],
         }
 
@@ -131,10 +132,5 @@ class MSN(TeacherProjection, MultiCrop):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector,
-            prototypes=self.prototypes,
-            loss=self.loss_function,
-            momentum=self.momentum,
-        )
+        parts = serialize_parts(prototypes=self.prototypes, momentum=self.teacher.momentum)
         return {**super().get_config(), **parts}

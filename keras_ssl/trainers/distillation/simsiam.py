@@ -7,16 +7,15 @@ from keras import ops
 
 from keras_ssl.layers import PredictionHead, ProjectionHead, SyncBatchNormalization
 from keras_ssl.losses import NegativeCosineSimilarity
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.predicting import PredictingModel
+from keras_ssl.trainers.joint_embedding import JointEmbedding
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class SimSiam(PredictingModel):
+class SimSiam(JointEmbedding):
     r"""SimSiam: simple Siamese representation learning.
 
-    Two random views of every image go through an encoder and a projector, `z_1`, `z_2`, and a
+    Two random views of every example go through an encoder and a projector, `z_1`, `z_2`, and a
     predictor `h` guesses from each the other one, through which no gradient flows. With `D` the
     negative cosine similarity:
 
@@ -25,7 +24,7 @@ class SimSiam(PredictingModel):
     Each view goes through the networks by itself, as in the published code.
 
     Args:
-        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
         projector: layer from features to `z`. `None` means the paper's: three layers of 2048,
             batch normalisation behind each, the last one without scale and centre.
         predictor: layer `h`, as wide at its end as the projector. `None` means
@@ -37,14 +36,15 @@ class SimSiam(PredictingModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
@@ -86,9 +86,9 @@ class SimSiam(PredictingModel):
         super().__init__(
             encoder,
             projector,
-            PredictionHead(512) if predictor is None else predictor,
             augment,
             NegativeCosineSimilarity() if loss is None else loss,
+            PredictionHead(512) if predictor is None else predictor,
             **kwargs,
         )
 
@@ -112,7 +112,4 @@ class SimSiam(PredictingModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(
-            projector=self.projector, predictor=self.predictor, loss=self.loss_function
-        )
-        return {**super().get_config(), **parts}
+        return super().get_config()

@@ -6,9 +6,6 @@ Private names of Keras that this file touches:
   calls it on the instance, so that ours can stand in for it.
 - `TFEpochIterator._steps_seen` and `_num_batches`, by which Keras learns the length of a dataset
   that does not tell it, and `TFEpochIterator.data_adapter`.
-- `Model._get_metrics_result_or_logs`, which `fit` asks for the logs of an epoch when it ends.
-- `Model._compile_metrics`, `_compile_loss` and `_symbolic_build`, which makes their variables;
-  without a strategy Keras would make them in the first step, too late to restore them.
 
 `tests/trainers/engine/test_epochs.py` fails when one of them goes away.
 """
@@ -41,8 +38,8 @@ class Position:
 class EpochKeeper(keras.callbacks.Callback):
     """A callback that decides where `fit` starts and is called between steps.
 
-    `ResumableFit` finds it among the callbacks and calls, in this order, `begin`, `shuffle_seed` if
-    the data is arrays, `attach`, `before_reading` if it starts in the middle, then `enter_epoch`
+    `DistributedFit` finds it among the callbacks and calls, in this order, `begin`, `shuffle_seed`
+    if the data is arrays, `attach`, `before_reading` if it starts in the middle, then `enter_epoch`
     and `after_step` for every epoch and step, and `finish` if all went well; `close` in any case.
     """
 
@@ -206,86 +203,30 @@ class Epochs:
         return taken[0] is not None
 
 
-class ResumableFit:
-    """Mix-in for a `keras.Model`: an `EpochKeeper` among the callbacks says where `fit` starts."""
+def find_keeper(model: keras.Model, arguments: dict[str, Any]) -> EpochKeeper | None:
+    """Look for an `EpochKeeper` among the callbacks of `fit`; let it say where to start.
 
-    _keeper = None
-    _epochs = None
+    Args:
+        model: the model that `fit` was called on.
+        arguments: the arguments of `fit` by name; `initial_epoch` may change.
 
-    def find_keeper(self, arguments: dict[str, Any]) -> EpochKeeper | None:
-        """Look for an `EpochKeeper` among the callbacks; let it say where to start.
+    Returns:
+        The keeper, if there is one.
 
-        Args:
-            arguments: the arguments of `fit` by name; `initial_epoch` may change.
-
-        Returns:
-            The keeper, if there is one.
-
-        Raises:
-            ValueError: if there are several.
-        """
-        callbacks = arguments.get("callbacks")
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = callbacks.callbacks
-        keepers = [c for c in keras.tree.flatten(callbacks) if isinstance(c, EpochKeeper)]
-        if len(keepers) > 1:
-            raise ValueError(
-                f"`callbacks` may hold one {type(keepers[0]).__name__}. Received: {len(keepers)}"
-            )
-        if not keepers:
-            return None
-        initial_epoch, epochs = arguments.get("initial_epoch", 0), arguments.get("epochs", 1)
-        others = [c for c in keras.tree.flatten(callbacks) if c is not keepers[0]]
-        arguments["initial_epoch"] = keepers[0].begin(self, others, initial_epoch, epochs)
-        return keepers[0]
-
-    def attach_keeper(self, iterator: Any, specs: Any) -> None:
-        """Give the keeper, if there is one, the epochs that are about to run.
-
-        Args:
-            iterator: Keras' iterator of the epochs.
-            specs: the shapes of one replica's share of a batch.
-        """
-        # later calls during `fit` are about validation
-        if self._keeper is not None and self._epochs is None:
-            parts = (self._compile_metrics, self._compile_loss, self.optimizer)
-            if any(part is not None and not part.built for part in parts):
-                x, y = specs
-                with self.distribute_strategy.scope():
-                    self._symbolic_build(data_batch=(x, y, None))
-            self._epochs = Epochs(iterator, specs, self._keeper)
-            self._keeper.attach(self._epochs)
-
-    def training_variables(self) -> dict[str, list[keras.Variable]]:
-        """All that training changes, by name; a model with more than Keras knows of adds it.
-
-        Returns:
-            The weights and the states of seed generators, the optimizer's variables and those of
-            the metrics.
-        """
-        optimizer = [] if self.optimizer is None else self.optimizer.variables
-        return {
-            "model": list(self.variables),
-            "optimizer": list(optimizer),
-            "metrics": list(self.metrics_variables),
-        }
-
-    def fit(
-        self, *args: Any, keeper: EpochKeeper | None = None, **kwargs: Any
-    ) -> keras.callbacks.History:
-        """Train, as `keras.Model.fit`, from where the keeper said."""
-        if keeper is None:
-            return super().fit(*args, **kwargs)
-        self._keeper = keeper
-        try:
-            history = super().fit(*args, **kwargs)
-            keeper.finish(history)
-            return history
-        finally:
-            keeper.close()
-            self._keeper = self._epochs = None
-
-    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
-        if not logs and self._epochs is not None and self._epochs.is_idle:
-            logs = self.get_metrics_result()  # all steps of this epoch ran before the interruption
-        return super()._get_metrics_result_or_logs(logs)
+    Raises:
+        ValueError: if there are several.
+    """
+    callbacks = arguments.get("callbacks")
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    keepers = [c for c in keras.tree.flatten(callbacks) if isinstance(c, EpochKeeper)]
+    if len(keepers) > 1:
+        raise ValueError(
+            f"`callbacks` may hold one {type(keepers[0]).__name__}. Received: {len(keepers)}"
+        )
+    if not keepers:
+        return None
+    initial_epoch, epochs = arguments.get("initial_epoch", 0), arguments.get("epochs", 1)
+    others = [c for c in keras.tree.flatten(callbacks) if c is not keepers[0]]
+    arguments["initial_epoch"] = keepers[0].begin(model, others, initial_epoch, epochs)
+    return keepers[0]

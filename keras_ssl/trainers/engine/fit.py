@@ -1,25 +1,34 @@
-"""Make `fit` of a Keras model build itself before its first step, on any strategy.
+"""`fit` and `evaluate` of a Keras model under every `tf.distribute` strategy.
 
-Private names of Keras that this file touches (`epochs.py`, `random_states.py` and `worker_steps.py`
-list theirs):
+The model is built before its first step, batches are shared out among workers, steps work with
+several replicas, and an `EpochKeeper` among the callbacks can start a run in the middle.
+
+Private names of Keras that this file touches (`epochs.py` and `_random_states.py` list theirs):
 
 - `_maybe_symbolic_build`, the hook that Keras calls in `fit`, `evaluate` and `train_on_batch`
   before any callback or step. Keras' own version skips building without a strategy.
 - `TFEpochIterator._distributed_dataset`, whose `element_spec` tells the shapes of a batch without
   taking one from the user's pipeline.
-- `Model._symbolic_build`, which builds a model, its loss and its metrics from shapes.
+- `Model._symbolic_build`, which builds a model, its loss and its metrics from shapes, and
+  `Model._compile_metrics` and `_compile_loss`, which it gives their variables.
 - `Model._distribute_strategy`, the strategy that the model was made under, or `None`.
+- `Model._make_function`, which makes a step on all replicas of a step on one.
+- `Model._get_metrics_result_or_logs`, which `fit` asks for the logs of an epoch when it ends.
 
-`tests/trainers/engine/test_fit.py` fails when one of them goes away.
+`tests/trainers/engine/test_fit.py` fails when one of them goes away, `test_two_workers.py` also
+when Keras trains on several workers by itself.
 """
 
 import random
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.distribute.worker_batches import (
@@ -29,9 +38,9 @@ from keras_ssl.distribute.worker_batches import (
 )
 from keras_ssl.distribute.workers import agree, from_chief, is_chief, is_multi_worker, strategy_name
 from keras_ssl.trainers.engine.array_batches import array_batches
-from keras_ssl.trainers.engine.epochs import ResumableFit
+from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, find_keeper
+from keras_ssl.trainers.engine.steps import data_first, one_after_the_other, reduced_over_workers
 from keras_ssl.trainers.engine.worker_callbacks import callbacks_of_worker
-from keras_ssl.trainers.engine.worker_steps import WorkerSteps
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -88,7 +97,7 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
     return False
 
 
-class DistributedFit(WorkerSteps, ResumableFit):
+class DistributedFit:
     """Mix-in that lets a `keras.Model` train on any strategy, several workers included.
 
     Keras 3 cannot train under `tf.distribute.MultiWorkerMirroredStrategy`
@@ -126,6 +135,10 @@ class DistributedFit(WorkerSteps, ResumableFit):
     ['loss', 'mae']
     """
 
+    _keeper: EpochKeeper | None = None
+    _epochs: Epochs | None = None
+    _pending_validation: Any = None
+
     def build_step(self, x: Any, y: Any) -> None:
         """Create all that a training step needs, for a batch of these shapes, as Keras would.
 
@@ -136,15 +149,26 @@ class DistributedFit(WorkerSteps, ResumableFit):
         if self._distribute_strategy is not None:  # without one, Keras builds in the first step
             self._symbolic_build(data_batch=(x, y, None))
 
+    def check_evaluation_shapes(self, x: Any, y: Any) -> None:
+        """Raise if validation data of these shapes cannot be evaluated. `fit` calls it first."""
+
+    def before_steps(self) -> None:
+        """Get ready for the steps of `fit` or `evaluate`, when all state exists."""
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
         x, y, _ = keras.utils.unpack_x_y_sample_weight(_map_specs(data_batch))
+        self._batch_size = keras.tree.flatten(x)[0].shape[0]
         self._check_scope()
         with self.distribute_strategy.scope():
             self.build_step(x, y)
+            if self._pending_validation is not None:
+                specs, self._pending_validation = self._pending_validation, None
+                self.check_evaluation_shapes(*specs)
         if iterator is not None:
-            self.attach_keeper(iterator, (x, y))
+            self._attach_keeper(iterator, (x, y))
+        self.before_steps()
 
     def _check_scope(self) -> None:
         """Raise if a variable is not the strategy's: replicas would not keep it equal."""
@@ -177,7 +201,9 @@ class DistributedFit(WorkerSteps, ResumableFit):
         replicas = strategy.num_replicas_in_sync
         workers = is_multi_worker(strategy)
         _check_not_empty(x)
-        keeper = self.find_keeper(kwargs)
+        # this method may turn `x` into a dataset, and Keras would forget the size of batches
+        kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
+        keeper = find_keeper(self, kwargs)
         if replicas > 1 or workers:
             if kwargs.get("validation_split"):
                 raise ValueError(
@@ -185,7 +211,7 @@ class DistributedFit(WorkerSteps, ResumableFit):
                     "and pass `validation_data`. "
                     f"Received: validation_split={kwargs['validation_split']}"
                 )
-            size = kwargs.get("validation_batch_size") or batch_size
+            size = kwargs.get("validation_batch_size")
             validation = kwargs.get("validation_data")
             if validation is not None and not isinstance(validation, tf.data.Dataset):
                 kwargs["validation_data"] = _in_full_batches(
@@ -211,9 +237,79 @@ class DistributedFit(WorkerSteps, ResumableFit):
         x = without_autotuning(x)
         if "validation_data" in kwargs:
             kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
+        self._pending_validation = _specs_of(kwargs.get("validation_data"))
         if workers:
             x = self._prepare_workers(x, kwargs)
-        return super().fit(x, y, batch_size, keeper=keeper, **kwargs)
+        if keeper is None:
+            return super().fit(x, y, batch_size, **kwargs)
+        self._keeper = keeper
+        try:
+            history = super().fit(x, y, batch_size, **kwargs)
+            keeper.finish(history)
+            return history
+        finally:
+            keeper.close()
+            self._keeper = self._epochs = None
+
+    def _attach_keeper(self, iterator: Any, specs: Any) -> None:
+        """Give the keeper, if there is one, the epochs that are about to run."""
+        # later calls during `fit` are about validation
+        if self._keeper is None or self._epochs is not None:
+            return
+        parts = (self._compile_metrics, self._compile_loss, self.optimizer)
+        if any(part is not None and not part.built for part in parts):
+            x, y = specs
+            with self.distribute_strategy.scope():
+                self._symbolic_build(data_batch=(x, y, None))
+        self._epochs = Epochs(iterator, specs, self._keeper)
+        self._keeper.attach(self._epochs)
+
+    def training_variables(self) -> dict[str, list[keras.Variable]]:
+        """All that training changes, by name; a model with more than Keras knows of adds it.
+
+        Returns:
+            The weights and the states of seed generators, the optimizer's variables and those of
+            the metrics.
+        """
+        optimizer = [] if self.optimizer is None else self.optimizer.variables
+        return {
+            "model": list(self.variables),
+            "optimizer": list(optimizer),
+            "metrics": list(self.metrics_variables),
+        }
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        if not logs and self._epochs is not None and self._epochs.is_idle:
+            logs = self.get_metrics_result()  # all steps of this epoch ran before the interruption
+        return super()._get_metrics_result_or_logs(logs)
+
+    def split_validation(self, x: Any, y: Any, arguments: dict[str, Any]) -> tuple:
+        """Split arrays for `validation_split`, as Keras would later, so that all can be checked.
+
+        Args:
+            x: arrays.
+            y: arrays or `None`.
+            arguments: the other arguments of `fit`.
+
+        Returns:
+            What `x`, `y` and `arguments` are instead.
+        """
+        split = arguments.get("validation_split")
+        data = _pack(x, y, arguments.get("sample_weight"))
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if not split or replicas > 1 or not _are_arrays(data):
+            return x, y, arguments
+        if arguments.get("validation_data") is not None:
+            return x, y, {**arguments, "validation_split": 0.0}
+        train, validation = train_validation_split(
+            (x, y, arguments.get("sample_weight")), validation_split=split
+        )
+        x, y, weights = train
+        validation = tuple(part for part in validation if part is not None)
+        changed = {"validation_split": 0.0, "validation_data": validation}
+        if weights is not None:
+            changed["sample_weight"] = weights
+        return x, y, {**arguments, **changed}
 
     def _prepare_workers(self, x: Any, arguments: dict[str, Any]) -> Any:
         """Share out the data of `fit` and leave to the chief what the chief does alone."""
@@ -239,6 +335,41 @@ class DistributedFit(WorkerSteps, ResumableFit):
         if not is_chief(strategy):
             arguments["verbose"] = 0
         return x
+
+    def _make_function(self, step_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        step_function = data_first(step_function)
+        strategy = self.distribute_strategy
+        if is_multi_worker(strategy):
+            make = super()._make_function
+            return one_after_the_other(self, reduced_over_workers(make, step_function))
+        one_step = super()._make_function(step_function)
+        if isinstance(strategy, tf.distribute.MirroredStrategy):
+            return one_after_the_other(self, one_step)
+        return one_step
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make the function of a step, as `keras.Model` does.
+
+        Keras' own goes on with batches of any size once it has seen two. With
+        `needs_static_batches` there is one function for each size.
+        """
+        if not self.needs_static_batches:
+            return super().make_train_function(force)
+        functions = vars(self).setdefault("_train_functions", {})
+        self.train_function = functions.get(self._batch_size)
+        super().make_train_function(force)
+        functions[self._batch_size] = self.train_function
+        return self.train_function
+
+    def forget_train_functions(self) -> None:
+        """Let steps be traced anew: what they do has changed."""
+        vars(self).pop("_train_functions", None)
+        self.train_function = self.test_function = self.predict_function = None
+
+    @property
+    def needs_static_batches(self) -> bool:
+        """Whether a step must know the size of its batch when it is traced."""
+        return False
 
     @property
     def needs_full_batches(self) -> bool:
@@ -279,6 +410,33 @@ class DistributedFit(WorkerSteps, ResumableFit):
                     kwargs["verbose"] = 0
         return super().evaluate(x, y, batch_size, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict, as `keras.Model.predict`.
+
+        With several workers, each computes all of `x` by itself, on one device: it needs none of
+        the others, so that the chief may predict alone.
+        """
+        with self._alone():
+            return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predict, as `keras.Model.predict_on_batch`; with several workers each by itself."""
+        with self._alone():
+            return super().predict_on_batch(x)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Act as a model on one device, if the strategy has several workers."""
+        strategy = self._distribute_strategy
+        if not is_multi_worker(strategy):
+            yield
+            return
+        self._distribute_strategy = None
+        try:
+            yield
+        finally:
+            self._distribute_strategy = strategy
+
     def predict_step(self, data: Any) -> Any:
         """Compute the output for a batch, as `keras.Model.predict_step`.
 
@@ -291,6 +449,31 @@ class DistributedFit(WorkerSteps, ResumableFit):
             return super().predict_step(data)
         outputs = super().predict_step((keras.tree.map_structure(_with_a_row_more, x),))
         return keras.tree.map_structure(lambda output: output[:-1], outputs)
+
+
+def _specs_of(data: Any) -> tuple[Any, Any] | None:
+    """The shapes and dtypes of validation data, if they can be had without reading it."""
+    if isinstance(data, (tuple, list)) and not _are_arrays(data):
+        data = data[0]  # a dataset in a tuple of its own
+    if isinstance(data, keras.utils.PyDataset):
+        if not len(data):
+            return None
+        data = data[0]
+    if hasattr(data, "element_spec"):
+        specs = _map_specs(data.element_spec)
+    elif isinstance(data, (tuple, list)) and _are_arrays(data):
+        specs = keras.tree.map_structure(_spec_of_array, tuple(data))
+    else:
+        return None
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(specs)
+    return x, y
+
+
+def _spec_of_array(array: Any) -> keras.KerasTensor:
+    dtype = keras.backend.standardize_dtype(array.dtype)
+    if keras.backend.is_float_dtype(dtype):
+        dtype = keras.config.floatx()  # as Keras casts arrays
+    return keras.KerasTensor((None, *array.shape[1:]), dtype)
 
 
 def _with_a_row_more(x: tf.Tensor) -> tf.Tensor:

@@ -6,14 +6,19 @@ import keras
 
 from keras_ssl.layers import PredictionHead
 from keras_ssl.ops.graph.inputs import read_graph
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.distillation.byol import BYOL
-from keras_ssl.trainers.graph.node_views import NodeViews, as_rows
+from keras_ssl.trainers.graph.graph_input import (
+    GraphInput,
+    as_rows,
+    check_graph_views,
+    check_node_features,
+)
 from keras_ssl.trainers.graph.node_weights import node_weights
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class BGRL(NodeViews, BYOL):
+class BGRL(BYOL):
     r"""BGRL: bootstrapped graph latents.
 
     `trainers.BYOL` of nodes, without a projector. Of two random views of a graph the online
@@ -81,6 +86,9 @@ class BGRL(NodeViews, BYOL):
           https://arxiv.org/abs/2102.06514), Thakoor et al., 2021
     """
 
+    input_kind = GraphInput()
+    uses_sample_weight = True  # weights belong to the labels of nodes
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -101,9 +109,17 @@ class BGRL(NodeViews, BYOL):
             **kwargs,
         )
 
+    def check_views(self, views: Any) -> None:
+        """Raise unless `views` are two graphs of the same nodes."""
+        check_graph_views(self, views)
+
+    def check_representation(self, features: Any) -> None:
+        """Vectors of nodes are checked where their graph is at hand."""
+
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return predictions and the teacher's vectors of both views, and what nodes count."""
         embeddings = super().embed(batch, training)
+        check_node_features(embeddings["representation"], batch.x[0])
         weights = node_weights(read_graph(batch.x))
         return embeddings if weights is None else {**embeddings, "weights": weights}
 

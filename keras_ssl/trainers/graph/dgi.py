@@ -10,11 +10,11 @@ from keras_ssl.layers import BilinearCritic
 from keras_ssl.layers.graph import MeanPool
 from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.ops.graph.membership import membership
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
-from keras_ssl.trainers.graph.node_features import check_node_features
+from keras_ssl.trainers.graph.graph_input import check_node_features
+from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -100,10 +100,6 @@ class DGI(GraphModel):
         for name in ("corruption", "readout", "critic"):
             check_type(name, getattr(self, name), keras.layers.Layer)
         self.summary_activation = keras.activations.get(summary_activation)
-
-    def check_views(self, views: Any) -> None:
-        """Raise unless `views` is one graph."""
-        check_graph(views)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the loss of each graph, and the vectors of the nodes."""

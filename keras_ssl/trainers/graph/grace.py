@@ -6,15 +6,18 @@ import keras
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
-from keras_ssl.ops.graph.inputs import read_graph
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.graph.node_views import NodeViews, as_rows
+from keras_ssl.trainers.graph.graph_input import (
+    GraphInput,
+    as_rows,
+    check_graph_views,
+    check_node_features,
+)
 from keras_ssl.trainers.joint_embedding import JointEmbedding
-from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GRACE(NodeViews, JointEmbedding):
+class GRACE(JointEmbedding):
     r"""GRACE: deep graph contrastive representation learning.
 
     Two random views of a graph, with edges dropped and features masked, go through an encoder,
@@ -78,7 +81,8 @@ class GRACE(NodeViews, JointEmbedding):
           et al., 2020
     """
 
-    takes_padding = False
+    input_kind = GraphInput(takes_padding=False)
+    uses_sample_weight = True  # weights belong to the labels of nodes
 
     def __init__(
         self,
@@ -94,18 +98,16 @@ class GRACE(NodeViews, JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two graphs of the same nodes, none of them padding."""
-        super().check_views(views)
-        if any(read_graph(view).mask is not None for view in views):
-            raise ValueError(
-                "GRACE compares all nodes of a batch with each other, and padding is no node. "
-                "Expected graphs without a mask, as `data.disjoint_batches` makes them. "
-                "Received: graphs with a mask of their nodes"
-            )
+        """Raise unless `views` are two graphs of the same nodes, without padding."""
+        check_graph_views(self, views)
+
+    def check_representation(self, features: Any) -> None:
+        """Vectors of nodes are checked where their graph is at hand."""
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the projections of both views, and the vectors of the first."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
+        check_node_features(h_1, batch.views[0][0])
         return {"z_1": z_1, "z_2": z_2, "representation": h_1}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
@@ -115,5 +117,4 @@ class GRACE(NodeViews, JointEmbedding):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return super().get_config()

@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.ops.graph.inputs import read_graph
-from keras_ssl.trainers.batch import Batch
-from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
-from keras_ssl.trainers.graph.node_features import check_node_features
+from keras_ssl.trainers.graph.graph_input import GraphInput, check_node_features
+from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.graph.node_pairs import NodePairs
+from keras_ssl.trainers.step import Batch
 
 
 class GraphAutoencoder(GraphModel):
@@ -31,8 +31,7 @@ class GraphAutoencoder(GraphModel):
         ValueError: if `negatives_per_edge` is not positive.
     """
 
-    needs_edges = True
-    needs_symmetry = True
+    input_kind = GraphInput(needs_edges=True, needs_symmetry=True)
 
     def __init__(
         self,
@@ -60,10 +59,6 @@ class GraphAutoencoder(GraphModel):
             from the prior, a number a node, or `None` where there is no prior.
         """
         raise NotImplementedError
-
-    def check_views(self, views: Any) -> None:
-        """Raise unless there is one graph to encode."""
-        check_graph(views)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the losses of each graph: the cross entropy of its edges, and the divergence."""

@@ -9,14 +9,13 @@ from keras_ssl import checks, distribute
 from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
 from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
-from keras_ssl.trainers.graph.node_features import check_node_features
-from keras_ssl.trainers.graph.node_views import as_rows
+from keras_ssl.trainers.graph.graph_input import as_rows, check_node_features
+from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.graph.node_weights import scaled_to_mean
 from keras_ssl.trainers.graph.on_graph import on_graph
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -109,10 +108,6 @@ class GraphMAE(GraphModel):
         self.mask_token = MaskToken()
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def check_views(self, views: Any) -> None:
-        """Raise unless there is one graph to mask."""
-        check_graph(views)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the mean error of the masked nodes of each graph; of one graph, of each node."""

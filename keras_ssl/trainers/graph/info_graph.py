@@ -10,11 +10,11 @@ from keras_ssl.layers import ResidualHead
 from keras_ssl.layers.graph import SumPool
 from keras_ssl.losses import JensenShannonMI
 from keras_ssl.ops.graph.inputs import read_graph
-from keras_ssl.trainers.batch import Batch
 from keras_ssl.trainers.checks import check_batch_size, check_type
-from keras_ssl.trainers.graph.graph_model import GraphModel, check_graph
-from keras_ssl.trainers.graph.node_features import check_node_features
+from keras_ssl.trainers.graph.graph_input import check_graph, check_node_features
+from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -9,9 +9,9 @@ from keras import ops
 from keras_ssl import checks, distribute, graphs
 from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, pick, walk
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.engine.assertions import assert_in_range
 from keras_ssl.trainers.graph.stored_neighbors import StoredNeighbors, is_sizes
-from keras_ssl.trainers.indexed_images import assert_in_range
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -190,18 +190,17 @@ class Node2Vec(SelfSupervisedModel):
         is_reached = ops.cast(ops.pad(has_left, [[0, 0], [1, 0]], constant_values=True), "float32")
         return is_near * is_reached[:, :, None] * is_reached[:, None, :]
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Train, as `SelfSupervisedModel.fit`, after a look at the nodes of arrays."""
+    def check_data(self, data: Any) -> None:
+        """Raise unless the trainer has a graph, and arrays hold numbers of its nodes."""
         if not self.walkable.is_loaded:
             raise ValueError(
                 "The trainer must hold its graph: one made from a configuration alone has no edges "
                 "until weights are loaded. Received: no weights"
             )
-        if isinstance(x, np.ndarray) and x.size and x.dtype.kind in "iu":
-            low, high = x.min(), x.max()
+        if isinstance(data, np.ndarray) and data.size and data.dtype.kind in "iu":
+            low, high = data.min(), data.max()
             if low < 0 or high >= self.nodes:
                 raise ValueError(_out_of_range(self.nodes, f"numbers from {low} to {high}"))
-        return super().fit(x, *args, **kwargs)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, of the graph its sizes."""

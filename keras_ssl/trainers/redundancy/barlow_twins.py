@@ -6,15 +6,15 @@ import keras
 
 from keras_ssl import losses
 from keras_ssl.layers import ProjectionHead
-from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.redundancy.redundancy_model import RedundancyModel
+from keras_ssl.trainers.joint_embedding import JointEmbedding
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class BarlowTwins(RedundancyModel):
+class BarlowTwins(JointEmbedding):
     r"""Barlow Twins: self-supervised learning via redundancy reduction.
 
-    Two random views of every image go through an encoder and a projector. `C` is the matrix of
+    Two random views of every example go through an encoder and a projector. `C` is the matrix of
     correlations, over the batch of all replicas, of the features of `z_1` with those of `z_2`; the
     loss draws it to the identity:
 
@@ -24,7 +24,7 @@ class BarlowTwins(RedundancyModel):
     thrown away after training.
 
     Args:
-        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
         projector: layer from features to `z`. `None` means the paper's,
             `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
         augment: layer that makes two views of a batch, such as
@@ -35,14 +35,15 @@ class BarlowTwins(RedundancyModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
@@ -68,6 +69,8 @@ class BarlowTwins(RedundancyModel):
           https://arxiv.org/abs/2103.03230), Zbontar et al., 2021
     """
 
+    minimum_batch = 2  # a single example has no variance
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -81,11 +84,15 @@ class BarlowTwins(RedundancyModel):
         loss = losses.BarlowTwinsLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the projections of both views, and the representation of the first."""
+        (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
+        return {"z_1": z_1, "z_2": z_2, "representation": h_1}
+
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the distance of the views' correlations from the identity."""
         return {"redundancy": self.loss_function(embeddings["z_1"], embeddings["z_2"])}
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return super().get_config()

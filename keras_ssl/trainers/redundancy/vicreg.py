@@ -7,15 +7,15 @@ from keras import ops
 
 from keras_ssl import losses
 from keras_ssl.layers import ProjectionHead
-from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.redundancy.redundancy_model import RedundancyModel
+from keras_ssl.trainers.joint_embedding import JointEmbedding
+from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class VICReg(RedundancyModel):
+class VICReg(JointEmbedding):
     r"""VICReg: variance-invariance-covariance regularisation.
 
-    Two random views of every image go through an encoder and a projector (the paper's expander),
+    Two random views of every example go through an encoder and a projector (the paper's expander),
     to `z` and `z'`. Three terms keep the views of an image close (invariance `s`), every
     feature's deviation over the batch above 1 (variance `v`), and features uncorrelated
     (covariance `c`):
@@ -26,7 +26,7 @@ class VICReg(RedundancyModel):
     itself, as in the published code. The projector is thrown away after training.
 
     Args:
-        encoder: `keras.Model` or layer, from a batch of images to `(batch, features)`.
+        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
         projector: layer from features to `z`. `None` means the paper's,
             `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
         augment: layer that makes two views of a batch, such as
@@ -39,14 +39,15 @@ class VICReg(RedundancyModel):
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images.
+        x: a batch of what the encoder takes.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, as a rule `(batch, height, width, channels)`.
+        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
+        for images.
 
     Output shape:
-        What the encoder gives, as a rule `(batch, features)`.
+        What the encoder returns, `(batch, features)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
@@ -72,6 +73,8 @@ class VICReg(RedundancyModel):
           https://arxiv.org/abs/2105.04906), Bardes et al., 2021
     """
 
+    minimum_batch = 2  # a single example has no variance
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -85,6 +88,11 @@ class VICReg(RedundancyModel):
         loss = losses.VICRegLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the projections of both views, and the representation of the first."""
+        (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
+        return {"z_1": z_1, "z_2": z_2, "representation": h_1}
+
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the weighted terms of the loss."""
         z_1, z_2 = embeddings["z_1"], embeddings["z_2"]
@@ -92,9 +100,9 @@ class VICReg(RedundancyModel):
             return self.loss_function.terms(z_1, z_2)
         return {"regularization": self.loss_function(z_1, z_2)}
 
-    def compared(self, h: Any) -> dict[str, Any]:
-        """Return the projection, beside a constant of the size that the variance term asks for."""
-        found = super().compared(h)
+    def monitored_outputs(self, h: Any) -> dict[str, Any]:
+        """Return the projection, next to a constant of the size that the variance term wants."""
+        found = super().monitored_outputs(h)
         if isinstance(self.loss_function, losses.VICRegLoss):
             # The loss sees lengths: without the variance term all projections shrink, and keep
             # their directions. With deviations far below 1, these vectors point one way.
@@ -105,5 +113,4 @@ class VICReg(RedundancyModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return super().get_config()

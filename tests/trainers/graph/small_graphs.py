@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl.layers.graph import GCNConv, GraphSequential
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.step import Batch
 
 
 def encoder(width=3):

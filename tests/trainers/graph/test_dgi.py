@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_ssl import augment, data, layers, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.step import Batch
 from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_ssl import data, evaluate, layers, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.step import Batch
 from tests.layers.graph.conformance import forms
 from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.small_graphs import encoder, graph, joined, losses_of, padded

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_ssl import data, layers, networks, trainers
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool, SumPool
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.step import Batch
 from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,

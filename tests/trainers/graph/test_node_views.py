@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_ssl import augment, layers, losses, optimizers, trainers
 from keras_ssl.augment.graph import GraphViews
 from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
-from keras_ssl.trainers.batch import Batch
+from keras_ssl.trainers.step import Batch
 from tests.layers.graph.conformance import forms
 from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.small_graphs import (

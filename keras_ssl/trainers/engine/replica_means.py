@@ -1,30 +1,28 @@
-"""What `compute_losses` returns, on its way to one number."""
+"""Finds losses that are means over one replica's examples only."""
 
 from typing import Any
 
-from keras import ops
-
-from keras_ssl import distribute
-
-# operations that hand a scalar on; a mean before one of them is still a mean
+# operations that pass a scalar on; a mean before one of them is still a mean
 _SCALAR_STEPS = {"Add", "AddV2", "AddN", "Sub", "Neg", "Mul", "RealDiv", "Cast", "Identity"}
 
 
-def replica_share(loss: Any) -> Any:
-    """This replica's share of a loss, so that the sum over replicas is the global mean."""
-    loss = ops.cast(loss, "float32")
-    return ops.mean(loss) / distribute.replica_count() if len(loss.shape) else loss
-
-
 def check_no_mean_by_hand(losses: list[dict[str, Any]], replicas: int) -> None:
-    """Raise where a scalar comes from means of this replica's values, and is not its share."""
+    """Raise if a scalar loss is a mean of one replica's values, which Keras has not divided.
+
+    Args:
+        losses: named losses of each update, as tensors of the graph in which they were traced.
+        replicas: how many replicas share a batch.
+
+    Raises:
+        ValueError: if there are several replicas and a loss is such a mean.
+    """
     for name, loss in (item for these in losses for item in these.items()):
         is_scalar = name != "representation" and not len(loss.shape)
         if replicas > 1 and is_scalar and _comes_from_a_mean(loss):
             raise ValueError(
                 f"The loss '{name}' is a mean that `compute_losses` took by hand; over "
-                f"{replicas} replicas such means add up. Return the values by example, or what "
-                "a `keras.losses.Loss` returns whose `call` gives a value an example."
+                f"{replicas} replicas such means add up. Return the values per example, or what "
+                "a `keras.losses.Loss` returns whose `call` gives a value per example."
             )
 
 
@@ -41,9 +39,3 @@ def _comes_from_a_mean(scalar: Any) -> bool:
         if tensor.op.type in _SCALAR_STEPS:
             waiting.extend(tensor.op.inputs)
     return False
-
-
-def pop_representation(losses: list[dict[str, Any]]) -> Any:
-    """Take the representation out of the losses; the last that is given counts."""
-    representations = [these.pop("representation", None) for these in losses]
-    return next((r for r in reversed(representations) if r is not None), None)

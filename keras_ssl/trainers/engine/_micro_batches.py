@@ -1,4 +1,4 @@
-"""The gradient of a loss that compares all examples, with activations of a few at a time."""
+"""A batch that is embedded and differentiated in parts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ssl.trainers.batch import Batch, batch_size_of
+from keras_ssl.trainers.step import Batch, batch_size_of
 
 
 class MicroBatches:
-    """A batch in parts of few examples, gone through in order.
+    """A batch in micro-batches, which are processed in order.
 
     With a loss L of embeddings `z = f(x)` of all examples, the gradient for the weights θ of f is
 
@@ -29,7 +29,7 @@ class MicroBatches:
 
     Args:
         batch: the whole batch; every tensor in it has the examples first.
-        size: examples a part; divides the batch.
+        size: examples per micro-batch; divides the batch.
         embed: function of a part of the batch that returns a dictionary of its embeddings, each
             with the part's examples first, and the sum of the losses that layers added: `(1,)`.
         state: the variables that `embed` may change.
@@ -78,11 +78,11 @@ class MicroBatches:
 
         Args:
             loss: function of what `embed` gives for a part that returns the part's loss.
-            variables: the variables that the gradient is taken for.
+            variables: the variables to differentiate with respect to.
 
         Returns:
-            What `embed_all` gives, and the gradient of the mean of the parts' losses: a tensor a
-            variable, `None` where no loss depends on it.
+            What `embed_all` returns, and the gradient of the mean of the parts' losses: one tensor
+            per variable, `None` if no loss depends on it.
         """
         values = [variable.value for variable in variables]
 
@@ -94,16 +94,16 @@ class MicroBatches:
 
         return self._add_up(of_part, after=self._before_all())
 
-    def gradients(self, variables: list[keras.Variable], arriving: list[Any]) -> list[Any]:
-        """Carry the gradients of the embeddings on to the variables.
+    def gradients(self, variables: list[keras.Variable], upstream: list[Any]) -> list[Any]:
+        """Propagate the gradients of the embeddings to the variables.
 
         Args:
-            variables: the variables that the gradient is taken for.
-            arriving: the gradient of the loss for each tensor that `embed_all` gave, flattened;
-                `None` where the loss does not depend on it.
+            variables: the variables to differentiate with respect to.
+            upstream: the gradient of the loss with respect to each tensor that `embed_all`
+                returned, flattened; `None` if the loss does not depend on it.
 
         Returns:
-            A gradient a variable; `None` where no embedding depends on it.
+            One gradient per variable; `None` if no embedding depends on it.
         """
         values = [variable.value for variable in variables]
 
@@ -112,14 +112,14 @@ class MicroBatches:
                 leaves = keras.tree.flatten(self._embed_part(part, after))
             shares = [
                 (leaf, _rows(gradient, part, leaf.shape[0]))
-                for leaf, gradient in zip(leaves, arriving, strict=True)
+                for leaf, gradient in zip(leaves, upstream, strict=True)
                 if gradient is not None
             ]
             targets, output_gradients = zip(*shares, strict=True) if shares else ((), ())
             return (), tape.gradient(targets, values, output_gradients=output_gradients)
 
-        # the first pass has ended by then, of whose last part `arriving` was made
-        return self._add_up(of_part, after=[one for one in arriving if one is not None])[1]
+        # the first pass has ended by then, of whose last part `upstream` was made
+        return self._add_up(of_part, after=[one for one in upstream if one is not None])[1]
 
     def read_state(self) -> list[Any]:
         """Return the values of the state's variables."""
@@ -158,7 +158,7 @@ class MicroBatches:
         if not is_tensor or not len(leaf.shape) or leaf.shape[0] not in (None, self.size):
             received = f"shape {tuple(leaf.shape)}" if is_tensor else leaf
             raise ValueError(
-                f"`embed` must give tensors with one row an example. Expected '{name}' to "
+                f"`embed` must return tensors with one row per example. Expected '{name}' to "
                 f"have {self.size} rows. Received: {received}"
             )
         return tf.ensure_shape(leaf, (self.size, *leaf.shape[1:]))
@@ -267,7 +267,7 @@ def _parts_of(batch: Batch, size: int) -> Any:
 
     Keras lets it do so once a trainer has seen batches of two sizes.
     """
-    examples = batch_size_of(batch)
+    examples = batch_size_of(batch.x)
     if examples is not None:
         return examples // size
     examples = tf.shape(keras.tree.flatten(batch.x)[0])[0]

@@ -22,7 +22,7 @@ class LayerOutputs:
     Example:
 
     >>> import keras, numpy as np
-    >>> from keras_ssl.trainers.layer_outputs import LayerOutputs
+    >>> from keras_ssl.trainers._layer_outputs import LayerOutputs
     >>> parts = [keras.Input((3,)), keras.layers.Dense(4, name="hidden"), keras.layers.Dense(2)]
     >>> outputs = LayerOutputs("encoder", keras.Sequential(parts), ["hidden"])
     >>> output, of_layers = outputs(np.ones((5, 3)), training=False)

@@ -11,16 +11,16 @@ from keras_ssl.optimizers import cosine_momentum
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")
-class Distillation(trainers.MomentumTeacher, trainers.SelfSupervisedModel):
+class Distillation(trainers.SelfSupervisedModel):
     """The encoder learns to give what its teacher gives of noisy input."""
 
     def __init__(self, encoder, momentum=0.9, **kwargs):
         super().__init__(encoder, **kwargs)
         self.momentum = momentum
-        self.teacher = self.follow(self.encoder, momentum)
+        self.teacher = trainers.EMATeacher(self, ["encoder"], momentum)
 
     def embed(self, batch, training):
-        target = ops.stop_gradient(self.teacher(batch.x, training=training))
+        target = ops.stop_gradient(self.teacher_encoder(batch.x, training=training))
         return {"error": ops.square(self.encoder(batch.x, training=training) - target - 1)}
 
     def get_config(self):
@@ -58,7 +58,7 @@ def statistics(layer):
 
 def test_starts_as_a_copy_of_the_student():
     trainer = started()
-    for ours, theirs in zip(trainer.encoder.weights, trainer.teacher.weights, strict=True):
+    for ours, theirs in zip(trainer.encoder.weights, trainer.teacher_encoder.weights, strict=True):
         assert ours is not theirs
         np.testing.assert_array_equal(ours, theirs)
 
@@ -85,16 +85,20 @@ def test_a_teacher_of_classes_that_are_not_registered():
     )
     trainer.compile("sgd")
     trainer.fit(np.ones((8, 3), "float32"), verbose=0)
-    assert [type(one) for one in trainer.teacher.layers] == [Network, Twice, keras.layers.Lambda]
-    assert len(trainer.trainable_weights) == len(trainer.teacher.weights) == 2
+    assert [type(one) for one in trainer.teacher_encoder.layers] == [
+        Network,
+        Twice,
+        keras.layers.Lambda,
+    ]
+    assert len(trainer.trainable_weights) == len(trainer.teacher_encoder.weights) == 2
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_moves_by_the_formula_after_the_step(momentum):
-    before = learned(started(momentum).teacher)
+    before = learned(started(momentum).teacher_encoder)
     trainer = trained(momentum)
     for xi, theta, old in zip(
-        learned(trainer.teacher), learned(trainer.encoder), before, strict=True
+        learned(trainer.teacher_encoder), learned(trainer.encoder), before, strict=True
     ):
         expected = momentum * old.astype("float64") + (1 - momentum) * theta.astype("float64")
         np.testing.assert_allclose(xi, expected, rtol=1e-6, atol=1e-7)
@@ -105,18 +109,18 @@ def test_moves_by_the_formula_after_the_step(momentum):
 def test_statistics_are_the_teachers_own():
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(16, 3)).astype("float32")
     trainer = trained(x=x)
-    kernel, bias = (np.asarray(w, "float64") for w in started().teacher.weights[:2])
+    kernel, bias = (np.asarray(w, "float64") for w in started().teacher_encoder.weights[:2])
     mean = (x.astype("float64") @ kernel + bias).mean(axis=0)
-    np.testing.assert_allclose(statistics(trainer.teacher)[0], 0.1 * mean, rtol=1e-4)
+    np.testing.assert_allclose(statistics(trainer.teacher_encoder)[0], 0.1 * mean, rtol=1e-4)
 
 
 def test_schedule_is_read_at_the_optimizers_step():
     schedule = cosine_momentum(0.5, steps=2)
     trainer = trained(schedule, steps=2)
-    before = learned(trainer.teacher)  # at step 2 the momentum is 1
+    before = learned(trainer.teacher_encoder)  # at step 2 the momentum is 1
     assert float(schedule(2)) == pytest.approx(1.0)
     trainer.train_on_batch(np.ones((16, 3), "float32"))
-    for xi, old in zip(learned(trainer.teacher), before, strict=True):
+    for xi, old in zip(learned(trainer.teacher_encoder), before, strict=True):
         np.testing.assert_array_equal(xi, old)
 
 
@@ -129,7 +133,9 @@ def test_follows_once_an_optimizer_step():
     same = [
         all(
             np.array_equal(a, b)
-            for a, b in zip(learned(start.teacher), learned(other.teacher), strict=True)
+            for a, b in zip(
+                learned(start.teacher_encoder), learned(other.teacher_encoder), strict=True
+            )
         )
         for other in (one, two)
     ]
@@ -143,14 +149,16 @@ def test_does_not_follow_a_step_that_overflowed():
     trainer = trained(optimizer=optimizer)
     start = started()
     assert int(optimizer.iterations) == 0
-    for xi, old in zip(learned(trainer.teacher), learned(start.teacher), strict=True):
+    for xi, old in zip(
+        learned(trainer.teacher_encoder), learned(start.teacher_encoder), strict=True
+    ):
         np.testing.assert_array_equal(xi, old)
 
 
 def test_no_optimizer_sees_the_teacher_and_files_hold_it(tmp_path):
     trainer = trained(steps=3)
     ids = {id(w) for w in trainer.trainable_weights}
-    assert len(ids) == 4 and not ids & {id(w) for w in trainer.teacher.weights}
+    assert len(ids) == 4 and not ids & {id(w) for w in trainer.teacher_encoder.weights}
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
     for one, other in zip(trainer.weights, loaded.weights, strict=True):

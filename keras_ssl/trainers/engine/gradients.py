@@ -1,0 +1,243 @@
+"""How the losses of an update are computed and differentiated: at once, or in micro-batches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_ssl import checks, distribute
+from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state
+from keras_ssl.trainers.engine._micro_batches import MicroBatches
+from keras_ssl.trainers.step import Batch, StepResult, Update, batch_size_of
+
+
+class PlainGradients:
+    """Computes an update for the whole batch at once."""
+
+    def prepare(self, x: Any, training: bool = True) -> None:
+        """Check a batch of these shapes, and note what cannot be found within a step."""
+
+    def check_divides(self, x: Any, batch_size: int | None, replicas: int) -> None:
+        """Raise if `fit` cannot make batches for this way of computing the data `x`."""
+
+    def losses(
+        self, trainer: keras.Model, update: Update, batch: Batch, training: bool = False
+    ) -> StepResult:
+        """Compute the losses of an update."""
+        forget_losses(trainer)
+        losses = dict(update.compute_losses(batch, training))
+        features = losses.pop("representation", None)
+        return StepResult(*trainer.total_loss(update, losses), features)
+
+    def __call__(self, trainer: keras.Model, update: Update, batch: Batch) -> StepResult:
+        """Compute the losses of an update in training mode, and their gradients."""
+        with tf.GradientTape() as tape:
+            result = self.losses(trainer, update, batch, training=True)
+            scaled = update.optimizer.scale_loss(result.total)
+        return result._replace(gradients=tape.gradient(scaled, update.variables))
+
+
+class CachedGradients(PlainGradients):
+    """Computes an update for a batch whose activations do not fit into memory at once.
+
+    Embeds the batch in micro-batches, takes the gradient of the losses with respect to the
+    embeddings, and propagates it to the variables, again in micro-batches. If the losses are
+    values per example, gradients are accumulated in one pass. See `MicroBatches`.
+
+    Args:
+        micro_batch_size: how many examples a replica embeds at a time.
+
+    Raises:
+        TypeError: if `micro_batch_size` is not an integer.
+        ValueError: if it is below 1.
+
+    Reference:
+        - [Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
+          Setup](https://arxiv.org/abs/2101.06983)
+    """
+
+    def __init__(self, micro_batch_size: int):
+        self.size = checks.integer("micro_batch_size", micro_batch_size, 1)
+        self._global_seed_state = None
+
+    def prepare(self, x: Any, training: bool = True) -> None:
+        """Check a batch of these shapes, and note what cannot be found within a step."""
+        self._global_seed_state = global_seed_state()
+        if training:  # evaluation takes any batch: it holds no activations for a backward pass
+            self._check_batch(batch_size_of(x))
+
+    def check_divides(self, x: Any, batch_size: int | None, replicas: int) -> None:
+        """Raise unless micro-batches make up every batch that `fit` will see.
+
+        Args:
+            x: what `fit` got. The batches of a generator are checked when they come.
+            batch_size: examples per batch of arrays; `None` is Keras' 32.
+            replicas: how many replicas share a batch.
+
+        Raises:
+            ValueError: if a batch has another number of examples, or an unknown one, or arrays do
+                not fill one batch.
+        """
+        is_dataset = isinstance(x, tf.data.Dataset)
+        if is_dataset:
+            batch_size = tf.nest.flatten(x.element_spec)[0].shape[0]
+            if batch_size is None:
+                raise ValueError(
+                    "`micro_batch_size` needs batches of one size: use `dataset.batch(n, "
+                    f"drop_remainder=True)`. Received: batches of unknown size, {x.element_spec}"
+                )
+        batch_size = batch_size or 32
+        self._check_batch(batch_size // replicas)
+        leaves = [] if is_dataset else keras.tree.flatten(x)
+        examples = getattr(leaves[0], "shape", None) if leaves else None
+        if examples and 0 < examples[0] < batch_size:
+            raise ValueError(
+                "`micro_batch_size` needs full batches. "
+                f"Received: {examples[0]} examples and batch_size={batch_size}"
+            )
+
+    def _check_batch(self, examples: int | None) -> None:
+        """Raise unless micro-batches make up a replica's batch, if its size is known."""
+        if examples is not None and examples > self.size and examples % self.size:
+            raise ValueError(
+                "`micro_batch_size` must divide the batch of one replica, so that all "
+                f"micro-batches are full. Received: micro_batch_size={self.size} and {examples} "
+                "examples on a replica"
+            )
+
+    def losses(
+        self, trainer: keras.Model, update: Update, batch: Batch, training: bool = False
+    ) -> StepResult:
+        """Compute the losses of an update; a batch that is not made up of parts at once."""
+        examples = batch_size_of(batch.x)
+        if examples is None or examples <= self.size or examples % self.size:
+            return super().losses(trainer, update, batch, training)
+        embedded = self._parts(trainer, update, batch, training).embed_all()
+        return self._result(trainer, update, *embedded, training)
+
+    def __call__(self, trainer: keras.Model, update: Update, batch: Batch) -> StepResult:
+        """Compute the losses of an update in training mode, and their gradients."""
+        examples = batch_size_of(batch.x)
+        self._check_batch(examples)
+        if examples is not None and examples <= self.size:
+            return super().__call__(trainer, update, batch)
+        parts = self._parts(trainer, update, batch, training=True)
+        if update.losses_of is None:
+            return self._accumulated(trainer, update, parts)
+        before = parts.read_state()
+        embedded = parts.embed_all()
+        leaves = keras.tree.flatten(embedded)
+        floats = [leaf for leaf in leaves if leaf.dtype.is_floating]
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            result = self._result(trainer, update, *embedded, training=True)
+            scaled = update.optimizer.scale_loss(result.total)
+        of_floats, direct = tape.gradient(scaled, [floats, update.variables])
+        of_floats = iter(of_floats)
+        upstream = [next(of_floats) if leaf.dtype.is_floating else None for leaf in leaves]
+        after = parts.read_state()
+        parts.write_state(before)
+        through = parts.gradients(update.variables, upstream)
+        parts.write_state(after)
+        gradients = [_sum_of(*pair) for pair in zip(direct, through, strict=True)]
+        return result._replace(gradients=gradients)
+
+    def _accumulated(self, trainer: keras.Model, update: Update, parts: MicroBatches) -> StepResult:
+        """The result if losses are values per example: their mean is the mean over the parts."""
+
+        def scaled_total(embeddings: dict, added: Any) -> Any:
+            total = self._result(trainer, update, embeddings, added, training=True).total
+            return update.optimizer.scale_loss(total)
+
+        embedded, gradients = parts.embed_and_differentiate(scaled_total, update.variables)
+        result = self._result(trainer, update, *embedded, training=True)
+        return result._replace(gradients=gradients)
+
+    def _parts(
+        self, trainer: keras.Model, update: Update, batch: Batch, training: bool
+    ) -> MicroBatches:
+        def embed(part: Batch) -> tuple[dict[str, Any], Any]:
+            forget_losses(trainer)
+            embeddings = update.embed(part, training)
+            return embeddings, ops.reshape(sum(trainer.added_losses(), ops.zeros(())), (1,))
+
+        _check_rows(batch)
+        unroll = tf.executing_eagerly() or _exchanges_within(trainer)
+        return MicroBatches(batch, self.size, embed, self._changeable(trainer), unroll)
+
+    def _changeable(self, trainer: keras.Model) -> list[keras.Variable]:
+        """All that `embed` may change; layers such as `SpectralNormalization` change weights."""
+        found = [*trainer.variables, *trainer.metrics_variables]
+        state, strategy = self._global_seed_state, trainer.distribute_strategy
+        # one that all replicas share cannot be set back while another replica draws
+        if state is not None and (
+            strategy.num_replicas_in_sync == 1
+            or strategy.extended.variable_created_in_scope(state.value)
+        ):
+            found.append(state)
+        return found
+
+    def _result(
+        self, trainer: keras.Model, update: Update, embeddings: dict, added: Any, training: bool
+    ) -> StepResult:
+        forget_losses(trainer)
+        embeddings = dict(embeddings)
+        features = embeddings.pop("representation", None)
+        losses = embeddings if update.losses_of is None else update.losses_of(embeddings, training)
+        return StepResult(*trainer.total_loss(update, dict(losses), added), features)
+
+
+def closure(
+    gradients: PlainGradients, trainer: keras.Model, update: Update, batch: Batch
+) -> Callable[[], list[Any]]:
+    """Make a function that differentiates the loss of an update again, at its current weights.
+
+    For optimizers with `apply_with_closure(gradients, variables, closure)`, such as
+    sharpness-aware ones, which need the gradient at other weights on the same batch. What the
+    losses draw and what they leave behind (statistics of batch normalisation, queues) is that of
+    a step that computes them once more.
+
+    Args:
+        gradients: how the step computes gradients.
+        trainer: the trainer.
+        update: the update.
+        batch: the batch.
+
+    Returns:
+        A function without arguments that returns the gradients in the order of the variables.
+    """
+    return lambda: gradients(trainer, update, batch).gradients
+
+
+def _sum_of(one: Any, other: Any) -> Any:
+    """The sum of two gradients, either of which may be `None`: no connection."""
+    if one is None or other is None:
+        return other if one is None else one
+    return tf.convert_to_tensor(one) + other
+
+
+def _exchanges_within(model: keras.Model) -> bool:
+    """Whether layers of the model exchange tensors with other replicas when they are called."""
+    return distribute.replica_count() > 1 and any(
+        isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized
+        for layer in all_layers(model)
+    )
+
+
+def _check_rows(batch: Batch) -> None:
+    """Raise unless everything in a batch has one row per example, so that it can be cut."""
+    examples = batch_size_of(batch.x)
+    for field, structure in zip(Batch._fields, batch, strict=True):
+        for leaf in keras.tree.flatten(structure):
+            if leaf is None:
+                continue
+            rows = leaf.shape[0] if len(leaf.shape) else 0
+            if None not in (rows, examples) and rows != examples:
+                raise ValueError(
+                    "`micro_batch_size` needs one row per example in all tensors of a batch; "
+                    "several views of an example are several tensors. "
+                    f"Expected {examples} rows. "
+                    f"Received: shape {tuple(leaf.shape)} in `{field}`"
+                )

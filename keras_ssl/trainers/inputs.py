@@ -1,0 +1,34 @@
+"""What kind of data a trainer takes."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl.trainers.step import batch_size_of
+
+
+class ExampleInput:
+    """Data whose first axis counts examples: what most trainers learn from.
+
+    A trainer's class attribute `input_kind` holds one of these. `trainers.graph` has another, for
+    data in which a batch is a graph.
+    """
+
+    # several tensors are ready views where the trainer has no augmentation
+    may_be_views = True
+
+    def as_data(self, x: Any) -> Any:
+        """Convert what `fit`, `evaluate` and `predict` were given to data that Keras reads."""
+        return x
+
+    def as_tensors(self, x: Any) -> Any:
+        """Convert what the trainer was called on to tensors or arrays."""
+        return x
+
+    def check_shapes(self, trainer: keras.Model, x: Any) -> None:
+        """Raise a `ValueError` if a batch of these shapes cannot be trained on."""
+        if batch_size_of(x) == 0:
+            raise ValueError("Expected batches with examples. Received: an empty batch")
+
+    def check_values(self, trainer: keras.Model, data: Any) -> None:
+        """Raise a `ValueError` if the values of the data cannot be trained on."""

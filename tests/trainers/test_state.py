@@ -1,0 +1,373 @@
+"""All state of a trainer exists once it is built, and evaluation leaves it as it was."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_ssl import augment, callbacks, layers, trainers
+from tests.trainers.cases import CASES
+from tests.trainers.small import images
+
+
+def values(trainer):
+    return [np.asarray(one) for one in trainer.variables]
+
+
+def assert_equal(a, b):
+    for one, other in zip(values(a), values(b), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def shapes_of(x):
+    if isinstance(x, dict):
+        return {name: shapes_of(one) for name, one in x.items()}
+    if isinstance(x, (tuple, list)):
+        return tuple(shapes_of(one) for one in x)
+    return (None, *x.shape[1:])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_loaded_before_the_first_fit_are_all_restored(name, tmp_path):
+    case = CASES[name]
+    trained = case.make()
+    trained.compile(case.sgd())
+    trained.fit(case.first(64), None if case.y() is None else case.y()[:64], verbose=0)
+    trained.save_weights(tmp_path / "trainer.weights.h5")
+    keras.utils.set_random_seed(7)
+    fresh = case.make()
+    fresh.compile(case.sgd())
+    with pytest.raises(ValueError, match="must be built before"):
+        fresh.load_weights(tmp_path / "trainer.weights.h5")
+    if name == "masked tokens":
+        fresh.build_step(keras.KerasTensor((None, *case.x().shape[1:]), "int32"), None)
+    else:
+        fresh.build(shapes_of(case.x()))
+    fresh.load_weights(tmp_path / "trainer.weights.h5")
+    assert len(trained.weights) == len(fresh.weights)
+    for one, other in zip(trained.weights, fresh.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(other), np.asarray(one), err_msg=one.path)
+    # the first `fit` starts from them: with a rate of 0 nothing that is learned moves
+    fresh.compile(_frozen(case.sgd()))
+    learned = [np.asarray(w) for w in trained.trainable_weights]
+    fresh.fit(case.first(32), None if case.y() is None else case.y()[:32], verbose=0)
+    for one, other in zip(learned, fresh.trainable_weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(other), one, err_msg=other.path)
+
+
+def _frozen(optimizer):
+    for one in optimizer.values() if isinstance(optimizer, dict) else [optimizer]:
+        one.learning_rate = 0.0
+    return optimizer
+
+
+def byol(network=None, momentum=0.9):
+    return trainers.BYOL(
+        network or keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8)]),
+        layers.ProjectionHead((8, 4), normalization=False),
+        layers.ProjectionHead((8, 4), normalization=False),
+        augment.SimCLRViews(28, seed=0),
+        momentum=momentum,
+    )
+
+
+def test_a_call_builds_everything():
+    trainer = byol()
+    trainer(images()[0][:4])
+    before = {id(v) for v in trainer.variables}
+    trainer.compile("sgd")
+    trainer.fit(images()[0][:32], verbose=0)
+    assert {id(v) for v in trainer.variables} == before
+
+
+def test_a_call_on_what_cannot_be_trained_on_builds_the_encoder_alone():
+    trainer = trainers.BYOL(
+        keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]),
+        layers.ProjectionHead((8, 4)),
+        layers.ProjectionHead((8, 4)),
+        augment.SimCLRViews(28),
+    )
+    small = np.zeros((2, 8, 8, 1), "float32")  # smaller than the views
+    assert trainer(small).shape == (2, 8)
+    trainer.compile("sgd")
+    trainer.fit(images()[0][:32], verbose=0)
+
+
+def test_an_encoder_loaded_after_the_trainer_was_built_is_the_teachers_too():
+    trainer = byol()
+    trainer.build((None, 28, 28, 1))
+    trainer.encoder.set_weights([w + 1 for w in trainer.encoder.get_weights()])
+    trainer.compile(keras.optimizers.SGD(0.0))
+    trainer.fit(images()[0][:32], verbose=0)
+    for ours, theirs in zip(trainer.encoder.weights, trainer.teacher_encoder.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(theirs), np.asarray(ours), rtol=1e-6)
+
+
+def test_weights_only_checkpoints_resume_a_trainer(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    trainer = byol()
+    trainer.compile("sgd")
+    saver = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    trainer.fit(images()[0][:64], epochs=2, callbacks=[saver], verbose=0)
+    again = byol()
+    again.build((None, 28, 28, 1))
+    again.load_weights(path)
+    assert_equal(trainer, again)
+
+
+# Teachers
+
+
+def test_a_teacher_has_state_that_layers_derive_from_their_weights(tmp_path):
+    normalization = keras.layers.Normalization(axis=None)
+    normalization.adapt(images()[0])
+    network = keras.Sequential([normalization, keras.layers.Flatten(), keras.layers.Dense(8)])
+    trainer = byol(network)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    trainer.fit(images()[0][:32], verbose=0)
+    x = images()[0][:4].astype("float32")
+    expected = trainer.encoder(x)
+    np.testing.assert_allclose(trainer.teacher_encoder(x), expected, rtol=1e-6)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    np.testing.assert_allclose(loaded.teacher_encoder(x), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_teachers_layers_have_the_flags_that_compile_finds(is_frozen):
+    norm = keras.layers.BatchNormalization(momentum=0.0)
+    norm.trainable = not is_frozen
+    trainer = byol(keras.Sequential([keras.layers.Flatten(), norm, keras.layers.Dense(8)]))
+    norm.trainable = is_frozen
+    trainer.compile(keras.optimizers.SGD(0.0))
+    norm.trainable = not is_frozen  # until the trainer is compiled again
+    trainer.compile(keras.optimizers.SGD(0.0))
+    trainer.fit(images()[0][:32], verbose=0)
+    teachers = trainer.teacher_encoder.layers[1]
+    moved = np.abs(np.asarray(teachers.moving_mean)).max() > 0
+    assert moved == (not is_frozen) and teachers.trainable == (not is_frozen)
+    assert not trainer.teacher_encoder.trainable_weights
+
+
+def test_a_teacher_in_bfloat16_moves(set_dtype_policy):
+    set_dtype_policy("bfloat16")
+    trainer = byol(momentum=0.999)
+    trainer.compile(keras.optimizers.SGD(0.5))
+    x = images()[0][:32]
+    trainer.fit(x, verbose=0)
+    kernel = trainer.teacher_encoder.layers[-1].kernel
+    assert kernel.dtype == "bfloat16"
+    before = np.asarray(kernel, "float32")
+    trainer.fit(x, epochs=40, verbose=0)
+    student = np.asarray(trainer.encoder.layers[-1].kernel, "float32")
+    start, end = (np.abs(student - one).mean() for one in (before, np.asarray(kernel, "float32")))
+    assert end < 0.99 * start
+
+
+def test_teachers_of_layers_that_cannot_be_copied_name_the_way_out(monkeypatch):
+    from keras_ssl.trainers import teacher
+
+    def fails(layer):
+        raise TypeError("no config")
+
+    monkeypatch.setattr(teacher, "copy_layer", fails)
+    with pytest.raises(ValueError, match=r"`encoder` could not be copied.*`teacher_encoder`"):
+        byol()
+
+
+# Evaluation
+
+
+def simclr(**arguments):
+    keras.utils.set_random_seed(3)
+    trainer = CASES["SimCLR"].make()
+    trainer.compile(keras.optimizers.SGD(0.05), **arguments)
+    return trainer
+
+
+def test_evaluation_gives_equal_losses_at_each_call_and_leaves_training_untouched():
+    x, y = images()[0][:64], images()[1][:64]
+    one, other = simclr(), simclr()
+    one.fit(x, batch_size=32, epochs=2, verbose=0)
+    losses = [other.evaluate(x, batch_size=32, verbose=0) for _ in range(2)]
+    other.fit(x, batch_size=32, epochs=2, validation_data=(x, y), verbose=0)
+    assert_equal(one, other)
+    assert losses[0] == losses[1]
+    assert other.test_on_batch(x[:32]) == other.test_on_batch(x[:32])
+
+
+def test_arrays_for_validation_come_in_batches_of_the_size_of_training():
+    sizes = []
+
+    class Sizes(trainers.SelfSupervisedModel):
+        def embed(self, batch, training):
+            if not training:
+                sizes.append(batch.x.shape[0])
+            return {"size": ops.square(self.encoder(batch.x))}
+
+    trainer = Sizes(keras.layers.Dense(1))
+    trainer.compile("sgd")
+    x = np.ones((64, 2), "float32")
+    trainer.fit(x, batch_size=16, validation_data=(x,), verbose=0)
+    assert set(sizes) == {None, 16}
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (lambda x, y: (x,), "labels"),
+        (lambda x, y: (x, y.astype("float32")), "integer"),
+        (lambda x, y: (x[:, :20, :20], y), "larger than the images"),
+        (lambda x, y: (np.repeat(x, 3, axis=-1), y), "axis -1"),
+        (lambda x, y: (x[..., 0], y), "channels"),
+    ],
+)
+def test_validation_data_is_checked_before_the_first_epoch(validation, message):
+    x, y = images()[0][:32], images()[1][:32]
+    trainer = simclr(probe=trainers.OnlineProbe(10))
+    epochs = []
+    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    for data in (
+        validation(x, y),
+        tf.data.Dataset.from_tensor_slices(validation(x, y)).batch(16),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trainer.fit(x, y, validation_data=data, callbacks=[count], verbose=0)
+    assert not epochs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, :20, :20], "larger than the images"),
+        (lambda x: np.repeat(x, 3, axis=-1), "axis -1"),
+        (lambda x: x[..., 0], "channels"),
+    ],
+)
+def test_every_fit_and_evaluate_checks_its_data(change, message):
+    x = images()[0][:32]
+    trainer = simclr()
+    trainer.fit(x, verbose=0)
+    steps = int(trainer.optimizer.iterations)
+    for method in (trainer.fit, trainer.evaluate, trainer.train_on_batch):
+        with pytest.raises(ValueError, match=message):
+            method(change(x))
+    assert int(trainer.optimizer.iterations) == steps
+
+
+def test_a_split_for_validation_leaves_batches_as_they_are():
+    x = images()[0][:49]
+    trainer = simclr()
+    history = trainer.fit(x, batch_size=16, validation_split=17 / 49, verbose=0).history
+    assert np.isfinite(history["val_loss"][0])
+    with pytest.raises(ValueError, match="last batch"):
+        trainer.fit(images()[0][:66], batch_size=16, validation_split=0.5, verbose=0)
+
+
+def test_sample_weights_without_labels_are_refused():
+    with pytest.raises(ValueError, match="sample_weight"):
+        simclr().fit(images()[0][:32], sample_weight=np.ones(32), verbose=0)
+
+
+# What can be changed
+
+
+def test_augmentation_can_be_replaced_between_fits():
+    trainer = trainers.SimCLR(
+        keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]),
+        layers.ProjectionHead((8, 4)),
+        augment.SimCLRViews(14),
+    )
+    trainer.compile("sgd")
+    trainer.fit(images()[0][:32], verbose=0)
+    trainer.augment = augment.SimCLRViews(28)
+    assert np.isfinite(trainer.fit(images()[0][:32], verbose=0).history["loss"][0])
+    assert trainer.get_config()["augment"]["config"]["size"] in (28, [28, 28], (28, 28))
+
+
+class Two(trainers.SelfSupervisedModel):
+    """Draws two weights to 0."""
+
+    def __init__(self):
+        super().__init__(keras.layers.Dense(1, kernel_initializer="ones"))
+
+    def compute_losses(self, batch, training):
+        loss = ops.square(self.encoder.kernel) + ops.square(self.encoder.bias - 1.0)
+        return {"size": ops.mean(loss) * ops.ones_like(self.encoder(batch.x))}
+
+    def get_config(self):
+        return keras.layers.Layer.get_config(self)
+
+
+def test_groups_of_variables_have_their_own_learning_rate_and_weight_decay():
+    x = np.ones((4, 1), "float32")
+    trainer = Two()
+    trainer.compile(
+        keras.optimizers.SGD(0.1, weight_decay=0.5),
+        learning_rate_multipliers={"kernel": 0.5},
+        exclude_from_weight_decay=["bias"],
+    )
+    trainer.fit(x, verbose=0)
+    # decay of the kernel by 0.1 * 0.5, then its gradient 2 w; half of both
+    assert float(trainer.encoder.kernel[0, 0]) == pytest.approx(
+        1 - 0.5 * (0.05 + 0.1 * 2), abs=0.011
+    )
+    assert float(trainer.encoder.bias[0]) == pytest.approx(0.1 * 2)
+    with pytest.raises(ValueError, match="matches none"):
+        trainer.compile("sgd", learning_rate_multipliers={"no such": 0.5})
+        trainer.fit(x, verbose=0)
+
+
+class SharpnessAware(keras.optimizers.SGD):
+    """The gradient at the weights that rho along the gradient leads to."""
+
+    def __init__(self, learning_rate=0.1, rho=0.5, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.rho = rho
+
+    def apply_with_closure(self, gradients, variables, closure):
+        norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
+        steps = [self.rho * g / norm for g in gradients]
+        for variable, step in zip(variables, steps, strict=True):
+            variable.assign_add(step)
+        gradients = closure()
+        for variable, step in zip(variables, steps, strict=True):
+            variable.assign_sub(step)
+        self.apply(gradients, variables)
+
+
+@pytest.mark.parametrize("settings", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
+def test_optimizers_may_call_for_the_loss_again(settings):
+    trainer = Two()
+    trainer.compile(SharpnessAware(), **settings)
+    trainer.fit(np.ones((4, 1), "float32"), verbose=0)
+    # gradients 2 w = 2 and 2 (b - 1) = -2: the step of length 0.5 is (0.354, -0.354)
+    step = 0.5 / 2**0.5
+    assert float(trainer.encoder.kernel[0, 0]) == pytest.approx(1 - 0.1 * 2 * (1 + step))
+    assert float(trainer.encoder.bias[0]) == pytest.approx(0.1 * 2 * (1 + step))
+
+
+def test_an_optimizer_that_calls_again_goes_through_micro_batches():
+    results = []
+    for size in (None, 8):
+        keras.utils.set_random_seed(3)
+        trainer = CASES["SimCLR"].make()
+        trainer.augment = None
+        trainer.compile(SharpnessAware(), micro_batch_size=size)
+        x = images()[0][:32].astype("float32") / 255
+        trainer.fit((x, np.flip(x, axis=2).copy()), batch_size=32, verbose=0)
+        results.append(trainer)
+    for one, other in zip(*(r.get_weights() for r in results), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_the_monitor_sees_what_the_loss_compares():
+    assert set(byol_built().monitored_outputs(np.ones((4, 8), "float32"))) == {"projection"}
+    assert issubclass(callbacks.CollapseMonitor, keras.callbacks.Callback)
+
+
+def byol_built():
+    trainer = byol()
+    trainer.build((None, 28, 28, 1))
+    return trainer
