@@ -698,7 +698,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self.check_data(x)
         if validation is not None:
             kwargs["validation_data"] = validation
-            self._check_validation_data(validation)
+            size = kwargs.get("validation_batch_size") or batch_size
+            self._check_validation_data(validation, size)
         check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
@@ -724,12 +725,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         given = keras.tree.flatten([] if callbacks is None else callbacks)
         return [*own, StopOnNaN(), *given]
 
-    def _check_validation_data(self, data: Any) -> None:
+    def _check_validation_data(self, data: Any, batch_size: int | None) -> None:
         inputs = data
         if isinstance(data, (tuple, list)):
             inputs = keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
         try:
             self.check_data(inputs)
+            check_remainder(inputs, batch_size, self.minimum_batch)
         except (TypeError, ValueError) as error:
             raise type(error)(f"In `validation_data`: {error}") from error
 

@@ -88,6 +88,7 @@ class EMATeacher:
             name="followed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
         self._averages = {}
+        self._is_started = False
         trainer.add_teacher(self)
 
     @property
@@ -129,10 +130,13 @@ class EMATeacher:
             for xi in teacher.weights:
                 if id(xi) in self._averages:
                     self._averages[id(xi)].assign(ops.cast(xi, "float32"))
+        self._is_started = True
         self.freeze()
 
     def freeze(self) -> None:
         """Keep the optimizer from the copies, whose layers get the students' `trainable` flags."""
+        if not self._is_started:  # the copies may not be built yet
+            return
         for student, teacher in self.pairs:
             layers = zip(all_layers(student), all_layers(teacher), strict=True)
             for of_student, of_teacher in layers:

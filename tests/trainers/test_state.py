@@ -189,9 +189,10 @@ def simclr(**arguments):
 def test_evaluation_gives_equal_losses_at_each_call_and_leaves_training_untouched():
     x, y = images()[0][:64], images()[1][:64]
     one, other = simclr(), simclr()
-    one.fit(x, batch_size=32, epochs=2, verbose=0)
+    settings = {"batch_size": 32, "epochs": 2, "shuffle": False, "verbose": 0}
+    one.fit(x, **settings)
     losses = [other.evaluate(x, batch_size=32, verbose=0) for _ in range(2)]
-    other.fit(x, batch_size=32, epochs=2, validation_data=(x, y), verbose=0)
+    other.fit(x, **settings, validation_data=(x, y))
     assert_equal(one, other)
     assert losses[0] == losses[1]
     assert other.test_on_batch(x[:32]) == other.test_on_batch(x[:32])
@@ -259,8 +260,11 @@ def test_every_fit_and_evaluate_checks_its_data(change, message):
 def test_a_split_for_validation_leaves_batches_as_they_are():
     x = images()[0][:49]
     trainer = simclr()
-    history = trainer.fit(x, batch_size=16, validation_split=17 / 49, verbose=0).history
+    sizes = {"batch_size": 16, "validation_split": 17 / 49}
+    history = trainer.fit(x, **sizes, validation_batch_size=17, verbose=0).history
     assert np.isfinite(history["val_loss"][0])
+    with pytest.raises(ValueError, match="In `validation_data`: The last batch"):
+        trainer.fit(x, **sizes, verbose=0)
     with pytest.raises(ValueError, match="last batch"):
         trainer.fit(images()[0][:66], batch_size=16, validation_split=0.5, verbose=0)
 
@@ -293,8 +297,9 @@ class Two(trainers.SelfSupervisedModel):
         super().__init__(keras.layers.Dense(1, kernel_initializer="ones"))
 
     def compute_losses(self, batch, training):
+        outputs = self.encoder(batch.x)
         loss = ops.square(self.encoder.kernel) + ops.square(self.encoder.bias - 1.0)
-        return {"size": ops.mean(loss) * ops.ones_like(self.encoder(batch.x))}
+        return {"size": ops.mean(loss) * ops.ones_like(outputs)}
 
     def get_config(self):
         return keras.layers.Layer.get_config(self)
