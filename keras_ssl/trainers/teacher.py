@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
 from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
-from keras_ssl.optimizers.momentum_schedule import check_momentum
 
 
 class EMATeacher:
@@ -75,7 +75,7 @@ class EMATeacher:
         momentum: float | keras.optimizers.schedules.LearningRateSchedule,
         copies: Mapping[str, keras.layers.Layer] | None = None,
     ):
-        check_momentum(momentum)
+        checks.momentum("momentum", momentum)
         self.momentum = momentum
         self.trainer = trainer
         self.names = tuple(students)
