@@ -199,7 +199,7 @@ def test_saved_and_loaded_in_a_model(case, tmp_path):
 
 
 @only_tensorflow
-def test_shapes_are_told_before_they_are_made(case):
+def test_symbolic_shapes_and_dtypes_are_those_of_outputs(case):
     layer = case.make()
     shapes = [x.shape for x in as_list(layer(case.inputs))]
     symbolic = on_tensors(lambda x: keras.Input(x.shape[1:], dtype=x.dtype.name), case.inputs)
@@ -395,7 +395,7 @@ def test_images_of_wrong_rank_are_an_error(of_images, shape):
 
 
 @only_tensorflow
-def test_a_single_image_is_told_to_batch(of_images):
+def test_the_error_for_a_single_image_says_how_to_batch_it(of_images):
     with pytest.raises(ValueError, match="batch"):
         of_images()(np.zeros((16, 16, 3), "float32"))
     with pytest.raises(ValueError, match=r"\.batch\(\)"):

@@ -36,7 +36,7 @@ def test_kerascv_layers_in_the_pipeline(rng):
     assert np.abs(to_numpy(first) - to_numpy(second)).mean() > 1
 
 
-def test_at_rest_all_views_are_the_resized_image(rng):
+def test_outside_training_all_views_are_the_resized_image(rng):
     images = rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8")
     first, second = augment.Views(augment.RandomResizedCrop(16))(images, training=False)
     np.testing.assert_allclose(to_numpy(first), images, atol=1e-3)

@@ -121,20 +121,3 @@ def luma_projection() -> np.ndarray:
 def chroma_projection() -> np.ndarray:
     """Matrix `I - 1 l^T`, which removes the luma and leaves the chroma."""
     return np.eye(3) - luma_projection()
-
-
-def chroma_quarter_turn() -> np.ndarray:
-    """Matrix `J`, which removes the luma and turns the chroma by 90 degrees, red towards green.
-
-    The chroma plane has the I and Q coordinates of the NTSC colour space. A turn of hue by the
-    angle `a` is `1 l^T + cos(a) (I - 1 l^T) + sin(a) J`, which keeps every pixel's luma.
-    """
-    yiq = np.array(
-        [
-            LUMA,
-            [0.595716, -0.274453, -0.321263],
-            [0.211456, -0.522591, 0.311135],
-        ]
-    )
-    turn = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-    return np.linalg.inv(yiq) @ turn @ yiq

@@ -4,14 +4,15 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.augment.image.color import (
+    LUMA,
     ColorAugmentation,
     ColorMap,
     chroma_projection,
-    chroma_quarter_turn,
     identity,
     luma_projection,
 )
@@ -148,3 +149,20 @@ class ColorJitter(ColorAugmentation):
             "probability": self.probability,
             "value_range": self.value_range,
         }
+
+
+def chroma_quarter_turn() -> np.ndarray:
+    """Matrix `J`, which removes the luma and turns the chroma by 90 degrees, red towards green.
+
+    The chroma plane has the I and Q coordinates of the NTSC colour space. A turn of hue by the
+    angle `a` is `1 l^T + cos(a) (I - 1 l^T) + sin(a) J`, which keeps every pixel's luma.
+    """
+    yiq = np.array(
+        [
+            LUMA,
+            [0.595716, -0.274453, -0.321263],
+            [0.211456, -0.522591, 0.311135],
+        ]
+    )
+    turn = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    return np.linalg.inv(yiq) @ turn @ yiq

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.augment.image.geometry import AxisMaps, GeometricAugmentation, gaussian_matrix
+from keras_ssl.augment.image.geometry import AxisMaps, GeometricAugmentation
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -84,3 +84,24 @@ class GaussianBlur(GeometricAugmentation):
             "sigma": self.sigma,
             "probability": self.probability,
         }
+
+
+def gaussian_matrix(sigma: Any, size: Any) -> Any:
+    """Matrices that blur an axis with a Gaussian.
+
+    Output `j` weighs pixel `i` by `exp(-(i - j)^2 / (2 sigma^2))`, divided by the sum over the
+    pixels that exist: the kernel is as long as the axis, and renormalised at the border.
+
+    Args:
+        sigma: float32 tensor `(batch,)`, in pixels; zero leaves the axis as it is.
+        size: pixels along the axis.
+
+    Returns:
+        float32 tensor `(batch, size, size)`; rows sum to one.
+    """
+    # at sigma = 0 the neighbours' weights must be zero without dividing by it
+    precision = 0.5 / ops.maximum(sigma, 0.01) ** 2
+    pixels = ops.arange(size, dtype="float32")
+    squares = (pixels[:, None] - pixels) ** 2
+    weights = ops.exp(-precision[:, None, None] * squares)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)

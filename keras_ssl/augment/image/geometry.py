@@ -176,24 +176,3 @@ def resize_matrix(start: Any, length: Any, source: Any, target: int, antialias: 
     width = ops.maximum(ops.abs(step), 1.0)[:, None, None]
     weights = ops.relu(1.0 - ops.abs(centers[:, :, None] - pixels) / width)
     return weights / ops.sum(weights, axis=-1, keepdims=True)
-
-
-def gaussian_matrix(sigma: Any, size: Any) -> Any:
-    """Matrices that blur an axis with a Gaussian.
-
-    Output `j` weighs pixel `i` by `exp(-(i - j)^2 / (2 sigma^2))`, divided by the sum over the
-    pixels that exist: the kernel is as long as the axis, and renormalised at the border.
-
-    Args:
-        sigma: float32 tensor `(batch,)`, in pixels; zero leaves the axis as it is.
-        size: pixels along the axis.
-
-    Returns:
-        float32 tensor `(batch, size, size)`; rows sum to one.
-    """
-    # at sigma = 0 the neighbours' weights must be zero without dividing by it
-    precision = 0.5 / ops.maximum(sigma, 0.01) ** 2
-    pixels = ops.arange(size, dtype="float32")
-    squares = (pixels[:, None] - pixels) ** 2
-    weights = ops.exp(-precision[:, None, None] * squares)
-    return weights / ops.sum(weights, axis=-1, keepdims=True)

@@ -55,7 +55,7 @@ def as_parameters(**factors):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(STEPS)))
-def test_every_order_of_the_four_steps_is_the_one_map(rng, order):
+def test_every_order_of_the_four_steps_gives_the_same_map(rng, order):
     image = rng.uniform(0, 255, (1, 7, 9, 3))
     expected = image[0]
     for name in order:
@@ -88,7 +88,7 @@ def test_brightness_and_contrast_and_saturation_against_tensorflow(rng):
 
 @only_tensorflow
 @pytest.mark.parametrize("turns", [-0.1, -0.05, 0.05, 0.1])
-def test_hue_turns_the_way_tensorflow_turns_it(rng, turns):
+def test_hue_turns_in_the_direction_of_tensorflow(rng, turns):
     import tensorflow as tf
 
     # HSV keeps the largest channel where we keep the luma: the two agree in the chroma, about
@@ -114,7 +114,7 @@ def test_hue_keeps_luma_and_gray(rng):
     )
 
 
-def test_a_whole_turn_of_hue_is_none(rng):
+def test_a_full_turn_of_hue_changes_nothing(rng):
     image = rng.uniform(0, 255, (1, 6, 6, 3))
     turned = augment.ColorJitter().apply(image, as_parameters(hue=1.0))
     np.testing.assert_allclose(to_numpy(turned), image, atol=1e-2)
@@ -162,7 +162,7 @@ def test_factors_are_uniform_in_their_ranges():
     assert np.abs(correlations - np.eye(4)).max() < 0.08
 
 
-def test_probability_is_of_the_four_together():
+def test_probability_applies_to_the_four_together():
     jitter = augment.ColorJitter(0.8, 0.8, 0.8, 0.2, probability=0.3, seed=4)
     drawn = jitter.draw(np.zeros((4000, 2, 2, 3), "uint8"))
     changed = to_numpy(drawn["brightness"]) != 1.0

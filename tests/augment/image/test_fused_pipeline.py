@@ -28,7 +28,7 @@ def chain(layers, images, parameters, low, high):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("dtype", "high"), [("uint8", 255), ("float32", 255), ("float32", 1)])
 @pytest.mark.parametrize("size", [16, (24, 20)])
-def test_fused_is_the_chain_of_its_layers(rng, channels, dtype, high, size):
+def test_fused_equals_the_chain_of_its_layers(rng, channels, dtype, high, size):
     images = (rng.uniform(0, 1, (32, 24, 28, channels)) * high).astype(dtype)
     pipeline = augment.FusedPipeline(all_layers(size, (0, high)), seed=0)
     parameters = pipeline.draw(images)
@@ -101,13 +101,13 @@ def test_other_layers_keep_their_place(rng):
     assert pipeline.compute_output_shape((None, 20, 20, 3)) == (None, 8, 8, 3)
 
 
-def test_at_rest_nothing_is_random(rng):
+def test_nothing_is_random_outside_training(rng):
     images = rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8")
     layers = [*all_layers(16), keras.layers.RandAugment()]
     result = to_numpy(augment.FusedPipeline(layers)(images, training=False))
     np.testing.assert_allclose(result, images, atol=1e-3)
 
 
-def test_what_is_no_layer_is_an_error():
+def test_only_layers_are_accepted():
     with pytest.raises(TypeError, match=r"`layers`.*Received: .*of type"):
         augment.FusedPipeline([augment.RandomHorizontalFlip(), lambda x: x])

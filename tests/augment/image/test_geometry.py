@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from keras_ssl.augment.image.gaussian_blur import gaussian_matrix
 from keras_ssl.augment.image.geometry import (
     AxisMaps,
     Resampling,
     apply_maps,
-    gaussian_matrix,
     resize_matrix,
 )
 
@@ -27,7 +27,7 @@ def pillow_resize(image, box, size):
 @pytest.mark.parametrize(
     "box", [(0.0, 0.0, 24.0, 20.0), (3.3, 2.7, 21.9, 17.1), (0.0, 4.5, 9.0, 20.0)]
 )
-def test_resampling_is_pillows(rng, box, target):
+def test_resampling_equals_pillow(rng, box, target):
     image = rng.uniform(0, 255, (20, 24))
     left, top, right, bottom = box
     rows = Resampling(np.float32([top]), np.float32([bottom - top]), 20, target[0])
@@ -68,7 +68,7 @@ def test_a_mirrored_resampling_is_the_reversed_matrix(rng):
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0, 6.0])
-def test_gaussian_is_scipys_normalised_at_the_border(rng, sigma):
+def test_gaussian_equals_scipy_renormalised_at_the_border(rng, sigma):
     row = rng.uniform(0, 255, 24)
 
     def blur(x):
@@ -90,7 +90,7 @@ def test_maps_compose_as_matrices(rng):
 
 
 @pytest.mark.parametrize("known", ["rows and columns", "rows", "columns", "nothing"])
-def test_maps_act_on_every_channel_alike(rng, known):
+def test_maps_act_on_every_channel_in_the_same_way(rng, known):
     images = rng.uniform(size=(4, 10, 12, 3)).astype("float32")
     rows = rng.uniform(size=(4, 5, 10)).astype("float32") if "rows" in known else None
     columns = rng.uniform(size=(4, 7, 12)).astype("float32") if "columns" in known else None

@@ -8,7 +8,7 @@ from keras_ssl import augment
 to_numpy = keras.ops.convert_to_numpy
 
 
-def test_gray_is_that_of_keras(rng):
+def test_gray_equals_keras(rng):
     images = rng.uniform(0, 255, (5, 6, 6, 3)).astype("float32")
     result = to_numpy(augment.Grayscale(1.0)(images))
     expected = to_numpy(keras.ops.image.rgb_to_grayscale(images, data_format="channels_last"))

@@ -25,7 +25,7 @@ def test_crops_have_their_own_scales():
         assert 0.05 - 1e-5 <= area.min() <= area.max() <= 0.4 + 1e-5
 
 
-def test_dinos_global_views_differ_in_blur_and_solarisation():
+def test_global_views_of_dino_differ_in_blur_and_solarization():
     layer = augment.MultiCropViews(24, 12)
 
     def probabilities(pipeline, kind):

@@ -13,7 +13,7 @@ def images(rng):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_without_a_pipeline_these_are_the_patches(images, training):
+def test_without_a_pipeline_views_are_the_patches(images, training):
     views = to_numpy(augment.PatchViews(8)(images, training=training))
     assert views.dtype == "float32" and views.shape == (4, 3, 2, 8, 8, 3)
     np.testing.assert_array_equal(views, to_numpy(layers.PatchGrid(8, 4)(images)))

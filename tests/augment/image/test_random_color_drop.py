@@ -8,7 +8,7 @@ from keras_ssl import augment
 to_numpy = keras.ops.convert_to_numpy
 
 
-def test_one_channel_stays_and_the_others_are_0(rng):
+def test_one_channel_is_kept_and_the_others_are_0(rng):
     images = rng.uniform(1, 255, (32, 4, 4, 3)).astype("float32")
     result = to_numpy(augment.RandomColorDrop(seed=0)(images))
     kept = np.argmax(result[:, 0, 0], axis=-1)
@@ -27,14 +27,14 @@ def test_rates():
     assert stats.chisquare(dropped.sum(axis=0)).pvalue > 1e-4
 
 
-def test_images_that_are_not_drawn_and_those_of_one_channel_stay(rng):
+def test_images_not_drawn_or_of_one_channel_do_not_change(rng):
     for channels, probability in ((3, 0.0), (1, 1.0)):
         images = rng.integers(0, 256, (5, 6, 6, channels)).astype("uint8")
         result = to_numpy(augment.RandomColorDrop(probability)(images))
         np.testing.assert_allclose(result, images, atol=1e-3)
 
 
-def test_no_channel_is_beyond_the_last():
+def test_uniform_numbers_near_1_keep_the_last_channel():
     layer = augment.RandomColorDrop()
     drawn = layer.parameters(
         np.array([[np.nextafter(np.float32(1), 0), 0.0]], "float32"), (1, 1, 3)

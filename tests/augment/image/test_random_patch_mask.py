@@ -27,7 +27,7 @@ def hidden_patches(layer, images, fill):
     return hidden
 
 
-def test_hides_whole_patches_equally_many_in_each_image(rng):
+def test_hides_the_same_number_of_whole_patches_in_each_image(rng):
     images = rng.integers(0, 100, (8, 12, 20, 3)).astype("uint8")
     hidden = hidden_patches(augment.RandomPatchMask((3, 5), 0.3, seed=1), images, fill=127.5)
     assert hidden.sum(axis=(1, 2)).tolist() == [5] * 8  # 0.3 * 15, rounded up
@@ -49,7 +49,7 @@ def test_all_patches_are_equally_likely():
         assert stats.binomtest(int(count), 4000, 0.25).pvalue > 1e-5
 
 
-def test_middle_of_the_range_is_the_fill_if_none_is_given():
+def test_default_fill_is_the_middle_of_the_range():
     images = np.full((2, 4, 4, 1), 0.9, "float32")
     layer = augment.RandomPatchMask(2, 0.5, value_range=(-1, 0.5), seed=0)
     assert set(np.unique(to_numpy(layer(images))).round(4)) == {-0.25, np.float32(0.9).round(4)}
@@ -61,7 +61,7 @@ def test_equal_numbers_hide_no_more_patches():
     assert to_numpy(hidden).sum(axis=(1, 2)).tolist() == [8] * 3
 
 
-def test_at_rest_images_stay(rng):
+def test_images_do_not_change_outside_training(rng):
     images = rng.uniform(0, 255, (2, 8, 8, 3)).astype("float32")
     at_rest = augment.RandomPatchMask(4, 0.5)(images, training=False)
     np.testing.assert_array_equal(to_numpy(at_rest), images)

@@ -13,7 +13,7 @@ def boxes(crop, shape):
     return {name: to_numpy(value) for name, value in crop.draw(np.zeros(shape, "uint8")).items()}
 
 
-def test_crop_is_pillows_of_the_same_box(rng):
+def test_crop_equals_pillow_of_the_same_box(rng):
     images = rng.integers(0, 256, (6, 40, 30, 3)).astype("uint8")
     crop = augment.RandomResizedCrop((16, 12), seed=0)
     parameters = crop.draw(images)
@@ -28,7 +28,7 @@ def test_crop_is_pillows_of_the_same_box(rng):
             np.testing.assert_allclose(views[n, :, :, channel], expected, atol=255 * 1e-4)
 
 
-def test_areas_ratios_and_places_are_as_stated():
+def test_distributions_of_areas_ratios_and_places():
     # small crops of modest ratio always fit, so that no draw is rejected
     crop = augment.RandomResizedCrop(8, scale=(0.1, 0.5), ratio=(3 / 4, 4 / 3), seed=1)
     p = boxes(crop, (4000, 64, 64, 1))
@@ -78,7 +78,7 @@ def test_where_nothing_fits_the_crop_is_the_largest_central_one(shape, expected)
     np.testing.assert_allclose(p["left"] + p["width"] / 2, shape[1] / 2, rtol=1e-5)
 
 
-def test_at_rest_the_whole_image_is_resized(rng):
+def test_outside_training_the_whole_image_is_resized(rng):
     images = rng.uniform(0, 255, (2, 20, 16, 1)).astype("float32")
     views = to_numpy(augment.RandomResizedCrop(8)(images, training=False))
     for image, view in zip(images, views, strict=True):

@@ -8,7 +8,7 @@ from keras_ssl import augment
 to_numpy = keras.ops.convert_to_numpy
 
 
-def test_solarize_is_pillows(rng):
+def test_solarize_equals_pillow(rng):
     from PIL import Image, ImageOps
 
     images = rng.integers(0, 256, (3, 6, 6, 3)).astype("uint8")
@@ -18,7 +18,7 @@ def test_solarize_is_pillows(rng):
         np.testing.assert_array_equal(solarized, expected)
 
 
-def test_the_middle_of_the_range_is_the_threshold_if_none_is_given():
+def test_default_threshold_is_the_middle_of_the_range():
     images = np.array([0.49, 0.5, 0.75]).reshape(1, 1, 3, 1)
     result = augment.RandomSolarize(probability=1.0, value_range=(0, 1))(images)
     np.testing.assert_allclose(to_numpy(result).ravel(), [0.49, 0.5, 0.25], rtol=1e-6)
