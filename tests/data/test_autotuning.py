@@ -1,4 +1,4 @@
-"""Datasets that `fit` and `evaluate` read: no tuning thread to wait for at the end."""
+"""`fit` and `evaluate` read datasets without an autotuning thread."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from keras_ssl.data._autotuning import without_autotuning  # noqa: E402
 
 
 class Model(trainers.DistributedFit, keras.Model):
-    """Keeps the datasets that Keras reads."""
+    """Record the datasets that Keras reads."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None:
@@ -39,7 +39,7 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices(arrays()).batch(4)
 
 
-def test_elements_and_what_is_known_of_them_stay():
+def test_elements_and_specs_are_kept():
     tuned = tf.data.Dataset.range(9).batch(3, drop_remainder=True)
     plain = without_autotuning(tuned)
     assert plain.element_spec == tuned.element_spec and len(plain) == 3
@@ -47,14 +47,14 @@ def test_elements_and_what_is_known_of_them_stay():
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_what_the_user_set_is_kept(enabled):
+def test_options_of_the_user_are_kept(enabled):
     options = tf.data.Options()
     options.autotune.enabled = enabled
     data = tf.data.Dataset.range(9).with_options(options)
     assert without_autotuning(data) is data
 
 
-def test_other_data_passes():
+def test_other_data_is_returned_unchanged():
     data = np.ones(3)
     assert without_autotuning(data) is data
     assert without_autotuning(None) is None
@@ -68,7 +68,7 @@ def test_fit_reads_datasets_and_arrays_without_tuning(model):
     assert all(data.options().autotune.enabled is False for data in model.read)
 
 
-def test_fit_leaves_what_the_user_tunes(model):
+def test_fit_keeps_options_of_the_user(model):
     options = tf.data.Options()
     options.autotune.enabled = True
     model.fit(dataset().with_options(options), verbose=0)

@@ -50,7 +50,7 @@ def test_slices_at_tens_are_class_balanced():
         ("test[99%:]", slice(4950, 5000)),
     ],
 )
-def test_slices_are_those_of_the_whole(split, rows):
+def test_slices_equal_those_of_the_full_split(split, rows):
     all_images, all_labels = arrays(load_images(NAME, "test"))
     images, labels = arrays(load_images(NAME, split))
     np.testing.assert_array_equal(images, all_images[rows])
@@ -71,13 +71,13 @@ def test_unreadable_split(split):
 
 
 @pytest.mark.parametrize("split", ["train[5:5]", "train[9:3]"])
-def test_split_that_holds_nothing(split):
+def test_empty_split(split):
     with pytest.raises(ValueError, match=r"`split` selects no images.*Received"):
         load_images(NAME, split)
 
 
 @pytest.mark.parametrize(("name", "split"), [(NAME, None), (NAME, ""), (3, "train"), ("", "test")])
-def test_arguments_that_are_no_text(name, split):
+def test_arguments_that_are_not_strings(name, split):
     with pytest.raises(ValueError, match="must be a non-empty string"):
         load_images(name, split)
 
@@ -91,14 +91,14 @@ def test_file_is_small_and_decodes_fast():
     assert time.perf_counter() - start < 5
 
 
-def test_licence_is_shipped():
+def test_license_is_shipped():
     text = resources.files("keras_ssl.data").joinpath(f"{NAME}.LICENSE").read_text("utf-8")
     assert "MIT License" in text and "2017 Zalando SE" in text
     assert "https://github.com/zalandoresearch/fashion-mnist" in text
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_images_are_those_of_the_full_set(split, tfds_dir):
+def test_images_equal_those_of_the_full_set(split, tfds_dir):
     """Every embedded image is in the same split of Fashion-MNIST, with the same label."""
 
     def keys(images, labels):
@@ -115,7 +115,7 @@ def test_images_are_those_of_the_full_set(split, tfds_dir):
     assert mini <= full
 
 
-def test_class_names_are_those_of_tfds(tfds_dir):
+def test_class_names_equal_tfds(tfds_dir):
     assert class_names(NAME) == class_names("fashion_mnist", tfds_dir)
 
 

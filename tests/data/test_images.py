@@ -1,4 +1,4 @@
-"""`load_images` on TFDS sets: small ones written here, and the real ones where they lie."""
+"""`load_images` with small TFDS sets written here, and with real ones if they are present."""
 
 import logging
 import socket
@@ -51,7 +51,7 @@ def little(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Any attempt to reach a host fails here."""
+    """Make every connection to a host fail."""
 
     def refuse(*args, **kwargs):
         raise socket.gaierror("no network in tests")
@@ -91,7 +91,7 @@ def test_slices(little):
         load_images("little", "test", little[0])
 
 
-def test_where_the_set_may_lie(little, default_folders, monkeypatch, tmp_path):
+def test_searched_folders(little, default_folders, monkeypatch, tmp_path):
     """data_dir itself, its subfolder tfds, our variable's folder, TFDS's own folder."""
     root = tmp_path / "root"
     root.mkdir()
@@ -104,13 +104,13 @@ def test_where_the_set_may_lie(little, default_folders, monkeypatch, tmp_path):
     assert len(load_images("little", "train")) == 7
 
 
-def test_data_dir_is_the_only_place(little, default_folders, monkeypatch, tmp_path):
+def test_data_dir_is_the_only_folder(little, default_folders, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_SSL_DATA_DIR", str(little[0]))
     with pytest.raises(ValueError, match="There is no data set 'little'"):
         load_images("little", "train", tmp_path)
 
 
-def test_newest_version_unless_named(tmp_path):
+def test_newest_version_by_default(tmp_path):
     for version, count in (("1.9.0", 2), ("1.10.0", 3)):
         write_set(tmp_path, version=version, examples=[
             {"image": np.zeros((6, 5, 3), np.uint8), "label": 0, "file": ""}
@@ -120,7 +120,7 @@ def test_newest_version_unless_named(tmp_path):
     assert len(load_images("little:1.9.*", "train", tmp_path)) == 2
 
 
-def test_config_must_be_named_when_there_are_several(tmp_path):
+def test_several_prepared_configs_need_a_name(tmp_path):
     write_set(tmp_path, config="small")
     assert len(load_images("little", "train", tmp_path)) == 7
     write_set(tmp_path, config="large")
@@ -161,7 +161,7 @@ def test_set_without_labels(tmp_path):
          {"image": np.zeros((2, 2, 1), np.uint8), "label": "a"}, "not one integer per image"),
     ],
 )  # fmt: skip
-def test_sets_that_do_not_fit(tmp_path, feature, value, message):
+def test_sets_without_suitable_features(tmp_path, feature, value, message):
     made = {}
     for key, spec in feature.items():
         kind, kwargs = spec if isinstance(spec, tuple) else (spec, {})
@@ -171,7 +171,7 @@ def test_sets_that_do_not_fit(tmp_path, feature, value, message):
         load_images("little", "train", tmp_path)
 
 
-def test_unknown_name_lists_near_ones(default_folders):
+def test_unknown_name_lists_similar_ones(default_folders):
     with pytest.raises(ValueError, match=r"no data set 'cifar01'.*'cifar10'.*Received"):
         load_images("cifar01", "train")
     with pytest.raises(ValueError, match=r"no data set 'fashion_mnist_mni'.*'fashion_mnist_mini'"):
@@ -183,7 +183,7 @@ def test_unknown_version(default_folders):
         load_images("cifar10:1.0.0", "train")
 
 
-def test_unreachable_set_says_where_and_how(default_folders):
+def test_error_of_an_unreachable_set(default_folders):
     ours, theirs = default_folders
     with pytest.raises(FileNotFoundError) as caught:
         load_images("cifar10", "train")
@@ -198,7 +198,7 @@ def test_failed_download_is_the_same_error(default_folders, monkeypatch):
     def fail(self, **kwargs):
         raise OSError("the disk is full")
 
-    monkeypatch.setenv("https_proxy", "http://proxy:1")  # so the names are not resolved here
+    monkeypatch.setenv("https_proxy", "http://proxy:1")  # which would resolve the names
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(FileNotFoundError, match=r"OSError: the disk is full(.|\n)*Three ways"):
         load_images("cifar10", "train")

@@ -13,7 +13,7 @@ IMAGES = np.arange(5 * 4).reshape(5, 2, 2, 1).astype("uint8")
 
 
 @pytest.mark.parametrize("form", ["image", "(image,)", "(image, label)"])
-def test_every_image_gets_its_place(form):
+def test_index_is_the_position_in_the_data_set(form):
     images, labels = tf.constant(IMAGES), tf.range(5) * 10
     elements = {"image": images, "(image,)": (images,), "(image, label)": (images, labels)}[form]
     indexed = data.with_index(tf.data.Dataset.from_tensor_slices(elements))

@@ -17,7 +17,7 @@ def fashion(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def convolutional_encoder(seed: int = 0) -> keras.Model:
-    """Make an encoder with 32 features, batch normalisation and dropout."""
+    """Make an encoder with 32 features, batch normalization and dropout."""
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [

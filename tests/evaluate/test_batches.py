@@ -38,7 +38,7 @@ def read(data):
     ],
     ids=["arrays", "column", "weights", "tensors", "dataset", "weighted dataset", "pydataset"],
 )
-def test_every_form_of_data_reads_the_same_and_again(data):
+def test_forms_of_data_are_equivalent_and_can_be_read_again(data):
     batches = Batches(data, "train", batch_size=3, labelled=True)
     assert batches.count == 4
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_without_labels(data):
         list(Batches(data, "train", labelled=True))
 
 
-def test_labels_missing_are_found_before_the_data_is_read():
+def test_missing_labels_raise_before_reading():
     with pytest.raises(ValueError, match=r"carry labels.*Received: x alone"):
         Batches(tf.data.Dataset.from_tensor_slices(X).batch(3), "train", labelled=True)
     with pytest.raises(ValueError, match="carry labels"):
@@ -87,7 +87,7 @@ def test_unbatched_dataset(dataset):
         Batches(dataset, "test")
 
 
-def test_endless_dataset():
+def test_infinite_dataset():
     dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(3).repeat()
     with pytest.raises(ValueError, match="`test` must be finite"):
         Batches(dataset, "test")
@@ -132,6 +132,6 @@ def test_batch_size(batch_size):
         Batches(X, "train", batch_size)
 
 
-def test_batches_pass_through():
+def test_batches_are_returned_unchanged():
     batches = Batches(X, "train")
     assert as_batches(batches, "test") is batches

@@ -11,14 +11,14 @@ from tests.evaluate.fashion import convolutional_encoder, fashion
 def test_features_of_a_model_are_its_predictions_in_inference_mode():
     x, y = fashion("test[:300]")
     encoder = convolutional_encoder()
-    encoder(x[:64], training=True)  # batch normalisation away from its start
+    encoder(x[:64], training=True)  # moves the batch statistics
     features, labels = evaluate.extract_features(encoder, (x, y), batch_size=128)
     assert features.dtype == "float32"
     np.testing.assert_allclose(features, encoder.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(labels, y)
 
 
-def test_order_and_values_do_not_depend_on_the_form_of_the_data():
+def test_features_do_not_depend_on_the_form_of_the_data():
     x, y = fashion("test[:100]")
     encoder = convolutional_encoder()
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(33)
@@ -40,7 +40,7 @@ def test_raw_pixels_keep_the_scale():
     np.testing.assert_array_equal(features, x.reshape(5, 784).astype("float32"))
 
 
-def test_a_layer_that_is_not_built_yet_and_takes_no_training_argument():
+def test_unbuilt_layer_without_training_argument():
     x, _ = fashion("test[:10]")
     layer = keras.layers.Conv2D(3, 5)
     features, _ = evaluate.extract_features(layer, x, batch_size=4)
@@ -123,7 +123,7 @@ def test_encoder_that_mixes_examples():
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", None, keras.layers.Dense])
-def test_encoder_that_is_none(encoder):
+def test_encoder_that_is_not_callable(encoder):
     with pytest.raises(TypeError, match="`encoder` must be"):
         evaluate.extract_features(encoder, np.ones((6, 3)))
 

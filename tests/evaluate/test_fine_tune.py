@@ -10,7 +10,7 @@ from keras_ssl.evaluate._batches import ShuffledArrays
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
-def test_learns_and_leaves_the_encoder_alone(tmp_path):
+def test_learns_without_changing_the_encoder(tmp_path):
     train, test = fashion("train[:1000]"), fashion("test[:500]")
     encoder = convolutional_encoder()
     encoder.layers[1].trainable = False
@@ -87,7 +87,7 @@ def test_uint8_images_and_an_encoder_that_is_not_built():
 
 
 def draws():
-    """A number from every generator that `keras.utils.set_random_seed` seeds."""
+    """One number from each generator that `keras.utils.set_random_seed` seeds."""
     return [
         float(draw(()))
         for draw in (
@@ -100,7 +100,7 @@ def draws():
 
 
 @pytest.mark.parametrize("labels_per_class", [None, 5])
-def test_the_seed_decides_and_the_callers_random_state_does_not_change(labels_per_class):
+def test_seed_determines_the_result_and_the_random_state_of_the_caller_is_kept(labels_per_class):
     (x, y), test = fashion("train[:200]"), fashion("test[:100]")
     encoder = keras.Sequential(
         [

@@ -1,4 +1,4 @@
-"""Support vector machines on features of graphs, against folds cut by hand."""
+"""The graph probe, compared with scikit-learn on each fold."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ def examples(rng, count=80):
     return np.eye(2)[y] * 1.5 + rng.normal(size=(count, 2)), y
 
 
-def test_is_the_mean_over_folds_of_a_machine_fitted_on_the_others(rng):
+def test_equals_mean_over_folds_of_svms(rng):
     x, y = examples(rng)
-    x *= (100.0, 0.01)  # which standardising undoes
+    x *= (100.0, 0.01)  # undone by standardization
     expected = []
     for train, test in StratifiedKFold(4, shuffle=True, random_state=3).split(x, y):
         mean, deviation = x[train].mean(0), x[train].std(0)
@@ -26,7 +26,7 @@ def test_is_the_mean_over_folds_of_a_machine_fitted_on_the_others(rng):
     assert 0.6 < found < 1
 
 
-def test_chooses_c_within_the_other_folds(rng):
+def test_c_is_chosen_within_the_other_folds(rng):
     x, y = examples(rng)
     x, y = np.concatenate([x[y == 0], x[y == 1][:10]]), np.repeat([0, 1], [40, 10])
     alone = [evaluate.graph_probe(x, y, folds=4, regularizations=(c,)) for c in (1e-6, 1.0)]
@@ -34,12 +34,12 @@ def test_chooses_c_within_the_other_folds(rng):
     assert evaluate.graph_probe(x, y, folds=4, regularizations=(1e-6, 1.0)) > alone[0]
 
 
-def test_noise_is_guessed(rng):
+def test_noise_is_at_chance_level(rng):
     y = np.arange(100) % 2
     assert 0.25 < evaluate.graph_probe(rng.normal(size=(100, 8)), y) < 0.75
 
 
-def test_what_does_not_fit_is_refused(rng):
+def test_wrong_input_raises(rng):
     x, y = examples(rng)
     for features, labels, message in (
         (np.full_like(x, np.inf), y, "must be finite"),

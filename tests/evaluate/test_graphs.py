@@ -1,4 +1,4 @@
-"""Graphs in every mode, where the other tests have images."""
+"""Evaluation and its callbacks on graphs in every mode."""
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ def test_callbacks_measure_one_graph(nodes, club):
     )
 
 
-def test_collapse_is_measured_on_as_many_nodes_as_asked_for(nodes, club):
+def test_collapse_is_measured_on_the_given_number_of_nodes(nodes, club):
     batches = data.single_graph(club)
     trainer = trainers.DGI(nodes)
     trainer.compile(keras.optimizers.SGD(0.0))

@@ -47,7 +47,7 @@ def test_accuracy_from_datasets_and_arrays():
     assert isinstance(from_arrays, float)
 
 
-def test_blocks_of_test_examples_change_nothing(rng, monkeypatch):
+def test_block_size_does_not_change_predictions(rng, monkeypatch):
     train, labels, test = (
         rng.normal(size=(50, 8)),
         rng.integers(4, size=50),
@@ -71,7 +71,7 @@ def test_only_directions_count(rng):
         np.testing.assert_array_equal(scaled, plain)
 
 
-def test_any_integers_serve_as_labels(rng):
+def test_any_integers_as_labels(rng):
     train, test = rng.normal(size=(50, 8)), rng.normal(size=(30, 8))
     labels = rng.integers(3, size=50)
     names = np.array([-5, 7, 1000], "int16")
@@ -130,7 +130,7 @@ def test_wrong_arguments(arguments, message):
         evaluate.knn_predict(**{**good, **arguments})
 
 
-def test_temperature_that_is_no_number():
+def test_temperature_that_is_not_a_number():
     with pytest.raises(TypeError, match=r"`temperature` must be a positive number.*str"):
         evaluate.knn_predict(FEATURES, LABELS, FEATURES, k=2, temperature="0.1")
 
@@ -140,7 +140,7 @@ def test_k_of_a_wrong_type():
         evaluate.knn_predict(FEATURES, LABELS, FEATURES, k=2.0)
 
 
-def test_wrong_data_is_found_before_any_encoding():
+def test_wrong_data_raises_before_encoding():
     def encoder(x):
         raise AssertionError("encoded")
 

@@ -9,7 +9,7 @@ from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
 def reference_accuracy(train, labels, test, test_labels, regularization):
-    """The formula in the docstring, in float64, minimised by SciPy far past convergence."""
+    """The formula in the docstring, in float64, minimized by SciPy to high precision."""
     mean, std = train.mean(0), train.std(0)
     f, g = (train - mean) / std, (test - mean) / std
     classes, d = int(labels.max()) + 1, train.shape[1]
@@ -35,7 +35,7 @@ def reference_accuracy(train, labels, test, test_labels, regularization):
 
 
 @pytest.mark.parametrize("regularization", [0.001, 0.01, 1.0])
-def test_accuracy_is_that_of_the_formula(regularization):
+def test_accuracy_equals_the_formula(regularization):
     (train, labels), (test, test_labels) = fashion("train[:1500]"), fashion("test[:1000]")
     # means of patches of 5x5 pixels
     train, test = (
@@ -85,7 +85,7 @@ def test_encoder_is_not_changed():
         np.testing.assert_array_equal(weight, old)
 
 
-def test_steps_that_do_not_suffice_are_told():
+def test_warns_if_not_converged():
     with pytest.warns(UserWarning, match="converge"):
         evaluate.linear_probe(
             evaluate.raw_pixels, fashion("train[:300]"), fashion("test[:100]"), max_iterations=2

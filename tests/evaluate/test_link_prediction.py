@@ -1,4 +1,4 @@
-"""Link prediction: its two measures by definition, and what it refuses."""
+"""Link prediction, compared with the definitions of its measures."""
 
 import networkx as nx
 import numpy as np
@@ -19,7 +19,7 @@ def by_definition(positive, negative):
     return {"auc": auc, "average_precision": np.mean(precisions)}
 
 
-def test_measures_are_those_of_the_definitions(rng):
+def test_measures_equal_their_definitions(rng):
     z = rng.normal(size=(40, 5)).astype("float32")
     pairs = rng.permutation(np.argwhere(np.triu(np.ones((40, 40)), 1)))
     positive, negative = pairs[:60], pairs[60:200]
@@ -39,7 +39,7 @@ def test_measures_are_those_of_the_definitions(rng):
     assert found == pytest.approx(by_definition(*scores))
 
 
-def test_equal_scores_are_chance():
+def test_equal_scores_are_at_chance_level():
     found = evaluate.link_prediction(np.ones((4, 2)), [[0, 1]], [[1, 2], [2, 3], [0, 3]])
     assert found == {"auc": 0.5, "average_precision": 0.25}
 

@@ -1,4 +1,4 @@
-"""The linear classifier of nodes against scikit-learn, called by hand."""
+"""The node probe, compared with scikit-learn."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ def labelled_graph(rng, nodes=300):
     return graphs.Graph(a=np.eye(nodes), y=y, splits=splits), x
 
 
-def test_is_the_classifier_that_is_best_on_the_validation_nodes(rng):
+def test_classifier_is_chosen_on_the_validation_nodes(rng):
     graph, x = labelled_graph(rng)
     train, val, test = (graph.splits[name] for name in ("train", "val", "test"))
     x, y = x.astype("float32"), graph.y
@@ -31,7 +31,7 @@ def test_is_the_classifier_that_is_best_on_the_validation_nodes(rng):
         assert evaluate.node_probe(x, graph, regularizations=values) == pytest.approx(expected)
 
 
-def test_what_does_not_fit_is_refused(rng):
+def test_wrong_input_raises(rng):
     graph, x = labelled_graph(rng)
     without = dataclasses.replace(graph, splits={"train": graph.splits["train"]})
     for features, of, message in (

@@ -9,7 +9,7 @@ from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
 def trained_encoder():
-    """Every weight, moving statistics included, away from its start."""
+    """An encoder whose weights and moving statistics differ from their initial values."""
     encoder = convolutional_encoder()
     rng = np.random.default_rng(0)
     encoder.set_weights([rng.uniform(0.5, 1.5, size=w.shape) for w in encoder.get_weights()])
@@ -17,7 +17,7 @@ def trained_encoder():
 
 
 class Block(keras.layers.Layer):
-    """A layer without a registered name that makes its parts when it is built."""
+    """An unregistered layer that builds its sublayers in `build`."""
 
     def __init__(self, units=4, **kwargs):
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ KINDS = ["sequential", "functional", "nested", "subclassed", "layer"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_encoder_is_fresh_and_leaves_the_encoder_alone(kind):
+def test_random_encoder_has_new_weights_and_does_not_change_the_encoder(kind):
     encoder, x = make(kind)
     encoder(x, training=True)
     before = encoder.get_weights()
@@ -79,7 +79,7 @@ def test_random_encoder_is_fresh_and_leaves_the_encoder_alone(kind):
         np.testing.assert_array_equal(weight, old)
 
 
-def test_random_encoder_starts_as_a_new_one_does():
+def test_random_encoder_is_initialized_like_a_new_one():
     fresh = evaluate.random_encoder(trained_encoder())
     norm = next(x for x in fresh.layers if isinstance(x, keras.layers.BatchNormalization))
     for weight, start in zip(norm.get_weights(), (1, 0, 0, 1), strict=True):
@@ -95,7 +95,7 @@ def test_random_encoder_starts_as_a_new_one_does():
         assert abs(values.mean()) < 0.2 * limit
 
 
-def test_the_seed_decides():
+def test_seed_determines_the_result():
     encoder = trained_encoder()
     first, again, other = (evaluate.random_encoder(encoder, seed) for seed in (1, 1, 2))
     for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
@@ -103,7 +103,7 @@ def test_the_seed_decides():
     assert not np.allclose(first.get_weights()[0], other.get_weights()[0])
 
 
-def test_the_callers_random_numbers_go_on():
+def test_random_state_of_the_caller_is_kept():
     encoder = trained_encoder()
     random.seed(5)
     expected = random.random()
@@ -148,7 +148,7 @@ class Secretive(keras.layers.Layer):
 
 
 @pytest.mark.filterwarnings("ignore:.*`build..`")
-def test_an_encoder_that_cannot_be_rebuilt():
+def test_encoder_that_cannot_be_rebuilt():
     encoder = Secretive(3)
     encoder(np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"`encoder` must .* rebuilt"):

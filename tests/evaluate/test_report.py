@@ -10,7 +10,7 @@ from tests.evaluate.fashion import convolutional_encoder, fashion
 
 @pytest.fixture(scope="module")
 def supervised_encoder():
-    """An encoder that has learned something: from labels, as that is quick."""
+    """An encoder trained with labels, since that is fast."""
     encoder = convolutional_encoder()
     classifier = keras.Sequential([encoder, keras.layers.Dense(10)])
     classifier.compile(
@@ -20,7 +20,7 @@ def supervised_encoder():
     return encoder
 
 
-def test_an_encoder_that_learned_beats_a_random_one(supervised_encoder):
+def test_trained_encoder_beats_random_encoder(supervised_encoder):
     train, test = fashion("train[:500]"), fashion("test[:500]")
     report = evaluate.representation_report(supervised_encoder, train, test, verbose=0)
     assert list(report) == ["encoder", "random encoder", "raw pixels"]
@@ -28,7 +28,7 @@ def test_an_encoder_that_learned_beats_a_random_one(supervised_encoder):
     for measure in ("knn_accuracy", "linear_probe", "few_label_probe"):
         assert report["encoder"][measure] > report["random encoder"][measure] + 0.05
 
-    # each number is that of the function it comes from
+    # each number equals that of its function
     fresh = evaluate.random_encoder(supervised_encoder)
     for kind, encoder in (
         ("encoder", supervised_encoder),
@@ -71,7 +71,7 @@ def test_table_and_json():
     assert json.loads(json.dumps(report)) == report
 
 
-def test_a_plain_function_has_no_random_twin():
+def test_plain_function_has_no_random_encoder():
     report = small_report(encoder=lambda x: x[:, :3], labels_per_class=None)
     assert list(report) == ["encoder", "raw pixels"]
     assert "few_label_probe" not in report["encoder"]
@@ -86,7 +86,7 @@ def test_uint8_images_and_an_encoder_that_is_not_built():
     assert [row["dimensions"] for row in report.values()] == [32, 32, 784]
 
 
-def test_tells_what_it_measures(capsys):
+def test_prints_what_it_measures(capsys):
     small_report(labels_per_class=None, verbose=1)
     printed = capsys.readouterr().out
     assert all(kind in printed for kind in ("encoder", "random encoder", "raw pixels"))
@@ -107,7 +107,7 @@ def test_tells_what_it_measures(capsys):
         ({"train": (X, Y * 0)}, "at least two classes"),
     ],
 )
-def test_wrong_arguments_are_found_before_any_encoding(arguments, message):
+def test_wrong_arguments_raise_before_encoding(arguments, message):
     def encoder(x):
         raise AssertionError("encoded")
 

@@ -47,7 +47,7 @@ def test_one_direction_and_none(rng):
     assert evaluate.effective_rank(constant, center=False) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_effective_rank_does_not_see_scale_rotation_and_mean(rng):
+def test_effective_rank_is_invariant_to_scale_rotation_and_mean(rng):
     features = rng.normal(size=(100, 8)) * np.arange(1, 9)
     rotation, _ = np.linalg.qr(rng.normal(size=(8, 8)))
     moved = 1e3 * features @ rotation + rng.normal(size=8)

@@ -7,13 +7,13 @@ from keras_ssl.evaluate._subset import balanced_subset, take_balanced
 LABELS = np.random.default_rng(0).integers(5, size=400)
 
 
-def test_every_class_gets_its_number():
+def test_number_of_examples_per_class():
     chosen = balanced_subset(LABELS, 7, seed=0)
     np.testing.assert_array_equal(np.bincount(LABELS[chosen]), [7] * 5)
     assert len(np.unique(chosen)) == 35
 
 
-def test_the_seed_decides():
+def test_seed_determines_the_result():
     first = balanced_subset(LABELS, 7, seed=0)
     np.testing.assert_array_equal(balanced_subset(LABELS, 7, seed=0), first)
     assert len(np.intersect1d(balanced_subset(LABELS, 7, seed=1), first)) < 15
@@ -30,7 +30,7 @@ def test_every_example_is_as_likely_as_any_other():
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 400])
-def test_examples_taken_batch_by_batch_are_the_same(batch_size):
+def test_take_balanced_equals_balanced_subset(batch_size):
     x = np.arange(400)[:, None]
     data = Batches(({"x": x}, LABELS), "train", batch_size, labelled=True)
     taken, labels = take_balanced(data, 7, seed=3)
@@ -39,7 +39,7 @@ def test_examples_taken_batch_by_batch_are_the_same(batch_size):
     np.testing.assert_array_equal(labels, LABELS[chosen])
 
 
-def test_a_class_with_too_few():
+def test_class_with_too_few_examples():
     labels = np.array([4, 4, 4, 9])
     message = "`labels_per_class` must not exceed.*Received: 2, but class 9 has 1"
     with pytest.raises(ValueError, match=message):

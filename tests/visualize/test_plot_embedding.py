@@ -32,7 +32,7 @@ def test_colors_of_points_match_labels(rng):
         assert color == COLORS[label]
 
 
-def test_more_classes_than_colors_take_the_next_marker(rng):
+def test_more_classes_than_colors_use_the_next_marker(rng):
     features = rng.normal(size=(50, 2)).astype("float32")
     labels = np.arange(50) % 25
     collections = plot_embedding(features, labels).axes[0].collections
@@ -73,7 +73,7 @@ def test_subset_is_drawn_from_the_features_and_keeps_labels():
     assert "30 of 100 points" in figure.axes[0].get_title()
 
 
-def test_legend_names_only_classes_that_are_there(rng):
+def test_legend_has_only_present_classes(rng):
     figure = plot_embedding(rng.normal(size=(10, 2)), np.arange(10) % 2 * 2, ["a", "b", "c"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "c"]
 

@@ -40,7 +40,7 @@ def test_history_of_a_real_fit():
     np.testing.assert_allclose(lines(plot_history(second).axes[0])["loss"][0, 0], 3)
 
 
-def test_two_fits_that_both_start_at_the_first_epoch_are_joined():
+def test_fits_that_start_at_the_first_epoch_are_joined():
     (axes,) = plot_history([{"loss": [3, 2]}, {"loss": [1]}]).axes
     np.testing.assert_allclose(lines(axes)["loss"], [[1, 3], [2, 2], [3, 1]])
 

@@ -10,7 +10,7 @@ def pixels(figure, row, column, columns):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_color_pixels_are_those_of_the_input(rng, dtype):
+def test_color_pixels_equal_the_input(rng, dtype):
     images = rng.integers(0, 256, (3, 6, 5, 3)).astype(dtype)
     first, second = images[:, ::-1], images[:, :, ::-1]
     figure = plot_views(images, (first, second))
@@ -24,7 +24,7 @@ def test_gray_pixels_and_value_range(rng):
     images = rng.uniform(-1, 1, (2, 4, 4, 1)).astype("float32")
     figure = plot_views(images, 3 * images, value_range=(-1, 1))
     np.testing.assert_allclose(pixels(figure, 0, 1, 2) * 2 - 1, images[1, ..., 0], atol=1e-6)
-    # black and white are the ends of the range, not of what the image holds
+    # black and white are the ends of the range, not of the image's values
     assert figure.axes[0].images[0].get_clim() == (0, 1)
     clipped = np.clip(3 * images[1, ..., 0], -1, 1)
     np.testing.assert_allclose(pixels(figure, 1, 1, 2) * 2 - 1, clipped, atol=1e-6)

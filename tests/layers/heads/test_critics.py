@@ -1,4 +1,4 @@
-"""Critics of mutual information: their formulas, and that products of their factors are scores."""
+"""Critics, compared with their formulas; products of their factors are the scores."""
 
 import keras
 import numpy as np
@@ -46,7 +46,7 @@ def features(rng):
 
 
 def randomized(critic, rng, inputs):
-    """Give a critic weights that are not those of a start, biases included."""
+    """Give a critic random weights, biases included."""
     critic(*inputs)
     critic.set_weights([rng.normal(size=w.shape) for w in critic.get_weights()])
     return {w.path.partition("/")[2]: np.asarray(w, "float64") for w in critic.weights}
@@ -82,7 +82,7 @@ def test_shortcuts_start_as_the_identity():
 
 
 def scores_of_pairs(w, u, v):
-    """The scores of one place and one global feature at a time, of the two joined."""
+    """Scores of one position and one global feature at a time, from their concatenation."""
     scores = np.zeros((*u.shape[:-1], len(v)))
     first = np.concatenate([w["of_local/kernel"], w["of_global/kernel"]])
     for i, p, j in np.ndindex(scores.shape):
@@ -92,7 +92,7 @@ def scores_of_pairs(w, u, v):
     return scores
 
 
-def test_perceptron_of_both_features_joined(rng):
+def test_equals_mlp_of_concatenated_features(rng):
     u, v = inputs = features(rng)
     critic = ConcatAndConvolve((8, 7))
     w = randomized(critic, rng, inputs)
@@ -111,7 +111,7 @@ def test_perceptron_of_both_features_joined(rng):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs TensorFlow")
-def test_scores_are_those_with_the_global_features_of_all_replicas(rng, two_replicas):
+def test_scores_of_the_global_features_of_all_replicas(rng, two_replicas):
     import tensorflow as tf
 
     u, v = features(rng)
@@ -134,7 +134,7 @@ def test_scores_are_those_with_the_global_features_of_all_replicas(rng, two_repl
     "make", [lambda w: EncodeAndDotProduct(w), lambda w: ConcatAndConvolve((w,))]
 )
 @pytest.mark.parametrize("width", [0, -1, 2.5, "64"])
-def test_bad_widths_are_refused(make, width):
+def test_wrong_widths_raise(make, width):
     with pytest.raises((TypeError, ValueError), match="must be a positive integer"):
         make(width)
 

@@ -28,7 +28,7 @@ class TestConformance(TestCase):
         self.check(5, 0, width=12, normalization=keras.layers.LayerNormalization())
 
 
-def test_is_a_projection_head_as_wide_as_its_input(rng):
+def test_equals_projection_head_as_wide_as_its_input(rng):
     x = rng.normal(size=(5, 6)).astype("float32")
     predictor, head = PredictionHead(12), ProjectionHead((12, 6))
     predictor.build(x.shape)
@@ -38,7 +38,7 @@ def test_is_a_projection_head_as_wide_as_its_input(rng):
 
 
 @pytest.mark.parametrize("width", [0, -1, 2.5, "64"])
-def test_bad_width_is_refused(width):
+def test_wrong_width_raises(width):
     with pytest.raises((TypeError, ValueError), match="must be a positive integer"):
         PredictionHead(width)
 
@@ -49,14 +49,14 @@ def test_seeds_are_drawn_at_construction():
     first, second = PredictionHead(12), PredictionHead(12)
     keras.utils.set_random_seed(3)
     late = PredictionHead(12)
-    keras.utils.set_random_seed(4)  # something else draws seeds before the layer is built
+    keras.utils.set_random_seed(4)  # seeds drawn before the layer is built
     for layer in (first, second, late):
         layer.build(x.shape)
     np.testing.assert_array_equal(late.weights[0], first.weights[0])
     assert not np.allclose(second.weights[0], first.weights[0])
 
 
-def test_kernels_of_a_seed_differ_and_come_again():
+def test_kernels_of_one_seed_differ_reproducibly():
     def kernels():
         initializer = keras.initializers.RandomNormal(seed=5)
         layer = PredictionHead(6, kernel_initializer=initializer, normalization=False)

@@ -64,7 +64,7 @@ def test_equals_the_formula(rng):
     np.testing.assert_allclose(head(x, training=True), z, rtol=1e-4, atol=1e-5)
 
 
-def test_bias_only_where_nothing_else_shifts():
+def test_bias_only_without_normalization():
     def biases(**arguments):
         head = ProjectionHead((4, 4), **arguments)
         head.build((None, 3))
@@ -77,7 +77,7 @@ def test_bias_only_where_nothing_else_shifts():
     assert biases(use_bias=False) == []
 
 
-def test_copies_of_a_pattern_share_nothing():
+def test_copies_of_a_layer_share_nothing():
     pattern = SyncBatchNormalization(momentum=0.5)
     head = ProjectionHead((4, 4, 4), normalization=pattern)
     head.build((None, 4))
@@ -91,7 +91,7 @@ def test_copies_of_a_pattern_share_nothing():
     assert loaded.get_config() == head.get_config()
 
 
-def test_training_reaches_the_parts(rng):
+def test_training_flag_is_passed_on(rng):
     x = rng.normal(size=(8, 4)).astype("float32")
     head = ProjectionHead((64, 2), normalization=False, dropout=0.5)
     assert np.allclose(head(x), head(x, training=False))
@@ -131,27 +131,27 @@ def test_saves_and_loads(tmp_path, rng):
 
 
 @pytest.mark.parametrize("widths", [(), 128, "128", (128, 0), (128, -1), (128, 2.5), (True,), None])
-def test_refuses_bad_widths(widths):
+def test_wrong_widths_raise(widths):
     error = TypeError if widths in [(128, 2.5), (True,)] else ValueError
     with pytest.raises(error, match=r"`widths(\[\d\])?`.*Received"):
         ProjectionHead(widths)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
-def test_refuses_bad_dropout(dropout):
+def test_wrong_dropout_raises(dropout):
     with pytest.raises(ValueError, match=r"`dropout`.*Received"):
         ProjectionHead((4,), dropout=dropout)
 
 
 @pytest.mark.parametrize("argument", ["normalization", "last_normalization"])
 @pytest.mark.parametrize("value", ["batch", SyncBatchNormalization, 1])
-def test_refuses_bad_normalization(argument, value):
+def test_wrong_normalization_raises(argument, value):
     with pytest.raises(TypeError, match=f"`{argument}`.*Received"):
         ProjectionHead((4,), **{argument: value})
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_kernels_of_one_shape_differ_and_come_again(seed):
+def test_kernels_of_one_shape_differ_reproducibly(seed):
     def kernels():
         keras.utils.set_random_seed(3)
         initializer = keras.initializers.RandomNormal(seed=seed)

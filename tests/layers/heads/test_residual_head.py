@@ -25,7 +25,7 @@ class TestConformance(TestCase):
             )
 
 
-def test_is_a_perceptron_and_a_linear_map(rng):
+def test_equals_mlp_plus_linear_map(rng):
     x = rng.normal(size=(7, 4)).astype("float32")
     head = ResidualHead(5)
     head(x)
@@ -50,11 +50,11 @@ def test_kernels_start_from_different_values():
     ("arguments", "error"),
     [({"units": 0}, ValueError), ({"depth": 0}, ValueError), ({"depth": 1.5}, TypeError)],
 )
-def test_bad_arguments_are_refused(arguments, error):
+def test_wrong_arguments_raise(arguments, error):
     with pytest.raises(error, match=next(iter(arguments))):
         ResidualHead(**arguments)
 
 
-def test_an_open_number_of_features_is_refused():
+def test_unknown_number_of_features_raises():
     with pytest.raises(ValueError, match="must have a known last axis"):
         ResidualHead().build((2, None))

@@ -37,7 +37,7 @@ def test_equals_the_formula(rng):
             np.testing.assert_allclose(to_numpy(p)[:, t], context[:, t] @ w, rtol=1e-4, atol=1e-5)
 
 
-def test_an_integer_is_all_steps_up_to_it():
+def test_integer_means_all_steps_up_to_it():
     assert StepPredictor(3).steps == (1, 2, 3)
     assert StepPredictor([2, 5]).steps == (2, 5)
 
@@ -55,18 +55,18 @@ def test_an_integer_is_all_steps_up_to_it():
         ((1, 2.0), TypeError),
     ],
 )
-def test_refuses_bad_steps(steps, error):
+def test_wrong_steps_raise(steps, error):
     with pytest.raises(error, match=r"`steps(\[1\])?` must be.*Received: steps"):
         StepPredictor(steps)
 
 
 @pytest.mark.parametrize("steps", [5, (5,), (1, 7)])
-def test_refuses_steps_that_leave_nothing_to_predict(steps):
+def test_steps_without_targets_raise(steps):
     with pytest.raises(ValueError, match=r"`steps` must be below the number.*5 positions"):
         StepPredictor(steps)(np.zeros((2, 5, 4)), np.zeros((2, 5, 4)))
 
 
 @pytest.mark.parametrize("context", [(2, 4), (2, 4, 4), (2, 5, 3, 4)])
-def test_refuses_contexts_at_other_positions(context):
+def test_context_with_other_positions_raises(context):
     with pytest.raises(ValueError, match=r"return_sequences=True.*Received: context.shape"):
         StepPredictor(1)(np.zeros(context), np.zeros((2, 5, 4)))

@@ -43,7 +43,7 @@ def test_equals_the_formula_over_steps(rng):
     np.testing.assert_allclose(layer.center, center, rtol=1e-5)
 
 
-def test_gradient_is_that_of_a_constant_centre(rng):
+def test_centre_is_constant_in_the_gradient(rng):
     layer = Center()
     x = rng.normal(size=(6, 5)).astype("float32")
     layer(x, training=True)
@@ -56,7 +56,7 @@ def test_gradient_is_that_of_a_constant_centre(rng):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_updates_once_a_compiled_call(rng, jit_compile):
+def test_updates_once_per_compiled_call(rng, jit_compile):
     if BACKEND != "tensorflow":
         pytest.skip("needs TensorFlow")
     import tensorflow as tf
@@ -94,7 +94,7 @@ def test_two_replicas_have_the_centre_of_one(rng, two_replicas):
     np.testing.assert_allclose(centers[0], alone.center, rtol=1e-5)
 
 
-def test_is_saved_with_its_model(rng, tmp_path):
+def test_saved_with_its_model(rng, tmp_path):
     model = keras.Sequential([keras.Input((5,)), Center(momentum=0.7)])
     x = rng.normal(size=(6, 5)).astype("float32")
     model(x, training=True)

@@ -21,7 +21,7 @@ class TestConformance(TestCase):
         )
 
 
-def test_is_first_in_first_out(rng):
+def test_first_in_first_out(rng):
     queue = FeatureQueue(6, seed=0)
     batches = rng.normal(size=(5, 2, 3)).astype("float32")
     for number, batch in enumerate(batches):
@@ -34,7 +34,7 @@ def test_is_first_in_first_out(rng):
 
 
 @pytest.mark.parametrize("counts", [(4, 4, 3, 4, 4, 1, 4), (3, 3, 3, 3), (8, 2, 8), (11, 2)])
-def test_is_first_in_first_out_with_batches_of_any_size(counts):
+def test_first_in_first_out_with_batches_of_any_size(counts):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("needs TensorFlow")
     import tensorflow as tf
@@ -54,7 +54,7 @@ def test_is_first_in_first_out_with_batches_of_any_size(counts):
     assert sorted(map(tuple, np.asarray(queue.features))) == sorted(expected)
 
 
-def test_goes_on_from_its_start_where_a_batch_of_known_size_meets_its_end():
+def test_batch_of_known_size_wraps_around():
     queue = FeatureQueue(8, seed=0)
     queue(np.zeros((4, 1), "float32"), training=True)
     queue.position.assign(6)  # as after a short batch
@@ -73,7 +73,7 @@ def test_starts_with_random_directions():
     assert np.linalg.matrix_rank(features) == 8
 
 
-def test_does_not_change_outside_of_training(rng):
+def test_inference_does_not_update(rng):
     queue = FeatureQueue(4)
     before = np.asarray(queue(rng.normal(size=(2, 3))))
     np.testing.assert_array_equal(queue(rng.normal(size=(2, 3)), training=False), before)
@@ -89,18 +89,18 @@ def test_keeps_float32_under_mixed_precision(rng):
 @pytest.mark.parametrize(
     ("size", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)]
 )
-def test_bad_size_is_refused(size, error):
+def test_wrong_size_raises(size, error):
     with pytest.raises(error, match=r"`size` must be.*Received"):
         FeatureQueue(size)
 
 
 @pytest.mark.parametrize("size, batch", [(6, 4), (2, 4)])
-def test_size_that_is_no_multiple_of_the_batch_is_refused(size, batch):
+def test_size_that_is_not_a_multiple_of_the_batch_raises(size, batch):
     with pytest.raises(ValueError, match=rf"multiple.*size={size} and a batch of {batch}"):
         FeatureQueue(size)(np.ones((batch, 3)), training=True)
 
 
-def test_input_without_known_features_is_refused():
+def test_input_of_unknown_shape_raises():
     for shape in ((4,), (None, None), (None, 3, None)):
         with pytest.raises(ValueError, match=r"batch, \.\.\., dim"):
             FeatureQueue(4).build(shape)

@@ -57,7 +57,7 @@ def test_equals_the_formula_over_steps(rng, momentum):
         np.testing.assert_allclose(held_by(bank), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_last_of_equal_indices_counts(rng):
+def test_last_of_equal_indices_counts(rng):
     z = rng.normal(size=(4, 3)).astype("float32")
     several, single = bank_of(), bank_of()
     several(z, np.array([5, 2, 5, 5]), training=True)
@@ -72,7 +72,7 @@ def test_starts_with_random_directions():
     assert np.linalg.matrix_rank(held_by(first)) == 8
 
 
-def test_does_not_change_outside_of_training(rng):
+def test_inference_does_not_update(rng):
     bank = bank_of()
     before = held_by(bank)
     for training in (False, None):
@@ -94,7 +94,7 @@ def test_extreme_embeddings_leave_finite_directions(rng, scale):
     np.testing.assert_allclose(np.linalg.norm(held_by(bank), axis=1), 1.0, rtol=1e-5)
 
 
-def test_no_gradient_goes_into_the_bank(rng):
+def test_bank_has_no_gradient(rng):
     bank = bank_of()
     z = rng.normal(size=(2, 3)).astype("float32")
     # JAX would keep the assigned value of a traced step: no training there

@@ -72,7 +72,7 @@ def test_zeros_and_float16_are_finite():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs TensorFlow")
 @pytest.mark.parametrize("frozen", [True, False])
-def test_frozen_prototypes_get_no_gradient_and_embeddings_do(rng, frozen):
+def test_frozen_prototypes_have_no_gradient_but_embeddings_do(rng, frozen):
     import tensorflow as tf
 
     layer, z = Prototypes(3), tf.constant(rng.normal(size=(2, 4)).astype("float32"))
@@ -95,7 +95,7 @@ def test_constraint_keeps_the_columns_at_length_one(rng):
 
 
 @pytest.mark.parametrize("count", [1, 0, -3])
-def test_fewer_than_two_are_refused(count):
+def test_count_below_two_raises(count):
     with pytest.raises(ValueError, match=f"at least 2.*count={count}"):
         Prototypes(count)
 
@@ -106,6 +106,6 @@ def test_count_must_be_an_integer(count):
         Prototypes(count)
 
 
-def test_width_must_be_known():
+def test_unknown_width_raises():
     with pytest.raises(ValueError, match="known last axis"):
         Prototypes(3).build((4, None))

@@ -37,7 +37,7 @@ class TestConformance(TestCase):
 
 
 def filled(layer, shape, rng):
-    """`layer`, built, with weights that hide no mistake."""
+    """Build `layer` with random weights."""
     layer.build(shape)
     for weight in layer.weights:
         weight.assign(rng.uniform(0.5, 2, weight.shape))
@@ -76,7 +76,7 @@ def test_equals_the_formula(shape, rng):
     np.testing.assert_allclose(layer(x, training=False), expected, rtol=1e-5, atol=1e-5)
     expected = gamma * (x - mean) / np.sqrt(variance + EPSILON) + beta
     np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-5, atol=1e-5)
-    # PyTorch's moving variance is unbiased, Keras' is not: ours is Keras'
+    # PyTorch's moving variance is unbiased; Keras' and ours are biased
     np.testing.assert_allclose(layer.moving_mean, 0.7 * old_mean + 0.3 * mean, rtol=1e-5)
     np.testing.assert_allclose(layer.moving_variance, 0.7 * old_variance + 0.3 * variance, 1e-5)
 
@@ -134,7 +134,7 @@ def test_fused_kernel_equals_keras(dtype, tolerance, jit_compile, affine, rng):
 
 
 @only_tensorflow
-def test_which_inputs_the_fused_kernel_serves():
+def test_inputs_of_the_fused_kernel():
     import tensorflow as tf
 
     def kernels(shape, training=True, mask=None, **arguments):
@@ -177,7 +177,7 @@ def test_second_derivative_of_the_fused_kernel(rng):
     np.testing.assert_allclose(second(ours), second(theirs), rtol=2e-3, atol=2e-3)
 
 
-def test_one_value_a_channel_has_no_variance():
+def test_one_value_per_channel_has_no_variance():
     layer = SyncBatchNormalization(momentum=0.5)
     y = layer(np.full((1, 1, 1, 3), 7.0, "float32"), training=True)
     np.testing.assert_allclose(y, np.zeros((1, 1, 1, 3)), atol=1e-6)
@@ -194,7 +194,7 @@ def test_frozen_layer_uses_moving_statistics(rng):
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(2))
 
 
-def test_mask_leaves_out_rows(rng):
+def test_masked_rows_are_excluded(rng):
     x = rng.normal(2, 3, (6, 4, 5)).astype("float32")
     mask = rng.uniform(size=(6, 4)) < 0.5
     layer = SyncBatchNormalization(momentum=0.0)
@@ -246,13 +246,13 @@ def test_two_replicas_equal_one_on_the_global_batch(two_replicas, shape, rng):
     two = train(two_replicas)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
-    # what replicas would have got from statistics of their own is far from this
+    # statistics of single replicas would give something else
     separate = [mean_and_variance(half)[1] for half in np.split(x[-1], 2)]
     assert not np.allclose(np.mean(separate, axis=0), mean_and_variance(x[-1])[1], rtol=1e-2)
 
 
 def on_two_replicas(strategy, shape, step, *arrays):
-    """What both replicas' `step` gives for their halves of `arrays`, stacked in order."""
+    """Results of `step` on both replicas for their halves of `arrays`, stacked."""
     import tensorflow as tf
 
     def part(whole):
@@ -309,7 +309,7 @@ def test_gradients_on_two_replicas_equal_the_closed_form(
 
 @only_tensorflow
 @pytest.mark.parametrize("shape", [(8, 4, 3, 5), (8, 5)], ids=str)
-def test_replicas_exchange_two_tensors_in_a_step(two_replicas, shape, monkeypatch):
+def test_replicas_exchange_two_tensors_per_step(two_replicas, shape, monkeypatch):
     import tensorflow as tf
 
     from keras_ssl import distribute
@@ -372,7 +372,7 @@ def test_second_derivative_on_two_replicas_is_that_of_one(two_replicas, rng):
 
 
 @only_tensorflow
-def test_a_large_mean_loses_no_digits_once_the_moving_mean_is_near(two_replicas, rng):
+def test_large_mean_is_accurate_with_a_close_moving_mean(two_replicas, rng):
     shape = (8, 4, 4, 2)
     x = rng.normal(1000, 1, shape)
     with two_replicas.scope():
@@ -386,7 +386,7 @@ def test_a_large_mean_loses_no_digits_once_the_moving_mean_is_near(two_replicas,
     np.testing.assert_allclose(np.concatenate(y), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_configuration_goes_round_without_synchronized():
+def test_config_has_no_synchronized():
     layer = SyncBatchNormalization(momentum=0.8, epsilon=1e-4, scale=False)
     assert "synchronized" not in layer.get_config()
     again = SyncBatchNormalization.from_config(layer.get_config())

@@ -26,7 +26,7 @@ class TestConformance(TestCase):
         )
 
 
-def test_puts_the_token_where_rows_are_masked(rng):
+def test_masked_rows_become_the_token(rng):
     x = rng.normal(size=(2, 4, 3)).astype("float32")
     is_masked = np.array([[True, False, False, True], [False, False, True, False]])
     layer = MaskToken()
@@ -36,7 +36,7 @@ def test_puts_the_token_where_rows_are_masked(rng):
     np.testing.assert_array_equal(layer([x, is_masked]), expected)
 
 
-def test_gradient_reaches_what_is_not_masked(rng):
+def test_gradient_of_rows_that_are_not_masked(rng):
     x = rng.normal(size=(4, 3)).astype("float32")
     is_masked = np.array([True, False, False, True])
     layer = MaskToken()
@@ -46,6 +46,6 @@ def test_gradient_reaches_what_is_not_masked(rng):
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 4)])
-def test_masks_of_other_rows_are_refused(shape):
+def test_mask_of_another_shape_raises(shape):
     with pytest.raises(ValueError, match=r"\[x, is_masked\].*Received"):
         MaskToken()([np.ones((4, 3)), np.ones(shape, bool)])

@@ -34,12 +34,12 @@ def randomized(rng, channels, **arguments):
 
 
 def formula(layer, z):
-    """The blocks in float64, one place at a time, with kernels of full height and a mask."""
+    """The blocks in float64, one position at a time, with masked kernels of full height."""
     weights = [to_numpy(w.value).astype("float64") for w in layer.trainable_weights]
     context, reach = z.astype("float64"), layer.kernel_size // 2
     for block in range(layer.blocks):
         w1, b1, vh, bh, vv, bv, w3, b3 = weights[8 * block : 8 * block + 8]
-        # vertical kernel of 3 rows, of which the mask takes the one below
+        # vertical kernel of 3 rows, the last of which is masked
         vertical = np.stack([vv[0, 0], vv[1, 0], np.zeros_like(vv[0, 0])])
         x = np.maximum(context @ w1[0, 0] + b1, 0)
         padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (0, 0)))
@@ -58,19 +58,19 @@ def test_equals_masked_convolutions(rng, kernel_size):
 
 
 @pytest.mark.parametrize("row", range(5))
-def test_no_row_sees_those_below_it(rng, row):
+def test_rows_do_not_depend_on_rows_below(rng, row):
     layer = randomized(rng, 16, blocks=5, width=8)
     z = rng.normal(size=(2, 5, 6, 16)).astype("float32")
     before = to_numpy(layer(z))
     z[:, row:] = rng.normal(size=z[:, row:].shape)
     after = to_numpy(layer(z))
     np.testing.assert_array_equal(after[:, :row], before[:, :row])
-    # five blocks reach as far up and to the sides: all that comes later sees the change
+    # five blocks reach that far, so everything below sees the change
     for below in range(row, 5):
         assert np.all(np.any(after[:, below] != before[:, below], axis=-1))
 
 
-def test_a_change_of_one_place_spreads_down_and_to_the_sides(rng):
+def test_change_of_one_position_spreads_down_and_sideways(rng):
     layer = randomized(rng, 16, blocks=2, width=8)
     z = rng.normal(size=(1, 6, 7, 16)).astype("float32")
     before = to_numpy(layer(z))
@@ -81,7 +81,7 @@ def test_a_change_of_one_place_spreads_down_and_to_the_sides(rng):
     np.testing.assert_array_equal(changed, expected)
 
 
-def test_is_saved_with_its_model(rng, tmp_path):
+def test_saved_with_its_model(rng, tmp_path):
     model = keras.Sequential([keras.Input((4, 4, 3)), MaskedContext(2, 5)])
     z = rng.normal(size=(2, 4, 4, 3)).astype("float32")
     model.save(tmp_path / "model.keras")
@@ -90,13 +90,13 @@ def test_is_saved_with_its_model(rng, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["blocks", "width", "kernel_size"])
-def test_refuses_bad_arguments(name):
+def test_wrong_arguments_raise(name):
     for value, error in ((0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match=f"`{name}` must be.*Received: {name}={value}"):
             MaskedContext(**{name: value})
 
 
-def test_refuses_an_even_kernel_and_what_is_no_grid():
+def test_even_kernel_and_inputs_of_other_rank_raise():
     with pytest.raises(ValueError, match=r"`kernel_size` must be odd.*4"):
         MaskedContext(kernel_size=4)
     for shape in ((2, 4, 3), (2, 4, 4, None)):

@@ -43,32 +43,32 @@ def test_patches_are_slices(rng, size, strides, dtype):
             np.testing.assert_array_equal(grid[:, i, j], expected)
 
 
-def test_the_grids_of_the_papers():
+def test_grids_of_the_papers():
     # 256 pixels in 7x7 patches of 64 half overlapping; 260 in 6x6 patches of 80
     assert PatchGrid(64, 32).compute_output_shape((None, 256, 256, 3))[:3] == (None, 7, 7)
     assert PatchGrid(80, 36).compute_output_shape((None, 260, 260, 3))[:3] == (None, 6, 6)
 
 
 @pytest.mark.parametrize("shape", [(2, 12, 12), (2, 3, 3, 12, 12), (2, None, 12, 3)])
-def test_refuses_other_shapes(shape):
+def test_other_shapes_raise(shape):
     with pytest.raises(ValueError, match=r"`inputs` must be images.*Received: shape"):
         PatchGrid(4)(keras.KerasTensor(shape))
 
 
-def test_refuses_patches_larger_than_the_images():
+def test_patches_larger_than_the_images_raise():
     with pytest.raises(ValueError, match=r"`size`.*larger.*size=\(4, 13\).*\(12, 12\)"):
         PatchGrid((4, 13))(np.zeros((2, 12, 12, 3)))
 
 
 @pytest.mark.parametrize("name", ["size", "strides"])
 @pytest.mark.parametrize("value", [0, -1, (4, 0), (4, 4, 4), ()])
-def test_refuses_bad_sizes(name, value):
+def test_wrong_sizes_raise(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be.*Received"):
         PatchGrid(**{"size": 4, name: value})
 
 
 @pytest.mark.parametrize("name", ["size", "strides"])
 @pytest.mark.parametrize("value", ["4", 2.5, True, (4, 2.0)])
-def test_refuses_sizes_that_are_no_integers(name, value):
+def test_sizes_that_are_not_integers_raise(name, value):
     with pytest.raises(TypeError, match=f"`{name}` must be.*Received"):
         PatchGrid(**{"size": 4, name: value})

@@ -68,7 +68,7 @@ def test_equals_torchvision(case):
     inference = model.predict(images, verbose=0)[:, ::16]
     scale = np.std(case["inference"])
     np.testing.assert_allclose(inference, case["inference"], rtol=1e-4, atol=1e-4 * scale)
-    # two images: at the last stages, statistics of few numbers, which makes rounding visible
+    # statistics of two images are over few values in the last stages, so rounding is visible
     training = keras.ops.convert_to_numpy(model(images, training=True))[:, ::16]
     scale = np.std(case["training"])
     np.testing.assert_allclose(training, case["training"], rtol=1e-3, atol=2e-3 * scale)
@@ -126,7 +126,7 @@ def test_blocks_start_as_their_shortcuts(rng):
 
 
 def test_start_keeps_the_variance(rng):
-    # He initialisation: the signal of a plain chain neither dies nor grows
+    # He initialization: a plain chain keeps the scale of the signal
     model = networks.resnet((3,), (16, 16, 3), width=64, zero_init_last_gamma=False)
     kernel = np.asarray(model.get_layer("stage1_block2_conv1").kernel)
     assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.05)
@@ -167,7 +167,7 @@ def test_mixed_precision(rng):
         ({"stem": "cifar"}, TypeError, "stem"),
     ],
 )
-def test_refuses_bad_arguments(arguments, error, message):
+def test_wrong_arguments_raise(arguments, error, message):
     with pytest.raises(error, match=f"`{message}`.*Received"):
         networks.resnet(**{"blocks": (1,), **arguments})
 
