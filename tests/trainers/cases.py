@@ -46,22 +46,18 @@ def each_trainer(test: Callable) -> Callable:
 
 
 def costly(
-    *default: str,
-    slow: Iterable[str] = SHAPES,
-    others: str = "full",
-    names: Iterable[str] = CASES,
+    *default: str, slow: Iterable[str] = SHAPES, names: Iterable[str] = CASES
 ) -> Callable[[Callable], Callable]:
     """Run a test for every trainer, in the tier that its cost allows.
 
     Args:
         *default: Shapes whose representatives run in the default tier.
-        slow: Shapes whose representatives run in the tier `slow`.
-        others: The tier of all other cases.
+        slow: Shapes whose representatives run in the tier `slow`. All other cases run in `full`.
         names: The cases that the test applies to.
     """
     if unknown := {*default, *slow} - set(SHAPES):
         raise ValueError(f"Expected shapes of {SHAPES}. Received: {sorted(unknown)}")
-    tiers = {name: _tier_of(name, default, slow, others) for name in names}
+    tiers = {name: _tier_of(CASES[name].represents, default, slow) for name in names}
     parameters = [
         pytest.param(name, marks=() if tier == "default" else getattr(pytest.mark, tier))
         for name, tier in tiers.items()
@@ -69,8 +65,7 @@ def costly(
     return pytest.mark.parametrize("name", parameters, scope="module")
 
 
-def _tier_of(name: str, default: Iterable[str], slow: Iterable[str], others: str) -> str:
-    shape = CASES[name].represents
+def _tier_of(shape: str | None, default: Iterable[str], slow: Iterable[str]) -> str:
     if shape in default:
         return "default"
-    return "slow" if shape in slow else others
+    return "slow" if shape in slow else "full"

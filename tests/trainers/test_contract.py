@@ -95,7 +95,7 @@ def test_representation_is_what_the_model_returns(name, learned):
     np.testing.assert_allclose(features, trainer(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
-@costly("teacher", others="slow")
+@each_trainer
 def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
     trainer = learned.trainer
     trainer.save(tmp_path / "trainer.keras")
@@ -286,7 +286,7 @@ def test_float16_starts_like_float32_and_stays_finite(
     _mixed_precision(name, "mixed_float16", trained, two_replicas, set_dtype_policy)
 
 
-@costly("sampling", slow=("plain",))
+@costly("sampling", slow=("memory bank",))
 def test_bfloat16_starts_like_float32_and_stays_finite(
     name, trained, two_replicas, set_dtype_policy
 ):
@@ -326,7 +326,7 @@ def test_unknown_loss_weight_is_refused(name):
         trainer.fit(batches(name), verbose=0)
 
 
-@costly("graph", slow=("plain", "labels", "memory bank"))
+@costly("graph", slow=("labels", "memory bank"))
 def test_takes_every_form_of_data(name, trained):
     x, y = CASES[name].first(64), images()[1][:64]
     labels = y if CASES[name].labelled else None
@@ -350,7 +350,7 @@ def test_takes_every_form_of_data(name, trained):
     assert np.isfinite(trainer.evaluate(x, labels, verbose=0, return_dict=True)["loss"])
 
 
-@costly("two optimizers", slow=("plain", "queue"))
+@costly("two optimizers", slow=("queue",))
 def test_several_steps_per_execution_equal_single_steps(name, trained):
     several = make(name, steps_per_execution=2)
     several.fit(batches(name), verbose=0)

@@ -30,7 +30,7 @@ def test_any_size_gives_the_weights_and_losses_of_the_plain_step(size):
 
 @costly(
     "queue",
-    slow=("plain", "teacher", "crops", "labels"),
+    slow=("teacher", "crops", "labels"),
     names=[name for name in CASES if CASES[name].micro_batches],
 )
 def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
