@@ -1,4 +1,4 @@
-"""Errors that say which edge or number is wrong."""
+"""Checks of adjacency matrices and features."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from keras_ssl import graphs
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array, sp.coo_matrix])
-def test_asymmetry_is_named(form):
+def test_the_error_names_an_asymmetric_edge(form):
     a = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 4.0], [0.0, 2.0, 0.0]])
     with pytest.raises(ValueError, match=r"a\[1, 2\]=4.0 and a\[2, 1\]=2.0"):
         graphs.check_symmetric(form(a))
@@ -17,7 +17,7 @@ def test_asymmetry_is_named(form):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
-def test_booleans_are_checked_as_numbers(form):
+def test_booleans_are_checked(form):
     a = np.array([[False, True], [True, False]])
     graphs.check_symmetric(form(a))
     with pytest.raises(ValueError, match="must be symmetric"):
@@ -32,7 +32,7 @@ def test_asymmetry_in_a_batch():
         graphs.check_symmetric(batch)
 
 
-def test_rounding_is_no_asymmetry(rng):
+def test_rounding_errors_are_tolerated(rng):
     a = rng.uniform(size=(5, 5)).astype("float32")
     a = a + a.T
     a[0, 1] = np.nextafter(a[0, 1], 9, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Graphs of other libraries, against what those libraries say of them."""
+"""Conversion from other libraries, compared with those libraries."""
 
 import networkx as nx
 import numpy as np
@@ -24,12 +24,12 @@ def test_networkx_edges_and_their_features(rng, directed):
     graph = graphs.from_networkx(source, e="kind")
     number = {node: i for i, node in enumerate(source)}
     a = graph.a.toarray()
-    wanted = np.zeros_like(a)
+    expected = np.zeros_like(a)
     for u, v, weight in source.edges(data="weight"):
-        wanted[number[v], number[u]] = weight
+        expected[number[v], number[u]] = weight
         if not directed:
-            wanted[number[u], number[v]] = weight
-    np.testing.assert_array_equal(a, wanted)
+            expected[number[u], number[v]] = weight
+    np.testing.assert_array_equal(a, expected)
     np.testing.assert_array_equal(graph.a.data, graph.e[:, 0])
     assert graph.is_directed == directed
     assert graph.nodes == len(source)
@@ -59,7 +59,7 @@ def test_networkx_without_edges():
     assert graphs.from_networkx(nx.Graph()).nodes == 0
 
 
-def test_networkx_attributes_that_are_no_arrays():
+def test_networkx_attributes_that_are_not_arrays():
     source = nx.path_graph(3)
     nx.set_node_attributes(source, {0: [1.0], 1: [1.0, 2.0], 2: [1.0]}, "size")
     nx.set_node_attributes(source, {0: "a", 1: None, 2: "b"}, "class")
@@ -72,7 +72,7 @@ def test_networkx_attributes_that_are_no_arrays():
         graphs.from_networkx(source)
 
 
-def test_edge_list_there_and_back(rng):
+def test_edge_list_round_trip(rng):
     a = sp.random_array((9, 9), density=0.3, rng=rng, dtype=np.float32)
     edges = graphs.edge_list(a)
     order = rng.permutation(len(edges["senders"]))
@@ -100,7 +100,7 @@ def test_bad_edge_lists(edges, message):
         graphs.from_edge_list(edges, nodes=3)
 
 
-def test_edge_features_that_do_not_fit():
+def test_mismatched_edge_features_raise():
     with pytest.raises(ValueError, match="`e` must have one row for each of the 1 edges"):
         graphs.from_edge_list({"senders": [0], "receivers": [1]}, 2, e=np.ones((2, 1)))
 
@@ -119,7 +119,7 @@ def test_spektral_graphs(rng):
             np.testing.assert_array_equal(graph.y, source.y)
 
 
-def test_as_graph_of_other_kinds():
+def test_as_graph_of_other_types():
     graph = graphs.Graph(a=np.eye(2))
     assert graphs.as_graph(graph) is graph
     assert graphs.as_graph(sp.eye_array(3)).nodes == 3

@@ -1,4 +1,4 @@
-"""Disjoint mode against networkx's union."""
+"""Disjoint unions compared with networkx."""
 
 import networkx as nx
 import numpy as np
@@ -21,11 +21,11 @@ def members(rng):
     ]
 
 
-def test_union_is_that_of_networkx(rng):
+def test_union_equals_networkx(rng):
     sources, parts = members(rng)
     union, i = graphs.disjoint_union(parts)
-    wanted = nx.to_numpy_array(nx.disjoint_union_all(sources))
-    np.testing.assert_array_equal(union.a.toarray(), wanted)
+    expected = nx.to_numpy_array(nx.disjoint_union_all(sources))
+    np.testing.assert_array_equal(union.a.toarray(), expected)
     np.testing.assert_array_equal(i, [0, 0, 0, 0, 1, 1, 2, 2, 2])
     assert i.dtype == np.int32
     np.testing.assert_array_equal(union.x[4:6], parts[1].x)

@@ -1,4 +1,4 @@
-"""Edge lists and sparse tensors hold what scipy holds."""
+"""Edge lists and sparse tensors, compared with SciPy."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ def a(rng):
     return sp.random_array((7, 7), density=0.4, rng=rng, dtype=np.float32)
 
 
-def test_rows_receive(a, rng):
+def test_rows_are_receivers(a, rng):
     edges = graphs.edge_list(a)
     x = rng.normal(size=(7, 3))
     received = np.zeros((7, 3))
@@ -40,7 +40,7 @@ def test_padding(a):
         graphs.edge_list(a, pad_to=a.nnz - 1)
 
 
-def test_zeros_are_no_edges():
+def test_zeros_are_not_edges():
     a = sp.coo_array(([0.0, 1.0], ([0, 1], [1, 0])), shape=(2, 2))
     assert len(graphs.edge_list(a)["weights"]) == 1
     assert len(graphs.edge_list(np.zeros((3, 3)))["weights"]) == 0
@@ -63,7 +63,7 @@ def test_sparse_tensor(a, rng):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the order of tf.sparse")
-def test_indices_are_ordered(a):
+def test_indices_are_sorted(a):
     import tensorflow as tf
 
     tensor = graphs.sparse_tensor(a)

@@ -1,4 +1,4 @@
-"""`Graph`: what it holds, and what it refuses."""
+"""`Graph`: conversion and checks of its arguments."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from keras_ssl.graphs import Graph
 PATH = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
 
 
-def test_parts_are_brought_to_one_form():
+def test_arguments_are_converted():
     graph = Graph(sp.coo_matrix(np.eye(3)), sp.coo_matrix(PATH), y=[0, 1, 1])
     assert graph.a.dtype == graph.x.dtype == np.float32
     assert graph.a.format == graph.x.format == "csr"
@@ -20,14 +20,14 @@ def test_parts_are_brought_to_one_form():
     np.testing.assert_array_equal(graph.a.toarray(), PATH)
 
 
-def test_the_argument_stays_as_it_was():
+def test_arguments_are_not_modified():
     a = sp.csr_matrix((np.array([1.0, 2.0, 0.0]), ([0, 0, 1], [1, 1, 2])), shape=(3, 3))
     before = a.copy()
     Graph(a=a)
     assert a.nnz == before.nnz and (a != before).nnz == 0
 
 
-def test_duplicates_are_summed_and_zeros_are_no_edges():
+def test_duplicates_are_summed_and_zeros_are_not_edges():
     a = sp.coo_array(([1.0, 2.0, 0.0, 1.0, -1.0], ([0, 0, 1, 2, 2], [1, 1, 2, 0, 0])), shape=(3, 3))
     graph = Graph(a=a)
     assert graph.edges == 1
@@ -37,7 +37,7 @@ def test_duplicates_are_summed_and_zeros_are_no_edges():
 def test_edge_features_follow_the_rows():
     rows, columns = np.array([2, 0, 1, 0]), np.array([1, 2, 0, 1])
     weights = np.array([4.0, 2.0, 0.0, 1.0])
-    # in the order of the rows: (0, 1), (0, 2), (1, 0) of weight 0, (2, 1)
+    # row by row: (0, 1), (0, 2), (1, 0) of weight 0, (2, 1)
     graph = Graph(
         a=sp.coo_array((weights, (rows, columns)), shape=(3, 3)), e=[[1.0], [2.0], [9.0], [4.0]]
     )
@@ -49,7 +49,7 @@ def test_direction():
     assert not Graph(a=PATH * 0.3).is_directed
 
 
-def test_it_is_frozen_and_replaced():
+def test_graphs_are_immutable():
     graph = Graph(np.eye(3), PATH)
     with pytest.raises(dataclasses.FrozenInstanceError):
         graph.x = None
@@ -113,6 +113,6 @@ def test_broken_indices():
         {"e": [["a"]] * 4},
     ],
 )
-def test_no_numbers(parts):
+def test_arguments_that_are_not_numbers_raise(parts):
     with pytest.raises(TypeError, match=r"must (be|hold).*numbers.*Received"):
         Graph(**({"a": PATH} | parts))

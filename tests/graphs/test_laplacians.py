@@ -1,4 +1,4 @@
-"""Laplacians against scipy's and networkx's, eigenvectors against their equation."""
+"""Laplacians compared with SciPy and networkx, eigenvectors with their equation."""
 
 import networkx as nx
 import numpy as np
@@ -17,19 +17,19 @@ def weighted(rng):
     return nx.to_scipy_sparse_array(source, weight="weight")
 
 
-def test_laplacian_is_that_of_scipy(weighted):
+def test_laplacian_equals_scipy(weighted):
     loops = weighted + sp.diags_array(np.arange(40) % 3)
     for a in (weighted, loops):
-        wanted = sp.csgraph.laplacian(a, normed=True).toarray()
-        np.testing.assert_allclose(graphs.laplacian(a).toarray(), wanted, atol=1e-12)
-        np.testing.assert_allclose(graphs.laplacian(a.toarray()), wanted, atol=1e-12)
+        expected = sp.csgraph.laplacian(a, normed=True).toarray()
+        np.testing.assert_allclose(graphs.laplacian(a).toarray(), expected, atol=1e-12)
+        np.testing.assert_allclose(graphs.laplacian(a.toarray()), expected, atol=1e-12)
 
 
-def test_laplacian_is_that_of_networkx():
+def test_laplacian_equals_networkx():
     source = nx.karate_club_graph()
-    wanted = nx.normalized_laplacian_matrix(source).toarray()
+    expected = nx.normalized_laplacian_matrix(source).toarray()
     a = graphs.from_networkx(source).a
-    np.testing.assert_allclose(graphs.laplacian(a).toarray(), wanted, atol=1e-6)
+    np.testing.assert_allclose(graphs.laplacian(a).toarray(), expected, atol=1e-6)
 
 
 def test_isolated_nodes():
@@ -48,7 +48,7 @@ def test_eigenvalues_of_the_rescaled_laplacian(weighted):
 
 @pytest.fixture
 def by_iteration(monkeypatch):
-    """What is computed of large graphs is computed of small ones too."""
+    """Use iteration, meant for large graphs, for small ones too."""
     monkeypatch.setattr(laplacians, "_DENSE_NODES", 10)
 
 
@@ -78,7 +78,7 @@ def test_eigenbasis(n, count):
 
 
 def many_parts():
-    """Components of which some are alike, their nodes in mixed order."""
+    """Several components, some of them equal, with shuffled nodes."""
     parts = [nx.gnp_random_graph(11, 0.5, seed=k % 4) for k in range(12)]
     a = sp.block_diag([nx.to_scipy_sparse_array(part, dtype=float) for part in parts])
     order = np.random.default_rng(0).permutation(a.shape[0])
@@ -86,7 +86,7 @@ def many_parts():
 
 
 def joined_cliques():
-    """Cliques around one node: connected, and 11 eigenvalues are equal."""
+    """Cliques around one node: connected, with 11 equal eigenvalues."""
     graph = nx.disjoint_union_all([nx.complete_graph(11)] * 12)
     graph.add_edges_from(("hub", 11 * clique) for clique in range(12))
     return nx.to_scipy_sparse_array(graph, dtype=float)
@@ -103,7 +103,7 @@ def joined_cliques():
     ],
     ids=["parts", "cliques", "complete", "star", "torus"],
 )
-def test_iteration_finds_every_one_of_equal_eigenvalues(by_iteration, a, count):
+def test_iteration_finds_all_of_several_equal_eigenvalues(by_iteration, a, count):
     values, vectors = graphs.laplacian_eigenbasis(a, count)
     matrix = graphs.laplacian(a).toarray().astype("float64")
     np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix)[:count], atol=1e-5)

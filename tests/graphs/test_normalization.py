@@ -1,4 +1,4 @@
-"""Normalised adjacency against its formula in dense float64."""
+"""The normalized adjacency compared with its formula in dense float64."""
 
 import networkx as nx
 import numpy as np
@@ -23,27 +23,27 @@ def formula(a, self_loops):
         for node in range(len(a)):
             a[node, node] = a[node, node] or 1
     degree = a.sum(1)
-    wanted = np.zeros_like(a)
+    expected = np.zeros_like(a)
     for i, j in zip(*np.nonzero(a), strict=True):
-        wanted[i, j] = a[i, j] / np.sqrt(degree[i] * degree[j]) if degree[j] else 0
-    return wanted
+        expected[i, j] = a[i, j] / np.sqrt(degree[i] * degree[j]) if degree[j] else 0
+    return expected
 
 
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_formula(rng, self_loops):
     a = directed(rng)
-    wanted = formula(a, self_loops)
-    np.testing.assert_allclose(graphs.normalized_adjacency(a, self_loops), wanted, atol=1e-12)
+    expected = formula(a, self_loops)
+    np.testing.assert_allclose(graphs.normalized_adjacency(a, self_loops), expected, atol=1e-12)
     for form in (sp.csr_array, sp.coo_matrix):
         result = graphs.normalized_adjacency(form(a), self_loops)
         assert result.dtype == np.float64 and result.has_sorted_indices
-        np.testing.assert_allclose(result.toarray(), wanted, atol=1e-12)
+        np.testing.assert_allclose(result.toarray(), expected, atol=1e-12)
     single = graphs.normalized_adjacency(a.astype("float32"), self_loops)
     assert single.dtype == np.float32
-    np.testing.assert_allclose(single, wanted, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_batch_is_its_members(rng):
+def test_a_batch_is_normalized_per_graph(rng):
     batch = np.stack([directed(rng), directed(rng)])
     np.testing.assert_array_equal(
         graphs.normalized_adjacency(batch), [graphs.normalized_adjacency(a) for a in batch]
@@ -56,7 +56,7 @@ def test_largest_eigenvalue_is_one():
     assert values.max() == pytest.approx(1, abs=1e-6) and values.min() > -1
 
 
-def test_stored_zeros_are_no_loops():
+def test_stored_zeros_are_not_self_loops():
     a = sp.coo_array(([0.0, 1.0, 1.0], ([0, 0, 1], [0, 1, 0])), shape=(2, 2))
     np.testing.assert_allclose(graphs.normalized_adjacency(a).toarray(), np.full((2, 2), 0.5))
 
@@ -81,10 +81,10 @@ def test_bad_adjacency(form):
 @pytest.mark.parametrize(
     "function", [graphs.normalized_adjacency, graphs.laplacian, graphs.rescaled_laplacian]
 )
-def test_a_graph_is_taken_and_what_is_none_is_named(function):
+def test_functions_take_graphs_and_reject_other_objects(function):
     a = nx.to_numpy_array(nx.path_graph(4))
     result = function(graphs.Graph(a=a))
-    assert sp.issparse(result)  # as a graph may be large
+    assert sp.issparse(result)  # since a graph may be large
     np.testing.assert_allclose(result.toarray(), function(a), atol=1e-6)
     for wrong in (np.array([["a"]]), np.array([[1j]]), object()):
         with pytest.raises(TypeError, match="`a` must be"):

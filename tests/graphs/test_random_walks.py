@@ -1,4 +1,4 @@
-"""Where walks go next, against the closed form of the paper."""
+"""The distribution of random walks, compared with the formula of the paper."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ def directed_graph():
 
 
 def probabilities(graph, previous, current, p, q):
-    """α(t, x) w_vx, normalised, node by node as the paper writes it."""
+    """α(t, x) w_vx, normalized, node by node as in the paper."""
     weights = {}
     for x in graph[current]:
         alpha = 1 / p if x == previous else 1.0 if graph.has_edge(previous, x) else 1 / q
@@ -41,7 +41,7 @@ def probabilities(graph, previous, current, p, q):
 @pytest.mark.parametrize(("p", "q"), [(1.0, 1.0), (0.25, 4.0), (4.0, 0.25), (100.0, 0.5)])
 @pytest.mark.parametrize(
     "graph",
-    # walks number nodes in their order in the graph
+    # indices are in the order of the nodes in the graph
     [
         nx.convert_node_labels_to_integers(nx.barbell_graph(4, 1)),
         weighted_graph(),
@@ -49,7 +49,7 @@ def probabilities(graph, previous, current, p, q):
     ],
     ids=["barbell", "weighted", "directed"],
 )
-def test_third_nodes_follow_the_papers_probabilities(graph, p, q):
+def test_second_steps_have_the_probabilities_of_the_paper(graph, p, q):
     starts = np.repeat(np.arange(len(graph)), WALKS // len(graph))
     walks = np.asarray(graphs.random_walks(graph, starts, 2, p, q, seed=1))
     np.testing.assert_array_equal(walks[:, 0], starts)
@@ -62,11 +62,11 @@ def test_third_nodes_follow_the_papers_probabilities(graph, p, q):
                 expected = first[v] * share
                 deviation = np.sqrt(expected * (1 - expected) / per_start)
                 assert abs(found.pop((t, v, x), 0) / per_start - expected) < 5 * deviation + 1e-9
-    assert not found  # no other walk
+    assert not found  # no other walks
 
 
-def test_later_steps_remember_the_one_before():
-    """A long walk's pairs of steps follow the same probabilities as its first ones."""
+def test_later_steps_depend_on_the_previous_node():
+    """Pairs of steps of a long walk have the same probabilities as its first ones."""
     graph, p, q = weighted_graph(), 0.5, 3.0
     walks = np.asarray(graphs.random_walks(graph, np.zeros(500, "int32"), 60, p, q, seed=2))
     triples = np.concatenate([walks[:, i : i + 3] for i in range(59)])
@@ -76,7 +76,7 @@ def test_later_steps_remember_the_one_before():
             assert np.mean(after == x) == pytest.approx(share, abs=5 * 0.5 / np.sqrt(len(after)))
 
 
-def test_walks_stay_where_nothing_goes_out():
+def test_walks_stay_at_nodes_without_outgoing_edges():
     graph = nx.DiGraph([(0, 1), (1, 2)])
     graph.add_node(3)
     for q in (1.0, 2.0):
@@ -87,14 +87,14 @@ def test_walks_stay_where_nothing_goes_out():
 
 def test_every_step_is_an_edge_of_a_large_graph_with_hubs():
     graph = nx.barabasi_albert_graph(2000, 3, seed=0)
-    neighbours = graphs.neighbors_of(graph)
-    walks = np.asarray(graphs.random_walks(neighbours, np.arange(2000), 20, 0.5, 2.0, seed=0))
+    neighbors = graphs.neighbors_of(graph)
+    walks = np.asarray(graphs.random_walks(neighbors, np.arange(2000), 20, 0.5, 2.0, seed=0))
     a = nx.to_scipy_sparse_array(graph).tocsr()
     assert np.all(a[walks[:, :-1].ravel(), walks[:, 1:].ravel()] == 1)
     assert len(set(map(tuple, walks[:, 1:]))) > 1900
 
 
-def test_one_seed_gives_one_walk_compiled_or_not():
+def test_the_same_seed_gives_the_same_walks_compiled_or_not():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("compiles with TensorFlow")
     import tensorflow as tf
@@ -102,31 +102,31 @@ def test_one_seed_gives_one_walk_compiled_or_not():
     from keras_ssl.graphs.random_walks import draw_steps
     from keras_ssl.graphs.random_walks import walk as walk_drawn
 
-    neighbours = graphs.neighbors_of(nx.wheel_graph(300))  # with a hub
+    neighbors = graphs.neighbors_of(nx.wheel_graph(300))  # with a hub
 
     def walk(starts):
-        return graphs.random_walks(neighbours, starts, 10, 0.3, 3.0, seed=5)
+        return graphs.random_walks(neighbors, starts, 10, 0.3, 3.0, seed=5)
 
     starts = tf.range(120)
     np.testing.assert_array_equal(walk(starts), tf.function(walk)(starts))
-    # XLA draws other numbers, but makes the same of them
+    # XLA draws other numbers, but the walks are the same given the numbers
     drawn = draw_steps(120, 10, seed=5)
-    compiled = tf.function(walk_drawn, jit_compile=True)(neighbours, starts, drawn, 0.3, 3.0)
+    compiled = tf.function(walk_drawn, jit_compile=True)(neighbors, starts, drawn, 0.3, 3.0)
     np.testing.assert_array_equal(walk(starts), compiled)
 
 
-def test_membership_equals_that_of_the_matrix(rng):
+def test_is_edge_equals_the_matrix(rng):
     a = scipy.sparse.random_array((30, 30), density=0.2, rng=rng)
     a.data[:3] = 0
-    neighbours = graphs.neighbors_of(a)
+    neighbors = graphs.neighbors_of(a)
     senders, receivers = np.divmod(np.arange(900), 30)
-    found = np.asarray(graphs.is_edge(neighbours, senders, receivers)).reshape(30, 30)
+    found = np.asarray(graphs.is_edge(neighbors, senders, receivers)).reshape(30, 30)
     np.testing.assert_array_equal(found, a.toarray().T != 0)
-    broadcast = graphs.is_edge(neighbours, np.arange(30)[:, None], np.arange(30)[None])
+    broadcast = graphs.is_edge(neighbors, np.arange(30)[:, None], np.arange(30)[None])
     np.testing.assert_array_equal(broadcast, found)
 
 
-def test_hashed_numbers_are_uniform_and_not_correlated():
+def test_hashed_numbers_are_uniform_and_uncorrelated():
     from scipy import stats
 
     uniform = np.asarray(hashed_uniform(np.arange(500)[:, None], np.arange(200)))
@@ -142,16 +142,16 @@ def test_hashed_numbers_are_uniform_and_not_correlated():
     assert stats.chisquare(cells.ravel()).pvalue > 1e-3
 
 
-def test_a_dynamic_batch_is_taken():
+def test_dynamic_batch_size():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("traces with TensorFlow")
     import tensorflow as tf
 
-    neighbours = graphs.neighbors_of(nx.cycle_graph(5))
+    neighbors = graphs.neighbors_of(nx.cycle_graph(5))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), "int64")])
     def walk(starts):
-        return graphs.random_walks(neighbours, starts, 3, 0.5, 2.0, seed=0)
+        return graphs.random_walks(neighbors, starts, 3, 0.5, 2.0, seed=0)
 
     assert walk(np.arange(5)).shape == (5, 4)
     assert walk(np.arange(2)).shape == (2, 4)
@@ -179,6 +179,6 @@ def test_bad_arguments(arguments, error, message):
         graphs.random_walks(**{"graph": np.ones((3, 3)), "starts": [0], "length": 2, **arguments})
 
 
-def test_walks_are_integers_of_the_graph():
+def test_walks_are_integers():
     walks = graphs.random_walks(nx.cycle_graph(5), ops.arange(5), 7, seed=0)
     assert keras.backend.standardize_dtype(walks.dtype) == "int32" and walks.shape == (5, 8)

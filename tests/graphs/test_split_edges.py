@@ -1,4 +1,4 @@
-"""Hidden edges and their negatives: nothing lost, nothing twice, nothing joined."""
+"""Edge splits and negative edges."""
 
 import keras
 import networkx as nx
@@ -13,7 +13,7 @@ from keras_ssl import graphs
 
 def pairs_of(array):
     found = set(map(tuple, array.tolist()))
-    assert len(found) == len(array)  # none twice
+    assert len(found) == len(array)  # no duplicates
     assert all(i < j for i, j in found)
     return found
 
@@ -29,7 +29,7 @@ def edges_of(a):
     percents=st.tuples(st.integers(0, 30), st.integers(0, 40)),
     seed=st.integers(0, 99),
 )
-def test_a_split_loses_no_edge_and_hides_no_other_pair(n, density, percents, seed):
+def test_a_split_partitions_the_edges(n, density, percents, seed):
     graph = nx.gnp_random_graph(n, density, seed=seed)
     graph.add_edges_from([(0, 1), (2, 2)])
     whole = nx.to_scipy_sparse_array(graph).astype(float)
@@ -45,14 +45,14 @@ def test_a_split_loses_no_edge_and_hides_no_other_pair(n, density, percents, see
     negatives = [pairs_of(split.validation_negatives), pairs_of(split.test_negatives)]
     assert [len(part) for part in parts + negatives] == [m - v - t, v, t, v, t]
     everything = set.union(*parts, *negatives)
-    assert len(everything) == sum(map(len, parts + negatives))  # no pair in two of them
+    assert len(everything) == sum(map(len, parts + negatives))  # the parts are disjoint
     assert set.union(*parts) == {tuple(sorted(e)) for e in graph.edges if e[0] != e[1]}
     assert abs(split.a - split.a.T).nnz == 0 and not split.a.diagonal().any()
     kept = split.a.toarray() != 0
     np.testing.assert_array_equal(split.a.toarray()[kept], whole.toarray()[kept])
 
 
-def test_shares_are_those_of_kipf_and_welling():
+def test_split_sizes_equal_those_of_kipf_and_welling():
     # Cora's 5,278 undirected edges: 5 % and 10 %, rounded down
     graph = nx.gnm_random_graph(2708, 5278, seed=0)
     split = graphs.split_edges(graph, seed=1)
@@ -63,7 +63,7 @@ def test_shares_are_those_of_kipf_and_welling():
     assert not np.array_equal(split.test, other.test)
 
 
-def test_weights_stay_with_their_edges():
+def test_edges_keep_their_weights():
     a = np.zeros((12, 12))
     rows, columns = np.triu_indices(12, 4)
     a[rows, columns] = a[columns, rows] = np.arange(1, len(rows) + 1)
@@ -73,7 +73,7 @@ def test_weights_stay_with_their_edges():
 
 
 @pytest.mark.parametrize("directed", [False, True])
-def test_all_pairs_without_an_edge_are_drawn_equally_often(directed):
+def test_negative_edges_are_uniform(directed):
     kind = nx.DiGraph if directed else nx.Graph
     graph = nx.gnp_random_graph(7, 0.3, seed=3, directed=directed).to_directed(as_view=False)
     graph = kind(graph)
@@ -93,7 +93,7 @@ def test_all_pairs_without_an_edge_are_drawn_equally_often(directed):
     assert all(abs(count - 600 * share) < 5 * deviation for count in counts.values())
 
 
-def test_negatives_of_a_large_graph_are_no_edges():
+def test_negative_edges_of_a_large_graph_are_not_edges():
     graph = nx.fast_gnp_random_graph(3000, 0.002, seed=0)
     pairs = graphs.negative_edges(graph, 20_000, seed=0)
     assert len(pairs_of(pairs)) == 20_000 and pairs.max() == 2999

@@ -1,4 +1,4 @@
-"""Subtree features: the kernel as it is defined, and what a classifier makes of it."""
+"""Subtree features: the definition of the kernel, and a classifier."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from keras_ssl import data, graphs
 
 
 def kernel_by_strings(first, second, iterations):
-    """The subtree kernel with labels as nested tuples, which are never compressed."""
+    """The subtree kernel with uncompressed labels: nested tuples."""
     total = 0
     labels = [{v: (label,) for v, label in enumerate(labels)} for _, labels in (first, second)]
     for _ in range(iterations + 1):
@@ -30,20 +30,20 @@ def labelled_graphs(count=6):
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 3])
-def test_inner_products_are_the_subtree_kernel(iterations):
+def test_inner_products_equal_the_subtree_kernel(iterations):
     pairs = list(labelled_graphs())
     counts = graphs.SubtreeFeatures(iterations).fit_transform(pairs)
     expected = [[kernel_by_strings(one, other, iterations) for other in pairs] for one in pairs]
     np.testing.assert_array_equal((counts @ counts.T).toarray(), expected)
 
 
-def test_colours_that_training_had_not_are_left_out():
+def test_colors_not_seen_in_training_are_ignored():
     features = graphs.SubtreeFeatures(1).fit([nx.cycle_graph(4)])
     np.testing.assert_array_equal(features.transform([nx.path_graph(4)]).sum(axis=1), [4 + 2])
     assert features.transform([nx.complete_graph(9)]).toarray().sum() == 9
 
 
-def test_works_in_pipelines_and_searches_of_scikit_learn():
+def test_works_in_scikit_learn_pipelines_and_searches():
     from sklearn.base import clone
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
@@ -59,7 +59,7 @@ def test_works_in_pipelines_and_searches_of_scikit_learn():
     assert clone(graphs.SubtreeFeatures(5)).iterations == 5
 
 
-def test_svm_on_mutag_reaches_what_the_kernel_is_known_for(graph_dir):
+def test_svm_on_mutag_reaches_the_known_accuracy(graph_dir):
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
@@ -71,7 +71,9 @@ def test_svm_on_mutag_reaches_what_the_kernel_is_known_for(graph_dir):
     assert len(pairs) == 188
     classifier = make_pipeline(graphs.SubtreeFeatures(2), Normalizer(), SVC(kernel="linear", C=100))
     folds = StratifiedKFold(10, shuffle=True, random_state=0)
-    assert cross_val_score(classifier, pairs, y, cv=folds).mean() >= 0.8  # 0.66 is one class
+    assert (
+        cross_val_score(classifier, pairs, y, cv=folds).mean() >= 0.8
+    )  # the larger class has 0.66
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Colour refinement against networkx, and what is known that it can and cannot tell."""
+"""Color refinement compared with networkx, and its known limits."""
 
 import warnings
 
@@ -20,21 +20,21 @@ def adjacencies(draw, directed=False, most=8):
     return a if directed else a & a.T
 
 
-def counts(colours):
-    return [tuple(map(tuple, np.stack(np.unique(row, return_counts=True), 1))) for row in colours]
+def counts(colors):
+    return [tuple(map(tuple, np.stack(np.unique(row, return_counts=True), 1))) for row in colors]
 
 
 @settings(max_examples=60, deadline=None)
 @given(adjacencies(directed=True), st.randoms(use_true_random=False), st.booleans())
-def test_relabelled_graphs_get_the_colours_of_their_nodes(a, random, labelled):
+def test_colors_do_not_depend_on_the_order_of_nodes(a, random, labelled):
     n = len(a)
     order = random.sample(range(n), n)
     labels = np.array([random.randrange(3) for _ in range(n)]) if labelled else None
-    colours = graphs.weisfeiler_lehman(a, labels=labels)
+    colors = graphs.weisfeiler_lehman(a, labels=labels)
     permuted = a[order][:, order]
     permuted_labels = None if labels is None else labels[order]
     np.testing.assert_array_equal(
-        graphs.weisfeiler_lehman(permuted, labels=permuted_labels), colours[:, order]
+        graphs.weisfeiler_lehman(permuted, labels=permuted_labels), colors[:, order]
     )
     assert graphs.is_possibly_isomorphic(a, permuted, labels, permuted_labels)
 
@@ -42,9 +42,9 @@ def test_relabelled_graphs_get_the_colours_of_their_nodes(a, random, labelled):
 @pytest.mark.parametrize("directed", [False, True])
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_agrees_with_the_hashes_of_networkx(data, directed):
+def test_agrees_with_networkx_hashes(data, directed):
     kind = nx.DiGraph if directed else nx.Graph
-    # few nodes, since networkx joins the digits of degrees without a mark between them
+    # few nodes, since networkx concatenates the digits of degrees without a separator
     n = data.draw(st.integers(1, 6))
     pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda p: p[0] != p[1])
     both = []
@@ -52,7 +52,7 @@ def test_agrees_with_the_hashes_of_networkx(data, directed):
         graph = nx.empty_graph(n, create_using=kind)
         if n > 1:
             graph.add_edges_from(data.draw(st.lists(pairs, max_size=9)))
-        # networkx would start with joined in- and out-degrees
+        # networkx would start with in-degree plus out-degree
         nx.set_node_attributes(graph, "0", "label")
         both.append(graph)
     iterations = 4
@@ -62,31 +62,31 @@ def test_agrees_with_the_hashes_of_networkx(data, directed):
             nx.weisfeiler_lehman_graph_hash(one, node_attr="label", iterations=iterations)
             for one in both
         ]
-    # with a start in common, the histograms after the last iteration decide
+    # with a common start, compare the histograms after the last iteration
     ours = [counts(graphs.weisfeiler_lehman(one, iterations)) for one in both]
     assert (theirs[0] == theirs[1]) == (ours[0] == ours[1])
 
 
 @settings(max_examples=150, deadline=None)
 @given(adjacencies(most=6), adjacencies(most=6))
-def test_never_tells_isomorphic_graphs_apart_and_finds_small_differences(a, b):
+def test_isomorphic_graphs_have_equal_colors_and_small_differences_are_found(a, b):
     isomorphic = nx.is_isomorphic(nx.from_numpy_array(a), nx.from_numpy_array(b))
     possibly = graphs.is_possibly_isomorphic(a, b)
     assert possibly or not isomorphic
-    if len(a) <= 5:  # the smallest undirected graphs that it fails on have six nodes
+    if len(a) <= 5:  # the smallest undirected counterexamples have six nodes
         assert possibly == isomorphic
 
 
-def test_two_triangles_and_a_cycle_of_six_look_alike():
+def test_two_triangles_and_a_cycle_of_six_are_not_distinguished():
     triangles = nx.disjoint_union(nx.cycle_graph(3), nx.cycle_graph(3))
     assert graphs.is_possibly_isomorphic(nx.cycle_graph(6), triangles)
-    # but not with labels that tell the parts of one apart
+    # but labels can distinguish them
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert not graphs.is_possibly_isomorphic(nx.cycle_graph(6), triangles, labels, labels)
 
 
-def test_all_atlas_graphs_of_seven_nodes_are_told_apart_as_by_networkx():
-    """1,044 graphs that are not isomorphic: our colours divide them as networkx' hashes do."""
+def test_atlas_graphs_of_seven_nodes_are_distinguished_as_by_networkx():
+    """1,044 nonisomorphic graphs, partitioned in the same way by networkx' hashes."""
     atlas = [one for one in nx.graph_atlas_g() if len(one) == 7]
     assert len(atlas) == 1044
     for one in atlas:
@@ -99,10 +99,10 @@ def test_all_atlas_graphs_of_seven_nodes_are_told_apart_as_by_networkx():
 
 
 def test_refines_until_the_partition_is_stable():
-    colours = graphs.weisfeiler_lehman(nx.path_graph(7))
-    # a path of 7 has 4 kinds of nodes, found one a time from the ends
-    assert [len(set(row)) for row in colours.tolist()] == [1, 2, 3, 4]
-    np.testing.assert_array_equal(colours, graphs.weisfeiler_lehman(nx.path_graph(7), 3))
+    colors = graphs.weisfeiler_lehman(nx.path_graph(7))
+    # a path of 7 has 4 kinds of nodes, found one per iteration from the ends
+    assert [len(set(row)) for row in colors.tolist()] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(colors, graphs.weisfeiler_lehman(nx.path_graph(7), 3))
     assert graphs.weisfeiler_lehman(nx.cycle_graph(5)).shape == (1, 5)
     assert graphs.weisfeiler_lehman(nx.cycle_graph(5), 2).shape == (3, 5)
 
@@ -120,7 +120,7 @@ def test_directions_weights_and_zeros():
     np.testing.assert_array_equal(from_networkx, graphs.weisfeiler_lehman(out))
 
 
-def test_labels_of_strings_are_told_apart():
+def test_string_labels_are_distinguished():
     ring = nx.cycle_graph(4)
     one, other, *_ = graphs.weisfeiler_lehman(ring, labels=["C", "N", "C", "C"])[0]
     assert one != other
@@ -144,6 +144,6 @@ def test_bad_arguments(arguments, error, message):
         graphs.weisfeiler_lehman(**arguments)
 
 
-def test_labels_of_one_graph_alone_are_refused():
+def test_labels_of_only_one_graph_raise():
     with pytest.raises(ValueError, match="together"):
         graphs.is_possibly_isomorphic(np.eye(2), np.eye(2), [0, 1])

@@ -84,6 +84,11 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
         """Return the node mask."""
         return previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
 
+    @classmethod
+    def from_config(cls, config: dict) -> "GraphLayer":
+        """Create the layer from its config, with the layers in it."""
+        return cls(**keras.saving.deserialize_keras_object(config))
+
 
 def shapes_of_inputs(input_shape: Any) -> list[Any]:
     """Return the shapes of `[x, a, ...]` as tuples, that of an edge list as a dictionary."""

@@ -46,8 +46,7 @@ class JumpingKnowledge(GraphLayer):
     TensorShape([3, 14])
 
     Reference:
-
-    - [Xu et al., 2018](https://arxiv.org/abs/1806.03536)
+        - [Xu et al., 2018](https://arxiv.org/abs/1806.03536)
     """
 
     def __init__(self, layers: Sequence[GraphLayer], include_input: bool = False, **kwargs: Any):
@@ -96,9 +95,3 @@ class JumpingKnowledge(GraphLayer):
             "layers": [keras.saving.serialize_keras_object(layer) for layer in self.steps],
             "include_input": self.include_input,
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "JumpingKnowledge":
-        """Create the layer from its config."""
-        layers = [keras.saving.deserialize_keras_object(one) for one in config["layers"]]
-        return cls(**{**config, "layers": layers})

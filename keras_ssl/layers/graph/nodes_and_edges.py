@@ -55,8 +55,7 @@ class NodesToEdges(GraphLayer):
     [[2.0, 1.0], [4.0, 2.0]]
 
     Reference:
-
-    - [Kipf et al., 2018](https://arxiv.org/abs/1802.04687)
+        - [Kipf et al., 2018](https://arxiv.org/abs/1802.04687)
     """
 
     def __init__(self, combination: str = "concat", **kwargs: Any):
@@ -133,8 +132,7 @@ class EdgesToNodes(MessagePassing):
     [0.0, 2.0, 5.0]
 
     Reference:
-
-    - [Kipf et al., 2018](https://arxiv.org/abs/1802.04687)
+        - [Kipf et al., 2018](https://arxiv.org/abs/1802.04687)
     """
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:

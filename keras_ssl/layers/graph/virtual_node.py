@@ -64,9 +64,8 @@ class VirtualNode(keras.layers.Layer):
     (TensorShape([5, 4]), TensorShape([2, 4]))
 
     Reference:
-
-    - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
-    - [Hu et al., 2021](https://arxiv.org/abs/2103.09430)
+        - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
+        - [Hu et al., 2021](https://arxiv.org/abs/2103.09430)
     """
 
     def __init__(

@@ -56,8 +56,7 @@ def gat(
     TensorShape([5, 2])
 
     Reference:
-
-    - [Velickovic et al., 2018](https://arxiv.org/abs/1710.10903), section 3.3
+        - [Velickovic et al., 2018](https://arxiv.org/abs/1710.10903), section 3.3
     """
     widths = [*channels, *([] if classes is None else [classes])]
     if not widths:

@@ -51,8 +51,7 @@ def gcn(
     TensorShape([5, 2])
 
     Reference:
-
-    - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
+        - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
     """
     widths = [*channels, *([] if classes is None else [classes])]
     if not widths:

@@ -64,8 +64,7 @@ def gin(
     TensorShape([5, 32])
 
     Reference:
-
-    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826), section 4.2
+        - [Xu et al., 2019](https://arxiv.org/abs/1810.00826), section 4.2
     """
     if pool is not None and not isinstance(pool, NodePool):
         raise TypeError(f"`pool` must be a pooling layer such as `SumPool`. Received: {pool}")

@@ -49,8 +49,7 @@ def graphsage(
     TensorShape([5, 8])
 
     Reference:
-
-    - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
+        - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
     """
     if not channels:
         raise ValueError(f"`channels` must not be empty. Received: channels={channels}")

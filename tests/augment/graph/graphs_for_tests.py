@@ -1,4 +1,4 @@
-"""Graphs in all forms and modes, and adjacencies of any form as arrays."""
+"""Graphs in all forms and modes, and conversion of any form to arrays."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ SIZES = (5, 3, 4)
 
 
 def ring_of(nodes):
-    """Each node has an edge of its own weight with the next one."""
+    """A ring in which every edge has a different weight."""
     a = np.zeros((nodes, nodes), "float32")
     for node in range(nodes):
         a[node, node - 1] = a[node - 1, node] = 1 + node
@@ -19,7 +19,7 @@ def ring_of(nodes):
 
 
 def single(form="dense", is_sparse=False, nodes=9):
-    """An undirected graph whose features are all above 0."""
+    """An undirected graph with positive features."""
     rng = np.random.default_rng(1)
     a = np.maximum(ring_of(nodes), 2 * np.tril(rng.uniform(size=(nodes, nodes)) < 0.3, -1))
     a = np.maximum(a, a.T).astype("float32")
@@ -30,7 +30,7 @@ def single(form="dense", is_sparse=False, nodes=9):
 
 
 def disjoint(form="list"):
-    """Rings as one graph, and two nodes of padding at the end."""
+    """A union of rings, followed by two padded nodes."""
     i = np.repeat([0, 1, 2, -1], (*SIZES, 2)).astype("int32")
     a = np.zeros((len(i), len(i)), "float32")
     for graph, size in enumerate(SIZES):
@@ -42,7 +42,7 @@ def disjoint(form="list"):
 
 
 def batch():
-    """The same as a batch with padding."""
+    """The same rings as a padded batch."""
     a = np.zeros((3, 6, 6), "float32")
     mask = np.arange(6) < np.array(SIZES)[:, None]
     for graph, size in enumerate(SIZES):
@@ -71,7 +71,7 @@ MODES = {
 
 
 def dense(part, nodes=None):
-    """A part of a graph as an array."""
+    """Convert a part of a graph to an array."""
     if isinstance(part, dict):
         out = np.zeros((nodes, nodes), "float32")
         places = to_numpy(part["receivers"]), to_numpy(part["senders"])
@@ -81,5 +81,5 @@ def dense(part, nodes=None):
 
 
 def arrays(graph):
-    """A graph with all parts as dense arrays."""
+    """Convert all parts of a graph to dense arrays."""
     return [dense(part, graph[0].shape[-2]) for part in graph]

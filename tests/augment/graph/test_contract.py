@@ -1,4 +1,4 @@
-"""What every augmentation of graphs must do."""
+"""Tests shared by all graph augmentations."""
 
 import keras
 import numpy as np
@@ -72,16 +72,16 @@ class TestConformance(TestCase):
             )
 
 
-def test_form_and_shapes_stay(make, graph):
+def test_forms_and_shapes_are_preserved(make, graph):
     out = make(seed=1)(graph)
     assert type(out) is type(graph)
     if graph[0].shape[:-1] == (4, 6) and out[1].shape != graph[1].shape:
-        assert out[1].shape == (4, 6, 6)  # mixed mode: each loses other nodes
+        assert out[1].shape == (4, 6, 6)  # mixed mode: each example loses other nodes
         out = (out[0], graph[1])
     assert specs(out) == specs(graph)
 
 
-def test_something_changes_and_a_seed_says_what(make, graph):
+def test_the_graph_changes_as_determined_by_the_seed(make, graph):
     out = make(seed=1)(graph)
     assert is_changed(arrays(out), arrays(graph))
     assert_same(make(seed=1)(graph), out)
@@ -90,31 +90,31 @@ def test_something_changes_and_a_seed_says_what(make, graph):
     assert any(is_changed(first, other) for other in others)
 
 
-def test_at_rest_the_graph_comes_back(make, graph):
+def test_outside_training_the_graph_is_unchanged(make, graph):
     out = make()(graph, training=False)
     assert specs(out) == specs(graph)
     assert_same(out, graph)
 
 
-def test_no_edge_is_new_and_none_changes_its_weight(make, graph):
+def test_no_edge_is_added_and_no_weight_changes(make, graph):
     a, before = arrays(make(seed=1)(graph))[1], arrays(graph)[1]
     assert np.all((a == 0) | (a == before))
 
 
 @pytest.mark.parametrize("mode", [single, graphs_for_tests.disjoint])
-def test_the_forms_agree(make, mode):
+def test_all_forms_agree(make, mode):
     wanted = make(seed=2)(mode("dense"))
     for form in ("sparse", "list"):
         assert_same(make(seed=2)(mode(form)), wanted)
 
 
-def test_sparse_features_are_treated_as_dense_ones(make):
+def test_sparse_features_equal_dense_ones(make):
     x, a = single(is_sparse=True)
     wanted = make(seed=2)((keras.ops.convert_to_tensor(x, sparse=False), a))
     assert_same(make(seed=2)((x, a)), wanted)
 
 
-def test_padding_stays_padding(make):
+def test_padding_does_not_change(make):
     x, a, mask = arrays(make(seed=1)(batch()))
     was_node = arrays(batch())[2]
     assert not np.any(mask & ~was_node)
@@ -126,7 +126,7 @@ def test_padding_stays_padding(make):
     assert i[-2:].tolist() == [-1, -1]
 
 
-def test_parts_may_come_in_any_order_and_features_of_edges_stay(make):
+def test_parts_may_come_in_any_order_and_edge_features_do_not_change(make):
     x, a, mask = batch()
     e = np.ones((3, 6, 6, 2), "float32")
     wanted = make(seed=1)((x, a, mask))
@@ -157,7 +157,7 @@ def test_compiled_by_jax(make):
 
     for graph in (single("list"), batch()):
         layer = make(seed=3)
-        layer(graph, training=False)  # built, and nothing drawn
+        layer(graph, training=False)  # builds the layer without drawing
         state = [v.value for v in layer.non_trainable_variables]
 
         @jax.jit
@@ -187,7 +187,7 @@ def test_in_a_data_pipeline(make):
 
 
 @only_tensorflow
-def test_two_replicas_draw_as_one(make, two_replicas):
+def test_two_replicas_draw_the_same_as_one(make, two_replicas):
     import tensorflow as tf
 
     graph = [np.concatenate([part, part[::-1]])[:4] for part in arrays(batch())]
@@ -243,7 +243,7 @@ def test_saved_and_loaded_in_a_model(make, form, tmp_path):
 
 
 @only_tensorflow
-def test_shapes_are_told_before_they_are_made(make, graph):
+def test_symbolic_outputs_have_the_right_shapes(make, graph):
     symbolic = keras.tree.map_structure(
         lambda x: keras.KerasTensor(x.shape, x.dtype, sparse="Sparse" in type(x).__name__), graph
     )
@@ -256,7 +256,7 @@ def test_shapes_are_told_before_they_are_made(make, graph):
 
 
 @only_tensorflow
-def test_gradients_flow_to_what_is_kept(make):
+def test_gradients_flow_to_kept_features(make):
     import tensorflow as tf
 
     x, a, mask = batch()
@@ -270,7 +270,7 @@ def test_gradients_flow_to_what_is_kept(make):
 
 
 @only_tensorflow
-def test_bad_input_is_named(make):
+def test_bad_inputs_raise(make):
     x, a = single()
     with pytest.raises(ValueError, match="9 nodes"):
         make()((x, a[:4, :4]))

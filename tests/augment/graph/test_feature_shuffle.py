@@ -14,7 +14,7 @@ def assert_rows_are_permuted(x, before):
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-def test_nodes_get_each_others_features(is_sparse):
+def test_features_are_permuted(is_sparse):
     graph = single(is_sparse=is_sparse)
     out = FeatureShuffle(seed=1)(graph)
     x, before = arrays(out)[0], arrays(graph)[0]
@@ -42,7 +42,7 @@ def test_features_stay_within_their_graph():
         assert_rows_are_permuted(x, before)
 
 
-def test_all_orders_are_equally_likely():
+def test_all_permutations_are_equally_likely():
     count = 3000
     x = np.tile(np.arange(3, dtype="float32")[:, None], (count, 1, 1))
     mask = np.array([[True, True, True, False]] * count)

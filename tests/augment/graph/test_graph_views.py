@@ -26,7 +26,7 @@ def test_two_views_of_two_pipelines(mode):
     first, second = grace(seed=1)(graph)
     assert specs(first) == specs(second) == specs(graph)
     assert is_changed(arrays(first), arrays(second))
-    # each step does what it does by itself
+    # equal to the layers called separately
     wanted = RandomFeatureMask(0.3, seed=1)(RandomEdgeDrop(0.2, seed=1)(graph))
     assert_same(first, wanted)
     assert_same(second, RandomEdgeDrop(0.5, seed=1)(graph))
@@ -40,13 +40,13 @@ def test_one_pipeline_draws_twice():
     assert_same(second, drop(batch()))
 
 
-def test_at_rest_both_views_are_the_graph():
+def test_outside_training_both_views_are_the_graph():
     for view in grace()(batch(), training=False):
         assert_same(view, batch())
 
 
 @only_tensorflow
-def test_configuration_and_file_give_the_same_views(tmp_path):
+def test_saves_and_loads(tmp_path):
     for views in (grace(seed=1), GraphViews([FeatureShuffle(seed=1), RandomNodeDrop(0.2, seed=2)])):
         again = GraphViews.from_config(views.get_config())
         assert again.get_config() == views.get_config()
@@ -71,7 +71,7 @@ def test_compiled_by_xla():
 
 
 @only_tensorflow
-def test_a_pipeline_of_ones_own():
+def test_custom_layers_in_a_pipeline():
     class Double(keras.layers.Layer):
         def call(self, graph, training=False):
             return (2 * graph[0], *graph[1:]) if training else graph
@@ -80,7 +80,7 @@ def test_a_pipeline_of_ones_own():
     np.testing.assert_allclose(2 * first[0], second[0])
 
 
-def test_bad_parts_are_named():
+def test_bad_pipelines_raise():
     with pytest.raises(TypeError, match=r"`first`.*Received: 'drop'"):
         GraphViews(["drop"])
     with pytest.raises(TypeError, match=r"`second`.*Received: 0.5"):

@@ -9,7 +9,7 @@ from tests.augment.graph.graphs_for_tests import arrays, ring_of, single
 
 
 def dropped(layer, a, count):
-    """Which edges of a graph are dropped, for `count` graphs of a batch."""
+    """Return which edges are dropped, for a batch of `count` graphs."""
     x = np.ones((count, len(a), 1), "float32")
     out = arrays(layer((x, np.stack([a] * count))))[1]
     assert np.all((out == 0) | (out == a))
@@ -17,7 +17,7 @@ def dropped(layer, a, count):
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_each_edge_is_dropped_as_often_as_asked(symmetric):
+def test_edges_are_dropped_at_the_given_rate(symmetric):
     gone = dropped(RandomEdgeDrop(0.3, symmetric, seed=1), ring_of(7), 3000)
     for count in gone.sum(axis=0):
         assert stats.binomtest(int(count), 3000, 0.3).pvalue > 1e-5
@@ -39,7 +39,7 @@ def bits(count):
     return [np.array(outcome) for outcome in itertools.product([False, True], repeat=count)]
 
 
-def test_directions_are_dropped_independently_if_asked():
+def test_directions_are_dropped_independently_if_not_symmetric():
     a = np.array([[0, 1], [2, 0]], "float32")
     gone = dropped(RandomEdgeDrop(0.5, symmetric=False, seed=2), a, 4000)
     outcomes = [(gone == outcome).all(axis=1).sum() for outcome in bits(2)]
@@ -58,7 +58,7 @@ def test_an_undirected_graph_stays_undirected(form):
     assert any(np.any((a != 0) != (a != 0).T) for a in directed)
 
 
-def test_self_loops_are_dropped_by_themselves():
+def test_self_loops_are_dropped_independently():
     gone = dropped(RandomEdgeDrop(0.5, seed=3), np.eye(2, dtype="float32"), 4000)
     outcomes = [(gone == outcome).all(axis=1).sum() for outcome in bits(2)]
     assert stats.chisquare(outcomes).pvalue > 1e-5
@@ -70,13 +70,13 @@ def test_graphs_of_a_batch_lose_different_edges():
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(0, True), (1, False)])
-def test_ends_of_the_range(rate, kept):
+def test_rates_of_0_and_1(rate, kept):
     graph = single()
     a = arrays(RandomEdgeDrop(rate)(graph))[1]
     np.testing.assert_array_equal(a, arrays(graph)[1] * kept)
 
 
-def test_a_list_without_weights_gets_them():
+def test_an_edge_list_without_weights_gets_weights():
     edges = {"senders": np.array([0, 1, 2]), "receivers": np.array([1, 0, 2])}
     _, a = RandomEdgeDrop(0.5, seed=0)((np.ones((3, 1)), edges))
     assert set(np.unique(a["weights"])) <= {0.0, 1.0}
@@ -84,6 +84,6 @@ def test_a_list_without_weights_gets_them():
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
-def test_bad_rate_is_named(rate):
+def test_bad_rates_raise(rate):
     with pytest.raises(ValueError, match=r"`rate`.*Received"):
         RandomEdgeDrop(rate)

@@ -7,13 +7,13 @@ from tests.augment.graph.graphs_for_tests import arrays, batch, disjoint, single
 
 
 def masked(layer, graph):
-    """Which features of which node are 0; the others must be as they were."""
+    """Return which features of which nodes are 0, and check that others did not change."""
     x, before = arrays(layer(graph))[0], arrays(graph)[0]
     assert np.all((x == 0) | (x == before))
     return x == 0
 
 
-def test_a_feature_is_masked_for_all_nodes_as_often_as_asked():
+def test_features_are_masked_for_all_nodes_at_the_given_rate():
     count = 3000
     x, a = np.ones((count, 3, 5), "float32"), np.zeros((count, 3, 3), "float32")
     gone = masked(RandomFeatureMask(0.3, seed=1), (x, a))
@@ -44,19 +44,19 @@ def test_graphs_of_a_union_have_their_own_masks():
     np.testing.assert_array_equal(gone[:, 0], gone[:, 1])
     for hits in gone[:, 0].sum(axis=0):
         assert stats.binomtest(int(hits), count, 0.3).pvalue > 1e-5
-    # neighbours in the union are independent of each other
+    # masks of consecutive graphs are independent
     both = int((gone[1:, 0] & gone[:-1, 0]).sum())
     assert stats.binomtest(both, 4 * (count - 1), 0.09).pvalue > 1e-5
 
 
-def test_edges_and_masks_stay():
+def test_edges_and_masks_do_not_change():
     for graph in (batch(), disjoint()):
         out = arrays(RandomFeatureMask(0.5, seed=1)(graph))
         for one, other in zip(out[1:], arrays(graph)[1:], strict=True):
             np.testing.assert_array_equal(one, other)
 
 
-def test_ends_of_the_range():
+def test_rates_of_0_and_1():
     graph = single()
     np.testing.assert_array_equal(arrays(RandomFeatureMask(0)(graph))[0], arrays(graph)[0])
     assert not arrays(RandomFeatureMask(1)(graph))[0].any()

@@ -8,7 +8,7 @@ from tests.augment.graph.graphs_for_tests import SIZES, arrays, batch, disjoint,
 
 
 def assert_removed(graph, out, kept):
-    """Nodes that are not kept have no features and no edges; the others all they had."""
+    """Check that removed nodes have no features and edges, and others did not change."""
     (x, a), (x_, a_) = arrays(graph)[:2], arrays(out)[:2]
     np.testing.assert_array_equal(x_, x * kept[..., None])
     np.testing.assert_array_equal(a_, a * kept[..., None] * kept[..., None, :])
@@ -42,7 +42,7 @@ def test_every_graph_of_a_union_loses_its_share(form):
     assert_removed(graph, out, (i >= 0) | (before < 0))
 
 
-def test_all_nodes_are_equally_likely():
+def test_all_nodes_are_equally_likely_to_be_dropped():
     count = 3000
     x = np.ones((count, 5, 1), "float32")
     out = arrays(RandomNodeDrop(0.4, seed=1)((x, np.stack([ring_of(5)] * count))))
@@ -52,7 +52,7 @@ def test_all_nodes_are_equally_likely():
         assert stats.binomtest(int(hits), count, 0.4).pvalue > 1e-5
 
 
-def test_what_is_pooled_is_the_smaller_graph():
+def test_pooling_ignores_dropped_nodes():
     network = GraphSequential([GCNConv(4, normalize=True), MeanPool()])
     for graph in (batch(), disjoint()):
         x, a, _ = arrays(graph)
@@ -64,8 +64,8 @@ def test_what_is_pooled_is_the_smaller_graph():
                 rows, features, matrix = kept[number], x[number], a[number]
             else:
                 rows, features, matrix = kept == number, x, a
-            wanted = network([features[rows], matrix[np.ix_(rows, rows)]])
-            np.testing.assert_allclose(pooled[number], wanted[0], rtol=1e-5, atol=1e-6)
+            expected = network([features[rows], matrix[np.ix_(rows, rows)]])
+            np.testing.assert_allclose(pooled[number], expected[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_graph_of_one_node_keeps_it():
@@ -73,7 +73,7 @@ def test_a_graph_of_one_node_keeps_it():
     assert np.asarray(x).all()
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_raise():
     for rate in (-0.1, 1, 1.5):
         with pytest.raises(ValueError, match=r"`rate`.*Received"):
             RandomNodeDrop(rate)

@@ -11,7 +11,7 @@ from tests.augment.graph.test_random_node_drop import assert_removed
 
 
 def growth(a, size):
-    """The chance of each set of nodes, where they are added one after the other."""
+    """The probability of each set of nodes when they are added one at a time."""
     chances = Counter({frozenset([node]): 1 / len(a) for node in range(len(a))})
     for _ in range(size - 1):
         grown = Counter()
@@ -30,11 +30,11 @@ def growth(a, size):
     [
         [(0, 1), (1, 2), (2, 3), (3, 4)],  # a path
         [(0, 1), (0, 2), (0, 3), (3, 4), (4, 2)],  # a ring with a tail
-        [(0, 1), (1, 2), (3, 4)],  # two parts, one of them too small
+        [(0, 1), (1, 2), (3, 4)],  # two components, one of them too small
     ],
 )
 @pytest.mark.parametrize("size", [2, 3])
-def test_grows_as_if_nodes_were_added_one_after_the_other(edges, size):
+def test_has_the_distribution_of_adding_one_node_at_a_time(edges, size):
     a = networkx.to_numpy_array(networkx.Graph(edges), nodelist=range(5)).astype("float32")
     count = 3000
     x = np.ones((count, 5, 1), "float32")
@@ -78,7 +78,7 @@ def test_a_long_path_is_reached_to_its_end():
     assert np.asarray(x).all()
 
 
-def test_a_node_without_edges_stays_alone():
+def test_an_isolated_node_stays_alone():
     x, _ = RandomSubgraph(1.0, seed=0)((np.ones((4, 1)), np.zeros((4, 4))))
     assert np.asarray(x).sum() == 1
 
@@ -92,7 +92,7 @@ def test_weights_do_not_matter():
         )
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_raise():
     for share in (-0.1, 0, 1.5):
         with pytest.raises(ValueError, match=r"`share`.*Received"):
             RandomSubgraph(share)

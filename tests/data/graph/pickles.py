@@ -1,4 +1,4 @@
-"""Pickles as Python 2 wrote them, operation by operation: no Python of today writes these."""
+"""Pickles as written by Python 2, opcode by opcode, since Python 3 does not write them."""
 
 import pickle
 import struct

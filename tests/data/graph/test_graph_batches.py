@@ -1,4 +1,4 @@
-"""Batches of graphs, disjoint and padded, against the graphs that they are made of."""
+"""Disjoint and padded batches, compared with their graphs."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def members(rng):
-    """Directed and weighted, one without edges, one with a node alone."""
+    """Directed and weighted graphs, one without edges, one with an isolated node."""
     parts = []
     for number, (n, density) in enumerate([(4, 0.5), (3, 0.0), (6, 0.4), (1, 1.0), (5, 0.6)]):
         a = sp.random_array((n, n), density=density, rng=rng)
@@ -40,11 +40,11 @@ def test_disjoint_batches_are_unions(members, adjacency):
     batches = data.disjoint_batches(members, 2, adjacency=adjacency)
     assert len(batches) == 3
     for number, ((x, a, e, i), y) in enumerate(batches):
-        union, wanted = graphs.disjoint_union(members[2 * number : 2 * number + 2])
+        union, expected = graphs.disjoint_union(members[2 * number : 2 * number + 2])
         np.testing.assert_array_equal(x, union.x)
         np.testing.assert_array_equal(as_union(a, union.nodes), union.a.toarray())
         np.testing.assert_array_equal(e, union.e)
-        np.testing.assert_array_equal(i, wanted)
+        np.testing.assert_array_equal(i, expected)
         np.testing.assert_array_equal(y, union.y)
 
 
@@ -67,7 +67,7 @@ def test_static_shapes(members):
         np.testing.assert_array_equal(weight, [1, 1] if len(some) == 2 else [2, 0])
 
 
-def test_static_and_free_shapes_train_alike(members):
+def test_training_does_not_depend_on_static_shapes(members):
     from keras_ssl.layers.graph import GCNConv, SumPool
 
     class Model(keras.Model):
@@ -138,7 +138,7 @@ def test_shuffling(members, make):
 
 
 @pytest.mark.parametrize("make", [data.disjoint_batches, data.padded_batches])
-def test_graphs_that_do_not_fit(members, make):
+def test_invalid_graphs_raise(members, make):
     empty = graphs.Graph(np.zeros((0, 3)), sp.csr_array((0, 0)), np.zeros((0, 2)), y=0)
     with pytest.raises(ValueError, match=r"must have nodes.*graphs \[1\] of 2"):
         make([members[0], empty], 2)

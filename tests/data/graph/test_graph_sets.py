@@ -1,4 +1,4 @@
-"""`load_graph`: the numbers that papers give of these sets, and small sets written here."""
+"""`load_graph`: the statistics published for the datasets, and small files written here."""
 
 import networkx as nx
 import numpy as np
@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from keras_ssl import data
 from tests.data.graph import pickles
 
-# nodes, undirected edges, features, classes, share of labelled nodes (Kipf & Welling, table 1)
+# nodes, undirected edges, features, classes, label rate (Kipf & Welling, table 1)
 CITATIONS = {
     "cora": (2708, 5278, 1433, 7, 0.052),
     "citeseer": (3327, 4552, 3703, 6, 0.036),
@@ -26,7 +26,7 @@ COLLECTIONS = {
 
 @pytest.fixture(autouse=True)
 def without_spektral(monkeypatch):
-    """No test reaches for the network."""
+    """Disable downloads."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
 
@@ -42,12 +42,12 @@ def test_citation_graphs(name, graph_dir):
     assert splits["train"].mean() == pytest.approx(rate, abs=5e-4)
     assert [splits[name].sum() for name in ("val", "test")] == [500, 1000]
     assert sum(mask.astype(int) for mask in splits.values()).max() == 1
-    # linked papers mostly share a class: rows of features, labels and edges belong together
+    # linked papers mostly share a class, if features, labels and edges are aligned
     rows, columns = graph.a.coords if hasattr(graph.a, "coords") else graph.a.nonzero()
     assert (graph.y[rows] == graph.y[columns]).mean() > 0.7
 
 
-def test_nodes_of_citeseer_that_no_file_describes(graph_dir):
+def test_undescribed_nodes_of_citeseer(graph_dir):
     graph = data.load_graph("citeseer", graph_dir)
     unknown = ~graph.splits["test"] & (np.arange(graph.nodes) >= 2312)
     assert unknown.sum() == 15
@@ -55,7 +55,7 @@ def test_nodes_of_citeseer_that_no_file_describes(graph_dir):
     assert (graph.a.sum(axis=1) == 0).sum() == 48
 
 
-def test_citation_graphs_are_those_of_spektral(graph_dir, tmp_path, monkeypatch):
+def test_citation_graphs_equal_spektral(graph_dir, tmp_path, monkeypatch):
     citation = pytest.importorskip("spektral.datasets.citation")
     folder = tmp_path / "Citation" / "cora"
     folder.parent.mkdir()
@@ -93,7 +93,7 @@ def test_collections(name, graph_dir):
 
 
 def small_planetoid(folder, name="cora"):
-    """Eight nodes: five in allx (two train), two of three test nodes described; 6 is missing."""
+    """Eight nodes: five in allx (two for training), two of three test nodes; 6 is missing."""
     x = sp.csr_array(np.arange(1, 22, dtype=np.float32).reshape(7, 3))
     y = np.eye(2, dtype=np.int32)[[0, 1, 1, 0, 1, 1, 0]]
     neighbors = {0: [1, 1, 0], 1: [0], 2: [5], 3: [], 4: [7], 5: [2], 6: [], 7: [4]}
@@ -119,7 +119,7 @@ def test_planetoid_files(tmp_path, folder, monkeypatch):
     for graph in (data.load_graph("cora", tmp_path), data.load_graph("cora")):
         assert graph.nodes == 8 and graph.edges == 6
         assert graph.a[0, 1] == 1 and graph.a[0, 0] == 0
-        # the first row of the test files belongs to node 7, as the index says
+        # the first row of the test files is node 7 according to the index
         np.testing.assert_array_equal(graph.x[[7]].toarray(), [[16, 17, 18]])
         np.testing.assert_array_equal(graph.x[[5]].toarray(), [[19, 20, 21]])
         assert graph.y.tolist() == [0, 1, 1, 0, 1, 0, 0, 1]
@@ -128,7 +128,7 @@ def test_planetoid_files(tmp_path, folder, monkeypatch):
         assert np.flatnonzero(graph.splits["train"]).tolist() == [0, 1]
 
 
-def test_a_file_of_planetoid_that_runs_code(tmp_path):
+def test_a_planetoid_file_that_runs_code_raises(tmp_path):
     small_planetoid(tmp_path)
     evil = pickles.named("os", "system") + pickles.plain(("true",)) + pickles.REDUCE
     (tmp_path / "ind.cora.graph").write_bytes(pickles.file(evil))
@@ -173,9 +173,9 @@ def test_files_of_tu_and_of_gin(tmp_path, rng, tagged):
         assert [int(graph.y) for graph in graphs] == [0, 1, 1]
         values = tags if tagged else [np.array([d for _, d in g.degree]) for g in members]
         columns = np.unique(np.concatenate(values))
-        for graph, source, wanted in zip(graphs, members, values, strict=True):
+        for graph, source, expected in zip(graphs, members, values, strict=True):
             np.testing.assert_array_equal(graph.a.toarray(), nx.to_numpy_array(source))
-            np.testing.assert_array_equal(columns[graph.x.argmax(axis=1)], wanted)
+            np.testing.assert_array_equal(columns[graph.x.argmax(axis=1)], expected)
 
 
 @pytest.mark.parametrize("text", ["", "2\n1 0\n0 0\n", "1\n2 0\n0 1 1\n", "1\n1 0\n0 1 4\n", "x"])
@@ -212,7 +212,7 @@ def test_missing_files(name, tmp_path, monkeypatch):
 
 @pytest.fixture
 def spektral_folder(tmp_path, monkeypatch):
-    """The folder that Spektral downloads to, empty, and no other with data."""
+    """An empty download folder of Spektral, and no other data."""
     pytest.importorskip("spektral")
     from spektral.data import dataset
     from spektral.datasets import citation
@@ -242,7 +242,7 @@ def test_download_by_spektral(spektral_folder, monkeypatch):
     )
     assert data.load_graph("cora").nodes == 8
     assert [graph.nodes for graph in data.load_graph("mutag")] == [3, 4]
-    # a second call reads what was downloaded
+    # a second call reads the downloaded files
     monkeypatch.setattr(datasets.Citation, "download", None)
     assert data.load_graph("cora").nodes == 8
 
@@ -263,7 +263,7 @@ def test_download_that_fails(tmp_path, monkeypatch):
         data.load_graph("pubmed", tmp_path)
 
 
-def test_a_download_that_was_broken_off_before(spektral_folder):
-    (spektral_folder / "Citation" / "cora").mkdir(parents=True)  # which Spektral takes for complete
+def test_an_interrupted_download_raises(spektral_folder):
+    (spektral_folder / "Citation" / "cora").mkdir(parents=True)  # Spektral regards it as complete
     with pytest.raises(FileNotFoundError, match=r"interrupted: remove its folder.*Citation/cora"):
         data.load_graph("cora")

@@ -1,4 +1,4 @@
-"""Files of arrays are read, and nothing that a file names is ever called."""
+"""Files of arrays are read, and no function named in a file is ever called."""
 
 import os
 import pickle
@@ -47,7 +47,7 @@ class Malicious:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("function", [os.system, eval, open, getattr, np.load])
-def test_malicious_files_are_refused(read, tmp_path, function, protocol):
+def test_malicious_files_raise(read, tmp_path, function, protocol):
     trace = tmp_path / "trace"
     arguments = {os.system: f"touch {trace}", eval: f"open({str(trace)!r}, 'w')"}
     evil = Malicious(
@@ -58,7 +58,7 @@ def test_malicious_files_are_refused(read, tmp_path, function, protocol):
     assert not trace.exists()
 
 
-def test_names_that_reach_further(read):
+def test_other_names_raise(read):
     for name in (("numpy", "ndarray.__class__"), ("numpy", "load"), ("numpy", "dtype.mro")):
         content = b"\x80\x04" + b"".join(
             b"\x8c" + bytes([len(part)]) + part.encode() for part in name
@@ -67,8 +67,8 @@ def test_names_that_reach_further(read):
             read(content + b"\x93" + pickles.STOP)
 
 
-def test_state_of_what_is_named_does_not_stay(read):
-    """A file that sets attributes of a class it may name changes no later reading."""
+def test_a_file_cannot_change_classes_for_later_files(read):
+    """A file may set attributes of an allowed class, but not for later files."""
     for state in (pickles.plain({"x": 1}), pickles.plain((None, {"__init__": 3}))):
         for name in (("numpy", "dtype"), ("collections", "defaultdict")):
             with pytest.raises(ValueError, match="not a pickle of arrays"):

@@ -1,4 +1,4 @@
-"""Sampled neighbours: only edges that exist, all where they fit, uniform where they do not."""
+"""Sampled neighbors: edges of the graph, all if they fit, otherwise a uniform sample."""
 
 import itertools
 
@@ -16,7 +16,7 @@ if keras.backend.backend() != "tensorflow":
 
 @pytest.fixture
 def graph(rng):
-    """Directed and weighted; x tells the nodes apart, e the edges; node 3 receives nothing."""
+    """Directed and weighted; x identifies nodes, e identifies edges; node 3 receives nothing."""
     a = rng.uniform(0.5, 2, size=(12, 12)) * (rng.uniform(size=(12, 12)) < 0.5)
     a[3] = 0
     a = sp.csr_array(a)
@@ -30,7 +30,7 @@ def parts_of(batch):
     return nodes, list(edges), a["weights"].numpy(), e.numpy()[:, 0], y.numpy(), weight.numpy()
 
 
-def test_every_edge_is_one_of_the_graph(graph):
+def test_every_edge_is_an_edge_of_the_graph(graph):
     batches = data.neighbor_batches(graph, np.arange(12), [4, 3], 5, seed=0)
     assert len(batches) == 3
     dense = graph.a.toarray()
@@ -64,8 +64,8 @@ def test_shapes_are_static(graph):
     assert all(spec.shape.is_fully_defined() for spec in specs)
 
 
-def test_all_neighbors_give_the_output_of_the_whole_graph(graph):
-    """With fanouts as large as degrees, two layers of means are those on the whole graph."""
+def test_with_all_neighbors_outputs_equal_those_on_the_whole_graph(graph):
+    """With fanouts as large as degrees, two layers of means equal those on the whole graph."""
     from keras_ssl.layers.graph import MessagePassing
 
     layers = [MessagePassing("mean") for _ in range(2)]
@@ -81,18 +81,20 @@ def test_all_neighbors_give_the_output_of_the_whole_graph(graph):
 
 
 @pytest.mark.parametrize("kind", ["GraphSAGE", "GAT", "preprocessed GCN"])
-def test_networks_give_all_neighbors_the_output_of_the_whole_graph(graph, kind):
-    """Layers whose messages depend on their two ends alone; of GCN, only by the graph's degrees."""
+def test_networks_on_all_neighbors_equal_those_on_the_whole_graph(graph, kind):
+    """Layers whose messages depend on sender and receiver only; GCN only if preprocessed."""
     from keras_ssl.layers.graph import GATConv, GCNConv, GraphSAGEConv, GraphSequential
 
     layer, fanouts = {
         "GraphSAGE": (GraphSAGEConv, [12, 12]),
         "GAT": (GATConv, [12, 12]),
-        "preprocessed GCN": (GCNConv, [13, 13]),  # with the edge to itself
+        "preprocessed GCN": (GCNConv, [13, 13]),  # including the self-loop
     }[kind]
     a = graph.a
     if kind == "GAT":
-        a = a.toarray() * (1 - np.eye(12))  # a node's copy in the tree is another node
+        a = a.toarray() * (
+            1 - np.eye(12)
+        )  # no self-loops: their sender would be another node of the tree
     if kind == "preprocessed GCN":
         a = GCNConv.preprocess(a.maximum(a.T))
     plain = graphs.Graph(graph.x, a)
@@ -102,15 +104,15 @@ def test_networks_give_all_neighbors_the_output_of_the_whole_graph(graph, kind):
     np.testing.assert_allclose(np.asarray(network([x, a]))[:12], whole, atol=1e-5)
 
 
-def test_degrees_of_gcn_are_those_of_the_tree(graph):
-    """The outermost nodes have none: the documented difference from the whole graph."""
+def test_gcn_uses_the_degrees_of_the_tree(graph):
+    """The outermost nodes have degree 0: the documented difference from the whole graph."""
     from keras_ssl.layers.graph import GCNConv
 
     layer = GCNConv(4, normalize=True)
     a = (graph.a.toarray() != 0).astype("float32")
     plain = graphs.Graph(graph.x, a)
     ((x, edges),) = next(iter(data.neighbor_batches(plain, np.arange(12), [12], 12)))
-    loops = np.eye(12)[np.diag(a) == 0].sum(0)  # nodes get a loop that have none
+    loops = np.eye(12)[np.diag(a) == 0].sum(0)  # self-loops are added to nodes without one
     received = a.sum(1) + loops
     weights = a + np.diag(loops)
     found = np.asarray(layer([x, edges]))[:12]
@@ -120,15 +122,15 @@ def test_degrees_of_gcn_are_those_of_the_tree(graph):
 
 
 def test_subsets_are_uniform(rng):
-    """Counts of all subsets against the equal share of each (chi-square), and of whole rows."""
+    """Chi-square test of the counts of all subsets."""
     from scipy.stats import chisquare
 
     counts = np.repeat(np.array([6, 3, 1, 0], np.int32), 20_000)
     places, exist = (part.numpy() for part in distinct_places(counts, 3, [1, 2]))
     many = np.sort(places[:20_000], axis=1)
     keys, observed = np.unique(many @ [100, 10, 1], return_counts=True)
-    wanted = [100 * i + 10 * j + k for i, j, k in itertools.combinations(range(6), 3)]
-    assert keys.tolist() == wanted
+    expected = [100 * i + 10 * j + k for i, j, k in itertools.combinations(range(6), 3)]
+    assert keys.tolist() == expected
     assert chisquare(observed).pvalue > 1e-3
     reference = [np.sort(rng.choice(6, 3, replace=False)) @ [100, 10, 1] for _ in range(20_000)]
     assert abs(observed - np.unique(reference, return_counts=True)[1]).max() < 250
@@ -139,7 +141,7 @@ def test_subsets_are_uniform(rng):
         assert (places[rows] == np.arange(3) * exist[rows]).all()
 
 
-def test_neighbors_are_drawn_equally_often(graph):
+def test_neighbors_are_sampled_uniformly(graph):
     node = int(np.diff(graph.a.indptr).argmax())
     batches = data.neighbor_batches(graph, np.full(4000, node), [2], 4000, seed=3)
     nodes, *_ = parts_of(next(iter(batches)))
@@ -190,26 +192,15 @@ def test_trees():
     assert tree_sizes(2, [3, 1]) == (14, 12)
 
 
-def test_it_trains(graph):
-    from keras_ssl.layers.graph import GCNConv
+def test_a_network_trains_on_sampled_batches(graph):
+    from keras_ssl.layers.graph import GraphSAGEConv, GraphSequential
 
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.convs = [GCNConv(16, normalize=True), GCNConv(12, normalize=True)]
-
-        def call(self, inputs):
-            x, a = inputs
-            for conv in self.convs:
-                x = conv([x, a])
-            return x
-
-    model = Model()
+    model = GraphSequential([GraphSAGEConv(16, activation="relu"), GraphSAGEConv(12)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.05), loss)
     plain = graphs.Graph(graph.x, graph.a, y=graph.y)
     batches = data.neighbor_batches(plain, np.arange(12), [4, 3], 6, shuffle=True, seed=0)
-    losses = model.fit(batches, epochs=20, verbose=0).history["loss"]
+    losses = model.fit(batches, epochs=12, verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
 
 

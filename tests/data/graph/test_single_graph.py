@@ -1,4 +1,4 @@
-"""A whole graph as a batch: what it holds, and that Keras' loss is the mean over a split."""
+"""`single_graph`: its parts, and Keras' loss as the mean over a split."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ def test_parts(graph, adjacency):
         np.testing.assert_array_equal(e, graph.e)
 
 
-def test_features_that_are_sparse_stay_sparse(graph):
+def test_sparse_features_stay_sparse(graph):
     import tensorflow as tf
 
     sparse = dataclasses.replace(graph, x=sp.csr_array(graph.x), e=None)
@@ -81,8 +81,8 @@ def test_loss_is_the_mean_over_the_split(graph):
     logits = graph.a.toarray() @ model.dense(graph.x).numpy().astype(float)
     chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = graph.y[:4]
-    wanted = -np.log(chances[np.arange(4), labels]).mean()
-    assert result["loss"] == pytest.approx(wanted, rel=1e-4)
+    expected = -np.log(chances[np.arange(4), labels]).mean()
+    assert result["loss"] == pytest.approx(expected, rel=1e-4)
     assert result["accuracy"] == pytest.approx((logits[:4].argmax(1) == labels).mean())
     history = model.fit(data.single_graph(graph, "train"), epochs=5, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
@@ -102,7 +102,7 @@ def test_bad_arguments(graph, arguments, message):
         data.single_graph(graph, **arguments)
 
 
-def test_graphs_that_do_not_fit(graph):
+def test_invalid_graphs_raise(graph):
     with pytest.raises(ValueError, match="`graph` must have features"):
         data.single_graph(dataclasses.replace(graph, x=None))
     with pytest.raises(ValueError, match="`split` needs labels of the 9 nodes"):

@@ -1,4 +1,4 @@
-"""Every loader of Spektral trains a Keras model on our layers."""
+"""All Spektral loaders train a Keras model with our layers."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ spektral_data = pytest.importorskip("spektral.data")
 
 from keras_ssl.layers.graph import GCNConv, MeanPool  # noqa: E402
 
-# Spektral shuffles its datasets with np.random, which warns
+# Spektral shuffles datasets with np.random, which warns
 pytestmark = pytest.mark.filterwarnings("ignore:you are shuffling")
 
 
@@ -80,7 +80,7 @@ def test_fit_and_evaluate(name):
 
 
 @pytest.mark.parametrize("name", ["disjoint", "batch", "packed", "mixed"])
-def test_every_epoch_has_every_graph_once_in_an_order_of_its_own(name):
+def test_every_epoch_has_every_graph_once_in_a_new_order(name):
     np.random.seed(0)
     dataset = data.from_spektral_loader(LOADERS[name]()[0])
     orders = []
@@ -100,8 +100,8 @@ def test_datasets_are_batched_without_a_loader():
     np.testing.assert_array_equal(np.bincount(i), [3, 4, 5])
 
 
-def test_a_functional_model_as_spektrals_examples_have_it():
-    """Preprocessing as a transform of the data set, sparse input, its loader, its `fit`."""
+def test_a_functional_model_as_in_spektrals_examples():
+    """With a preprocessing transform of the dataset, sparse input, and Spektral's loader."""
     from spektral.transforms import LayerPreprocess
 
     members = Members([20], node_labels=True)

@@ -1,4 +1,4 @@
-"""What the tests of all layers on graphs share: modes for Keras' own test, forms of edges."""
+"""Shared by the tests of graph layers: Keras' conformance test in all modes, forms of edges."""
 
 import keras
 import numpy as np
@@ -11,22 +11,22 @@ IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 def forms(a):
-    """The same adjacency as a dense array, a sparse tensor and a padded edge list."""
+    """Return an adjacency as a dense array, a sparse tensor and a padded edge list."""
     padded = graphs.edge_list(a, pad_to=np.count_nonzero(a) + 3)
     return {"dense": np.asarray(a, "float32"), "sparse": graphs.sparse_tensor(a), "list": padded}
 
 
 class GraphLayerTest(TestCase):
-    """Keras' conformance test of a layer on graphs, in every mode."""
+    """Keras' conformance test of a graph layer, in every mode."""
 
-    # JAX compiles every operation of every mode anew
+    # JAX compiles every operation again in each mode
     modes = ("single", "list", "batch", "mixed") if IS_TENSORFLOW else ("list", "batch")
 
     def check(self, layer, weights, edge_features=None, outputs=None, **arguments):
-        """Run it for nodes of 3 features.
+        """Run the test for nodes with 3 features.
 
-        `weights` is the number of trainable ones, `outputs` that of a node's features afterwards:
-        the argument `channels` or 3.
+        `weights` is the number of trainable weights, `outputs` the number of output features, by
+        default the argument `channels` or 3.
         """
         outputs = outputs or arguments.get("channels", 3)
         for mode in self.modes:
@@ -54,11 +54,11 @@ def _graph(mode, edge_features):
 
 
 def assert_forms_agree(layer, x, a, e=None, tolerance=1e-5):
-    """A built layer gives the same for all forms of an adjacency, and for a batch of one.
+    """Check that a layer returns the same for all forms of an adjacency, and for a batch of one.
 
     `e` is dense, `(nodes, nodes, features)`. Returns the output.
     """
-    wanted = np.asarray(layer([x, a] if e is None else [x, a, e]))
+    expected = np.asarray(layer([x, a] if e is None else [x, a, e]))
     rows, columns = np.nonzero(a)
     for name, form in forms(a).items():
         inputs = [x, form]
@@ -69,21 +69,21 @@ def assert_forms_agree(layer, x, a, e=None, tolerance=1e-5):
         elif e is not None:
             inputs = [*inputs, e]
         out = layer(tensors(inputs))
-        np.testing.assert_allclose(out, wanted, rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance, err_msg=name)
     batch = [one[None] for one in ((x, a) if e is None else (x, a, e))]
     out = layer(batch)
-    np.testing.assert_allclose(out[0], wanted, rtol=tolerance, atol=tolerance, err_msg="batch")
+    np.testing.assert_allclose(out[0], expected, rtol=tolerance, atol=tolerance, err_msg="batch")
     mixed = layer([x[None], a] if e is None else [x[None], a, e])
-    np.testing.assert_allclose(mixed[0], wanted, rtol=tolerance, atol=tolerance, err_msg="mixed")
-    if e is not None:  # each example with features of its own
+    np.testing.assert_allclose(mixed[0], expected, rtol=tolerance, atol=tolerance, err_msg="mixed")
+    if e is not None:  # edge features with a batch axis
         for form, features in ((a, e), (graphs.edge_list(a), e[rows, columns])):
             mixed = layer(tensors([x[None], form, features[None]]))
-            np.testing.assert_allclose(mixed[0], wanted, rtol=tolerance, atol=tolerance)
-    return wanted
+            np.testing.assert_allclose(mixed[0], expected, rtol=tolerance, atol=tolerance)
+    return expected
 
 
 def tensors(inputs):
-    """The same nested input with arrays as tensors, as Keras wants it beside sparse tensors."""
+    """Convert arrays in a nested input to tensors, as Keras needs it beside sparse tensors."""
     from keras import ops
 
     return tree.map_structure(

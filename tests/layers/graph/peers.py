@@ -5,7 +5,7 @@
     layer.set_weights([case.weights["kernel"], ...])
     case.output, case.more["attention"]
 
-What PyTorch Geometric does with self-loops and weights is told in that script.
+That script describes how PyTorch Geometric treats self-loops and weights.
 """
 
 import functools
@@ -18,13 +18,13 @@ STORED = Path(__file__).parents[2] / "reference" / "graph_layers_pyg.npz"
 
 
 class PeerGraph(NamedTuple):
-    """A graph in our forms; edges ordered by receiver, then by sender."""
+    """A graph in our forms; edges are sorted by receiver, then by sender."""
 
     x: np.ndarray  # (n, f)
     edges: dict[str, np.ndarray]  # senders, receivers, weights
     e: np.ndarray | None  # (E, f_e)
     distances: np.ndarray | None  # (E,)
-    i: np.ndarray | None  # (n,), the graph of each node
+    i: np.ndarray | None  # (n,), index of each node's graph
 
     @property
     def a(self) -> np.ndarray:
@@ -47,17 +47,17 @@ class PeerGraph(NamedTuple):
         return dense
 
     def unweighted(self) -> "PeerGraph":
-        """The same with weights 1, which is how most peers see it."""
+        """The graph with weights 1, as most layers of PyTorch Geometric use it."""
         return self._replace(edges=self.edges | {"weights": np.ones_like(self.edges["weights"])})
 
 
 class Case(NamedTuple):
-    """A layer of the peer on a graph."""
+    """A layer of PyTorch Geometric on a graph."""
 
     graph: PeerGraph
     weights: dict[str, np.ndarray]
     output: np.ndarray
-    gradients: dict[str, np.ndarray]  # of sum(output * more["probe"]); {} where not stored
+    gradients: dict[str, np.ndarray]  # of sum(output * more["probe"]); or {}
     more: dict[str, np.ndarray]
 
 
@@ -83,7 +83,7 @@ def graph(name: str) -> PeerGraph:
 
 
 def case(name: str) -> Case:
-    """The case of that name; see `names()`."""
+    """The case with one of `names()`."""
     parts = _under(f"{name}/")
     return Case(
         graph(str(parts.pop("graph"))),

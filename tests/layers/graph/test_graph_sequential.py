@@ -27,12 +27,12 @@ def network():
     )
 
 
-def test_one_network_takes_all_forms_and_sizes(tmp_path):
+def test_the_same_network_takes_all_forms_and_sizes(tmp_path):
     model = network()
     graph = peers.graph("undirected")
-    wanted = model([graph.x, graph.a])
+    expected = model([graph.x, graph.a])
     for form in forms(graph.a).values():
-        np.testing.assert_allclose(model(tensors([graph.x, form])), wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(model(tensors([graph.x, form])), expected, rtol=1e-5, atol=1e-6)
     small = model([graph.x[:4], graph.a[:4, :4]])
     model.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
@@ -45,7 +45,7 @@ class Difference(MessagePassing):
         return e * edges.from_senders(x)
 
 
-def test_features_of_edges_go_to_layers_on_graphs():
+def test_graph_layers_get_the_edge_features():
     graph = peers.graph("edge_features")
     model = GraphSequential([Difference()])
     e = graph.e[:, :1]
@@ -54,7 +54,7 @@ def test_features_of_edges_go_to_layers_on_graphs():
     np.testing.assert_allclose(model([graph.x, graph.edges, e, i]), alone, rtol=1e-6)
 
 
-def test_one_within_another_gets_the_whole_graph(rng, tmp_path):
+def test_a_nested_network_gets_the_whole_graph(rng, tmp_path):
     inner = [GCNConv(4, normalize=True), keras.layers.LayerNormalization()]
     flat = GraphSequential([*inner, SumPool(), keras.layers.Dense(2)])
     nested = GraphSequential([GraphSequential(inner), *flat.steps[2:]])
@@ -71,7 +71,7 @@ def test_one_within_another_gets_the_whole_graph(rng, tmp_path):
     np.testing.assert_allclose(with_edges([x, a, e]), Difference()([x, a, e]), rtol=1e-6)
 
 
-def test_the_mask_reaches_what_takes_one(rng):
+def test_layers_get_the_mask(rng):
     x, a = rng.normal(size=(2, 5, 3)), np.ones((2, 5, 5))
     mask = np.array([[True] * 5, [True] * 2 + [False] * 3])
     model = GraphSequential([keras.layers.BatchNormalization(), GCNConv(3)])
@@ -83,7 +83,7 @@ def test_the_mask_reaches_what_takes_one(rng):
     np.testing.assert_allclose(model.steps[0].moving_mean, 0.01 * nodes.mean(0), rtol=1e-4)
 
 
-def test_bad_input_is_refused():
+def test_bad_inputs_raise():
     model = network()
     x, a = np.ones((4, 2)), np.ones((4, 4))
     with pytest.raises(ValueError, match=r"`\[x, a\]`"):
@@ -96,7 +96,7 @@ def test_bad_input_is_refused():
         GraphSequential([TopKPool(0.5), MeanPool()])
 
 
-def test_a_mask_in_mixed_mode_is_no_feature_of_edges(rng):
+def test_a_mask_in_mixed_mode_is_not_taken_for_edge_features(rng):
     x, a = rng.normal(size=(2, 5, 3)), np.ones((5, 5))
     mask = np.array([[True] * 5, [True] * 2 + [False] * 3])
     for form in (a, graphs.edge_list(a)):

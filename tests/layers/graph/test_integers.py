@@ -1,4 +1,4 @@
-"""Counts of words or atoms come as integers, and so do 0 and 1 of an adjacency."""
+"""Integer features and adjacencies."""
 
 import keras
 import numpy as np
@@ -24,14 +24,14 @@ MAKE = {
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_integers_are_taken_as_numbers(name, rng):
+def test_integers_are_cast_to_floats(name, rng):
     x = rng.integers(0, 4, size=(6, 3))
     a = np.triu(rng.integers(0, 3, size=(6, 6)), 1)
     a = a + a.T
-    half = 0.5 * a.astype("float32")  # which as an integer would be 0
+    half = 0.5 * a.astype("float32")  # would be 0 as an integer
     layer = MAKE[name]()
     for matrix in (half, a):
-        wanted = layer([x.astype("float32"), matrix.astype("float32")])
+        expected = layer([x.astype("float32"), matrix.astype("float32")])
         forms = {
             "dense": matrix,
             "sparse": graphs.sparse_tensor(matrix),
@@ -43,7 +43,7 @@ def test_integers_are_taken_as_numbers(name, rng):
             forms["sparse, as it is"] = tf.sparse.from_dense(matrix)
         for form, given in forms.items():
             out = layer(tensors([x, given]))
-            np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-5, err_msg=form)
+            np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5, err_msg=form)
 
 
 def test_sparse_features_of_integers():
@@ -53,22 +53,22 @@ def test_sparse_features_of_integers():
 
     x = np.eye(4, 3, dtype="int64")
     layer = layers.GCNConv(2, normalize=True)
-    wanted = layer([x.astype("float32"), np.ones((4, 4), "float32")])
+    expected = layer([x.astype("float32"), np.ones((4, 4), "float32")])
     out = layer([tf.sparse.from_dense(x), tf.ones((4, 4))])
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_pooling_the_best_nodes_keeps_the_gate(rng):
-    """tanh of a score as an integer is 0."""
+def test_top_k_pooling_of_integers_has_a_floating_gate(rng):
+    """tanh of the score would be 0 as an integer."""
     x, a = rng.integers(1, 4, size=(6, 3)), np.ones((6, 6), "float32")
     layer = layers.TopKPool()
-    wanted = layer([x.astype("float32"), a])[0]
+    expected = layer([x.astype("float32"), a])[0]
     out = layer([x, a])[0]
-    np.testing.assert_allclose(out, wanted, rtol=1e-6)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
     assert np.any(np.asarray(out))
 
 
-def test_kinds_of_edges_in_integers_are_no_numbers_of_graphs(rng):
+def test_integer_edge_features_are_not_taken_for_graph_indices(rng):
     a = graphs.edge_list(np.ones((4, 4)))
     x, kinds = np.ones((4, 2), "float32"), rng.integers(0, 2, size=(16, 3))
     network = layers.GraphSequential([layers.EdgesToNodes()])

@@ -23,7 +23,7 @@ class TestConformance(GraphLayerTest):
         self.check(JumpingKnowledge, weights=12, outputs=6, edge_features=2, layers=steps)
 
 
-def test_is_what_the_layers_give_one_by_one():
+def test_equals_the_layers_applied_one_by_one():
     graph = peers.graph("self_loops")
     steps = layers()
     layer = JumpingKnowledge(steps, include_input=True)
@@ -39,7 +39,7 @@ def assert_forms_agree_after_build(layer, graph):
     return assert_forms_agree(layer, graph.x, graph.a)
 
 
-def test_a_mask_reaches_the_perceptrons_of_all_layers(rng):
+def test_the_mask_reaches_the_mlps_of_all_layers(rng):
     x = rng.normal(size=(2, 4, 3)).astype("float32")
     mask = np.array([[True] * 4, [True] * 2 + [False] * 2])
     a = np.ones((2, 4, 4), "float32") * mask[:, :, None] * mask[:, None, :]
@@ -63,7 +63,7 @@ def test_saves_and_loads(tmp_path):
     np.testing.assert_array_equal(loaded(inputs), model(inputs))
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(TypeError, match=r"graph layers.*Dense"):
         JumpingKnowledge([keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="must not be empty"):

@@ -1,4 +1,4 @@
-"""From nodes to edges, and from edges to nodes."""
+"""`NodesToEdges` and `EdgesToNodes`."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ COMBINATIONS = {
 
 @pytest.fixture
 def a(rng):
-    """Directed, weighted, node 2 isolated, node 4 only sends."""
+    """Directed and weighted; node 2 is isolated, node 4 only sends."""
     a = rng.uniform(0.5, 2.0, size=(6, 6)) * (rng.uniform(size=(6, 6)) < 0.5)
     a[2, :] = a[:, 2] = 0
     a[4, :] = 0
@@ -51,10 +51,10 @@ class TestConformance(GraphLayerTest):
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
-def test_an_edge_gets_what_its_ends_hold(a, x, combination):
+def test_edge_features_combine_sender_and_receiver(a, x, combination):
     layer = NodesToEdges(combination)
     rows, columns = np.nonzero(a)
-    wanted = COMBINATIONS[combination](x[rows].astype("float64"), x[columns])
+    expected = COMBINATIONS[combination](x[rows].astype("float64"), x[columns])
     for name, form in forms(a).items():
         out = keras.ops.convert_to_numpy(layer(tensors([x, form])))
         mixed = keras.ops.convert_to_numpy(layer(tensors([x[None], form])))
@@ -62,40 +62,40 @@ def test_an_edge_gets_what_its_ends_hold(a, x, combination):
         if name == "dense":
             np.testing.assert_array_equal(out[a == 0], 0)
             out = out[rows, columns]
-        np.testing.assert_allclose(out[: len(rows)], wanted, rtol=1e-6)
+        np.testing.assert_allclose(out[: len(rows)], expected, rtol=1e-6)
         np.testing.assert_array_equal(out[len(rows) :], 0)  # padding
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean", "max", "min", "std"])
-def test_a_node_gets_what_its_edges_hold(a, x, rng, aggregation):
+def test_node_features_aggregate_incoming_edges(a, x, rng, aggregation):
     e = rng.normal(size=(6, 6, 2)).astype("float32")
     out = assert_forms_agree(EdgesToNodes(aggregation), x, a, e)
     for node, row in enumerate(a):
         held = e[node, row != 0].astype("float64")
-        wanted = getattr(held, aggregation)(axis=0) if len(held) else np.zeros(2)
-        np.testing.assert_allclose(out[node], wanted, rtol=1e-5, atol=1e-6)
+        expected = getattr(held, aggregation)(axis=0) if len(held) else np.zeros(2)
+        np.testing.assert_allclose(out[node], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_there_and_back_is_the_sum_over_neighbours(a, x):
+def test_both_layers_together_sum_over_neighbors(a, x):
     for form in forms(a).values():
         e = NodesToEdges()(tensors([x, form]))
         out = EdgesToNodes()([*tensors([x, form]), e])
         exists = (a != 0).astype("float64")
-        wanted = np.concatenate([exists.sum(1, keepdims=True) * x, exists @ x], axis=1)
-        np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-5)
+        expected = np.concatenate([exists.sum(1, keepdims=True) * x, exists @ x], axis=1)
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_one_of_a_batch_has_its_own_edges_in_mixed_mode(a, rng):
+def test_edge_features_may_differ_between_examples_in_mixed_mode(a, rng):
     x = rng.normal(size=(4, 6, 3)).astype("float32")
     for form in forms(a).values():
         x_, form = tensors([x, form])
         out = EdgesToNodes("mean")([x_, form, NodesToEdges("sum")([x_, form])])
         for one, nodes in zip(out, x, strict=True):
-            wanted = EdgesToNodes("mean")([nodes, form, NodesToEdges("sum")([nodes, form])])
-            np.testing.assert_allclose(one, wanted, rtol=1e-5, atol=1e-6)
+            expected = EdgesToNodes("mean")([nodes, form, NodesToEdges("sum")([nodes, form])])
+            np.testing.assert_allclose(one, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_functional_models_know_the_shapes():
+def test_output_shapes_in_a_functional_model():
     x, matrix = keras.Input((3,), batch_size=6), keras.Input((6,), batch_size=6)
     assert NodesToEdges()([x, matrix]).shape == (6, 6, 6)
     listed = {
@@ -108,7 +108,7 @@ def test_functional_models_know_the_shapes():
         assert EdgesToNodes()([x, sparse, NodesToEdges()([x, sparse])]).shape == (6, 6)
 
 
-def test_bad_arguments_are_named(a, x):
+def test_bad_arguments_raise(a, x):
     with pytest.raises(ValueError, match=r"`combination`.*'difference'"):
         NodesToEdges("difference")
     with pytest.raises(ValueError, match=r"`\[x, a, e\]`"):

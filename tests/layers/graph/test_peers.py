@@ -1,4 +1,4 @@
-"""The stored numbers mean what the layers' tests take them for: rows of `a` receive."""
+"""The stored arrays have the expected meaning: rows of `a` are receivers."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from tests.layers.graph import peers
 
 
-def test_all_forms_are_one_matrix():
+def test_all_forms_are_the_same_matrix():
     graph = peers.graph("self_loops")
     np.testing.assert_array_equal(graph.sparse.toarray(), graph.a)
     assert graph.a[7, 7] > 0
@@ -16,14 +16,14 @@ def test_all_forms_are_one_matrix():
     assert np.all(np.diff(order) > 0)
 
 
-def test_nothing_stored_is_nan():
+def test_stored_arrays_contain_no_nan():
     assert len(peers.names()) > 30
     for name in peers.names():
         assert np.isfinite(peers.case(name).output).all(), name
 
 
 @pytest.mark.parametrize("name", ["gcn/directed", "gcn/undirected", "gcn/union"])
-def test_gcn_by_its_formula(name):
+def test_gcn_equals_its_formula(name):
     case = peers.case(name)
     a = case.graph.a.astype("float64") + np.eye(len(case.graph.x))
     scale = a.sum(1) ** -0.5
@@ -31,7 +31,7 @@ def test_gcn_by_its_formula(name):
     np.testing.assert_allclose(case.output, expected + case.weights["bias"], rtol=1e-5, atol=1e-6)
 
 
-def test_mean_of_neighbors_by_its_formula():
+def test_mean_of_neighbors_equals_its_formula():
     case = peers.case("sage/mean")
     connected = case.graph.unweighted().a.astype("float64")
     mean = connected @ case.graph.x / np.maximum(connected.sum(1, keepdims=True), 1)
@@ -40,7 +40,7 @@ def test_mean_of_neighbors_by_its_formula():
     np.testing.assert_allclose(case.output, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_attention_by_its_formula():
+def test_attention_equals_its_formula():
     case = peers.case("gat/concat")
     connected = (case.graph.a > 0) | np.eye(len(case.graph.x), dtype=bool)
     x = (case.graph.x @ case.weights["kernel"]).reshape(len(connected), 3, 4).astype("float64")

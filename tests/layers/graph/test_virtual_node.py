@@ -41,7 +41,7 @@ def x(rng):
 
 
 def expected(layer, x, i, state=0.0):
-    """One graph after the other, in float64."""
+    """The definition, graph by graph in float64."""
     out, states = x.astype("float64"), []
     state = np.broadcast_to(state, (i.max() + 1, 4))
     for graph in range(i.max() + 1):
@@ -76,8 +76,8 @@ def test_equals_the_definition_in_every_mode(x, aggregation):
     np.testing.assert_allclose(state, states, rtol=1e-5, atol=1e-5)
 
 
-def test_it_is_a_node_linked_to_all(x):
-    """What a seventh node with edges from all others receives."""
+def test_equals_a_node_connected_to_all_others(x):
+    """The virtual node as a seventh node with edges from all others."""
     layer = VirtualNode(keras.layers.Identity(), return_state=True)
     state = np.array([[1.0, 2.0, 3.0, 4.0]], "float32")
     _, found = layer([x, state])
@@ -87,7 +87,7 @@ def test_it_is_a_node_linked_to_all(x):
     np.testing.assert_allclose(found[0], MessagePassing()([nodes, a])[6], rtol=1e-5, atol=1e-5)
 
 
-def test_states_travel_on(x):
+def test_states_are_passed_on(x):
     first, second = VirtualNode(return_state=True), VirtualNode(return_state=True)
     h, state = first([x, I])
     out, last = second([h, I, state])
@@ -98,7 +98,7 @@ def test_states_travel_on(x):
     assert abs(wanted - expected(second, h, I)[0]).max() > 0.01
 
 
-def test_padding_of_a_union_stays_out(x):
+def test_padding_of_a_union_is_ignored(x):
     layer = VirtualNode(graphs=4, return_state=True)
     h, state = layer([x, I])
     more = np.concatenate([x, np.full((2, 4), 7.0, "float32")])
@@ -140,7 +140,7 @@ def test_order_of_nodes_does_not_matter(x, rng):
     np.testing.assert_allclose(layer([x[order], I[order]]), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_half_precision_stays_near(x):
+def test_half_precision_is_close_to_float32(x):
     layer = VirtualNode(dtype="mixed_float16")
     out = ops.convert_to_numpy(layer([x, I]))
     assert out.dtype == "float16" and np.isfinite(out).all()
@@ -158,7 +158,7 @@ def test_compiles_with_xla(x):
     np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused(x):
+def test_bad_arguments_raise(x):
     with pytest.raises(ValueError, match="`aggregation` must be one of"):
         VirtualNode(aggregation="max")
     with pytest.raises(ValueError, match="`graphs` must be a positive integer"):

@@ -6,8 +6,8 @@ from keras_ssl import networks
 from keras_ssl.layers.graph import GATConv
 
 
-def test_is_the_papers_network():
-    """Section 3.3: 8 heads of 8 features and ELU, one head to the classes, dropout 0.6 twice."""
+def test_equals_the_network_of_the_paper():
+    """Section 3.3: 8 heads of 8 features with ELU, one head for the classes, dropout 0.6."""
     model = networks.gat(classes=7)
     assert model([np.ones((4, 3)), np.eye(4)]).shape == (4, 7)
     assert [type(one) for one in model.steps] == 2 * [GATConv]
@@ -20,7 +20,7 @@ def test_is_the_papers_network():
         assert (layer.input_dropout_rate, layer.dropout_rate) == (0.6, 0.6)
 
 
-def test_penalty_is_of_all_kernels_and_the_seed_fixes_weights():
+def test_all_kernels_are_regularized_and_the_seed_determines_weights():
     x, a = np.ones((3, 4)), np.ones((3, 3))
     penalty = keras.regularizers.L2(2.5e-4)
     one, other = (networks.gat((5,), 2, kernel_regularizer=penalty, seed=3) for _ in range(2))
@@ -43,7 +43,7 @@ def test_saves_and_loads(tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "gat.keras")(inputs), out)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="`channels` must not be empty"):
         networks.gat(())
     with pytest.raises(ValueError, match="attn_heads"):

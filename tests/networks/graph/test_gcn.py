@@ -6,7 +6,7 @@ from keras_ssl import networks
 from keras_ssl.layers.graph import GCNConv
 
 
-def test_is_the_papers_network(rng):
+def test_equals_the_network_of_the_paper(rng):
     """Softmax's argument of Kipf and Welling: Â ReLU(Â X W0 + b0) W1 + b1."""
     a = (rng.uniform(size=(6, 6)) < 0.5).astype("float32")
     a = np.triu(a, 1) + np.triu(a, 1).T
@@ -17,15 +17,15 @@ def test_is_the_papers_network(rng):
     tilde = a + np.eye(6)
     scale = tilde.sum(1) ** -0.5
     hat = scale[:, None] * tilde * scale
-    wanted = hat @ np.maximum(hat @ x @ w0 + b0, 0) @ w1 + b1
-    np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-5)
+    expected = hat @ np.maximum(hat @ x @ w0 + b0, 0) @ w1 + b1
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
     once = networks.gcn((5,), classes=3, normalize=False)
     once([x, a])
     once.set_weights(model.get_weights())
-    np.testing.assert_allclose(once([x, GCNConv.preprocess(a)]), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(once([x, GCNConv.preprocess(a)]), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_penalty_is_of_the_first_kernel_and_the_seed_fixes_weights():
+def test_the_first_kernel_is_regularized_and_the_seed_determines_weights():
     x, a = np.ones((3, 4)), np.ones((3, 3))
     penalty = keras.regularizers.L2(2.5e-4)
     one, other = (networks.gcn((5,), 2, kernel_regularizer=penalty, seed=3) for _ in range(2))
@@ -45,7 +45,7 @@ def test_saves_and_loads(tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "gcn.keras")(inputs), out)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="`channels` must not be empty"):
         networks.gcn(())
     with pytest.raises(ValueError, match="positive integer"):

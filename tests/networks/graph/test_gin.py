@@ -9,11 +9,11 @@ from tests.layers.graph import peers
 
 @pytest.fixture
 def union():
-    """Four graphs in one, the second of them a node without edges."""
+    """Four graphs, the second of which is an isolated node."""
     return peers.graph("union").unweighted()
 
 
-def test_is_the_papers_network(union):
+def test_equals_the_network_of_the_paper(union):
     """Equations 4.1 and 4.2, and the sum over layers of linear classifiers of readouts."""
     model = networks.gin((6, 6), classes=3, include_input=True, seed=1)
     out = np.asarray(model([union.x, union.a, union.i]))
@@ -30,12 +30,14 @@ def test_is_the_papers_network(union):
     kernel, bias = trained[-2:]
     members = np.arange(4)[:, None] == union.i
     pieces = np.split(kernel, [5, 11])
-    wanted = sum(members @ one @ piece for one, piece in zip(readouts, pieces, strict=True)) + bias
+    expected = (
+        sum(members @ one @ piece for one, piece in zip(readouts, pieces, strict=True)) + bias
+    )
     assert len(weights) == 2 * 10 + 2
-    np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_encodes_nodes_by_the_outputs_of_all_layers(union):
+def test_an_encoder_returns_the_outputs_of_all_layers(union):
     encoder = networks.gin((6, 4, 2), seed=0)
     h = encoder([union.x, union.a])
     assert h.shape == (12, 12)
@@ -57,9 +59,9 @@ def test_batch_mode_with_a_mask_equals_disjoint_mode(union):
     batch([x, a, mask])
     batch.set_weights(disjoint.get_weights())
     for training in (False, True):
-        wanted = disjoint([union.x, union.a, union.i], training=training)
+        expected = disjoint([union.x, union.a, union.i], training=training)
         out = batch([x, a, mask], training=training)
-        np.testing.assert_allclose(out, wanted, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_epsilon_pool_and_seed(union):
@@ -84,7 +86,7 @@ def test_saves_and_loads(union, tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "gin.keras")(inputs), out)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="must not be empty"):
         networks.gin(())
     with pytest.raises(TypeError, match="`pool`"):

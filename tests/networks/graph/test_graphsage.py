@@ -6,8 +6,8 @@ from keras_ssl import networks
 from keras_ssl.layers.graph import GraphSequential, LSTMNeighbors, MessagePassing
 
 
-def test_is_the_papers_algorithm_1(rng):
-    """Each depth: mean of the neighbours, σ(W [h_v, h_N(v)]), scaled to length 1."""
+def test_equals_algorithm_1_of_the_paper(rng):
+    """Each layer: mean of the neighbors, σ(W [h_v, h_N(v)]), scaled to unit length."""
     a = (rng.uniform(size=(6, 6)) < 0.5).astype("float32")
     a[2] = 0
     x = rng.normal(size=(6, 3)).astype("float32")
@@ -42,7 +42,7 @@ def test_any_aggregation_saves_and_loads(aggregation, tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "sage.keras")(inputs), out)
 
 
-def test_the_seed_fixes_kernels():
+def test_the_seed_determines_kernels():
     inputs = [np.ones((3, 4)), np.ones((3, 3))]
     one, other = (networks.graphsage((5, 4), classes=2, seed=1) for _ in range(2))
     one(inputs), other(inputs)
@@ -50,7 +50,7 @@ def test_the_seed_fixes_kernels():
         np.testing.assert_array_equal(a_weight, b_weight)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="`channels` must not be empty"):
         networks.graphsage(())
     with pytest.raises(ValueError, match="median"):

@@ -1,4 +1,4 @@
-"""Graphs as NumPy, SciPy and `graphs.Graph` hold them, as inputs of what is called on graphs."""
+"""NumPy, SciPy and `graphs.Graph` as inputs of layers, networks and augmentations."""
 
 import keras
 import numpy as np
@@ -30,26 +30,26 @@ X = np.array([[0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 3]], "float32")
         lambda: networks.gcn((3,), 2, seed=0),
     ],
 )
-def test_a_graph_and_scipy_matrices_give_what_arrays_give(make):
+def test_graphs_and_scipy_matrices_equal_arrays(make):
     layer = make()
-    wanted = np.asarray(layer([X, A]))
+    expected = np.asarray(layer([X, A]))
     for a in (scipy.sparse.csr_array(A), scipy.sparse.coo_matrix(A), graphs.sparse_tensor(A)):
-        np.testing.assert_allclose(layer([X, a]), wanted, rtol=1e-6)
-    np.testing.assert_allclose(layer(graphs.Graph(X, A)), wanted, rtol=1e-6)
-    if not isinstance(layer, GINConv):  # which projects after summing
-        np.testing.assert_allclose(layer([scipy.sparse.csr_array(X), A]), wanted, rtol=1e-6)
+        np.testing.assert_allclose(layer([X, a]), expected, rtol=1e-6)
+    np.testing.assert_allclose(layer(graphs.Graph(X, A)), expected, rtol=1e-6)
+    if not isinstance(layer, GINConv):  # it projects after summing
+        np.testing.assert_allclose(layer([scipy.sparse.csr_array(X), A]), expected, rtol=1e-6)
         sparse = graphs.Graph(scipy.sparse.csr_array(X), A)
-        np.testing.assert_allclose(layer(sparse, training=False), wanted, rtol=1e-6)
+        np.testing.assert_allclose(layer(sparse, training=False), expected, rtol=1e-6)
 
 
-def test_features_of_edges_come_along():
+def test_edge_features_of_a_graph_are_used():
     e = np.arange(4, dtype="float32")[:, None]
     layer = EdgeConditionedConv(2)
     graph = graphs.Graph(X, A, e=e)
     np.testing.assert_allclose(layer(graph), layer([X, graphs.edge_list(A), e]), rtol=1e-6)
 
 
-def test_pooling_and_augmentation_take_them():
+def test_pooling_and_augmentation_take_graphs():
     x, _, mask = TopKPool(0.5)(graphs.Graph(X, A))
     assert tuple(x.shape) == (3, 4) and np.asarray(mask).sum() == 2
     (one, _), (other, _) = augment.graph.GraphViews([augment.graph.RandomFeatureMask(0.0)])(
@@ -63,6 +63,6 @@ def test_pooling_and_augmentation_take_them():
     np.testing.assert_array_equal(by_name[1], A)
 
 
-def test_a_graph_without_features_is_refused():
+def test_a_graph_without_features_raises():
     with pytest.raises(ValueError, match=r"need node features.*Received: Graph"):
         GCNConv(2)(graphs.Graph(None, A))

@@ -1,4 +1,4 @@
-"""Sparse times dense: every kernel against NumPy's dense product in float64, with gradients."""
+"""Sparse products and their gradients, compared with NumPy's dense product in float64."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ is_tensorflow = keras.backend.backend() == "tensorflow"
 def matrices(n, m, features=3, density=0.4):
     rng = np.random.default_rng(n)
     a = rng.normal(size=(n, m)) * (rng.uniform(size=(n, m)) < density)
-    a[0] = 0  # a row without anything
+    a[0] = 0  # an empty row
     return a.astype("float32"), rng.normal(size=(m, features)).astype("float32")
 
 
@@ -23,13 +23,13 @@ def matrices(n, m, features=3, density=0.4):
 def test_product(shape):
     a, h = matrices(*shape)
     sparse = graphs.sparse_tensor(a)
-    wanted = a.astype("float64") @ h
+    expected = a.astype("float64") @ h
     h = keras.ops.convert_to_tensor(h)
-    assert np.allclose(products.sparse_product(sparse, h), wanted, atol=1e-6)
-    assert np.allclose(products.multiply_features(sparse, keras.Variable(h)), wanted, atol=1e-6)
-    assert np.allclose(products.portable_product(sparse, h), wanted, atol=1e-6)
+    assert np.allclose(products.sparse_product(sparse, h), expected, atol=1e-6)
+    assert np.allclose(products.multiply_features(sparse, keras.Variable(h)), expected, atol=1e-6)
+    assert np.allclose(products.portable_product(sparse, h), expected, atol=1e-6)
     assert np.allclose(
-        products.multiply_features(keras.ops.convert_to_tensor(a), h), wanted, atol=1e-6
+        products.multiply_features(keras.ops.convert_to_tensor(a), h), expected, atol=1e-6
     )
 
 
@@ -85,7 +85,7 @@ class TestOnTensorFlow:
         assert np.allclose(tape.gradient(loss, values), h[places[:, 1], 0], atol=1e-6)
         assert np.allclose(kernel(twice, tf.constant(h)), 2 * a @ h, atol=1e-5)
 
-    def test_nothing_stored(self):
+    def test_empty_matrix(self):
         h = keras.ops.ones((5, 3))
         empty = graphs.sparse_tensor(np.zeros((7, 5)))
         for kernel in (products.small_product, products.large_product):
@@ -106,7 +106,7 @@ class TestOnTensorFlow:
         assert np.allclose(double(a).values, 2 * a.values)
         assert shapes == [(7, 5)]
 
-    def test_choice(self, monkeypatch):
+    def test_choice_of_kernel(self, monkeypatch):
         import tensorflow as tf
 
         chosen = []
@@ -117,9 +117,9 @@ class TestOnTensorFlow:
             ((rows, 5), "float32", "large_product"),
             ((rows - 1, 5), "float32", "small_product"),
             ((None, 5), "float32", "small_product"),
-            ((rows, 5), "float16", "small_product"),  # has no compressed rows
+            ((rows, 5), "float16", "small_product"),  # not supported by compressed rows
         ]
-        for shape, dtype, wanted in cases:
+        for shape, dtype, expected in cases:
 
             @tf.function(input_signature=[tf.SparseTensorSpec(shape, dtype)])
             def multiply(a, dtype=dtype):
@@ -127,5 +127,5 @@ class TestOnTensorFlow:
                 return 0
 
             multiply.get_concrete_function()
-            assert chosen.pop() == wanted
+            assert chosen.pop() == expected
             assert not chosen

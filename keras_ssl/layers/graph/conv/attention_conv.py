@@ -188,8 +188,7 @@ class GATConv(_AttentionConv):
         training: whether to apply dropout.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` for averaged heads.
@@ -210,8 +209,7 @@ class GATConv(_AttentionConv):
     (TensorShape([3, 32]), TensorShape([3, 3, 4]))
 
     Reference:
-
-    - [Velickovic et al., 2018](https://arxiv.org/abs/1710.10903)
+        - [Velickovic et al., 2018](https://arxiv.org/abs/1710.10903)
     """
 
     def build_score(self, features: int, edge_features: int | None) -> None:
@@ -266,8 +264,7 @@ class GATv2Conv(_AttentionConv):
         training: whether to apply dropout.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, attn_heads * channels)`, or `(..., nodes, channels)` for averaged heads.
@@ -285,8 +282,7 @@ class GATv2Conv(_AttentionConv):
     TensorShape([3, 8])
 
     Reference:
-
-    - [Brody et al., 2022](https://arxiv.org/abs/2105.14491)
+        - [Brody et al., 2022](https://arxiv.org/abs/2105.14491)
     """
 
     def __init__(

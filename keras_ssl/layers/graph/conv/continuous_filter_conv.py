@@ -31,8 +31,7 @@ def shifted_softplus(x: Any) -> Any:
     0.0
 
     Reference:
-
-    - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
+        - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
     """
     return keras.ops.softplus(x) - math.log(2.0)
 
@@ -75,8 +74,7 @@ class RadialBasis(keras.layers.Layer):
     [0.61..., 1.0, 0.61...]
 
     Reference:
-
-    - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
+        - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
     """
 
     def __init__(
@@ -179,8 +177,7 @@ class ContinuousFilterConv(GraphConv):
     TensorShape([3, 8])
 
     Reference:
-
-    - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
+        - [Schütt et al., 2017](https://arxiv.org/abs/1706.08566)
     """
 
     takes_sparse_features = True
@@ -257,8 +254,3 @@ class ContinuousFilterConv(GraphConv):
             "radial_basis": keras.saving.serialize_keras_object(self.radial_basis),
             "cutoff": self.cutoff,
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ContinuousFilterConv":
-        """Create the layer from its config."""
-        return cls(**keras.saving.deserialize_keras_object(config))

@@ -34,8 +34,7 @@ class EdgeConditionedConv(GraphConv):
             or "max", "min", "std", which are slower.
         activation: activation function.
         use_bias: whether to add a bias.
-        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
-            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+        **kwargs: initializers, regularizers and constraints of kernel and bias, as in
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -63,9 +62,8 @@ class EdgeConditionedConv(GraphConv):
     TensorShape([3, 8])
 
     Reference:
-
-    - [Simonovsky and Komodakis, 2017](https://arxiv.org/abs/1704.02901)
-    - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
+        - [Simonovsky and Komodakis, 2017](https://arxiv.org/abs/1704.02901)
+        - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
     """
 
     def __init__(
@@ -127,8 +125,3 @@ class EdgeConditionedConv(GraphConv):
             "edge_network": network and keras.saving.serialize_keras_object(network),
             "use_self": self.use_self,
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "EdgeConditionedConv":
-        """Create the layer from its config."""
-        return cls(**keras.saving.deserialize_keras_object(config))

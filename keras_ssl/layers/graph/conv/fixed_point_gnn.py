@@ -80,8 +80,7 @@ class FixedPointGNN(GraphLayer):
     True
 
     Reference:
-
-    - [Scarselli et al., 2009](https://doi.org/10.1109/TNN.2008.2005605)
+        - [Scarselli et al., 2009](https://doi.org/10.1109/TNN.2008.2005605)
     """
 
     def __init__(
@@ -186,11 +185,6 @@ class FixedPointGNN(GraphLayer):
             "penalty": self.penalty,
             "contraction": self.contraction,
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "FixedPointGNN":
-        """Create the layer from its config."""
-        return cls(**keras.saving.deserialize_keras_object(config))
 
 
 def _concatenate(*parts: Any) -> Any:

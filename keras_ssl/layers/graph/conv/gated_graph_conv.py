@@ -35,8 +35,7 @@ class GatedGraphConv(GraphConv):
         inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, channels)`.
@@ -53,8 +52,7 @@ class GatedGraphConv(GraphConv):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Li et al., 2016](https://arxiv.org/abs/1511.05493)
+        - [Li et al., 2016](https://arxiv.org/abs/1511.05493)
     """
 
     def __init__(

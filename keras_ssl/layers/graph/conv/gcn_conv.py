@@ -27,16 +27,14 @@ class GCNConv(GraphConv):
         activation: activation function.
         normalize: whether `a` is the plain adjacency, from which Â is computed in each call.
         use_bias: whether to add a bias.
-        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
-            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+        **kwargs: initializers, regularizers and constraints of kernel and bias, as in
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
@@ -54,8 +52,7 @@ class GCNConv(GraphConv):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
+        - [Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)
     """
 
     aggregations = ("sum",)

@@ -34,8 +34,7 @@ class GINConv(MessagePassing):
         mask: `[mask of x, ...]`, as passed by Keras; `(batch, nodes)`.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, channels)`, with as many channels as the output of `mlp`.
@@ -54,8 +53,7 @@ class GINConv(MessagePassing):
     TensorShape([3, 8])
 
     Reference:
-
-    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
+        - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
     """
 
     def __init__(
@@ -109,9 +107,3 @@ class GINConv(MessagePassing):
             "learn_epsilon": self.learn_epsilon,
             "activation": keras.activations.serialize(self.activation),
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "GINConv":
-        """Create the layer from its config."""
-        mlp = keras.saving.deserialize_keras_object(config["mlp"])
-        return cls(**{**config, "mlp": mlp})

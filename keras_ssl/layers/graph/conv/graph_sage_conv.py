@@ -35,8 +35,7 @@ class GraphSAGEConv(GraphConv):
         l2_normalize: whether to scale each node's output to unit length, as in the paper.
         activation: activation function.
         use_bias: whether to add a bias.
-        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
-            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+        **kwargs: initializers, regularizers and constraints of kernel and bias, as in
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -44,8 +43,7 @@ class GraphSAGEConv(GraphConv):
             aggregation is "mean" or "sum".
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, channels)`.
@@ -64,8 +62,7 @@ class GraphSAGEConv(GraphConv):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
+        - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216)
     """
 
     takes_sparse_features = True
@@ -119,14 +116,6 @@ class GraphSAGEConv(GraphConv):
             config["aggregation"] = keras.saving.serialize_keras_object(self.aggregator)
         return config
 
-    @classmethod
-    def from_config(cls, config: dict) -> "GraphSAGEConv":
-        """Create the layer from its config."""
-        aggregation = config["aggregation"]
-        if isinstance(aggregation, dict):
-            aggregation = keras.saving.deserialize_keras_object(aggregation)
-        return cls(**{**config, "aggregation": aggregation})
-
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class LSTMNeighbors(GraphLayer):
@@ -148,8 +137,7 @@ class LSTMNeighbors(GraphLayer):
         inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(..., nodes, units)`.
@@ -166,8 +154,7 @@ class LSTMNeighbors(GraphLayer):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216), section 3.3
+        - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216), section 3.3
     """
 
     def __init__(self, units: int, max_neighbors: int, **kwargs: Any):

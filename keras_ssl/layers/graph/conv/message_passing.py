@@ -68,8 +68,7 @@ class MessagePassing(GraphLayer):
     [4.0, 4.0, 4.0]
 
     Reference:
-
-    - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
+        - [Gilmer et al., 2017](https://arxiv.org/abs/1704.01212)
     """
 
     # the aggregations that a layer supports

@@ -33,16 +33,14 @@ class ChebConv(GraphConv):
         normalize: whether `a` is the plain adjacency, from which L̃ is computed in each call.
         activation: activation function.
         use_bias: whether to add a bias.
-        **kwargs: `kernel_initializer`, `bias_initializer`, `kernel_regularizer`,
-            `bias_regularizer`, `kernel_constraint` and `bias_constraint`, as in
+        **kwargs: initializers, regularizers and constraints of kernel and bias, as in
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`. `x` may be sparse. `a` as in `layers.graph.MessagePassing`.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` is `(nodes, nodes)` or
-        `(batch, nodes, nodes)`, or an edge list.
+        As `layers.graph.MessagePassing`.
 
     Output shape:
         `(nodes, channels)` or `(batch, nodes, channels)`.
@@ -60,8 +58,7 @@ class ChebConv(GraphConv):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Defferrard et al., 2016](https://arxiv.org/abs/1606.09375)
+        - [Defferrard et al., 2016](https://arxiv.org/abs/1606.09375)
     """
 
     aggregations = ("sum",)
@@ -198,8 +195,7 @@ class SpectralConv(GraphConv):
     TensorShape([3, 4])
 
     Reference:
-
-    - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
+        - [Bruna et al., 2013](https://arxiv.org/abs/1312.6203)
     """
 
     aggregations = ("sum",)

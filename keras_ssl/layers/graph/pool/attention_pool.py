@@ -51,8 +51,7 @@ class AttentionPool(NodePool):
     TensorShape([2, 8])
 
     Reference:
-
-    - [Li et al., 2016](https://arxiv.org/abs/1511.05493)
+        - [Li et al., 2016](https://arxiv.org/abs/1511.05493)
     """
 
     def __init__(
@@ -140,8 +139,7 @@ class Set2Set(NodePool):
     TensorShape([2, 8])
 
     Reference:
-
-    - [Vinyals et al., 2016](https://arxiv.org/abs/1511.06391)
+        - [Vinyals et al., 2016](https://arxiv.org/abs/1511.06391)
     """
 
     def __init__(self, steps: int, **kwargs: Any):

@@ -136,8 +136,7 @@ class SumPool(NodePool):
     [[4.0, 4.0], [5.0, 6.0]]
 
     Reference:
-
-    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
+        - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
     """
 
     def pool(self, x: Any, members: Edges) -> Any:
@@ -163,8 +162,7 @@ class MeanPool(NodePool):
     [[2.0, 2.0], [5.0, 6.0]]
 
     Reference:
-
-    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
+        - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
     """
 
     def pool(self, x: Any, members: Edges) -> Any:
@@ -190,8 +188,7 @@ class MaxPool(NodePool):
     [[3.0, 4.0], [5.0, 6.0]]
 
     Reference:
-
-    - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
+        - [Xu et al., 2019](https://arxiv.org/abs/1810.00826)
     """
 
     def pool(self, x: Any, members: Edges) -> Any:

@@ -59,8 +59,7 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
     (TensorShape([5, 3]), TensorShape([5, 5]), 3)
 
     Reference:
-
-    - [Gao and Ji, 2019](https://arxiv.org/abs/1905.05178)
+        - [Gao and Ji, 2019](https://arxiv.org/abs/1905.05178)
     """
 
     def __init__(

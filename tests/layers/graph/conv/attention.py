@@ -1,4 +1,4 @@
-"""What holds for every graph attention layer."""
+"""Tests shared by the graph attention layers."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from tests.layers.graph.conformance import assert_forms_agree, forms, tensors
 
 
 def built(layer_class, case, order, **arguments):
-    """The layer with the peer's weights, in the order that Keras lists them."""
+    """Build the layer with PyTorch Geometric's weights, in the order of Keras."""
     weights = [case.weights[name] for name in order if name in case.weights]
     channels = weights[-1].shape[0] if arguments.get("concat_heads") is False else 4
     layer = layer_class(channels, attn_heads=3, **arguments)
@@ -21,7 +21,7 @@ def built(layer_class, case, order, **arguments):
 
 
 def assert_equals_peer(layer, case, with_edge_features=False):
-    """Outputs and coefficients of all forms; of the dense one where edges have features."""
+    """Compare outputs and coefficients in all forms (dense only with edge features)."""
     graph = case.graph
     e = graph.dense(graph.e) if with_edge_features else None
     out = assert_forms_agree(layer, graph.x, graph.a, e)
@@ -36,7 +36,7 @@ def assert_equals_peer(layer, case, with_edge_features=False):
 
 
 def assert_listed_scores(scores, attention, edges):
-    """Scores of a list, those of added loops last, are those of a matrix."""
+    """Compare the scores of an edge list, followed by added self-loops, with those of a matrix."""
     dense = np.zeros_like(attention)
     count = len(edges["senders"])
     dense[edges["receivers"], edges["senders"]] = scores[:count]
@@ -46,7 +46,7 @@ def assert_listed_scores(scores, attention, edges):
 
 
 class Properties:
-    """Tests of a class `layer`, to inherit."""
+    """Tests to inherit, for the class `layer`."""
 
     layer = None
 
@@ -69,7 +69,7 @@ class Properties:
         shuffled = {key: value[order] for key, value in padded.items()}
         np.testing.assert_allclose(layer([graph.x, shuffled]), out, rtol=1e-5, atol=1e-5)
 
-    def test_isolated_nodes_see_themselves_or_get_the_bias(self, graph):
+    def test_isolated_nodes_attend_to_themselves_or_get_the_bias(self, graph):
         a = np.zeros_like(graph.a)
         nothing = {"senders": np.zeros(0, "int32"), "receivers": np.zeros(0, "int32")}
         alone = self.layer(4, attn_heads=2, seed=0)
@@ -80,14 +80,14 @@ class Properties:
             without = self.layer(4, add_self_loops=False, bias_initializer="ones")
             np.testing.assert_allclose(without([graph.x, form]), 1.0)
 
-    def test_huge_scores_stay_finite_in_half_precision(self, graph):
+    def test_large_scores_are_finite_in_half_precision(self, graph):
         layer = self.layer(4, attn_heads=2, dtype="mixed_float16")
         for form in forms(graph.a).values():
             out = np.asarray(layer(tensors([100 * graph.x, form])))
             assert out.dtype == np.float16
             assert np.isfinite(out).all()
 
-    def test_dropout_keeps_the_mean_of_what_is_sent(self, graph):
+    def test_dropout_of_coefficients_preserves_the_mean(self, graph):
         layer = self.layer(4, attn_heads=2, dropout_rate=0.5, seed=1)
         quiet = np.asarray(layer([graph.x, graph.edges], training=False))
         for form in (graph.a, graph.edges):
@@ -103,7 +103,7 @@ class Properties:
         out = layer(tensors([graphs.sparse_tensor(x), graph.a]))
         np.testing.assert_allclose(out, layer([x, graph.a]), rtol=1e-5, atol=1e-5)
 
-    def test_saved_and_loaded_within_a_model_with_scores(self, graph, tmp_path):
+    def test_a_model_that_returns_scores_saves_and_loads(self, graph, tmp_path):
         x, a = keras.Input(batch_shape=(12, 5)), keras.Input(batch_shape=(12, 12))
         outputs = self.layer(4, attn_heads=2, concat_heads=False)(
             [x, a], return_attention_scores=True
@@ -122,9 +122,9 @@ class Properties:
 
         layer = self.layer(4, attn_heads=2)
         edges = graphs.edge_list(graph.a, pad_to=40)
-        wanted = layer([graph.x, edges])
+        expected = layer([graph.x, edges])
         compiled = tf.function(layer, jit_compile=True)
-        np.testing.assert_allclose(compiled([graph.x, edges]), wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(compiled([graph.x, edges]), expected, rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
@@ -134,6 +134,6 @@ class Properties:
             ({"channels": 2, "dropout_rate": 1.5}, ValueError, "1.5"),
         ],
     )
-    def test_bad_arguments_are_refused(self, arguments, error, message):
+    def test_bad_arguments_raise(self, arguments, error, message):
         with pytest.raises(error, match=message):
             self.layer(**arguments)

@@ -42,7 +42,7 @@ class TestConformance(GraphLayerTest):
 
 @pytest.fixture
 def layer():
-    """PyTorch Geometric's weights."""
+    """The layer with PyTorch Geometric's weights."""
     layer = ContinuousFilterConv(
         4, filters=6, radial_basis=RadialBasis(7, stop=4.0), cutoff=float(CASE.more["cutoff"])
     )
@@ -57,37 +57,37 @@ def layer():
     return layer
 
 
-def test_equals_pyg_in_every_form(layer):
+def test_equals_pytorch_geometric_in_all_forms(layer):
     out = assert_forms_agree(layer, GRAPH.x, GRAPH.a, DISTANCES)
     np.testing.assert_allclose(out, CASE.output, rtol=1e-5, atol=1e-5)
 
 
-def test_radial_functions_equal_pygs():
+def test_radial_functions_equal_pytorch_geometric():
     expanded = RadialBasis(7, stop=4.0)(GRAPH.distances[:, None])
     np.testing.assert_allclose(expanded, CASE.more["expanded"], rtol=1e-5, atol=1e-6)
 
 
-def test_radial_functions_by_the_formula():
+def test_radial_functions_equal_the_formula():
     d = np.array([[0.0], [0.35], [7.0]])
-    wanted = np.exp(-10 * (d - [1.0, 1.5, 2.0, 2.5, 3.0]) ** 2)
+    expected = np.exp(-10 * (d - [1.0, 1.5, 2.0, 2.5, 3.0]) ** 2)
     out = RadialBasis(5, 1.0, 3.0, gamma=10.0)(d)
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_shifted_softplus_by_the_formula():
+def test_shifted_softplus_equals_the_formula():
     x = np.linspace(-5, 5, 11)
-    wanted = np.log(0.5 * np.exp(x) + 0.5)
-    np.testing.assert_allclose(shifted_softplus(x), wanted, rtol=1e-5, atol=1e-6)
+    expected = np.log(0.5 * np.exp(x) + 0.5)
+    np.testing.assert_allclose(shifted_softplus(x), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_filter_is_zero_from_the_cutoff_on(layer):
+def test_the_filter_is_zero_beyond_the_cutoff(layer):
     inside = np.array([[3.99], [3.9]])
     beyond = np.array([[4.0], [4.5], [8.0], [1e6]])
     assert 0 < abs(ops.convert_to_numpy(layer.filter(inside))).max() < 0.05
     np.testing.assert_array_equal(layer.filter(beyond), 0)
 
 
-def test_weights_of_edges_do_not_count_but_zero(layer):
+def test_edge_weights_are_ignored_except_zero(layer):
     weighted = CASE.graph
     assert not np.array_equal(weighted.a, GRAPH.a)
     out = layer([weighted.x, weighted.a, DISTANCES])
@@ -112,7 +112,7 @@ def listed(form):
 
 
 @pytest.mark.parametrize("form", ["dense", "list", "sparse"])
-def test_half_precision_stays_near(layer, form):
+def test_half_precision_is_close_to_float32(layer, form):
     half = ContinuousFilterConv(
         4, 6, radial_basis=RadialBasis(7, stop=4.0), cutoff=4.0, dtype="mixed_float16"
     )
@@ -133,7 +133,7 @@ def test_compiles_with_xla(layer, form):
     np.testing.assert_allclose(compiled(listed(form)), CASE.output, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     x, a = np.ones((3, 2)), np.ones((3, 3))
     with pytest.raises(ValueError, match=r"\[x, a, distances\].*no features"):
         ContinuousFilterConv(2)([x, a])

@@ -29,7 +29,7 @@ class TestConformance(GraphLayerTest):
 
 
 def layer_of(case, aggregation, **arguments):
-    """PyTorch Geometric's weights: its network ends with our kernels."""
+    """The layer with PyTorch Geometric's weights; our kernels are the last layer of its network."""
     network = keras.Sequential([keras.layers.Dense(6, "relu")])
     layer = EdgeConditionedConv(4, network, aggregation=aggregation, **arguments)
     layer.build([GRAPH.x.shape, GRAPH.a.shape, E.shape])
@@ -43,7 +43,7 @@ def layer_of(case, aggregation, **arguments):
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean"])
-def test_equals_pyg_in_every_form(aggregation):
+def test_equals_pytorch_geometric_in_all_forms(aggregation):
     case = peers.case(f"edge_conditioned/{aggregation}")
     out = assert_forms_agree(layer_of(case, aggregation), GRAPH.x, GRAPH.a, E)
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
@@ -51,20 +51,20 @@ def test_equals_pyg_in_every_form(aggregation):
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean", "max", "min", "std"])
 def test_equals_the_definition(rng, aggregation):
-    """A kernel laid out for each edge, in float64; without a network, and without x_i."""
+    """An explicit kernel per edge, in float64; without a network, and without x_i."""
     layer = EdgeConditionedConv(4, use_self=False, aggregation=aggregation, activation="tanh")
     out = assert_forms_agree(layer, GRAPH.x, GRAPH.a, E)
     kernel, base, bias = (ops.convert_to_numpy(w).astype("float64") for w in layer.weights)
     kernels = np.einsum("ijq,qfc->ijfc", E, kernel) + base
     messages = np.einsum("jf,ijfc->ijc", GRAPH.x, kernels)
-    wanted = np.zeros((12, 4))
+    expected = np.zeros((12, 4))
     for i, row in enumerate(GRAPH.a):
         if row.any():
-            wanted[i] = getattr(np, aggregation)(messages[i, row != 0], axis=0)
-    np.testing.assert_allclose(out, np.tanh(wanted + bias), rtol=1e-5, atol=1e-5)
+            expected[i] = getattr(np, aggregation)(messages[i, row != 0], axis=0)
+    np.testing.assert_allclose(out, np.tanh(expected + bias), rtol=1e-5, atol=1e-5)
 
 
-def test_weights_of_edges_do_not_count_but_zero():
+def test_edge_weights_are_ignored_except_zero():
     case = peers.case("edge_conditioned/sum")
     layer, weighted = layer_of(case, "sum"), case.graph.a
     assert not np.array_equal(weighted, GRAPH.a)
@@ -86,7 +86,7 @@ def inputs_of(form):
 
 
 @pytest.mark.parametrize("form", ["dense", "list", "sparse"])
-def test_half_precision_stays_near(form):
+def test_half_precision_is_close_to_float32(form):
     case = peers.case("edge_conditioned/sum")
     full = layer_of(case, "sum")
     network = keras.layers.Dense(6, "relu", dtype="mixed_float16")
@@ -108,7 +108,7 @@ def test_compiles_with_xla(form):
     np.testing.assert_allclose(compiled(inputs_of(form)), case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match=r"\[x, a, e\].*no features"):
         EdgeConditionedConv(2)([np.ones((3, 2)), np.ones((3, 3))])
     with pytest.raises(TypeError, match="`edge_network` must be a Keras layer"):

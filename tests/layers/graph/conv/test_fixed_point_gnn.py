@@ -30,7 +30,7 @@ class TestConformance(GraphLayerTest):
 
 @pytest.fixture
 def a(rng):
-    """Directed, weighted, with a loop and an isolated node."""
+    """Directed and weighted, with a self-loop and an isolated node."""
     a = rng.uniform(0.2, 0.5, size=(6, 6)) * (rng.uniform(size=(6, 6)) < 0.5)
     a[2] = a[:, 2] = 0
     a[1, 1] = 0.3
@@ -51,14 +51,14 @@ def linear_layer(rng, scale=0.4, **arguments):
 
 
 def solved(a, x, kernel, bias):
-    """(I - W)^-1 on what does not depend on h, in float64."""
+    """(I - W)^-1 times the terms that do not depend on h, in float64."""
     a, x, kernel = (one.astype("float64") for one in (a, x, kernel))
     known = a.sum(1, keepdims=True) * (x @ kernel[:3] + bias) + a @ x @ kernel[3:6]
     n = known.size
     return np.linalg.solve(np.eye(n) - np.kron(a, kernel[6:].T), known.ravel()).reshape(-1, 2)
 
 
-def test_a_linear_transition_is_a_system_of_equations(a, x, rng):
+def test_a_linear_transition_solves_a_linear_system(a, x, rng):
     layer = linear_layer(rng, max_iterations=200)
     out = assert_forms_agree(layer, x, a)
     kernel, bias = layer.transition.get_weights()
@@ -68,7 +68,7 @@ def test_a_linear_transition_is_a_system_of_equations(a, x, rng):
 
 
 def gradients(function, *variables):
-    """Of a scalar function of variables, on either backend."""
+    """Gradients of a scalar function of variables, on either backend."""
     if IS_TENSORFLOW:
         import tensorflow as tf
 
@@ -83,30 +83,30 @@ def gradients(function, *variables):
 
 
 def total(layer, probe, x, a, kernel, bias):
-    """The output of the layer for these weights, weighed by `probe`."""
+    """The sum of the output times `probe`, for given weights."""
     state = list(zip(layer.transition.trainable_variables, (kernel, bias), strict=True))
     with keras.StatelessScope(state_mapping=state):
         return ops.sum(layer.call([x, a]) * probe)
 
 
-def test_gradients_are_those_of_the_solution(a, x, rng):
+def test_gradients_equal_those_of_the_solution(a, x, rng):
     layer = linear_layer(rng, max_iterations=200)
     probe = rng.normal(size=(6, 2)).astype("float32")
     kernel, bias = layer.transition.get_weights()
     found = gradients(lambda *given: total(layer, probe, *given), x, a, kernel, bias)
     given = [one.astype("float64") for one in (x, a, kernel, bias)]
     for place, gradient in enumerate(found):
-        wanted = np.zeros(given[place].shape)
-        for index in np.ndindex(wanted.shape):
+        expected = np.zeros(given[place].shape)
+        for index in np.ndindex(expected.shape):
             ends = []
             for step in (1e-6, -1e-6):
                 moved = [one.copy() for one in given]
                 moved[place][index] += step
                 ends.append((solved(moved[1], moved[0], *moved[2:]) * probe).sum())
-            wanted[index] = (ends[0] - ends[1]) / 2e-6
+            expected[index] = (ends[0] - ends[1]) / 2e-6
         if place == 1:
-            wanted = wanted * (a != 0)  # where no edge is, none can be weighed
-        np.testing.assert_allclose(gradient, wanted, rtol=1e-3, atol=1e-4)
+            expected = expected * (a != 0)  # the gradient of a missing edge is 0
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_implicit_gradients_equal_those_of_unrolled_steps(a, x, rng):
@@ -148,13 +148,13 @@ def jacobian(layer, a, x, h):
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
-def test_the_penalty_is_of_the_jacobians_columns(a, x, rng, form):
+def test_the_penalty_equals_the_formula(a, x, rng, form):
     layer = default_layer(rng, 0.7, penalty=2.0, contraction=0.3, max_iterations=200)
     h = ops.convert_to_numpy(layer(tensors([x, forms(a)[form]]), training=True))
     columns = abs(jacobian(layer, a, x, h)).sum(0)
-    wanted = 2.0 * (np.maximum(0, columns - 0.3) ** 2).sum() / 6
-    assert wanted > 0.1
-    np.testing.assert_allclose(layer.losses[0], wanted, rtol=1e-3)
+    expected = 2.0 * (np.maximum(0, columns - 0.3) ** 2).sum() / 6
+    assert expected > 0.1
+    np.testing.assert_allclose(layer.losses[0], expected, rtol=1e-3)
     layer([x, a], training=False)
     assert not layer.losses
 
@@ -175,8 +175,8 @@ def test_training_on_the_penalty_makes_it_a_contraction(a, x, rng):
 
 
 @pytest.mark.parametrize("scale", [3.0, 1e8])
-def test_without_contraction_it_stops_and_stays_finite(a, x, rng, scale):
-    """The larger one leaves the numbers of float32 before the last iteration."""
+def test_a_diverging_iteration_stops_and_stays_finite(a, x, rng, scale):
+    """The larger scale overflows in float32 before the last iteration."""
     layer = linear_layer(rng, scale=scale, max_iterations=12)
     out = ops.convert_to_numpy(layer([x, a]))
     assert np.isfinite(out).all() and abs(out).max() > 100
@@ -206,12 +206,14 @@ def test_a_looser_tolerance_takes_fewer_iterations(a, x, rng):
 
 def test_order_of_nodes_does_not_matter(a, x, rng):
     layer, order = default_layer(rng, 0.5, max_iterations=200), rng.permutation(6)
-    wanted = ops.convert_to_numpy(layer([x, a]))[order]
-    np.testing.assert_allclose(layer([x[order], a[order][:, order]]), wanted, rtol=1e-4, atol=1e-4)
+    expected = ops.convert_to_numpy(layer([x, a]))[order]
+    np.testing.assert_allclose(
+        layer([x[order], a[order][:, order]]), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("form", ["dense", "list", "sparse"])
-def test_half_precision_stays_near(a, x, rng, form):
+def test_half_precision_is_close_to_float32(a, x, rng, form):
     full = default_layer(rng, 0.5)
     half = FixedPointGNN(3, dtype="mixed_float16")
     half.build([(6, 3), (6, 6)])
@@ -225,7 +227,7 @@ def test_half_precision_stays_near(a, x, rng, form):
 @pytest.mark.skipif(not IS_TENSORFLOW, reason="compiles with tf.function")
 @pytest.mark.parametrize("form", ["dense", "list"])
 def test_compiles_with_xla(a, x, rng, form):
-    """With the gradient and the penalty, and a list with padding."""
+    """Including the gradient and the penalty, and for a padded edge list."""
     import tensorflow as tf
 
     layer = default_layer(rng, 0.7, contraction=0.3, max_iterations=100)
@@ -236,17 +238,17 @@ def test_compiles_with_xla(a, x, rng, form):
             loss = tf.reduce_sum(tf.square(out)) + layer.losses[0]
         return out, tape.gradient(loss, [w.value for w in layer.trainable_variables])
 
-    out, wanted = learn([tf.constant(x), tf.constant(a)])
+    out, expected = learn([tf.constant(x), tf.constant(a)])
     inputs = tensors([x, forms(a)[form]])
     compiled, found = tf.function(learn, jit_compile=True)(inputs)
     np.testing.assert_allclose(compiled, out, rtol=1e-4, atol=1e-4)
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.skipif(not IS_TENSORFLOW, reason="looks into TensorFlow's graph")
-def test_nothing_is_kept_of_the_iterations(a, x, rng):
-    """TensorFlow's loops push what their gradient needs on lists: there are none."""
+def test_memory_does_not_grow_with_the_iterations(a, x, rng):
+    """TensorFlow's loops would push tensors for their gradient on lists: there are none."""
     import tensorflow as tf
 
     def operations(max_iterations, find):
@@ -269,7 +271,7 @@ def test_nothing_is_kept_of_the_iterations(a, x, rng):
     assert len(operations(20, unrolled)) > len(operations(3, unrolled)) + 17
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     for name, value in (
         ("channels", 0),
         ("max_iterations", 0),

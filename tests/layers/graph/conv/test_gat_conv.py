@@ -64,12 +64,12 @@ def test_gradients_equal_pytorch_geometric(form):
     names = ("x", "kernel", "attention_sender", "attention_receiver", "bias")
     found = tape.gradient(loss, [x, *(weight.value for weight in layer.weights)])
     for name, gradient in zip(names, found, strict=True):
-        wanted = case.gradients[name].reshape(gradient.shape)
-        np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=2e-5, err_msg=name)
+        expected = case.gradients[name].reshape(gradient.shape)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-5, err_msg=name)
 
 
-def test_projected_features_are_dropped_for_all_who_receive_them():
-    """Attention is even and the kernel 1: a sum of what is left, scaled by 1 / (1 - rate)."""
+def test_feature_dropout_is_the_same_for_all_receivers():
+    """With uniform attention and kernel 1: the mean of dropped and scaled features."""
     layer = GATConv(1, feature_dropout_rate=0.5, kernel_initializer="ones", seed=0)
     inputs = [np.ones((400, 1)), np.ones((400, 400))]
     np.testing.assert_allclose(layer(inputs, training=False), 1, rtol=1e-5)
@@ -79,8 +79,8 @@ def test_projected_features_are_dropped_for_all_who_receive_them():
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
-def test_features_are_dropped_for_each_head_anew(form):
-    """Each node has one feature 1 and sees itself alone: 0 where dropped, else 1 / (1 - rate)."""
+def test_input_dropout_is_drawn_separately_for_each_head(form):
+    """Each node attends to its only feature 1: 0 if dropped, otherwise 1 / (1 - rate)."""
     x = np.ones((400, 1), "float32")
     if form == "sparse":
         x = graphs.sparse_tensor(scipy.sparse.csr_array(x))

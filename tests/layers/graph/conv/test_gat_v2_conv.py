@@ -47,14 +47,14 @@ def test_equals_pytorch_geometric(name, arguments):
     assert_equals_peer(layer, case, with_edge_features=name == "edge_features")
 
 
-def test_rankings_differ_between_nodes_unlike_those_of_version_1(rng):
+def test_rankings_differ_between_nodes_unlike_in_version_1(rng):
     x = rng.normal(size=(20, 3)).astype("float32")
 
     def favourites(layer):
         _, scores = layer([x, np.ones((20, 20))], return_attention_scores=True)
         return len(set(np.argmax(np.asarray(scores)[..., 0], axis=1).tolist()))
 
-    # of several draws, since not each has scores that bend enough between these nodes
+    # several draws, since not all have scores that differ enough between these nodes
     assert all(favourites(GATConv(8)) == 1 for _ in range(5))
     wide = keras.initializers.RandomNormal(stddev=1.0)
     assert any(favourites(GATv2Conv(8, kernel_initializer=wide.clone())) > 1 for _ in range(5))

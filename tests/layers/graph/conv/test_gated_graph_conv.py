@@ -17,7 +17,7 @@ class TestConformance(GraphLayerTest):
 
 
 def built(name):
-    """The stored case, and the layer with its weights."""
+    """Return a stored case, and the layer with its weights."""
     case = peers.case(f"gated/{name}")
     layer = GatedGraphConv(6, steps=3)
     layer.build([case.graph.x.shape, case.graph.a.shape])
@@ -73,7 +73,7 @@ def test_compiles_with_padded_lists():
     np.testing.assert_allclose(compiled([case.graph.x, edges]), case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match=r"`steps` must be a positive integer.*0"):
         GatedGraphConv(4, steps=0)
     with pytest.raises(ValueError, match=r"at least the number of node features, 5.*channels=4"):

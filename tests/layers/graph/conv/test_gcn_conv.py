@@ -30,7 +30,7 @@ PEERS = ["directed", "undirected", "unweighted", "self_loops", "union"]
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_equals_pyg_in_every_form(name):
+def test_equals_pytorch_geometric_in_all_forms(name):
     case = peers.case(f"gcn/{name}")
     graph = case.graph.unweighted() if name == "unweighted" else case.graph
     out = assert_forms_agree(layer_of(case, normalize=True), graph.x, graph.a)
@@ -38,7 +38,7 @@ def test_equals_pyg_in_every_form(name):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_preprocessing_once_is_normalizing_in_each_call(name):
+def test_preprocessing_equals_normalizing_in_each_call(name):
     case = peers.case(f"gcn/{name}")
     graph = case.graph.unweighted() if name == "unweighted" else case.graph
     out = assert_forms_agree(layer_of(case), graph.x, GCNConv.preprocess(graph.a))
@@ -48,7 +48,7 @@ def test_preprocessing_once_is_normalizing_in_each_call(name):
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_without_normalisation_it_is_a_product():
+def test_without_normalization_it_is_a_matrix_product():
     case = peers.case("gcn/not_normalized")
     out = layer_of(case)([case.graph.x, case.graph.a])
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
@@ -57,8 +57,8 @@ def test_without_normalisation_it_is_a_product():
 @pytest.mark.skipif(not IS_TENSORFLOW, reason="gradients are taken with a tape")
 @pytest.mark.parametrize("form", ["dense", "list"])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gradients_equal_pygs(form, compiled):
-    """Compiled by XLA as well, the list with padding."""
+def test_gradients_equal_pytorch_geometric(form, compiled):
+    """Also compiled by XLA, and for a padded edge list."""
     import tensorflow as tf
 
     case = peers.case("gcn/directed")
@@ -84,7 +84,7 @@ def test_gradients_equal_pygs(form, compiled):
     np.testing.assert_allclose(on_edges, case.gradients["weights"], rtol=1e-4, atol=1e-5)
 
 
-def test_sparse_features_give_what_dense_ones_do(rng):
+def test_sparse_features_equal_dense_ones(rng):
     x = (rng.normal(size=(12, 5)) * (rng.uniform(size=(12, 5)) < 0.3)).astype("float32")
     a = peers.graph("undirected").a
     layer = GCNConv(3, normalize=True)
@@ -129,7 +129,7 @@ def test_channels_must_be_a_positive_integer(channels):
         GCNConv(channels)
 
 
-def test_the_activation_comes_second_as_in_dense_and_spektral():
+def test_the_activation_is_the_second_argument_as_in_dense_and_spektral():
     layer = GCNConv(2, "relu")
     assert layer.activation is keras.activations.relu
     assert not layer.normalize
@@ -137,6 +137,6 @@ def test_the_activation_comes_second_as_in_dense_and_spektral():
         GCNConv(2, "relu", True)
 
 
-def test_there_is_no_other_aggregation():
+def test_other_aggregations_raise():
     with pytest.raises(ValueError, match=r"`aggregation` must be one of \('sum',\)"):
         GCNConv(2, aggregation="max")

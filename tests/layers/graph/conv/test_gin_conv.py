@@ -57,19 +57,19 @@ def test_gradients_equal_pytorch_geometric(case, layer, form):
     names = ("x", "epsilon", "kernel_1", "bias_1", "kernel_2", "bias_2")
     found = tape.gradient(loss, [x, *(weight.value for weight in layer.weights)])
     for name, gradient in zip(names, found, strict=True):
-        wanted = case.gradients[name].reshape(gradient.shape)
-        np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=2e-5, err_msg=name)
+        expected = case.gradients[name].reshape(gradient.shape)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-5, err_msg=name)
 
 
-def test_weights_of_edges_multiply_what_is_sent(rng):
+def test_edge_weights_scale_messages(rng):
     x = rng.normal(size=(4, 3)).astype("float32")
     a = rng.uniform(size=(4, 4)).astype("float32")
     layer = GINConv(keras.layers.Identity(), epsilon=0.5)
     np.testing.assert_allclose(layer([x, a]), 1.5 * x + a @ x, rtol=1e-5, atol=1e-5)
 
 
-def test_a_sum_tells_apart_what_a_mean_does_not():
-    # one neighbour or two, all alike
+def test_a_sum_distinguishes_neighborhoods_that_a_mean_does_not():
+    # one or two equal neighbors
     x = np.ones((5, 1), "float32")
     edges = {"senders": np.array([1, 3, 4]), "receivers": np.array([0, 2, 2])}
     of_sum = np.asarray(GINConv(keras.layers.Identity())([x, edges]))
@@ -86,7 +86,7 @@ def test_order_of_nodes_and_padding_do_not_matter(case, layer, rng):
 
 
 @pytest.mark.parametrize("normalization", [True, False])
-def test_padding_of_a_batch_stays_out_of_the_statistics(rng, normalization):
+def test_padding_is_excluded_from_batch_statistics(rng, normalization):
     x = rng.normal(size=(2, 4, 3)).astype("float32")
     a = np.ones((2, 4, 4), "float32")
     mask = np.array([[True] * 4, [True] * 2 + [False] * 2])
@@ -130,7 +130,7 @@ def test_compiles_with_padded_lists(case, layer):
     np.testing.assert_allclose(compiled([case.graph.x, edges]), case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(TypeError, match="`mlp` must be a Keras layer"):
         GINConv(16)
     with pytest.raises(TypeError, match=r"epsilon.*'learned'"):

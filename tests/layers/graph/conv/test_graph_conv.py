@@ -13,14 +13,14 @@ class TwoKernels(GraphConv):
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-def test_kernels_of_one_shape_start_different(seed):
+def test_kernels_of_the_same_shape_are_initialized_differently(seed):
     layer = TwoKernels(4, kernel_initializer=keras.initializers.GlorotUniform(seed))
     layer.build([(5, 4), (5, 5)])
     kernel, other = (ops.convert_to_numpy(w) for w in (layer.kernel, layer.other_kernel))
     assert abs(kernel - other).max() > 0.1
 
 
-def test_a_seed_decides_how_kernels_start():
+def test_the_seed_determines_the_kernels():
     layers = [TwoKernels(4, kernel_initializer=keras.initializers.HeNormal(3)) for _ in range(2)]
     for layer in layers:
         layer.build([(5, 4), (5, 5)])
@@ -28,7 +28,7 @@ def test_a_seed_decides_how_kernels_start():
         np.testing.assert_array_equal(one, other)
 
 
-def test_numpy_integers_are_channels_and_saved_as_pythons():
+def test_numpy_integers_are_saved_as_python_integers():
     layer = TwoKernels(np.int64(4))
     assert type(layer.get_config()["channels"]) is int
     for bad in (0, -1, 2.0, True, "4"):

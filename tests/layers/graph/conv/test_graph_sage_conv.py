@@ -36,7 +36,7 @@ class TestConformance(GraphLayerTest):
 
 
 def built(name, aggregation, **arguments):
-    """The stored case, and the layer with its weights."""
+    """Return a stored case, and the layer with its weights."""
     case = peers.case(f"sage/{name}")
     case = case._replace(graph=case.graph.unweighted())
     layer = GraphSAGEConv(4, aggregation, **arguments)
@@ -55,7 +55,7 @@ def test_equals_pytorch_geometric_in_all_forms(name):
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_scaled_to_length_1_equals_pytorch_geometric():
+def test_unit_length_outputs_equal_pytorch_geometric():
     case, layer = built("mean_l2", "mean", l2_normalize=True)
     out = assert_forms_agree(layer, case.graph.x, case.graph.a)
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
@@ -76,8 +76,8 @@ def test_isolated_nodes_and_half_precision_are_finite(name):
     _, layer = built(name, AGGREGATIONS[name]())
     x = 50 * np.ones((3, 5), "float32")
     out = layer([x, np.zeros((3, 3), "float32")])
-    wanted = x @ np.asarray(layer.self_kernel) + np.asarray(layer.bias)
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-4)
+    expected = x @ np.asarray(layer.self_kernel) + np.asarray(layer.bias)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-4)
     half = GraphSAGEConv(4, AGGREGATIONS[name](), l2_normalize=True, dtype="mixed_float16")
     for form in forms(np.eye(3)).values():
         out = np.asarray(half(tensors([x, form])))
@@ -119,7 +119,7 @@ def test_compiles_with_padded_lists(name):
     np.testing.assert_allclose(compiled([case.graph.x, edges]), case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match=r"aggregation.*'median'"):
         GraphSAGEConv(4, "median")
     with pytest.raises(ValueError, match="channels"):

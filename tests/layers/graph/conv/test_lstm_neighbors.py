@@ -17,7 +17,7 @@ class TestConformance(GraphLayerTest):
 
 @pytest.fixture
 def a(rng):
-    """From no neighbour to all; node 2 has none, node 5 itself."""
+    """Node 2 has no neighbors, node 5 has itself."""
     a = (rng.uniform(size=(7, 7)) < 0.4).astype("float32")
     a[2] = 0
     a[5, 5] = 1
@@ -26,15 +26,15 @@ def a(rng):
 
 
 @pytest.mark.parametrize("max_neighbors", [1, 3, 7, 9])
-def test_is_keras_lstm_over_each_nodes_neighbours(a, rng, max_neighbors):
+def test_equals_the_keras_lstm_over_the_neighbors_of_each_node(a, rng, max_neighbors):
     x = rng.normal(size=(7, 3)).astype("float32")
     layer = LSTMNeighbors(4, max_neighbors)
     layer.build([x.shape, a.shape])
     out = assert_forms_agree(layer, x, a)
     for node in range(7):
         read = np.flatnonzero(a[node])[:max_neighbors]
-        wanted = layer.lstm(x[read][None])[0] if len(read) else np.zeros(4)
-        np.testing.assert_allclose(out[node], wanted, rtol=1e-5, atol=1e-6)
+        expected = layer.lstm(x[read][None])[0] if len(read) else np.zeros(4)
+        np.testing.assert_allclose(out[node], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_reads_in_the_order_of_the_list(rng):
@@ -67,7 +67,7 @@ def test_many_edges_keep_their_order(rng):
         np.testing.assert_allclose(out[node], layer.lstm(x[read][None])[0], rtol=1e-4, atol=1e-5)
 
 
-def test_batch_mode_is_single_mode_by_graph(a, rng):
+def test_batch_mode_equals_single_mode_per_graph(a, rng):
     x = rng.normal(size=(2, 7, 3)).astype("float32")
     layer = LSTMNeighbors(4, max_neighbors=5)
     out = layer([x, np.stack([a, a.T])])
@@ -103,7 +103,7 @@ def test_compiles_with_padded_lists_and_its_gradient(a, rng):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match=r"`units` must be a positive integer"):
         LSTMNeighbors(0, 3)
     with pytest.raises(TypeError, match=r"`max_neighbors`.*None"):

@@ -19,7 +19,7 @@ class TestConformance(GraphLayerTest):
 
 @pytest.fixture
 def a(rng):
-    """Directed, weighted, with a loop, an isolated node and one that only sends."""
+    """Directed and weighted, with a self-loop, an isolated node and one that only sends."""
     a = rng.uniform(0.5, 2.0, size=(7, 7)) * (rng.uniform(size=(7, 7)) < 0.4)
     a[2, :] = a[:, 2] = 0
     a[4, :] = 0
@@ -28,7 +28,7 @@ def a(rng):
 
 
 def expected(a, x, aggregation):
-    """One node after the other, in float64."""
+    """The definition, node by node in float64."""
     a, x = a.astype("float64"), x.astype("float64")
     out = np.zeros_like(x)
     for node, row in enumerate(a):
@@ -48,14 +48,14 @@ def test_equals_the_definition(a, rng, aggregation, form):
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_mixed_mode_is_single_mode_by_example(a, rng, aggregation, form):
+def test_mixed_mode_equals_single_mode_per_example(a, rng, aggregation, form):
     x = rng.normal(size=(3, 7, 2)).astype("float32")
     out = MessagePassing(aggregation)([x, forms(a)[form]])
     for one, features in zip(out, x, strict=True):
         np.testing.assert_allclose(one, expected(a, features, aggregation), rtol=1e-5, atol=1e-6)
 
 
-def test_batch_mode_is_single_mode_by_graph(a, rng):
+def test_batch_mode_equals_single_mode_per_graph(a, rng):
     x = rng.normal(size=(2, 7, 2)).astype("float32")
     out = MessagePassing("mean")([x, np.stack([a, a.T])])
     for one, features, matrix in zip(out, x, (a, a.T), strict=True):
@@ -71,8 +71,8 @@ def test_a_graph_without_edges_gives_zeros(aggregation):
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
-def test_sums_of_half_precision_do_not_stand_still(form, dtype):
-    """Of 1,000 ones: added one by one in bfloat16, they come to 256."""
+def test_sums_in_half_precision_are_accumulated_in_float32(form, dtype):
+    """1,000 ones: accumulated in bfloat16 they would sum to 256."""
     a = np.zeros((1000, 1000), "float32")
     a[0] = 1
     out = MessagePassing(dtype=dtype)([np.ones((1000, 1)), forms(a)[form]])
@@ -80,8 +80,8 @@ def test_sums_of_half_precision_do_not_stand_still(form, dtype):
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
-def test_means_of_many_messages_stay_in_the_range_of_float16(form):
-    """3,000 messages of 40 and 60, whose sum is beyond float16."""
+def test_means_of_many_messages_do_not_overflow_in_float16(form):
+    """3,000 messages of 40 and 60, whose sum overflows in float16."""
     a = np.zeros((3001, 3001), "float32")
     a[0, 1:] = 1
     x = np.where(np.arange(3001) % 2, 40.0, 60.0)[:, None]
@@ -92,7 +92,7 @@ def test_means_of_many_messages_stay_in_the_range_of_float16(form):
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float32"])
-def test_the_gradient_of_the_deviation_of_equal_messages_is_zero(a, dtype):
+def test_the_gradient_of_the_standard_deviation_of_equal_messages_is_zero(a, dtype):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("gradients are taken with a tape")
     import tensorflow as tf
@@ -106,7 +106,7 @@ def test_the_gradient_of_the_deviation_of_equal_messages_is_zero(a, dtype):
 
 
 class Gated(MessagePassing):
-    """A message, aggregation and update of one's own."""
+    """A custom message, aggregation and update."""
 
     def message(self, x, edges, e=None):
         return e * (edges.from_receivers(x) - edges.from_senders(x))
@@ -115,7 +115,7 @@ class Gated(MessagePassing):
         return x + aggregated
 
 
-def test_a_layer_of_ones_own_sees_both_ends_and_the_features_of_edges(a, rng):
+def test_a_custom_layer_uses_both_nodes_and_edge_features(a, rng):
     x = rng.normal(size=(7, 3)).astype("float32")
     e = rng.normal(size=(7, 7, 3)).astype("float32")
     wanted = x + sum((a[:, [j]] != 0) * e[:, j] * (x - x[j]) for j in range(7))
@@ -135,7 +135,7 @@ def test_a_layer_of_ones_own_sees_both_ends_and_the_features_of_edges(a, rng):
         ((5,), (5, 5), r"\(nodes, features\)"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(x, a, message):
+def test_mismatched_shapes_raise(x, a, message):
     with pytest.raises(ValueError, match=message):
         MessagePassing()([np.ones(x), np.ones(a)])
 
@@ -143,7 +143,7 @@ def test_shapes_that_do_not_fit_are_refused(x, a, message):
 @pytest.mark.parametrize(
     ("form", "shape"),
     [
-        ("dense", (5, 2)),  # which would be added to any matrix of messages
+        ("dense", (5, 2)),  # would broadcast with any matrix of messages
         ("dense", (25, 2)),
         ("list", (1, 2)),
         ("list", (27, 2)),
@@ -152,13 +152,13 @@ def test_shapes_that_do_not_fit_are_refused(x, a, message):
         ("sparse", (3, 25, 2)),
     ],
 )
-def test_features_that_are_not_of_the_edges_are_refused(form, shape):
+def test_mismatched_edge_features_raise(form, shape):
     layer = layers.EdgesToNodes()
     with pytest.raises(ValueError, match="Edge features must have shape"):
         layer(tensors([np.ones((5, 3)), forms(np.ones((5, 5)))[form], np.ones(shape)]))
 
 
-def test_sparse_features_are_refused_where_they_are_not_projected():
+def test_sparse_features_raise_without_a_projection():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("layers take sparse features on TensorFlow")
     x, a = graphs.sparse_tensor(np.eye(5, 3)), graphs.sparse_tensor(np.ones((5, 5)))
@@ -167,7 +167,7 @@ def test_sparse_features_are_refused_where_they_are_not_projected():
             layer([x, a])
 
 
-def test_what_is_no_graph_is_refused():
+def test_invalid_graphs_raise():
     x = np.ones((5, 3))
     with pytest.raises(ValueError, match="senders"):
         MessagePassing()([x, {"from": np.zeros(2, "int32")}])
@@ -180,7 +180,7 @@ def test_what_is_no_graph_is_refused():
         MessagePassing("median")
 
 
-def test_a_functional_model_takes_sparse_edges_and_lists(a, rng, tmp_path):
+def test_functional_models_take_sparse_adjacencies_and_edge_lists(a, rng, tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("functional models with sparse input are TensorFlow's")
     x = rng.normal(size=(7, 3)).astype("float32")

@@ -11,7 +11,7 @@ from tests.layers.graph.conformance import GraphLayerTest, tensors
 
 @pytest.fixture
 def a(rng):
-    """Undirected, weighted, with an isolated node."""
+    """Undirected and weighted, with an isolated node."""
     a = rng.uniform(0.5, 2.0, size=(9, 9)) * (rng.uniform(size=(9, 9)) < 0.4)
     a = np.tril(a, -1) + np.tril(a, -1).T
     a[3] = a[:, 3] = 0
@@ -41,10 +41,10 @@ def test_polynomials_of_eigenvalues_are_polynomials_of_the_laplacian(a, rng):
     layer.build([x.shape, basis.shape])
     layer.set_weights([sum(values[:, None, None] ** p * kernels[p] for p in range(3))])
     L = graphs.laplacian(a.astype("float64"))
-    wanted = sum(np.linalg.matrix_power(L, p) @ x @ kernels[p] for p in range(3))
-    np.testing.assert_allclose(layer([x, basis]), wanted, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(layer([x[None], basis])[0], wanted, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(layer([x[None], basis[None]])[0], wanted, rtol=1e-5, atol=1e-5)
+    expected = sum(np.linalg.matrix_power(L, p) @ x @ kernels[p] for p in range(3))
+    np.testing.assert_allclose(layer([x, basis]), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(layer([x[None], basis])[0], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(layer([x[None], basis[None]])[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_multipliers_of_one_leave_the_smooth_part(a, rng):
@@ -54,8 +54,8 @@ def test_multipliers_of_one_leave_the_smooth_part(a, rng):
     layer.build([x.shape, basis.shape])
     layer.set_weights([np.tile(np.eye(2), (4, 1, 1))])
     _, vectors = np.linalg.eigh(graphs.laplacian(a).astype("float64"))
-    wanted = vectors[:, :4] @ vectors[:, :4].T @ x
-    np.testing.assert_allclose(layer([x, basis]), wanted, rtol=1e-5, atol=1e-5)
+    expected = vectors[:, :4] @ vectors[:, :4].T @ x
+    np.testing.assert_allclose(layer([x, basis]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("knots", [2, 4, 9])
@@ -63,13 +63,13 @@ def test_smooth_multipliers_are_splines_through_the_knots(a, rng, knots):
     x = rng.normal(size=(9, 2)).astype("float32")
     basis = SpectralConv.preprocess(a)
     smooth, free = SpectralConv(3, knots, use_bias=False), SpectralConv(3, use_bias=False)
-    wanted = smooth([x, basis])
+    expected = smooth([x, basis])
     free.build([x.shape, basis.shape])
     points = ops.convert_to_numpy(smooth.kernel)
     assert points.shape == (knots, 2, 3)
     spline = CubicSpline(np.linspace(0, 8, knots), points, bc_type="natural")
     free.set_weights([spline(np.arange(9))])
-    np.testing.assert_allclose(free([x, basis]), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(free([x, basis]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("knots", [None, 30])
@@ -79,7 +79,7 @@ def test_features_keep_their_variance_at_the_start(rng, knots):
     assert 0.7 < np.std(SpectralConv(64, knots)([x, basis])) < 1.3
 
 
-def test_sparse_features_give_what_dense_ones_do(a, rng):
+def test_sparse_features_equal_dense_ones(a, rng):
     x = (rng.normal(size=(9, 4)) * (rng.uniform(size=(9, 4)) < 0.4)).astype("float32")
     basis, layer = SpectralConv.preprocess(a, 5), SpectralConv(3)
     dense = layer([x, basis])
@@ -90,8 +90,8 @@ def test_sparse_features_give_what_dense_ones_do(a, rng):
 def test_order_of_nodes_does_not_matter(a, rng):
     x, order = rng.normal(size=(9, 3)).astype("float32"), rng.permutation(9)
     basis, layer = SpectralConv.preprocess(a, 5), SpectralConv(4)
-    wanted = ops.convert_to_numpy(layer([x, basis]))[order]
-    np.testing.assert_allclose(layer([x[order], basis[order]]), wanted, rtol=1e-5, atol=1e-5)
+    expected = ops.convert_to_numpy(layer([x, basis]))[order]
+    np.testing.assert_allclose(layer([x[order], basis[order]]), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_layers_follow_one_another_on_one_basis(a, rng):
@@ -106,7 +106,7 @@ def test_a_batch_of_graphs_has_a_basis_each(a):
     np.testing.assert_array_equal(both[1], SpectralConv.preprocess(a * (a > 1), 4))
 
 
-def test_half_precision_stays_near(a, rng):
+def test_half_precision_is_close_to_float32(a, rng):
     x, basis = rng.normal(size=(9, 5)).astype("float32"), SpectralConv.preprocess(a)
     layer, full = SpectralConv(3, knots=4, dtype="mixed_float16"), SpectralConv(3, knots=4)
     out = ops.convert_to_numpy(layer([x, basis]))
@@ -122,9 +122,9 @@ def test_compiles_with_xla(a, rng):
 
     x, basis = rng.normal(size=(9, 5)).astype("float32"), SpectralConv.preprocess(a, 6)
     layer = SpectralConv(3, knots=4)
-    wanted = layer([x, basis])
+    expected = layer([x, basis])
     compiled = tf.function(layer, jit_compile=True)
-    np.testing.assert_allclose(compiled(tensors([x, basis])), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(compiled(tensors([x, basis])), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_compiles_with_xla(a, rng):
         ((9, 3), (9,), "batch axis"),
     ],
 )
-def test_a_basis_of_the_wrong_size_is_refused(x, basis, message):
+def test_a_basis_of_the_wrong_size_raises(x, basis, message):
     with pytest.raises(ValueError, match=message):
         SpectralConv(2)([np.ones(x), np.ones(basis)])
 
@@ -148,7 +148,7 @@ def test_another_number_of_frequencies_is_refused():
         layer([np.ones((9, 3)), np.ones((9, 5))])
 
 
-def test_bad_arguments_are_refused(a):
+def test_bad_arguments_raise(a):
     with pytest.raises(ValueError, match="`knots` must be an integer of at least 2"):
         SpectralConv(2, knots=1)
     with pytest.raises(TypeError, match="`knots` must be an integer of at least 2"):

@@ -1,4 +1,4 @@
-"""What all poolings from nodes to graphs share, and each one's formula."""
+"""Tests shared by all pooling layers, and the formula of each."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def i():
 
 
 def pooled_one_by_one(pool, x):
-    """Each graph by itself, in single mode."""
+    """Pool each graph separately, in single mode."""
     ends = np.cumsum(SIZES)
     graphs = [x[end - size : end] for size, end in zip(SIZES, ends, strict=True)]
     return np.concatenate([to_numpy(pool(graph)) for graph in graphs])
@@ -85,16 +85,16 @@ class TestConformance(TestCase):
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "max"])
-def test_equals_the_definition_and_the_peer(name):
+def test_equals_the_definition_and_pytorch_geometric(name):
     case = peers.case(f"pool/{name}")
     out = POOLS[name]()([case.graph.x, case.graph.i])
     by_graph = [case.graph.x[case.graph.i == g].astype("float64") for g in range(4)]
-    wanted = [getattr(np, name)(nodes, axis=0) for nodes in by_graph]
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
+    expected = [getattr(np, name)(nodes, axis=0) for nodes in by_graph]
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-6)
 
 
-def test_attention_equals_the_peer():
+def test_attention_equals_pytorch_geometric():
     case = peers.case("pool/attention")
     pool = AttentionPool(keras.layers.Dense(4), keras.layers.Dense(1))
     pool.build([case.graph.x.shape, case.graph.i.shape])
@@ -105,15 +105,15 @@ def test_attention_equals_the_peer():
 
 
 @pytest.mark.parametrize("t", [1.0, 2.5])
-def test_a_gate_of_many_channels_weighs_each_feature(t):
-    """The peer's softmax aggregation: the gate is the feature itself, times t."""
+def test_a_gate_with_many_channels_weights_each_feature(t):
+    """PyTorch Geometric's softmax aggregation: the gate is the feature times t."""
     case = peers.case(f"pool/softmax_{t}")
     pool = AttentionPool(gate=keras.layers.Rescaling(t))
     out = pool([case.graph.x, case.graph.i])
     np.testing.assert_allclose(out, case.output, rtol=1e-5, atol=1e-5)
 
 
-def test_set2set_equals_the_peer():
+def test_set2set_equals_pytorch_geometric():
     case = peers.case("pool/set2set")
     pool = Set2Set(int(case.more["steps"]))
     pool.build([case.graph.x.shape, case.graph.i.shape])
@@ -125,36 +125,36 @@ def test_set2set_equals_the_peer():
 
 def test_all_modes_agree(make, x, i):
     pool = make()
-    wanted = pooled_one_by_one(pool, x)
-    np.testing.assert_allclose(pool([x, i]), wanted, rtol=1e-5, atol=1e-6)
+    expected = pooled_one_by_one(pool, x)
+    np.testing.assert_allclose(pool([x, i]), expected, rtol=1e-5, atol=1e-6)
     batch, mask = np.full((4, 7, 3), 9, "float32"), np.zeros((4, 7), bool)
     for graph, size in enumerate(SIZES):
         batch[graph, :size], mask[graph, :size] = x[i == graph], True
-    np.testing.assert_allclose(pool(batch, mask=mask), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pool(batch, mask=mask), expected, rtol=1e-5, atol=1e-6)
     masked = NodeMask()([batch, mask])
-    np.testing.assert_allclose(pool(masked), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(pool(batch[0], mask=mask[0]), wanted[:1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pool(masked), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pool(batch[0], mask=mask[0]), expected[:1], rtol=1e-5, atol=1e-6)
 
 
-def test_padding_of_a_union_is_left_out(make, x, i):
+def test_padding_of_a_union_is_ignored(make, x, i):
     pool = make(graphs=4)
-    wanted = to_numpy(pool([x, i]))
+    expected = to_numpy(pool([x, i]))
     padded = np.concatenate([x, np.full((3, 3), 7, "float32")])
     np.testing.assert_allclose(
-        pool([padded, np.concatenate([i, [4, 9, -1]])]), wanted, rtol=1e-5, atol=1e-6
+        pool([padded, np.concatenate([i, [4, 9, -1]])]), expected, rtol=1e-5, atol=1e-6
     )
-    # below 0 without a number of graphs too
+    # negative indices are padding also without `graphs`
     pool = make()
-    wanted = to_numpy(pool([x, i]))
+    expected = to_numpy(pool([x, i]))
     found = pool([padded, np.concatenate([i, [-1, -1, -1]])])
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_order_of_nodes_does_not_matter(make, x, i, rng):
     pool = make()
-    wanted = to_numpy(pool([x, i]))
+    expected = to_numpy(pool([x, i]))
     order = rng.permutation(12)
-    np.testing.assert_allclose(pool([x[order], i[order]]), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pool([x[order], i[order]]), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(pool(x[order]), to_numpy(pool(x)), rtol=1e-4, atol=1e-5)
 
 
@@ -186,11 +186,11 @@ def test_compiled_by_xla(make, x, i):
     import tensorflow as tf
 
     pool = make(graphs=4)
-    wanted = to_numpy(pool([x, i]))
+    expected = to_numpy(pool([x, i]))
     compiled = tf.function(lambda x, i: pool([x, i]), jit_compile=True)
     out = compiled(tf.constant(x), tf.constant(i))
-    assert out.shape == wanted.shape
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
+    assert out.shape == expected.shape
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_model_is_not_compiled_where_shapes_depend_on_values(make):
@@ -207,14 +207,14 @@ def test_compiled_by_jax(make, x, i):
     import jax
 
     pool = make(graphs=4)
-    wanted = to_numpy(pool([x, i]))
+    expected = to_numpy(pool([x, i]))
     np.testing.assert_allclose(
-        jax.jit(lambda x, i: pool([x, i]))(x, i), wanted, rtol=1e-5, atol=1e-6
+        jax.jit(lambda x, i: pool([x, i]))(x, i), expected, rtol=1e-5, atol=1e-6
     )
 
 
-def test_sums_of_many_nodes_in_float16_are_taken_in_float32(make):
-    """Of 4000 ones float16 would count 2048; the square of 300 is beyond it."""
+def test_sums_over_many_float16_nodes_are_computed_in_float32(make):
+    """4000 ones would sum to 2048 in float16; the square of 300 would overflow."""
     x = np.full((4000, 3), 300, "float16")
     pool = make(dtype="mixed_float16")
     pool.build(x.shape)
@@ -228,13 +228,13 @@ def test_sums_of_many_nodes_in_float16_are_taken_in_float32(make):
         np.testing.assert_array_equal(to_numpy(out), 300)
 
 
-def test_float64_stays(x, i):
+def test_float64_is_preserved(x, i):
     x = x.astype("float64")
     if keras.backend.backend() == "jax":
         pytest.skip("JAX has float64 where it was asked for")
     out = MeanPool(dtype="float64")([x, i])
-    wanted = [x[i == g].mean(axis=0) for g in range(4)]
-    np.testing.assert_allclose(out, wanted, rtol=1e-12)
+    expected = [x[i == g].mean(axis=0) for g in range(4)]
+    np.testing.assert_allclose(out, expected, rtol=1e-12)
 
 
 @only_tensorflow
@@ -247,7 +247,7 @@ def test_saved_and_loaded_in_a_model(make, x, i, tmp_path):
     assert model.output_shape[0] == 4
 
 
-def test_in_a_sequence_of_graph_layers(x, i):
+def test_in_a_graph_sequential(x, i):
     a = np.eye(12, dtype="float32")
     model = GraphSequential([MeanPool(), keras.layers.Dense(2)])
     assert model([x, a, i]).shape == (4, 2)
@@ -258,7 +258,7 @@ def test_in_a_sequence_of_graph_layers(x, i):
     np.testing.assert_allclose(half, model([x[:6], a[:6, :6]]), rtol=1e-5)
 
 
-def test_bad_input_is_named(make, x, i):
+def test_bad_inputs_raise(make, x, i):
     with pytest.raises(TypeError, match=r"`i`.*integers"):
         make()([x, i.astype("float32")])
     with pytest.raises(ValueError, match=r"`i`.*\(12, 3\) and \(11,\)"):
@@ -273,7 +273,7 @@ def test_bad_input_is_named(make, x, i):
         make()([x, i, i])
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="`steps`"):
         Set2Set(0)
     with pytest.raises(TypeError, match="`gate`"):

@@ -15,7 +15,7 @@ only_tensorflow = pytest.mark.skipif(
 
 
 def dense(a, nodes):
-    """Any form as an array."""
+    """Convert any form to an array."""
     if isinstance(a, dict):
         out = np.zeros((nodes, nodes), "float32")
         np.add.at(out, (to_numpy(a["receivers"]), to_numpy(a["senders"])), to_numpy(a["weights"]))
@@ -34,7 +34,7 @@ def a(rng):
 
 
 def expected(x, a, p, ratio):
-    """Kept rows in order, their features and adjacency, in float64."""
+    """Return the kept rows, their features and adjacency, in float64."""
     score = x.astype("float64") @ p / np.linalg.norm(p.astype("float64"))
     kept = np.sort(np.argsort(-score)[: int(np.ceil(round(ratio * len(x), 6)))])
     return kept, np.tanh(score)[kept, None] * x[kept], a[np.ix_(kept, kept)]
@@ -67,7 +67,7 @@ class TestConformance(TestCase):
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
 @pytest.mark.parametrize("ratio", [0.5, 0.8])
-def test_equals_the_peer(ratio, form):
+def test_equals_pytorch_geometric(ratio, form):
     case = peers.case(f"top_k/{ratio}")
     graph = case.graph
     pool = TopKPool(ratio)
@@ -97,7 +97,7 @@ def test_equals_the_definition_in_single_mode(x, a, form):
     assert dense(a_, 7).sum() == pytest.approx(matrix.sum(), rel=1e-5)
 
 
-def test_a_batch_with_padding_is_single_mode_by_graph(x, a):
+def test_a_padded_batch_equals_single_mode_per_graph(x, a):
     pool = TopKPool(0.5)
     sizes = (7, 4)
     mask = np.arange(7) < np.array(sizes)[:, None]
@@ -118,7 +118,7 @@ def mask_of(rows):
     return np.isin(np.arange(7), rows)
 
 
-def test_what_follows_is_as_on_the_smaller_graph(x, a):
+def test_following_layers_compute_the_same_as_on_the_smaller_graph(x, a):
     pool = TopKPool(0.6)
     network = GraphSequential([GCNConv(4, normalize=True), MeanPool()])
     pooled = pool([x, a])
@@ -130,35 +130,35 @@ def test_what_follows_is_as_on_the_smaller_graph(x, a):
     np.testing.assert_allclose(MeanPool()(h, mask=pooled[2]), matrix_of_kept, rtol=1e-5, atol=1e-5)
     again = TopKPool(0.5)
     _, _, mask = again(pooled)
-    assert to_numpy(mask).sum() == 3  # of the five that were kept
+    assert to_numpy(mask).sum() == 3  # of the five kept before
     _, features, _ = expected(to_numpy(pooled[0]), a, to_numpy(again.projection), 1)
     assert not np.any(to_numpy(mask) & ~to_numpy(pooled[2]))
 
 
 @pytest.mark.parametrize(("nodes", "ratio", "count"), [(10, 0.7, 7), (10, 0.71, 8), (3, 0.01, 1)])
-def test_share_is_rounded_up(nodes, ratio, count, rng):
+def test_the_number_of_kept_nodes_is_rounded_up(nodes, ratio, count, rng):
     x = rng.normal(size=(nodes, 2)).astype("float32")
     _, _, mask = TopKPool(ratio)([x, np.ones((nodes, nodes))])
     assert to_numpy(mask).sum() == count
 
 
-def test_equal_scores_keep_no_more_nodes():
+def test_ties_do_not_keep_more_nodes():
     x, a = np.ones((6, 2), "float32"), np.ones((6, 6), "float32")
     assert to_numpy(TopKPool(0.5)([x, a])[2]).tolist() == [True] * 3 + [False] * 3
     i = np.array([0, 0, 1, 1, 1, 1])
     assert to_numpy(TopKPool(0.5)([x, a, i])[2]).tolist() == [0, -1, 1, 1, -1, -1]
 
 
-def test_the_graphs_need_not_be_in_order(x, a, rng):
+def test_graph_indices_need_not_be_sorted(x, a, rng):
     i = np.array([2, 0, 1, 0, 2, 2, -1])
-    pool = TopKPool(0.5, graphs=4)  # the last one has no nodes
+    pool = TopKPool(0.5, graphs=4)  # the last graph has no nodes
     out = to_numpy(pool([x, a, i])[2])
     assert [int((out == graph).sum()) for graph in (-1, 0, 1, 2, 3)] == [3, 1, 1, 2, 0]
     assert np.all((out == i) | (out == -1))
 
 
 @only_tensorflow
-def test_the_projection_learns(x, a):
+def test_the_projection_gets_gradients(x, a):
     import tensorflow as tf
 
     pool = TopKPool(0.5)
@@ -206,7 +206,7 @@ def test_float16_is_finite():
     assert to_numpy(mask).sum() == 3
 
 
-def test_bad_input_is_named(x, a):
+def test_bad_inputs_raise(x, a):
     for ratio in (0, 1.5, float("nan")):
         with pytest.raises(ValueError, match="`ratio`"):
             TopKPool(ratio)
