@@ -69,6 +69,10 @@ def pytest_configure(config):
 def return_memory():
     """What the tests of a module used is given back to the system at the end of the module."""
     yield
+    if keras.backend.backend() == "jax" and _memory()[0] > 3:
+        import jax
+
+        jax.clear_caches()  # of compiled operations, one for each shape
     gc.collect()
     if IS_LINUX:
         # glibc keeps what Python and TensorFlow have freed for this process

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
     "folders",
     [
         "ops",
-        # JAX compiles every operation for each shape. Folders of one run share what they import
-        # and compile.
-        pytest.param("layers networks", marks=pytest.mark.slow),
-        pytest.param("losses optimizers graphs", marks=pytest.mark.slow),
-        pytest.param("augment", marks=pytest.mark.slow),
+        # JAX compiles every operation for each shape
+        pytest.param("layers", marks=pytest.mark.slow),
+        pytest.param("losses", marks=pytest.mark.slow),
+        pytest.param("augment networks", marks=pytest.mark.slow),
+        pytest.param("optimizers graphs", marks=pytest.mark.slow),
     ],
 )
 def test_folders_on_jax(folders):
