@@ -19,10 +19,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
+from keras.layers import Dense, Flatten
 
 from keras_ssl import augment, distribute
 from keras_ssl.callbacks import BackupAndResume
+from keras_ssl.layers import SyncBatchNormalization
 from keras_ssl.trainers import OnlineProbe, SimCLR
 
 
@@ -48,10 +49,11 @@ class KillAt(keras.callbacks.Callback):
 
 def make_trainer():
     """SimCLR with batch normalisation, Adam and an online probe."""
+    # Keras' own batch normalisation would keep separate statistics in each worker
     encoder = keras.Sequential(
-        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16), layers.BatchNormalization()]
+        [keras.Input((8, 8, 1)), Flatten(), Dense(16), SyncBatchNormalization()]
     )
-    trainer = SimCLR(encoder, layers.Dense(8), augment.SimCLRViews(8, seed=0))
+    trainer = SimCLR(encoder, Dense(8), augment.SimCLRViews(8, seed=0))
     trainer.compile(keras.optimizers.Adam(1e-2), probe=OnlineProbe(3))
     return trainer
 

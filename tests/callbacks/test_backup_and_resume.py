@@ -67,7 +67,10 @@ def fit_with(make_data, epochs=3, **arguments):
     return fit
 
 
-fit_arrays = fit_with(examples, batch_size=4, validation_data=examples(12), validation_batch_size=4)
+fit_arrays = fit_with(examples, batch_size=4)
+fit_validated = fit_with(
+    examples, batch_size=4, validation_data=examples(12), validation_batch_size=4
+)
 
 
 @pytest.mark.parametrize(
@@ -77,23 +80,23 @@ fit_arrays = fit_with(examples, batch_size=4, validation_data=examples(12), vali
 )
 def test_interrupted_anywhere_it_ends_as_without_interruption(tmp_path, at):
     """At the first step, within, at the last step of an epoch, and in validation (`None`)."""
-    interrupt(tmp_path, at, fit_arrays)
-    assert_ends_as_undisturbed(tmp_path, fit_arrays)
+    interrupt(tmp_path, at, fit_validated)
+    assert_ends_as_undisturbed(tmp_path, fit_validated)
 
 
 @pytest.mark.parametrize("at", [(0, 0), pytest.param((1, 2), marks=pytest.mark.slow)])
 def test_a_new_model_is_restored(tmp_path, at):
     """A model without variables before `fit`, which draws from the global seed generator."""
-    interrupt(tmp_path, at, fit_arrays, make=compiled)
-    assert_ends_as_undisturbed(tmp_path, fit_arrays, make=compiled)
-    _, history = undisturbed(fit_arrays, compiled)
+    interrupt(tmp_path, at, fit_validated, make=compiled)
+    assert_ends_as_undisturbed(tmp_path, fit_validated, make=compiled)
+    _, history = undisturbed(fit_validated, compiled)
     assert history.epoch == [0, 1, 2]
 
 
 def test_interrupted_again_and_again(tmp_path):
     for at in [(0, 1), (0, 3), (0, None), (1, 0), (1, 5), (2, 4), (2, None)]:
-        interrupt(tmp_path, at, fit_arrays)
-    assert_ends_as_undisturbed(tmp_path, fit_arrays)
+        interrupt(tmp_path, at, fit_validated)
+    assert_ends_as_undisturbed(tmp_path, fit_validated)
 
 
 def test_backups_at_the_end_of_epochs_resume_there(tmp_path):
@@ -113,9 +116,9 @@ def test_all_state_is_restored_whatever_seed_the_new_process_has(tmp_path):
 
 
 def test_backups_change_nothing(tmp_path):
-    whole, history = undisturbed(fit_arrays)
+    whole, history = undisturbed(fit_validated)
     backed = restarted()
-    again = fit_arrays(backed, [BackupAndResume(tmp_path, every_steps=2)])
+    again = fit_validated(backed, [BackupAndResume(tmp_path, every_steps=2)])
     assert_same_bits(whole, backed)
     assert again.history == history.history
 
