@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_ssl
@@ -140,3 +141,19 @@ def test_python_code_of_the_page_on_graphs_runs():
         )["auc"]
         <= 1
     )
+
+
+def test_python_code_of_the_page_on_your_data_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (8, 100, 120, 3))
+    for number, image in enumerate(images):
+        keras.utils.save_img(tmp_path / "photos" / f"{number}.png", image)
+    page = (ROOT / "docs" / "your_data.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        small = re.sub(r"epochs=\d+", "epochs=1", block).replace("batch(64", "batch(4")
+        exec(compile(small, "your_data.md", "exec"), names)
+    assert 0 <= names["accuracy"] <= 1
+    assert names["encoder"](images[:, :96, :96]).shape == (8, 256)
+    assert Path("table_encoder.tflite").is_file()
