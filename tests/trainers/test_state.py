@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import augment, callbacks, layers, trainers
-from tests.trainers.cases import CASES
+from tests.trainers.cases import CASES, costly
 from tests.trainers.small import images
 
 
@@ -28,7 +28,7 @@ def shapes_of(x):
     return (None, *x.shape[1:])
 
 
-@pytest.mark.parametrize("name", CASES)
+@costly("teacher", "queue", "tokens")
 def test_weights_loaded_before_the_first_fit_are_all_restored(name, tmp_path):
     case = CASES[name]
     trained = case.make()
