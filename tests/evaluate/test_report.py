@@ -14,9 +14,9 @@ def supervised_encoder():
     encoder = convolutional_encoder()
     classifier = keras.Sequential([encoder, keras.layers.Dense(10)])
     classifier.compile(
-        keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        keras.optimizers.Adam(5e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    classifier.fit(*fashion("train[5000:7000]"), batch_size=50, epochs=6, verbose=0)
+    classifier.fit(*fashion("train[5000:8000]"), batch_size=50, epochs=12, verbose=0)
     return encoder
 
 
