@@ -62,7 +62,8 @@ def reduced_over_workers(
     reduced = make_function(step)
 
     def one_step(iterator: Any) -> Any:
-        return keras.tree.pack_sequence_as(names, tf.unstack(reduced(iterator)))
+        values = tf.unstack(reduced(iterator))  # the first call traces `step`, which sets `names`
+        return keras.tree.pack_sequence_as(names, values)
 
     return one_step
 
