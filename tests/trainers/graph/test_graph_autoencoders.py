@@ -214,7 +214,7 @@ def test_what_cannot_be_decoded_is_refused_before_training():
     pooled = trainers.GAE(GraphSequential([GCNConv(3, normalize=True), MeanPool()]))
     uneven = trainers.VGAE(encoder(), GCNConv(3), GCNConv(4))
     fails_to_fit(sampled, x, a, match="needs an adjacency that lists edges")
-    fails_to_fit(pooled, x, a, match="must give a vector a node")
+    fails_to_fit(pooled, x, a, match="must return one vector per node")
     fails_to_fit(uneven, x, a, match="must give vectors of one width")
     fails_to_fit(trainers.GAE(encoder()), x, one_way, match="must be symmetric")
     fails_to_fit(trainers.GAE(encoder()), x, 0 * a, match="must hold an edge")

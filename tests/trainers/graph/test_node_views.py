@@ -195,7 +195,7 @@ def test_what_cannot_be_compared_is_refused_before_training(make):
     fails_to_fit(make(augment=VIEWS[0]), x, a, match="compares two views of a graph")
     pooled = make()
     pooled.encoder = GraphSequential([GCNConv(3, normalize=True), MeanPool()])
-    fails_to_fit(pooled, x, a, match="must give a vector a node")
+    fails_to_fit(pooled, x, a, match="must return one vector per node")
 
 
 def test_grace_refuses_padding():
