@@ -1,7 +1,7 @@
 """The training step of every method: batch, views, losses, gradients, update."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
@@ -18,7 +18,7 @@ from keras_ssl.trainers.checks import (
     warn_of_scale,
 )
 from keras_ssl.trainers.engine.evaluation_seeds import evaluation_seeds
-from keras_ssl.trainers.engine.fit import DistributedFit, resolve_jit_compile
+from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
 from keras_ssl.trainers.engine.gradients import CachedGradients, PlainGradients, closure
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
 from keras_ssl.trainers.inputs import ExampleInput
@@ -506,21 +506,25 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         x = self.input_kind.as_tensors(x)
         state = self._state
-        if state.step_specs is None and not state.is_tracing:
+        if state.step_specs is not None or state.is_tracing or state.is_called:
+            return super().__call__(x, *args, **kwargs)
+        if is_eager():  # in the graph of a step, weights cannot be copied to teachers
             self._build_by_call(x)
-        return super().__call__(x, *args, **kwargs)
+        state.is_called = True
+        try:
+            return super().__call__(x, *args, **kwargs)
+        finally:
+            state.is_called = False
 
     def _build_by_call(self, x: Any) -> None:
         """Build for what the trainer is called on, if it can be trained on that."""
         leaves = keras.tree.flatten(x)
         if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
             return
-        try:
+        # The encoder may take what training does not, such as images of another size. Then only
+        # the encoder is built, and `load_weights` says that the rest is not.
+        with suppress(ValueError, TypeError):
             self._build_for(keras.tree.map_structure(_spec_of, x))
-        except (ValueError, TypeError):
-            # The encoder may take what training does not, such as one image of another size. Then
-            # only the encoder is built, and `load_weights` says that the rest is not.
-            self._state.is_called = True
 
     def _build_for(self, specs: Any) -> None:
         """Build for a batch of `x` or, where the data holds ready views, for one view."""

@@ -81,6 +81,30 @@ def test_a_call_builds_everything():
     assert {id(v) for v in trainer.variables} == before
 
 
+def test_predictions_before_training_leave_training_as_it_is():
+    x = images()[0][:32]
+    keras.utils.set_random_seed(0)
+    one, other = byol(), byol()
+    other.predict(x, verbose=0)
+    for trainer in (one, other):
+        trainer.compile("sgd")
+        trainer.build((None, 28, 28, 1))
+    other.set_weights(one.get_weights())
+    for trainer in (one, other):
+        trainer.fit(x, shuffle=False, verbose=0)
+    assert len(one.weights) == len(other.weights)
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-5, atol=1e-6)
+
+
+def test_validation_data_of_a_failed_fit_is_forgotten():
+    x = images()[0][:32]
+    trainer = simclr()
+    with pytest.raises(ValueError, match="channels"):
+        trainer.fit(x[..., 0], validation_data=(x[..., 0],), verbose=0)
+    assert np.all(np.isfinite(trainer.evaluate(x, verbose=0)))
+
+
 def test_a_call_on_what_cannot_be_trained_on_builds_the_encoder_alone():
     trainer = trainers.BYOL(
         keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]),
@@ -90,6 +114,10 @@ def test_a_call_on_what_cannot_be_trained_on_builds_the_encoder_alone():
     )
     small = np.zeros((2, 8, 8, 1), "float32")  # smaller than the views
     assert trainer(small).shape == (2, 8)
+    with pytest.raises(ValueError, match="must be built before"):
+        trainer.load_weights("no.weights.h5")
+    trainer.build((None, 28, 28, 1))
+    assert len(trainer.teacher_encoder.weights) == 2
     trainer.compile("sgd")
     trainer.fit(images()[0][:32], verbose=0)
 

@@ -64,6 +64,11 @@ def _map_specs(structure: Any) -> Any:
     return _local_spec(structure)
 
 
+def is_eager() -> bool:
+    """Return whether operations run at once, and not when a graph that is being traced runs."""
+    return tf.executing_eagerly()
+
+
 def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strategy | None) -> Any:
     """Decide whether Keras should have XLA compile the step under a strategy.
 
@@ -240,16 +245,16 @@ class DistributedFit:
         self._pending_validation = _specs_of(kwargs.get("validation_data"))
         if workers:
             x = self._prepare_workers(x, kwargs)
-        if keeper is None:
-            return super().fit(x, y, batch_size, **kwargs)
         self._keeper = keeper
         try:
             history = super().fit(x, y, batch_size, **kwargs)
-            keeper.finish(history)
+            if keeper is not None:
+                keeper.finish(history)
             return history
         finally:
-            keeper.close()
-            self._keeper = self._epochs = None
+            if keeper is not None:
+                keeper.close()
+            self._keeper = self._epochs = self._pending_validation = None
 
     def _attach_keeper(self, iterator: Any, specs: Any) -> None:
         """Give the keeper, if there is one, the epochs that are about to run."""
