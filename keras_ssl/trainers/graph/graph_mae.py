@@ -10,7 +10,7 @@ from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
 from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.graph.graph_input import as_rows, check_node_features
+from keras_ssl.trainers.graph.graph_input import GraphInput, as_rows, check_node_features
 from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.graph.node_weights import scaled_to_mean
 from keras_ssl.trainers.graph.on_graph import on_graph
@@ -84,7 +84,8 @@ class GraphMAE(GraphModel):
           Hou et al., 2022
     """
 
-    needs_edges = True  # a masked node has nothing but its neighbours to be filled in from
+    # a masked node can only be reconstructed from its neighbors
+    input_kind = GraphInput(needs_edges=True)
 
     def __init__(
         self,

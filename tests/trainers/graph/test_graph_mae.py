@@ -170,7 +170,9 @@ def test_what_cannot_be_filled_in_is_refused_before_training():
     narrow = trainers.GraphMAE(encoder(), GCNConv(4, normalize=True))
     fails_to_fit(narrow, x, a, match="`decoder` must give the 5 features.*4 channels")
     pooled = GraphSequential([GCNConv(3, normalize=True), MeanPool()])
-    fails_to_fit(trainers.GraphMAE(pooled, GCNConv(5)), x, a, match="must return one vector per node")
+    fails_to_fit(
+        trainers.GraphMAE(pooled, GCNConv(5)), x, a, match="must return one vector per node"
+    )
 
 
 @pytest.mark.parametrize("name", ["mask_rate", "replace_rate"])
