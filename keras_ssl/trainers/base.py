@@ -19,7 +19,12 @@ from keras_ssl.trainers.checks import (
 )
 from keras_ssl.trainers.engine.evaluation_seeds import evaluation_seeds
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
-from keras_ssl.trainers.engine.gradients import CachedGradients, PlainGradients, closure
+from keras_ssl.trainers.engine.gradients import (
+    CachedGradients,
+    PlainGradients,
+    closure,
+    mean_over_replicas,
+)
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
 from keras_ssl.trainers.inputs import ExampleInput
 from keras_ssl.trainers.parameter_groups import ParameterGroups
@@ -293,7 +298,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         with self._state.groups.scaled_steps(variables):
             if hasattr(optimizer, "apply_with_closure"):
                 again = closure(self._gradients, self, update, batch)
-                optimizer.apply_with_closure(gradients, variables, again)
+                optimizer.apply_with_closure(mean_over_replicas(gradients), variables, again)
             else:
                 # Keras' optimizers sum the gradients of all replicas
                 optimizer.apply(gradients, variables)

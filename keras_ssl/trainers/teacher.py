@@ -1,6 +1,7 @@
 """EMA copies of layers: the teachers of BYOL, MoCo and DINO."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -186,11 +187,16 @@ def _copy_weights(student: keras.layers.Layer, teacher: keras.layers.Layer) -> N
 
 
 def _copy(name: str, student: keras.layers.Layer) -> keras.layers.Layer:
-    try:
+    with suppress(Exception):
         return copy_layer(student)
+    # a layer that holds what cannot be copied may be described by its config
+    try:
+        config = keras.saving.serialize_keras_object(student)
+        return keras.saving.deserialize_keras_object(config, safe_mode=False)
     except Exception as error:
         raise ValueError(
-            f"`{name}` could not be copied, and its teacher is a copy. Pass one as "
-            f"`teacher_{name}`, made by the code that made `{name}`. "
+            f"`{name}` could not be copied, and its teacher is a copy. Give its layers a "
+            "`get_config` from which they can be rebuilt, or pass a copy to "
+            f"`EMATeacher(copies={{'{name}': ...}})`. "
             f"Received: {student}, whose copy failed with: {error}"
         ) from error

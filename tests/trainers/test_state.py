@@ -193,15 +193,25 @@ def test_a_teacher_in_bfloat16_moves(set_dtype_policy):
     assert end < 0.99 * start
 
 
-def test_teachers_of_layers_that_cannot_be_copied_name_the_way_out(monkeypatch):
+def test_a_layer_that_cannot_be_copied_is_rebuilt_from_its_config(monkeypatch):
     from keras_ssl.trainers import teacher
 
     def fails(layer):
-        raise TypeError("no config")
+        raise TypeError("it holds a file")
+
+    class NoConfig(keras.layers.Layer):
+        def __init__(self, width):
+            super().__init__()
+            self.width = width
+
+        def call(self, x):
+            return x
 
     monkeypatch.setattr(teacher, "copy_layer", fails)
-    with pytest.raises(ValueError, match=r"`encoder` could not be copied.*`teacher_encoder`"):
-        byol()
+    trainer = byol()
+    trainer.build((None, 28, 28, 1))
+    with pytest.raises(ValueError, match=r"`encoder` could not be copied.*`get_config`"):
+        byol(NoConfig(lambda: 3))
 
 
 # Evaluation
@@ -404,3 +414,16 @@ def byol_built():
     trainer = byol()
     trainer.build((None, 28, 28, 1))
     return trainer
+
+
+def test_an_optimizer_that_calls_again_moves_all_replicas_alike(two_replicas):
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        keras.utils.set_random_seed(3)
+        with strategy.scope():
+            trainer = CASES["VAE"].make()
+            trainer.compile(SharpnessAware(0.01))
+        trainer.fit(CASES["VAE"].first(32), batch_size=32, verbose=0)
+        results.append(trainer.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-5)

@@ -197,7 +197,8 @@ def closure(
     For optimizers with `apply_with_closure(gradients, variables, closure)`, such as
     sharpness-aware ones, which need the gradient at other weights on the same batch. What the
     losses draw and what they leave behind (statistics of batch normalisation, queues) is that of
-    a step that computes them once more.
+    a step that computes them once more. Gradients are means over the replicas, equal on all, so
+    that all replicas move weights alike; Keras' `apply` sums them again.
 
     Args:
         gradients: how the step computes gradients.
@@ -208,7 +209,18 @@ def closure(
     Returns:
         A function without arguments that returns the gradients in the order of the variables.
     """
-    return lambda: gradients(trainer, update, batch).gradients
+    return lambda: mean_over_replicas(gradients(trainer, update, batch).gradients)
+
+
+def mean_over_replicas(gradients: list[Any]) -> list[Any]:
+    """Return the mean of each gradient over the replicas; `None` stays."""
+    replicas = distribute.replica_count()
+    if replicas == 1:
+        return gradients
+    return [
+        None if one is None else distribute.all_reduce_sum(tf.convert_to_tensor(one)) / replicas
+        for one in gradients
+    ]
 
 
 def _sum_of(one: Any, other: Any) -> Any:
