@@ -1,4 +1,4 @@
-"""Data in which every example comes with its index in the data set."""
+"""Batches that hold the index of each example in the data set."""
 
 from typing import Any
 
@@ -10,14 +10,7 @@ from keras_ssl.trainers.engine.assertions import assert_in_range
 
 
 def without_index(x: Any) -> Any:
-    """Return a batch without the indices of its examples.
-
-    Args:
-        x: dictionary with an entry `"index"`, or a batch without.
-
-    Returns:
-        The other entry of the dictionary; several others as a dictionary.
-    """
+    """Return a batch without its entry `"index"`: the one other entry, or several as a `dict`."""
     if not isinstance(x, dict) or "index" not in x:
         return x
     others = {name: value for name, value in x.items() if name != "index"}
@@ -25,21 +18,14 @@ def without_index(x: Any) -> Any:
 
 
 def indices_of(x: Any, size: int) -> Any:
-    """Return the indices of a batch as int32, shape `(batch,)`.
+    """Return the indices of a batch, int32 of shape `(batch,)`, or raise if there are none.
 
-    Args:
-        x: dictionary with an entry `"index"`, such as `{"image": images, "index": indices}`.
-        size: how many examples the data set holds. A step fails if an index is not below it,
-            unless XLA runs it.
-
-    Raises:
-        ValueError: if `x` has no indices.
-        TypeError: if they are not one integer per example.
+    Without XLA, a step fails if an index is not below `size`, the number of examples of the data.
     """
     if not isinstance(x, dict) or "index" not in x or len(x) < 2:
         raise ValueError(
-            'Expected `x` to be {"image": images, "index": indices}, with the index of each '
-            "example in the data set; `keras_ssl.data.with_index` puts it there. "
+            'Expected `x` to be a dictionary such as {"image": images, "index": indices}, with the '
+            "index of each example in the data set, as from `keras_ssl.data.with_index`. "
             f"Received: x={describe(x)}"
         )
     index = x["index"]
@@ -53,12 +39,7 @@ def indices_of(x: Any, size: int) -> Any:
 
 
 def check_indices_of_arrays(x: Any, size: int) -> None:
-    """Raise a `ValueError` if arrays hold an index out of range.
-
-    Args:
-        x: what `fit` got; anything but a dictionary with a NumPy array of indices is passed over.
-        size: how many examples the data set holds.
-    """
+    """Raise a `ValueError` if `x`, as passed to `fit`, holds a NumPy array with a bad index."""
     index = x.get("index") if isinstance(x, dict) else None
     if isinstance(index, np.ndarray) and index.size and index.dtype.kind in "iu":
         low, high = index.min(), index.max()
@@ -68,6 +49,6 @@ def check_indices_of_arrays(x: Any, size: int) -> None:
 
 def _out_of_range(size: int, found: str) -> str:
     return (
-        f"Indices must be from 0 to {size - 1}: `bank` holds one entry for each example of the "
-        f"data set. Received: size={size} and {found}"
+        f"Indices must be from 0 to {size - 1}: `bank` must have one entry per example of the data "
+        f"set. Received: size={size} and {found}"
     )

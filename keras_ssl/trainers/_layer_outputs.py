@@ -1,4 +1,4 @@
-"""Outputs of layers within a model, besides the model's own."""
+"""The outputs of a model and of some of its layers."""
 
 from typing import Any
 
@@ -6,28 +6,10 @@ import keras
 
 
 class LayerOutputs:
-    """Runs a model once, for its output and those of some of its layers.
+    """Computes the output of a model and the outputs of its layers named `layers` in one pass.
 
-    Not a layer itself, so that Keras does not track and save the model's layers a second time.
-
-    Args:
-        argument: the name of the trainer's argument that `model` came by, for messages.
-        model: any layer; where layers are named, a functional or sequential model that knows its
-            input.
-        layers: names of layers of `model`.
-
-    Raises:
-        ValueError: if layers are named and `model` is no such model, or has no layer of a name.
-
-    Example:
-
-    >>> import keras, numpy as np
-    >>> from keras_ssl.trainers._layer_outputs import LayerOutputs
-    >>> parts = [keras.Input((3,)), keras.layers.Dense(4, name="hidden"), keras.layers.Dense(2)]
-    >>> outputs = LayerOutputs("encoder", keras.Sequential(parts), ["hidden"])
-    >>> output, of_layers = outputs(np.ones((5, 3)), training=False)
-    >>> output.shape, of_layers["hidden"].shape
-    (TensorShape([5, 2]), TensorShape([5, 4]))
+    `argument` is the trainer's name of the model, for error messages. This is not a layer, so that
+    Keras does not track and save the layers of the model twice.
     """
 
     def __init__(self, argument: str, model: keras.layers.Layer, layers: list[str]):
@@ -35,7 +17,7 @@ class LayerOutputs:
         self._extractor = _extractor(argument, model, layers) if layers else None
 
     def __call__(self, x: Any, training: bool) -> tuple[Any, dict[str, Any]]:
-        """Return the model's output and those of the layers, by name."""
+        """Return the output of the model and those of the layers, by name."""
         if self._extractor is None:
             return self._model(x, training=training), {}
         return self._extractor(x, training=training)
@@ -45,14 +27,14 @@ def _extractor(argument: str, model: keras.layers.Layer, layers: list[str]) -> k
     if not (isinstance(model, keras.Model) and getattr(model, "inputs", None)):
         raise ValueError(
             f"`{argument}` must be a functional or sequential model that starts with a "
-            f"`keras.Input`, so that the outputs of its layers {layers} can be had. "
+            f"`keras.Input`, to give access to the outputs of its layers {layers}. "
             f"Received: {model} of type {type(model)}"
         )
     known = [layer.name for layer in model.layers]
     for name in layers:
         if name not in known:
             raise ValueError(
-                f"`{argument}` must have a layer of the name that is asked for, one of {known}. "
+                f"`{argument}` must have a layer of the requested name. Its layers are {known}. "
                 f"Received: {name!r}"
             )
     outputs = {name: model.get_layer(name).output for name in layers}

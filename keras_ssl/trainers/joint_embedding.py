@@ -1,4 +1,4 @@
-"""What methods share that compare views of an example: encoder, projector, loss."""
+"""Bases of joint-embedding methods, which compare the embeddings of views of an example."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -21,23 +21,23 @@ from keras_ssl.trainers.step import concatenate
 
 
 class JointEmbedding(SelfSupervisedModel):
-    """Base of methods with views of an example, an encoder, a projector and a loss.
+    """Base of methods with an encoder, a projector and a loss that compares views.
 
-    Whether views go through the networks together, and share the statistics of batch
-    normalisation, is up to the method: SimCLR projects both at once, others one at a time.
+    A method decides whether views go through the networks together and share the statistics of
+    batch normalisation, as in SimCLR, or one at a time.
 
     Args:
-        encoder: `keras.Model` or layer that maps a batch of a view, any structure of tensors that
-            it takes, to `(batch, features)`.
+        encoder: `keras.Model` or layer that maps a batch, any structure of tensors, to
+            `(batch, features)`.
         projector: layer that maps features to embeddings.
-        augment: layer that makes the views of a batch; `None` means that the data holds them.
+        augment: layer that makes the views of a batch. `None` if the data already holds views.
         loss: loss of embeddings.
-        predictor: layer that maps a projection to one of the same width, for methods that predict
-            one view's projection from the other's.
+        predictor: layer that maps a projection to a vector of the same width, for methods that
+            predict the projection of one view from another.
         **kwargs: `name`, `dtype` of the model.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind.
+        TypeError: if a part has the wrong type.
     """
 
     view_count = 2
@@ -61,7 +61,7 @@ class JointEmbedding(SelfSupervisedModel):
             self.predictor = predictor
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there are two views of one structure."""
+        """Raise unless there are two views of the same structure."""
         check_views(views, self.view_count)
 
     def check_representation(self, features: Any) -> None:
@@ -74,18 +74,18 @@ class JointEmbedding(SelfSupervisedModel):
         return h, self.projector(h, training=training)
 
     def predict_from(self, z: Any, training: bool) -> Any:
-        """Return the prediction made from a projection, checked to be as wide as that."""
+        """Return the prediction made from a projection, which must have the same width."""
         p = self.predictor(z, training=training)
         check_prediction(p, z)
         return p
 
     def monitored_outputs(self, h: Any) -> dict[str, Any]:
-        """Return what the loss compares, computed from a representation in inference mode.
+        """Return the vectors that `callbacks.CollapseMonitor` watches, in inference mode.
 
-        `callbacks.CollapseMonitor` watches it. By name, vectors whose directions tell examples
-        apart as the loss sees them: the projection, or if the method has `prototypes`, the
-        assignment to them, with the temperature of DINO's teacher. Next to prototypes the
-        projection is not watched: DINO's centre subtracts what all projections have in common.
+        If their directions are the same for all examples, so are the inputs of the loss. They are
+        the projection or, if the method has `prototypes`, the assignment to them at the
+        temperature of DINO's teacher. With prototypes the projection is not monitored, since
+        DINO's centre removes what all projections have in common.
 
         Args:
             h: representations of a batch, `(batch, features)`, or of the parts of its examples,
@@ -109,16 +109,16 @@ class JointEmbedding(SelfSupervisedModel):
 
 
 class MultiCrop(JointEmbedding):
-    """Base of methods whose views are of several sizes; takes what its base takes.
+    """Base of methods with global and local views, such as crops of several sizes.
 
-    The first `global_count` views are the global ones, of one size. The others are local: no
-    larger, and what they show is a small part of the example.
+    The first `global_count` views are global and have one size. The others are local: they show a
+    small part of the example and are no larger.
     """
 
     global_count = 2
 
     def check_views(self, views: Any) -> None:
-        """Raise unless the first views are global ones of one size, and no other is larger."""
+        """Raise unless the global views have one size and no local view is larger."""
         check_crops(views, self.global_count, getattr(self.encoder, "input_shape", None))
 
     def project_crops(self, views: Any, training: bool) -> tuple[list[Any], list[Any]]:
@@ -126,23 +126,23 @@ class MultiCrop(JointEmbedding):
         h = call_by_size(lambda view: self.encoder(view, training=training), views)
         for features in h:
             check_features(features)
-        # the features of all views have one width, so the projector is called once
+        # features of all views have the same width, so the projector is called once
         z = self.projector(ops.concatenate(h, axis=0), training=training)
         return h, ops.split(z, len(h))
 
 
 def call_by_size(function: Callable[[Any], Any], views: Any) -> list[Any]:
-    """Call a network on views, once for all views of one size that follow each other.
+    """Call a network on views, once for consecutive views of the same size.
 
-    One call on many examples costs less than many calls, and batch normalisation then sees all
-    crops of a size together, as in the published code of SwAV and DINO.
+    This is faster than one call per view, and batch normalisation sees all views of a size
+    together, as in the published code of SwAV and DINO.
 
     Args:
         function: maps a batch of views to a tensor with one row per view.
-        views: batches of views, of one batch size.
+        views: batches of views of the same batch size.
 
     Returns:
-        A list of what it returns, one tensor for each view.
+        The list of outputs, one tensor per view.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""A linear classifier that watches a representation while it is learned."""
+"""Online probe: a linear classifier that measures the representation during training."""
 
 import math
 from typing import Any
@@ -14,30 +14,30 @@ from keras_ssl.layers import SyncBatchNormalization
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class OnlineProbe(keras.layers.Layer):
-    """A linear classifier on the representation, trained along with it and without touching it.
+    """Linear classifier on the representation, trained alongside it without affecting it.
 
-    The features are standardised by batch statistics and go through one dense layer. Gradients
-    stop at the features, and the probe has an optimizer of its own, so training with a probe and
-    training without it give the same encoder. Its accuracy tells during training what a linear
-    probe would tell after it; it is a signal to watch, not the figure to report.
+    The features are standardised by batch statistics and go through one dense layer. No gradient
+    flows into the features, and the probe has its own optimizer, so the encoder is the same with
+    and without a probe. The accuracy estimates during training what a linear probe would measure
+    afterwards. Report the latter: `keras_ssl.evaluate.linear_probe`.
 
     Args:
-        classes: how many classes the labels have. Labels are integers from 0 to `classes - 1`.
-        optimizer: the probe's own Keras optimizer, or its name. `None` means `Adam(1e-3)`.
-        by_position: whether labels are those of positions in an example, such as the nodes of its
+        classes: number of classes. Labels are integers from 0 to `classes - 1`.
+        optimizer: Keras optimizer of the probe, or its name. `None` means `Adam(1e-3)`.
+        by_position: whether there is a label per position of an example, such as per node of a
             graph: features of shape `(batch, positions, features)`, labels `(batch, positions)`.
         **kwargs: `name`, `dtype` of the layer.
 
     Call arguments:
-        features: tensor of rank 2 or more; what follows the batch axis is flattened, or
-            `by_position` all axes but the last become one.
-        training: whether to standardise by this batch's statistics.
+        features: tensor of rank 2 or more. All axes after the first are flattened; with
+            `by_position`, all axes before the last.
+        training: whether to standardise by the statistics of this batch.
 
     Input shape:
         `(batch, ...)`, numeric.
 
     Output shape:
-        `(batch, classes)`: logits. By position `(batch * positions, classes)`.
+        `(batch, classes)`, logits. With `by_position`, `(batch * positions, classes)`.
 
     Raises:
         ValueError: if `classes` is not an integer of at least 2.
@@ -80,22 +80,18 @@ class OnlineProbe(keras.layers.Layer):
         return self.logits(self.standardize(features, training=training))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return `(batch, classes)`, by position `(batch * positions, classes)`."""
+        """Return `(batch, classes)`, with `by_position` `(batch * positions, classes)`."""
         rows = input_shape[:-1] if self.by_position else input_shape[:1]
         return (None if None in rows else math.prod(rows), self.classes)
 
     def check_labels(self, y: Any) -> None:
-        """Raise unless `y` is a batch of integer labels.
-
-        Raises:
-            ValueError: if there are no labels, or they are not integers of rank 1.
-        """
+        """Raise a `ValueError` unless `y` is a batch of integer labels."""
         if y is None:
             raise ValueError(
                 "`probe` needs labels: expected data of `(x, y)` with integer labels. "
                 "Received: data without `y`"
             )
-        # the nodes of a single graph are its first axis
+        # for a single graph, the nodes are the first axis
         ranks = (1, 2) if self.by_position else (1,)
         if not hasattr(y, "shape") or len(y.shape) not in ranks or "int" not in str(y.dtype):
             raise ValueError(
@@ -104,7 +100,7 @@ class OnlineProbe(keras.layers.Layer):
             )
 
     def learn(self, features: Any, y: Any) -> None:
-        """Take one gradient step on `features`, which stay as they are."""
+        """Take one gradient step on `features`, without gradient to `features`."""
         features, y = ops.stop_gradient(features), ops.reshape(y, (-1,))
         with tf.GradientTape() as tape:
             logits = self(features, training=True)
@@ -139,7 +135,6 @@ class OnlineProbe(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "OnlineProbe":
-        """Make the probe that `config` describes."""
-        return cls(
-            **{**config, "optimizer": keras.saving.deserialize_keras_object(config["optimizer"])}
-        )
+        """Return the probe that `config` describes."""
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        return cls(**{**config, "optimizer": optimizer})

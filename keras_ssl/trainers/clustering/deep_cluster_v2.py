@@ -1,4 +1,4 @@
-"""DeepCluster-v2: predict, from any crop of an image, the cluster that it was in an epoch ago."""
+"""DeepCluster-v2: predict the cluster of an example, computed from the previous epoch."""
 
 import random
 from collections.abc import Sequence
@@ -12,75 +12,74 @@ from keras_ssl import checks, distribute, layers
 from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.clustering.spherical_k_means import spherical_k_means
 from keras_ssl.trainers.joint_embedding import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
-UNKNOWN = -1
+_UNKNOWN = -1  # in place of the cluster of an example that has not been seen
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class DeepClusterV2(MultiCrop):
-    r"""DeepCluster-v2: cluster the embeddings of an epoch, learn the clusters in the next.
+    r"""DeepCluster-v2: cluster the embeddings of an epoch, predict the clusters in the next.
 
-    A memory bank holds the embeddings `z = g(f(view))` of the global views of every example as they
-    were in the last epoch. Before each epoch, spherical k-means clusters them. The centroids
-    become the prototypes, which no gradient moves, and every view of an example, global or local,
-    learns to predict the cluster a_i that the example is in:
+    A memory bank holds the embeddings `z = g(f(view))` of the global views of each example from
+    the last epoch. Before each epoch, spherical k-means clusters them. The centroids become the
+    prototypes, which are not trained, and from each view of example i, global or local, the
+    cluster a_i of the example is predicted:
 
         L = - mean over views v of log softmax(cos(z_v, prototypes) / τ)_{a_i}
 
-    The mean is over several clusterings as well, by default three into 3,000 clusters each, which
-    take turns with the global views: the first clusters those of the first view, and so on.
+    This is averaged over several clusterings, by default three with 3,000 clusters each. They use
+    the global views in turn: the first clusters the embeddings of the first view, and so on.
 
-    Each image must come with its index in the data set, `{"image": image, "index": index}`:
-    `keras_ssl.data.with_index` puts it there.
+    The data must hold the index of each example, `{"image": x, "index": index}`; see
+    `keras_ssl.data.with_index`.
 
-    In the first epoch there is nothing to cluster. It fills the memory, as the published code does
-    before training: no gradient flows, and the loss is log K, which is what a guess among K
-    clusters costs. The same holds of any example that has not come before.
+    The first epoch fills the memory bank, as the published code does before training. For
+    examples that have not been seen before, the loss is log K, that of a uniform prediction, and
+    has no gradient.
 
-    Clusters are made by `fit` when an epoch begins; a loop over `train_on_batch` calls
-    `assign_clusters()`. In validation, each example is in the cluster nearest to its own global
-    view, and needs no index once the trainer has trained or been loaded.
+    `fit` computes clusters at the beginning of each epoch. In a custom loop over `train_on_batch`,
+    call `assign_clusters()`. In evaluation, the cluster of an example is the one nearest to its own
+    global view, and indices are not needed once the trainer is built.
 
     Args:
-        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`, for
-            images of both sizes, such as a ResNet built for `(None, None, 3)`.
-        bank: `keras_ssl.layers.MemoryBank` of as many entries as the data set has images, each of
-            which holds the embeddings of all global views. The published one remembers the last
-            epoch alone: `keras_ssl.layers.MemoryBank(n, momentum=0.0)`.
+        encoder: `keras.Model` or layer `f` that maps a batch of views of any of the sizes to
+            `(batch, features)`, such as a ResNet built for `(None, None, 3)`.
+        bank: `keras_ssl.layers.MemoryBank` with one entry per example of the data set, which holds
+            the embeddings of all its global views. The published code keeps those of the last
+            epoch: `keras_ssl.layers.MemoryBank(n, momentum=0.0)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`.
-        prototypes: K, at least 2 and at most as many as the bank has entries; a sequence for
+        prototypes: K, at least 2 and at most the size of the bank, or a sequence of them for
             several clusterings.
-        augment: layer that makes two global views of a batch and after them local ones, such as
-            `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
+        augment: layer that makes two global views of a batch, followed by local ones, such as
+            `keras_ssl.augment.MultiCropViews`. `None` if the data already holds views.
         loss: loss called `loss(cluster, logits)` on batches of integers and of `(batch, K)`.
             `None` means `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
         temperature: τ, above 0.
-        iterations: how often the centroids move before an epoch, at least 0.
-        seed: integer seed, at least 0, of the examples at which the centroids start.
+        iterations: number of iterations of k-means before an epoch, at least 0.
+        seed: integer seed, at least 0, of the choice of the initial centroids.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images, or `{"image": images, "index": indices}`.
+        x: a batch of what the encoder takes, or a dictionary of it and `"index"`.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        Images as the encoder takes them, as a rule `(batch, height, width, channels)`; indices
-        `(batch,)`, integers from 0 to n - 1.
+        What the encoder takes: any structure of tensors. Indices: `(batch,)`, integers from 0 to
+        n - 1.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind, or a number of another type.
-        ValueError: if there are fewer than two prototypes or more than entries, or a number is out
-            of its range; before the first step, if the data has no indices, does not give two
-            global views of one size and local ones that are no larger, the encoder does not take
-            both sizes, or an index of arrays is outside of the bank.
-        tf.errors.InvalidArgumentError: if one of other data is, in its step. XLA leaves that out.
+        TypeError: if a part or a number has the wrong type.
+        ValueError: if a number is out of range; before the first step, if the data has no indices,
+            there are not two global views of one size, a local view is larger, the encoder does
+            not take all sizes, or arrays hold an index that is not in the bank.
+        tf.errors.InvalidArgumentError: in the step, if a `tf.data.Dataset` holds such an index. Not
+            raised under XLA.
 
     Example:
 
@@ -132,30 +131,30 @@ class DeepClusterV2(MultiCrop):
         self.iterations = checks.integer("iterations", iterations, minimum=0)
         seed = random.randrange(2**31) if seed is None else seed
         self.seed = checks.integer("seed", seed, minimum=0)
-        # all replicas assign the same: no second exchange
+        # all replicas assign the same values, so no exchange is needed
         state = {"trainable": False, "dtype": "int32", "aggregation": "only_first_replica"}
         self.seen = self.add_weight(name="seen", shape=(bank.size,), initializer="zeros", **state)
         self.assignments = self.add_weight(
             name="assignments",
             shape=(len(self.prototypes), bank.size),
-            initializer=keras.initializers.Constant(UNKNOWN),
+            initializer=keras.initializers.Constant(_UNKNOWN),
             **state,
         )
 
     def to_encode(self, x: Any) -> Any:
-        """Return a batch without the indices of its examples."""
+        """Return the batch without its indices."""
         return without_index(x)
 
     def check_data(self, data: Any) -> None:
-        """Raise unless the indices of arrays have a place in the bank."""
+        """Raise if arrays hold indices that are not in the bank."""
         check_indices_of_arrays(data, self.bank.size)
 
     def training_callbacks(self) -> list[keras.callbacks.Callback]:
-        """Return the callback that makes clusters when an epoch begins."""
+        """Return the callback that computes clusters at the beginning of each epoch."""
         return [_AssignClusters(self)]
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the embeddings of all views, a representation, and in training the indices."""
+        """Return the embeddings of all views, the representation, and in training the indices."""
         h, z = self.project_crops(batch.views, training)
         # one row per example: (batch, views, dim)
         embeddings = {"z": ops.stack(z, axis=1), "representation": h[0]}
@@ -164,7 +163,7 @@ class DeepClusterV2(MultiCrop):
         return embeddings
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the loss of predicting clusters, and remember the global views."""
+        """Return the loss of predicting clusters, then store the global views in the bank."""
         z = ops.swapaxes(embeddings["z"], 0, 1)
         total = 0
         for head, prototypes in enumerate(self.prototypes):
@@ -174,8 +173,8 @@ class DeepClusterV2(MultiCrop):
             else:
                 nearest = ops.argmax(scores[head % self.global_count], axis=-1)
                 cluster = ops.cast(nearest, "int32")
-            is_known = ops.cast(cluster != UNKNOWN, "bool")
-            # all logits alike cost log K and have no gradient
+            is_known = ops.cast(cluster != _UNKNOWN, "bool")
+            # equal logits give a loss of log K without gradient
             logits = ops.cast(scores, "float32") / self.temperature
             logits = ops.where(is_known[None, :, None], logits, 0.0)
             cluster = ops.tile(ops.maximum(cluster, 0), (z.shape[0],))
@@ -191,21 +190,21 @@ class DeepClusterV2(MultiCrop):
         self.seen.assign(ops.scatter_update(self.seen.value, index, ops.ones_like(index[:, 0])))
 
     def assign_clusters(self) -> None:
-        """Cluster what the bank holds: make the prototypes and assign all examples seen."""
+        """Cluster the embeddings in the bank: set the prototypes and the clusters of examples."""
         seen = np.flatnonzero(ops.convert_to_numpy(self.seen))
         if not len(seen):
             return
         rows = ops.convert_to_numpy(self.bank.embeddings)[seen]
         views = np.split(rows, self.global_count, axis=1)
-        # of the state that is saved, so that a run that goes on draws what it would have drawn
+        # depends on saved state alone, so that a resumed run draws the same centroids
         step = int(ops.convert_to_numpy(self.optimizers["main"].iterations))
         draw = np.random.default_rng([self.seed, step])
-        assignments = np.full(self.assignments.shape, UNKNOWN, "int32")
+        assignments = np.full(self.assignments.shape, _UNKNOWN, "int32")
         with self.distribute_strategy.scope():
             for head, prototypes in enumerate(self.prototypes):
                 points = views[head % self.global_count]
                 start = draw.choice(len(seen), prototypes.count, len(seen) < prototypes.count)
-                centroids, nearest = spherical_k_means(points, points[start], self.iterations)
+                centroids, nearest = _spherical_k_means(points, points[start], self.iterations)
                 prototypes.kernel.assign(ops.transpose(centroids))
                 assignments[head, seen] = ops.convert_to_numpy(nearest)
             self.assignments.assign(assignments)
@@ -213,18 +212,17 @@ class DeepClusterV2(MultiCrop):
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(bank=self.bank)
-        return {
-            **super().get_config(),
-            **parts,
+        settings = {
             "prototypes": [one.count for one in self.prototypes],
             "temperature": self.temperature,
             "iterations": self.iterations,
             "seed": self.seed,
         }
+        return {**super().get_config(), **parts, **settings}
 
 
 class _AssignClusters(keras.callbacks.Callback):
-    """Makes clusters when an epoch begins, in every worker."""
+    """Computes clusters at the beginning of each epoch, in every worker."""
 
     def __init__(self, trainer: DeepClusterV2):
         super().__init__()
@@ -235,12 +233,42 @@ class _AssignClusters(keras.callbacks.Callback):
 
 
 def _make_prototypes(counts: Any, examples: int) -> list[layers.Prototypes]:
-    """Layers of centroids, which k-means moves and no optimizer."""
+    """Return layers of prototypes, which k-means sets and no optimizer updates."""
     counts = counts if isinstance(counts, (tuple, list)) else (counts,)
     found = [layers.Prototypes(count, trainable=False) for count in counts]
     if not found or max(counts) > examples:
         raise ValueError(
-            "`prototypes` must be a number of clusters, or several, none above the "
+            "`prototypes` must be one or more numbers of clusters, at most the "
             f"{examples} entries of `bank`. Received: prototypes={tuple(counts)}"
         )
     return found
+
+
+def _spherical_k_means(
+    points: Any, centroids: Any, iterations: int = 10, chunk_size: int = 8192
+) -> tuple[Any, Any]:
+    """Cluster points x_i by direction, starting from given centroids c_k, all of length 1.
+
+    Returns the centroids and the index of the nearest centroid of each point after repeating
+
+        a_i = argmax_k c_k · x_i,  c_k = normalize(Σ_{i: a_i = k} x_i)
+
+    A centroid without points stays unchanged. scikit-learn's k-means does not normalise centroids.
+    Similarities are computed for `chunk_size` points at a time. See
+    [Dhillon & Modha, 2001](https://doi.org/10.1023/A:1007612920971).
+    """
+    points, centroids = l2_normalize(points), l2_normalize(centroids)
+    chunks = [points[i : i + chunk_size] for i in range(0, points.shape[0], chunk_size)]
+    for _ in range(iterations):
+        total = ops.zeros_like(centroids)
+        for chunk in chunks:
+            # a matrix product is deterministic, unlike scattering on a GPU
+            members = ops.one_hot(_nearest(chunk, centroids), centroids.shape[0], axis=0)
+            total = total + ops.matmul(ops.cast(members, chunk.dtype), chunk)
+        is_empty = ops.all(total == 0, axis=1, keepdims=True)
+        centroids = ops.where(is_empty, centroids, l2_normalize(total))
+    return centroids, ops.concatenate([_nearest(chunk, centroids) for chunk in chunks])
+
+
+def _nearest(points: Any, centroids: Any) -> Any:
+    return ops.argmax(ops.matmul(points, ops.transpose(centroids)), axis=1)

@@ -1,4 +1,4 @@
-"""SwAV: predict, from any crop of an image, which cluster another crop belongs to."""
+"""SwAV: predict the cluster assignment of one view of an example from the other views."""
 
 from typing import Any
 
@@ -17,41 +17,40 @@ from keras_ssl.trainers.step import Batch
 class SwAV(MultiCrop):
     r"""SwAV: swapping assignments between views.
 
-    Of an image there are two global views and any number of local ones, which are smaller and show
-    less. The embedding `z = g(f(view))` of each is compared with K prototypes, which are learned
-    as well. Sinkhorn-Knopp makes codes of the scores of the global views: soft assignments to
-    prototypes that use all of them equally over a batch. Every view learns to predict the codes
-    of the others:
+    Each example has two global views and any number of smaller, local views. The scores s of a
+    view are the cosines of its embedding `z = g(f(view))` with K learned prototypes. The
+    Sinkhorn-Knopp algorithm turns the scores of global views into codes q, soft assignments that
+    use all prototypes equally over the batch of all replicas. The codes of each global view g are
+    predicted from every other view v:
 
         s_v = cos(z_v, prototypes),  q_g = sinkhorn_knopp(s_g)
         L = - mean over pairs g ≠ v of Σ_k q_g(k) log softmax(s_v / τ)_k
 
-    No gradient flows through codes. That they use all prototypes keeps all images from one code.
+    No gradient flows through codes. Equal use of the prototypes prevents collapse to one code.
 
-    A batch that is small beside the number of prototypes cannot use all of them equally. A queue
-    adds the embeddings of the last batches when codes are computed. It starts with random vectors
-    and takes embeddings in from the first step; until `queue_from_step` it counts for nothing, as
-    until epoch 15 in the paper.
+    A batch that is small compared with the number of prototypes cannot use them equally. The
+    optional queue adds the embeddings of the last batches when codes are computed. It is filled
+    from the first step on, but has no effect before `queue_from_step`.
 
-    Crops of one size are encoded together, as in the published code. The gradient of a prototype
-    is that of its direction.
+    Views of the same size are encoded together, as in the published code.
 
     Args:
-        encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`, for
-            images of both sizes, such as a ResNet built for `(None, None, 3)`.
+        encoder: `keras.Model` or layer `f` that maps a batch of views of any of the sizes to
+            `(batch, features)`, such as a ResNet built for `(None, None, 3)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`.
         prototypes: `keras_ssl.layers.Prototypes`. `None` means
             `keras_ssl.layers.Prototypes(3000, kernel_constraint="unit_norm")`.
-        augment: layer that makes two global views of a batch and after them local ones, such as
-            `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
+        augment: layer that makes two global views of a batch, followed by local ones, such as
+            `keras_ssl.augment.MultiCropViews`. `None` if the data already holds views.
         loss: loss called `loss(global_scores, local_scores, queue_scores=queue_scores)` on lists
             of scores of shape `(batch, prototypes)`. `None` means `keras_ssl.losses.SwAVLoss()`.
-        queue: `keras_ssl.layers.FeatureQueue` of a size that is a multiple of the batch over all
-            replicas, each row of which holds the embeddings of all global views of an image. The
-            paper has 3840 for batches of 256. `None` means no queue.
-        freeze_steps: for how many optimizer steps at the start the prototypes do not learn. The
-            paper has one epoch.
-        queue_from_step: from which optimizer step on the queue counts. By then it should be full.
+        queue: `keras_ssl.layers.FeatureQueue` whose size is a multiple of the batch over all
+            replicas; a row holds the embeddings of all global views of an example. The paper uses
+            3840 for batches of 256. `None` means no queue.
+        freeze_steps: number of optimizer steps at the start in which the prototypes are not
+            updated; one epoch in the paper.
+        queue_from_step: the optimizer step from which the queue is used, when it should be full;
+            15 epochs in the paper.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -59,17 +58,16 @@ class SwAV(MultiCrop):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind, or a number of steps no integer.
-        ValueError: if a number of steps is below 0; before the first step, if the data does not
-            give two global views of one size and local ones that are no larger, the encoder does
-            not take both sizes, or the queue's size is no multiple of the batch.
+        TypeError: if a part has the wrong type, or a number of steps is not an integer.
+        ValueError: if a number of steps is negative; before the first step, if there are not two
+            global views of one size, a local view is larger, the encoder does not take all sizes,
+            or the size of the queue is not a multiple of the global batch size.
 
     Example:
 
@@ -91,7 +89,7 @@ class SwAV(MultiCrop):
           https://arxiv.org/abs/2006.09882), Caron et al., 2020
     """
 
-    minimum_batch = 2
+    minimum_batch = 2  # one example cannot use all prototypes equally
 
     def __init__(
         self,
@@ -119,13 +117,13 @@ class SwAV(MultiCrop):
         self.queue_from_step = checks.integer("queue_from_step", queue_from_step, minimum=0)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the embeddings of all views, and the first's representation."""
+        """Return the embeddings of all views and the representation of the first."""
         h, z = self.project_crops(batch.views, training)
         # one row per example: (batch, views, dim)
         return {"z": ops.stack(z, axis=1), "representation": h[0]}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the loss of predicting codes, and let the global views into the queue."""
+        """Return the swapped prediction loss, then add the global views to the queue."""
         z = ops.swapaxes(embeddings["z"], 0, 1)
         frozen = self.is_before(self.freeze_steps)
         scores = ops.unstack(self.prototypes(z, frozen=frozen), z.shape[0])
@@ -135,12 +133,12 @@ class SwAV(MultiCrop):
         return {"swapped_prediction": loss}
 
     def _score_queue(self, z: Any, training: bool) -> list[Any]:
-        """The scores of what the queue holds, one tensor per global view."""
+        """Return the scores of the embeddings in the queue, one tensor per global view."""
         z = ops.unstack(l2_normalize(z[:, : self.global_count]), self.global_count, axis=1)
         rows = ops.concatenate(z, axis=1)
         held = self.queue(rows, training=training)
         if self.queue_from_step:
-            # with the batch over and over in its place, the queue changes no code
+            # a queue of repetitions of the batch leaves the codes of the batch unchanged
             batch = distribute.all_gather(ops.cast(rows, held.dtype))
             filled = ops.take(batch, ops.arange(self.queue.size) % ops.shape(batch)[0], axis=0)
             held = ops.where(self.is_before(self.queue_from_step), filled, held)

@@ -1,4 +1,4 @@
-"""Deep InfoMax: a summary of an image that tells its places from another image's."""
+"""Deep InfoMax: maximise the mutual information of local features and the representation."""
 
 import math
 from typing import Any
@@ -20,37 +20,32 @@ from keras_ssl.trainers.step import Batch
 class DeepInfoMax(SelfSupervisedModel):
     r"""Deep InfoMax: maximise mutual information between input and representation.
 
-    One pass of the encoder gives a map of local features, `C(x)`, and behind it the
-    representation of the whole image, `y = E(x)`. Critics tell pairs of both that come from one
-    image from pairs that do not, which gives an estimate of their mutual information:
+    The encoder computes a map of local features, `C(x)`, and from it the representation of the
+    whole input, `y = E(x)`. Critics score pairs of the two. From the scores of pairs of the same
+    example and of different examples, `l` estimates the negated mutual information:
 
-        L = α l(T_G(C(x), y)) + β mean over places p of l(T_L(C(x)_p, y))
+        L = α l(T_G(C(x), y)) + β mean over positions p of l(T_L(C(x)_p, y))
 
-    with `l` the negated estimate: Jensen-Shannon's or InfoNCE's. The global term alone is the
-    paper's DIM(G). The local term alone, the default, is its DIM(L): it asks that `y` says what all
-    places have in common. No random views are needed.
+    The global term alone is DIM(G) of the paper. The local term alone, the default, is DIM(L): it
+    makes y encode what all positions have in common. No random views are needed. The third term of
+    the paper, adversarial matching of the distribution of y to a prior, is not implemented.
 
-    The paper's third term, an adversary that pulls the distribution of `y` towards a prior,
-    is left out.
-
-    `trainer.encoder` is an ordinary encoder to `(batch, features)`, like that of any other method:
-    the map is the output of one of its layers, told by name, and critics are thrown away.
+    The map is the output of a layer of the encoder. The critics are discarded after training.
 
     Args:
-        encoder: functional or sequential `keras.Model`, from a batch of images to
-            `(batch, features)`.
-        map_layer: name of the encoder's layer that gives the map `C`, `(batch, ..., channels)`,
-            such as `"stage3_block2_output"` of `keras_ssl.networks.resnet18`.
-        augment: layer from a batch of images to a batch of images. `None` means the images as
-            they are, as in the paper.
-        global_critic: layer `T_G`, for the whole map as one place. `None` means
-            `keras_ssl.layers.EncodeAndDotProduct()`, where α is above 0.
-        local_critic: layer `T_L`. `None` means `keras_ssl.layers.EncodeAndDotProduct()`, where β
-            is above 0. A critic is called on features `(batch, places, channels)` and
-            `(batch, features)` and returns two factors, whose dot products are its scores;
-            `keras_ssl.layers.ConcatAndConvolve` is the other one of the paper.
+        encoder: functional or sequential `keras.Model` that maps a batch to `(batch, features)`.
+        map_layer: name of the layer of the encoder whose output is the map, `(batch, ...,
+            channels)`, such as `"stage3_block2_output"` of `keras_ssl.networks.resnet18`.
+        augment: layer that makes one view of a batch. `None`, as in the paper, leaves the input
+            unchanged.
+        global_critic: layer `T_G`, which sees the whole map as one position. `None` means
+            `keras_ssl.layers.EncodeAndDotProduct()` if α is above 0.
+        local_critic: layer `T_L`. `None` means `keras_ssl.layers.EncodeAndDotProduct()` if β is
+            above 0. A critic is called on features `(batch, positions, channels)` and `(batch,
+            features)` and returns two factors, whose dot products are the scores. The paper also
+            uses `keras_ssl.layers.ConcatAndConvolve`.
         loss: `l`, called `loss(local_factors, global_factors)`. `None` means
-            `keras_ssl.losses.JensenShannonMI()`; `keras_ssl.losses.InfoNCEMI()` is the other one.
+            `keras_ssl.losses.JensenShannonMI()`; the paper also has `keras_ssl.losses.InfoNCEMI()`.
         global_weight: α, at least 0.
         local_weight: β, at least 0.
         **kwargs: `name`, `dtype` of the model.
@@ -60,17 +55,16 @@ class DeepInfoMax(SelfSupervisedModel):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder gives, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object, or a weight no number.
-        ValueError: if the encoder has no layer of that name, a weight is negative, both are 0, or
-            a critic is given whose weight is 0; before the first step, if the layer gives no map,
-            the data gives several views, or a batch holds a single example.
+        TypeError: if a part is not a Keras object, or a weight is not a number.
+        ValueError: if the encoder has no layer `map_layer`, a weight is negative, both are 0, or
+            the weight of a given critic is 0; before the first step, if the layer does not return
+            a map, there are several views, or a batch holds a single example.
 
     Example:
 
@@ -91,8 +85,7 @@ class DeepInfoMax(SelfSupervisedModel):
           https://arxiv.org/abs/1808.06670), Hjelm et al., 2019
     """
 
-    minimum_batch = 2  # an image needs another one to differ from
-
+    minimum_batch = 2  # the representation of an example needs the map of another as its negative
     view_count = 1
 
     def __init__(
@@ -132,27 +125,27 @@ class DeepInfoMax(SelfSupervisedModel):
         check_features(features)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the maps and the representations of the images."""
-        y, of_layers = self._outputs(batch.views, training=training)
-        return {"map": of_layers[self.map_layer], "summary": y, "representation": y}
+        """Return the maps and the representations."""
+        y, by_layer = self._outputs(batch.views, training=training)
+        return {"map": by_layer[self.map_layer], "summary": y, "representation": y}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the weighted estimates of both critics that there are."""
+        """Return the weighted estimate of each critic."""
         c, y = embeddings["map"], embeddings["summary"]
         sizes = c.shape[1:]
         if len(sizes) < 2 or None in sizes:
             raise ValueError(
-                "`map_layer` must name a layer that gives a map of known size, (batch, ..., "
-                f"channels). Received: {self.map_layer!r}, which gives shape {tuple(c.shape)}"
+                "`map_layer` must name a layer that returns a map of known size, (batch, ..., "
+                f"channels). Received: {self.map_layer!r}, which returns shape {tuple(c.shape)}"
             )
         losses = {}
-        for name, critic, weight, places in (
+        for name, critic, weight, positions in (
             ("global", self.global_critic, self.global_weight, 1),
             ("local", self.local_critic, self.local_weight, math.prod(sizes[:-1])),
         ):
             if weight:
-                of_places = ops.reshape(c, (-1, places, math.prod(sizes) // places))
-                factors = critic(of_places, y, training=training)
+                local = ops.reshape(c, (-1, positions, math.prod(sizes) // positions))
+                factors = critic(local, y, training=training)
                 losses[name] = weight * self.loss_function(*factors)
         return losses
 
@@ -163,24 +156,19 @@ class DeepInfoMax(SelfSupervisedModel):
             local_critic=self.local_critic,
             loss=self.loss_function,
         )
-        return {
-            **super().get_config(),
-            **parts,
-            "map_layer": self.map_layer,
-            "global_weight": self.global_weight,
-            "local_weight": self.local_weight,
-        }
+        weights = {"global_weight": self.global_weight, "local_weight": self.local_weight}
+        return {**super().get_config(), **parts, "map_layer": self.map_layer, **weights}
 
 
 def _critic(name: str, critic: Any, weight: Any) -> keras.layers.Layer | None:
-    """The critic of a term, `None` where its weight is 0."""
+    """Return the critic of a term, `None` if its weight is 0."""
     checks.number(f"{name}_weight", weight, minimum=0)
     if critic is None:
         return EncodeAndDotProduct() if weight else None
     check_type(f"{name}_critic", critic, keras.layers.Layer)
     if not weight:
         raise ValueError(
-            f"`{name}_critic` is of no use without a weight: expected `{name}_weight` above 0. "
+            f"`{name}_critic` has no effect: `{name}_weight` must be above 0 to use it. "
             f"Received: {name}_critic={critic}, {name}_weight={weight}"
         )
     return critic

@@ -1,17 +1,16 @@
-"""Instance discrimination: every image is a class of its own, and a memory holds all of them."""
+"""Instance discrimination: classify each example as itself, against a memory bank of all."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ssl import checks
+from keras_ssl import checks, distribute
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
 from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type, check_views
-from keras_ssl.trainers.contrastive.log_normalizer import LogNormalizer
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -21,59 +20,60 @@ from keras_ssl.trainers.step import Batch
 class InstanceDiscrimination(JointEmbedding):
     r"""Instance discrimination with a memory bank and noise-contrastive estimation.
 
-    Every one of n images is a class. An image, once augmented, is embedded, `z = g(f(x))`, at
-    length 1. The memory bank holds the embedding `v_i` of every image i from when it last came.
-    That z belongs to image i has the probability
+    Each of the n examples of the data set is a class. A view of an example is embedded as `z =
+    g(f(x))` of length 1, and the memory bank holds for each example i an embedding `v_i` from
+    earlier epochs. The probability that z belongs to example i is
 
         P(i | z) = exp(z·v_i / τ) / Z,    Z ≈ n mean over j of exp(z·v_j / τ)
 
-    with the constant Z as the first batch finds it. NCE makes the image's own entry probable, and
-    improbable m others drawn from all n alike, the noise, without a sum over all images. One draw
-    of noise serves the whole batch. Then the entries of the batch's images move towards their new
-    embeddings. λ holds embeddings back that move far, since an image comes only once an epoch:
+    where Z is estimated once, on the first batch. Instead of summing over all examples, NCE
+    contrasts the entry of the example with m entries drawn uniformly as noise, the same for all
+    examples of a batch. The proximal term with weight λ limits the change of an embedding since
+    its last visit:
 
         L = NCE + λ ||z - v_i||²
 
-    A data set that is small enough needs no estimate: with `noise_samples=None` the candidates are
-    all n entries, and `loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)` is then
-    the paper's non-parametric softmax.
+    After the loss, the entries of the batch move towards the new embeddings.
 
-    Each image must come with its index in the data set, `{"image": image, "index": index}`:
-    `keras_ssl.data.with_index` puts it there.
+    For a small data set use `noise_samples=None`, which compares with all n entries, and
+    `loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)`: this is the non-parametric
+    softmax of the paper.
+
+    The data must hold the index of each example, `{"image": x, "index": index}`; see
+    `keras_ssl.data.with_index`.
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
-        bank: layer that holds an embedding of each of the n images, called
-            `bank(z, indices, training=...)`: `keras_ssl.layers.MemoryBank(n)`.
-        projector: layer `g`. `None` means the paper's, a linear one:
+        bank: `keras_ssl.layers.MemoryBank(n)`.
+        projector: layer `g`. `None` means the linear one of the paper,
             `keras_ssl.layers.ProjectionHead((128,))`.
-        augment: layer that makes a view of a batch: `keras_ssl.augment.Views(pipeline, count=1)`,
-            or any Keras layer from images to images. `None` means that images are ready views.
-        loss: loss called `loss(labels, scores)`, with the scores log(P / P_n) of each image's
-            candidates and the column of its own entry. `None` means `keras_ssl.losses.NCE()`.
+        augment: layer that makes one view of a batch. `None` leaves the input unchanged.
+        loss: loss called `loss(labels, scores)`, with the scores log(P / P_n) of the candidates of
+            each example and the column of its own entry. `None` means `keras_ssl.losses.NCE()`.
         temperature: τ, above 0.
         noise_samples: m, how many entries are drawn as noise. `None` compares with all entries.
         proximal_weight: λ, at least 0.
-        seed: integer seed of the draw.
+        seed: integer seed of the noise.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of images, or `{"image": images, "index": indices}`.
+        x: a batch of what the encoder takes, or a dictionary of it and `"index"`.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        Images as the encoder takes them, as a rule `(batch, height, width, channels)`; indices
-        `(batch,)`, integers from 0 to n - 1.
+        What the encoder takes: any structure of tensors. Indices: `(batch,)`, integers from 0 to
+        n - 1.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object, a number is none, or, before the first step,
-            indices are not integers.
-        ValueError: if a number is out of its range. Before the first step, if the data has no
-            indices, images are of another rank, or an index of arrays is outside of the bank.
-        tf.errors.InvalidArgumentError: if one of other data is, in its step. XLA leaves that out.
+        TypeError: if a part is not a Keras object, a number has the wrong type, or, before the
+            first step, indices are not integers.
+        ValueError: if a number is out of range. Before the first step, if the data has no indices,
+            or arrays hold an index that is not in the bank.
+        tf.errors.InvalidArgumentError: in the step, if a `tf.data.Dataset` holds such an index. Not
+            raised under XLA.
 
     Example:
 
@@ -124,30 +124,30 @@ class InstanceDiscrimination(JointEmbedding):
         self.proximal_weight = float(proximal_weight)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.log_normalizer = LogNormalizer()
+        self.log_normalizer = _LogNormalizer()
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there is one view of every example, or a tuple of one."""
+        """Raise unless there is one view, or a tuple of one."""
         if isinstance(views, (tuple, list)):
             check_views(views, count=1)
 
     def to_encode(self, x: Any) -> Any:
-        """Return a batch without the indices of its examples."""
+        """Return the batch without its indices."""
         return without_index(x)
 
     def check_data(self, data: Any) -> None:
-        """Raise unless the indices of arrays have a place in the bank."""
+        """Raise if arrays hold indices that are not in the bank."""
         check_indices_of_arrays(data, self.bank.size)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the embedding of the view, its example's index, and its representation."""
+        """Return the embeddings, the indices and the representations."""
         index = indices_of(batch.x, self.bank.size)
         (view,) = batch.views if isinstance(batch.views, (tuple, list)) else (batch.views,)
         h, z = self.project(view, training)
         return {"z": z, "index": index, "representation": h}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the loss over the candidates, and let the embeddings into the bank."""
+        """Return the loss over the candidates, then update the bank."""
         z, index = l2_normalize(embeddings["z"]), embeddings["index"]
         own = self.bank(z, index, training=False)
         labels, scores = self._candidates(z, own, index, training)
@@ -159,11 +159,11 @@ class InstanceDiscrimination(JointEmbedding):
         return losses
 
     def _candidates(self, z: Any, own: Any, index: Any, training: bool) -> tuple[Any, Any]:
-        """Return the column of each example's own entry, and the scores of its candidates."""
+        """Return the column of each example's own entry and the scores of its candidates."""
         if self.noise_samples is None:
             scores = ops.matmul(z, ops.transpose(self.bank.embeddings)) / self.temperature
             return index, scores - self.log_normalizer(scores, training=training)
-        # replicas hold equal seeds, and draw the same
+        # all replicas have the same seed and draw the same noise
         drawn = keras.random.randint(
             (self.noise_samples,), 0, self.bank.size, seed=self.seed_generator
         )
@@ -175,10 +175,42 @@ class InstanceDiscrimination(JointEmbedding):
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(bank=self.bank)
-        numbers_of_method = {
+        settings = {
             "temperature": self.temperature,
             "noise_samples": self.noise_samples,
             "proximal_weight": self.proximal_weight,
             "seed": self.seed,
         }
-        return {**super().get_config(), **parts, **numbers_of_method}
+        return {**super().get_config(), **parts, **settings}
+
+
+class _LogNormalizer(keras.layers.Layer):
+    """Logarithm of the mean of exp(score) over the first training batch of all replicas.
+
+    Before that, each batch gets its own estimate. No gradient flows through it.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"dtype": "float32", "name": "log_normalizer", **kwargs})
+
+    def build(self, input_shape: Any) -> None:
+        # all replicas assign the same value, so no exchange is needed
+        settings = {"trainable": False, "aggregation": "only_first_replica"}
+        self.estimate = self.add_weight(name="estimate", initializer="zeros", **settings)
+        self.is_known = self.add_weight(
+            name="is_known", dtype="int32", initializer="zeros", **settings
+        )
+
+    def call(self, scores: Any, training: bool | None = None) -> Any:
+        count = ops.cast(ops.size(scores), "float32")
+        of_replica = ops.logsumexp(ops.stop_gradient(scores)) - ops.log(count)
+        of_all = ops.logsumexp(distribute.all_gather(of_replica[None]))
+        of_all = of_all - ops.log(float(distribute.replica_count()))
+        estimate = ops.where(ops.cast(self.is_known, "bool"), self.estimate, of_all)
+        if training:
+            self.estimate.assign(estimate)
+            self.is_known.assign(1)
+        return estimate
+
+    def compute_output_shape(self, input_shape: Any) -> tuple:
+        return ()

@@ -1,4 +1,4 @@
-"""MoCo: find your other view among the keys of the batches before this one."""
+"""MoCo: match a view with its key among the keys of earlier batches in a queue."""
 
 from typing import Any
 
@@ -16,34 +16,36 @@ from keras_ssl.trainers.teacher import EMATeacher
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MoCo(JointEmbedding):
-    r"""MoCo: momentum contrast, of version 2 by default.
+    r"""MoCo: momentum contrast, version 2 by default.
 
-    One view of every example becomes a query, `q = g(f(x_q))`; the other becomes a key, `k`, by a
-    key encoder and projector that follow `f` and `g` as a moving average (`teacher_encoder`,
-    `teacher_projector`). InfoNCE makes the query
-    like its own key and unlike the keys of the last batches, which a queue holds. So the number
-    of negatives does not depend on the size of the batch. Then the keys of this batch take the
-    place of the queue's oldest.
+    One view of each example becomes a query, `q = g(f(x_q))`. The other becomes a key, k, through
+    moving averages of f and g (`teacher_encoder`, `teacher_projector`). InfoNCE makes a query
+    similar to its key and dissimilar to the keys of earlier batches, which a queue holds, so that
+    the number of negatives does not depend on the batch size:
 
-    Version 1 is `projector=ProjectionHead((128,))` and `loss=InfoNCE(temperature=0.07)`. A method
-    without a projector passes `keras.layers.Identity()`.
+        L = - log( exp(q·k / τ) / (exp(q·k / τ) + Σ over the queue of exp(q·k_j / τ)) )
 
-    The paper shuffles a batch between devices, lest batch normalisation over a device's few
-    examples tell which key belongs to a query. Here batch normalisation over all replicas
-    (`keras_ssl.layers.SyncBatchNormalization`, which the package's networks use) stands in for
-    that: its statistics are the same for all examples, and tell nothing.
+    Queries and keys have length 1. After the loss, the keys of the batch replace the oldest ones
+    of the queue.
+
+    Version 1 is `projector=ProjectionHead((128,))` and `loss=InfoNCE(temperature=0.07)`. Use
+    `keras.layers.Identity()` for no projector.
+
+    The paper shuffles the batch between devices, since the statistics of batch normalisation over
+    one device would reveal which key belongs to a query. Here batch normalisation is computed over
+    all replicas instead (`keras_ssl.layers.SyncBatchNormalization`, as in `keras_ssl.networks`).
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
-        augment: layer that makes two views of a batch, the query's and the key's, such as
-            `keras_ssl.augment.SimCLRViews`. `None` means that the data holds pairs of ready views.
+        augment: layer that makes two views of a batch, for queries and keys, such as
+            `keras_ssl.augment.SimCLRViews`. `None` if the data already holds pairs of views.
         loss: loss called `loss(query, key, queue=queue)`. `None` means
             `keras_ssl.losses.InfoNCE(temperature=0.2)`.
-        queue: layer that holds the keys, a multiple of the batch over all replicas. `None` means
-            `keras_ssl.layers.FeatureQueue(65536)`.
-        momentum: m, in [0, 1), with which the key encoder follows, or a schedule of it.
+        queue: layer that holds the keys. Its size must be a multiple of the global batch size.
+            `None` means `keras_ssl.layers.FeatureQueue(65536)`.
+        momentum: of the moving averages, in [0, 1), or a schedule by optimizer steps.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -51,16 +53,15 @@ class MoCo(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
-        ValueError: if `momentum` is outside [0, 1). Before the first step, if the data does not
-            give two views of one shape, or the queue's size is no multiple of the batch.
+        ValueError: if `momentum` is outside [0, 1). Before the first step, if there are not two
+            views, or the size of the queue is not a multiple of the global batch size.
 
     Example:
 
@@ -90,7 +91,7 @@ class MoCo(JointEmbedding):
         augment: keras.layers.Layer | None = None,
         loss: keras.losses.Loss | None = None,
         queue: keras.layers.Layer | None = None,
-        momentum: Any = 0.999,
+        momentum: float | keras.optimizers.schedules.LearningRateSchedule = 0.999,
         **kwargs: Any,
     ):
         if projector is None:
@@ -102,13 +103,13 @@ class MoCo(JointEmbedding):
         self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return queries of the first view, keys of the second, and the first's representation."""
+        """Return queries of the first view, keys of the second, and the representation."""
         x_q, x_k = batch.views
         h, query = self.project(x_q, training)
         return {"query": query, "key": self.teacher.project(x_k, training), "representation": h}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the contrastive loss against the queue, and let the keys into it."""
+        """Return the contrastive loss against the queue, then add the keys to the queue."""
         query, key = embeddings["query"], embeddings["key"]
         queue = self.queue(l2_normalize(key), training=training)
         return {"contrastive": self.loss_function(query, key, queue=queue)}

@@ -1,4 +1,4 @@
-"""MoCo v3: predict what a slow copy of yourself says of the other view."""
+"""MoCo v3: match predictions with keys of the same batch from a momentum encoder."""
 
 from typing import Any
 
@@ -16,33 +16,33 @@ from keras_ssl.trainers.teacher import EMATeacher
 class MoCoV3(JointEmbedding):
     r"""MoCo v3: momentum contrast without a queue, with a predictor.
 
-    Both views `x_1`, `x_2` of every image become queries, `q = p(g(f(x)))`, and keys, `k`, by an
-    encoder and projector that follow `f` and `g` as a moving average. InfoNCE makes a query like
-    the key of the other view and unlike the keys of other images of the batch, over all replicas:
+    Both views `x_1`, `x_2` of each example become queries, `q = p(g(f(x)))`, and keys, k, through
+    moving averages of f and g. InfoNCE makes a query similar to the key of the other view and
+    dissimilar to the keys of the other examples of the batch, over all replicas:
 
-        2 τ InfoNCE(q_1, k_2) + 2 τ InfoNCE(q_2, k_1)
+        L = 2 τ InfoNCE(q_1, k_2) + 2 τ InfoNCE(q_2, k_1)
 
-    with the loss' temperature τ. The factor 2 τ keeps the size of the gradient when τ changes.
+    where τ is the temperature of the loss. The factor 2 τ makes the scale of the gradient
+    independent of τ.
 
-    The default heads are the paper's for a vision transformer. For a ResNet-50 its code has
-    the projector `ProjectionHead((4096, 256), last_normalization=BN(center=False, scale=False))`
-    and the predictor `ProjectionHead((4096, 256), use_bias=False)`, where `BN` is
+    The default heads are those of the paper for a vision transformer. For a ResNet-50, its code
+    uses the projector `ProjectionHead((4096, 256), last_normalization=BN(center=False,
+    scale=False))` and the predictor `ProjectionHead((4096, 256), use_bias=False)`, where `BN` is
     `SyncBatchNormalization`, with temperature 1.
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `ProjectionHead((4096, 4096, 256),
             last_normalization=BN(center=False, scale=False))`.
-        predictor: layer `p`, from a projection to one as wide. `None` means
+        predictor: layer `p` that maps a projection to a vector of the same width. `None` means
             `ProjectionHead((4096, 256), last_normalization=BN(center=False, scale=False))`.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
-            `None` means that the data holds pairs of ready views.
+            `None` if the data already holds pairs of views.
         loss: loss called `loss(query, key)`, which compares each query with the keys of all
-            examples. What it gives is multiplied by 2 τ if it has a `temperature` τ. `None` means
+            examples. It is multiplied by 2 τ if it has an attribute `temperature`. `None` means
             `keras_ssl.losses.InfoNCE(temperature=0.2)`.
-        momentum: in [0, 1), with which the momentum encoder follows, or a schedule of it. The paper
-            has `keras_ssl.optimizers.cosine_momentum(0.99, steps)`, for the optimizer steps of the
-            run; the default is where that starts.
+        momentum: of the moving averages, in [0, 1), or a schedule by optimizer steps. The paper
+            raises it from 0.99 to 1: `keras_ssl.optimizers.cosine_momentum(0.99, steps)`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -50,17 +50,15 @@ class MoCoV3(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
-        ValueError: if `momentum` is outside [0, 1). Before the first step, if the data does not
-            give two views of one shape, a batch holds a single example, or the predictor's output
-            is not as wide as the projector's.
+        ValueError: if `momentum` is outside [0, 1). Before the first step, if there are not two
+            views, a batch holds a single example, or predictor and projector differ in width.
 
     Example:
 
@@ -83,7 +81,7 @@ class MoCoV3(JointEmbedding):
           https://arxiv.org/abs/2104.02057), Chen et al., 2021
     """
 
-    minimum_batch = 2  # a query needs another example's key to differ from
+    minimum_batch = 2  # a query needs the key of another example as its negative
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class MoCoV3(JointEmbedding):
         predictor: keras.layers.Layer | None = None,
         augment: keras.layers.Layer | None = None,
         loss: keras.losses.Loss | None = None,
-        momentum: Any = 0.99,
+        momentum: float | keras.optimizers.schedules.LearningRateSchedule = 0.99,
         **kwargs: Any,
     ):
         super().__init__(
@@ -106,7 +104,7 @@ class MoCoV3(JointEmbedding):
         self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return queries and keys of both views, and the first's representation."""
+        """Return queries and keys of both views, and the representation of the first."""
         embeddings = {}
         for number, view in enumerate(batch.views, start=1):
             h, z = self.project(view, training)
@@ -116,7 +114,7 @@ class MoCoV3(JointEmbedding):
         return embeddings
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the contrastive loss of both ways."""
+        """Return the symmetric contrastive loss."""
         loss_1 = self.loss_function(embeddings["q_1"], embeddings["k_2"])
         loss_2 = self.loss_function(embeddings["q_2"], embeddings["k_1"])
         temperature = getattr(self.loss_function, "temperature", 0.5)
@@ -128,6 +126,6 @@ class MoCoV3(JointEmbedding):
 
 
 def _head(*widths: int) -> ProjectionHead:
-    """A head of the paper: batch normalisation everywhere, and nothing learned in the last."""
+    """A head of the paper, whose last batch normalisation has no learned scale and offset."""
     last = SyncBatchNormalization(center=False, scale=False)
     return ProjectionHead(widths, last_normalization=last, use_bias=False)

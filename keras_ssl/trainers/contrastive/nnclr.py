@@ -1,4 +1,4 @@
-"""NNCLR: agree with the nearest neighbour of your other view."""
+"""NNCLR: a view attracts the nearest neighbour of the other view of its example."""
 
 from typing import Any
 
@@ -18,24 +18,28 @@ from keras_ssl.trainers.step import Batch
 class NNCLR(JointEmbedding):
     r"""NNCLR: nearest-neighbour contrastive learning of representations.
 
-    Two views `x_1`, `x_2` of every image are embedded, `z = g(f(x))`, and a predictor gives
-    `p = q(z)`. In a queue of embeddings of earlier images, `NN(z)` is the one nearest to z. The
-    loss makes `NN(z_1)` like `p_2` and unlike the predictions for other images of the batch, and
-    `NN(z_2)` like `p_1`; its value is the mean of the two. So positives are other images, and
-    differ by more than an augmentation does. Then `z_1` takes the place of the queue's oldest.
+    Two views `x_1`, `x_2` of each example are embedded, `z = g(f(x))`, and a predictor returns
+    `p = q(z)`. `NN(z)` is the embedding nearest to z in a queue of embeddings of earlier examples.
+    InfoNCE makes it similar to the prediction from the other view and dissimilar to the predictions
+    for other examples of the batch:
+
+        L = (InfoNCE(NN(z_1), p_2) + InfoNCE(NN(z_2), p_1)) / 2
+
+    So positives come from other examples, which differ more than augmented views of the same one.
+    Then the embeddings `z_1` of the batch replace the oldest ones of the queue.
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 2048, 256),
             last_normalization=True)`.
-        predictor: layer `q`, from an embedding to one as wide. `None` means
+        predictor: layer `q` that maps an embedding to a vector of the same width. `None` means
             `keras_ssl.layers.PredictionHead(4096)`.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
-            `None` means that the data holds pairs of ready views.
+            `None` if the data already holds pairs of views.
         loss: loss called `loss(neighbor, prediction)`, which compares each neighbour with the
             predictions of all examples. `None` means `keras_ssl.losses.InfoNCE(temperature=0.1)`.
-        queue: layer that holds the embeddings, a multiple of the batch over all replicas. `None`
-            means `keras_ssl.layers.FeatureQueue(98304)`.
+        queue: layer that holds the embeddings. Its size must be a multiple of the global batch
+            size. `None` means `keras_ssl.layers.FeatureQueue(98304)`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -43,17 +47,16 @@ class NNCLR(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if the data does not give two views of one shape, a
-            batch holds a single example, the queue's size is no multiple of the batch, or the
-            predictor's output is not as wide as the projector's.
+        ValueError: before the first step, if there are not two views, a batch holds a single
+            example, the size of the queue is not a multiple of the global batch size, or predictor
+            and projector differ in width.
 
     Example:
 
@@ -76,7 +79,7 @@ class NNCLR(JointEmbedding):
           Representations](https://arxiv.org/abs/2104.14548), Dwibedi et al., 2021
     """
 
-    minimum_batch = 2  # a prediction needs another one to differ from
+    minimum_batch = 2  # a neighbour needs the prediction for another example as its negative
 
     def __init__(
         self,
@@ -102,10 +105,10 @@ class NNCLR(JointEmbedding):
         check_type("queue", self.queue, keras.layers.Layer)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return embeddings and predictions of both views, and the first's representation."""
+        """Return embeddings and predictions of both views, and the representation of the first."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
         return {
-            # neighbours are found with z, and no gradient flows through the choice
+            # z only selects neighbours, and the selection has no gradient
             "z_1": ops.stop_gradient(z_1),
             "z_2": ops.stop_gradient(z_2),
             "p_1": self.predict_from(z_1, training),
@@ -114,11 +117,11 @@ class NNCLR(JointEmbedding):
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the contrastive loss of the neighbours, and let embeddings into the queue."""
+        """Return the contrastive loss of the neighbours, then add embeddings to the queue."""
         z_1, z_2 = (l2_normalize(embeddings[name]) for name in ("z_1", "z_2"))
         candidates = self.queue(z_1, training=training)
-        loss_1 = self.loss_function(nearest(z_1, candidates), embeddings["p_2"])
-        loss_2 = self.loss_function(nearest(z_2, candidates), embeddings["p_1"])
+        loss_1 = self.loss_function(_nearest(z_1, candidates), embeddings["p_2"])
+        loss_2 = self.loss_function(_nearest(z_2, candidates), embeddings["p_1"])
         return {"contrastive": (loss_1 + loss_2) / 2}
 
     def get_config(self) -> dict:
@@ -126,15 +129,7 @@ class NNCLR(JointEmbedding):
         return {**super().get_config(), **serialize_parts(queue=self.queue)}
 
 
-def nearest(z: Any, candidates: Any) -> Any:
-    """Return for each row of `z` the candidate with the largest inner product.
-
-    Args:
-        z: `(n, dim)`, rows of length 1.
-        candidates: `(m, dim)`, rows of length 1.
-
-    Returns:
-        Tensor of shape `(n, dim)`.
-    """
+def _nearest(z: Any, candidates: Any) -> Any:
+    """Return for each row of `z` the candidate with the largest inner product."""
     similarities = ops.matmul(z, ops.transpose(candidates))
     return ops.take(candidates, ops.argmax(similarities, axis=-1), axis=0)

@@ -1,4 +1,4 @@
-"""SimCLR: agree with another view of yourself, disagree with everybody else."""
+"""SimCLR: two views of an example attract each other and repel all other examples."""
 
 from typing import Any
 
@@ -16,19 +16,21 @@ from keras_ssl.trainers.step import Batch, concatenate
 class SimCLR(JointEmbedding):
     r"""SimCLR: contrastive learning of visual representations.
 
-    Two random views `x_i`, `x_j` of every image go through an encoder, `h = f(x)`, and a
-    projector, `z = g(h)`. The NT-Xent loss draws the two views of an image together and pushes the
-    views of different images apart. The projector is thrown away after training: `h` is the
-    representation.
+    Two random views `x_i`, `x_j` of each of N examples go through an encoder, `h = f(x)`, and a
+    projector, `z = g(h)`. The NT-Xent loss attracts the two views of an example and repels views
+    of different examples of the batch, over all replicas:
+
+        L = - mean over i of log( exp(cos(z_i, z_j) / τ) / Σ_{k ≠ i} exp(cos(z_i, z_k) / τ) )
+
+    The projector is discarded after training: `h` is the representation.
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((2048, 128))`, the
-            paper's for a ResNet-50.
+            projector of the paper for a ResNet-50.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
-            `None` means that the data holds pairs of ready views.
-        loss: loss of the two projected views, called `loss(z_i, z_j)`. `None` means
-            `keras_ssl.losses.NTXent()`.
+            `None` if the data already holds pairs of views.
+        loss: loss called `loss(z_i, z_j)`. `None` means `keras_ssl.losses.NTXent()`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -36,16 +38,15 @@ class SimCLR(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if the data does not give two views of one shape, or
-            a batch holds a single example.
+        ValueError: before the first step, if there are not two views of the same shape, or a
+            batch holds a single example.
 
     Example:
 
@@ -65,7 +66,7 @@ class SimCLR(JointEmbedding):
           https://arxiv.org/abs/2002.05709), Chen et al., 2020
     """
 
-    minimum_batch = 2  # an example needs another one to differ from
+    minimum_batch = 2  # a view needs another example as its negative
 
     def __init__(
         self,
@@ -80,15 +81,14 @@ class SimCLR(JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there are two views of one structure and shape, which are stacked."""
+        """Raise unless there are two views of the same structure and shape."""
         super().check_views(views)
         check_same_shape(views)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the projections of both views, and the representation of the first."""
         # one pass over both views: batch norm sees 2N examples, as in the paper
-        h = self.encoder(concatenate(batch.views), training=training)
-        z = self.projector(h, training=training)
+        h, z = self.project(concatenate(batch.views), training)
         z_i, z_j = ops.split(z, 2)
         return {"z_i": z_i, "z_j": z_j, "representation": ops.split(h, 2)[0]}
 

@@ -1,4 +1,4 @@
-"""SupCon: agree with all images of your class, disagree with the others."""
+"""SupCon: views of the same class attract each other and repel views of other classes."""
 
 from typing import Any
 
@@ -16,25 +16,24 @@ from keras_ssl.trainers.step import Batch, concatenate
 class SupCon(JointEmbedding):
     r"""SupCon: supervised contrastive learning.
 
-    SimCLR that knows the labels. Two random views of every example go through an encoder,
-    `r = Enc(x)`, and a projector, `z = Proj(r)`. The loss draws every view to all views `P(i)` of
-    its class, its own other one among them, and pushes those of other classes away: the paper's
-    L_out,
+    SimCLR with labels. Two random views of each example go through an encoder, `r = Enc(x)`, and
+    a projector, `z = Proj(r)`. The loss attracts each view i to all other views `P(i)` of its
+    class and repels views of other classes: L_out of the paper,
 
         L = Σ_i -1/|P(i)| Σ_{p ∈ P(i)} log( exp(z_i·z_p / τ) / Σ_{a ≠ i} exp(z_i·z_a / τ) )
 
-    divided by the number of views, over the batch of all replicas. Where no class occurs twice it
-    is SimCLR. The projector is thrown away after training: `r` is the representation. The paper
-    trains a linear classifier on it, with the encoder frozen.
+    divided by the number of views of the batch, over all replicas. If no class occurs twice, this
+    is the loss of SimCLR. The projector is discarded after training: `r` is the representation, on
+    which the paper trains a linear classifier with the encoder frozen.
 
     Args:
         encoder: `keras.Model` or layer `Enc`, that maps a batch to `(batch, features)`.
-        projector: layer `Proj`. `None` means the paper's for a ResNet-50, one hidden layer:
+        projector: layer `Proj`. `None` means the projector of the paper for a ResNet-50:
             `keras_ssl.layers.ProjectionHead((2048, 128), normalization=False)`.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
-            `None` means that the data holds pairs of ready views.
-        loss: loss of labels and the two projected views `(batch, 2, dim)`, called
-            `loss(labels, z)`. `None` means `keras_ssl.losses.SupConLoss()`.
+            `None` if the data already holds pairs of views.
+        loss: loss called `loss(labels, z)`, with z of shape `(batch, 2, dim)`. `None` means
+            `keras_ssl.losses.SupConLoss()`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -42,17 +41,17 @@ class SupCon(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes: any structure of tensors. `fit` takes `(x, y)`
-        with `y` integers, `(batch,)` or `(batch, 1)`.
+        What the encoder takes: any structure of tensors. `fit` takes `(x, y)` with integer labels
+        `y`, `(batch,)` or `(batch, 1)`.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object; before the first step, if labels are not
             integers.
-        ValueError: before the first step, if the data has no labels, does not give two views of
-            one shape, or a batch holds a single example.
+        ValueError: before the first step, if the data has no labels, there are not two views of
+            the same shape, or a batch holds a single example.
 
     Example:
 
@@ -73,7 +72,7 @@ class SupCon(JointEmbedding):
         - [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), Khosla et al., 2020
     """
 
-    minimum_batch = 2  # an example needs another one to differ from
+    minimum_batch = 2  # a view needs another example as its negative
     uses_labels = True
 
     def __init__(
@@ -90,23 +89,19 @@ class SupCon(JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there are two views of one structure and shape, which are stacked."""
+        """Raise unless there are two views of the same structure and shape."""
         super().check_views(views)
         check_same_shape(views)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return labels, projections of both views, and the representation of the first."""
+        """Return the labels, the projections of both views, and the representation of the first."""
         # one pass over both views, as in the paper: batch norm sees 2N examples
-        r = self.encoder(concatenate(batch.views), training=training)
-        z = self.projector(r, training=training)
-        return {
-            "labels": batch.y,
-            "z": ops.stack(ops.split(z, 2), axis=1),
-            "representation": ops.split(r, 2)[0],
-        }
+        r, z = self.project(concatenate(batch.views), training)
+        z = ops.stack(ops.split(z, 2), axis=1)
+        return {"labels": batch.y, "z": z, "representation": ops.split(r, 2)[0]}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the contrastive loss of views and labels."""
+        """Return the supervised contrastive loss."""
         return {"contrastive": self.loss_function(embeddings["labels"], embeddings["z"])}
 
     def get_config(self) -> dict:

@@ -1,4 +1,4 @@
-"""Distillation: predict what a teacher, or another branch of oneself, says."""
+"""Distillation: predict the output of a teacher network or of another view."""
 
 from keras_ssl.trainers.distillation.byol import BYOL
 from keras_ssl.trainers.distillation.dino import DINO

@@ -1,4 +1,4 @@
-"""BYOL: predict what a slowly moving teacher says of the other view."""
+"""BYOL: predict the projection of the other view by a momentum teacher."""
 
 from typing import Any
 
@@ -16,32 +16,29 @@ from keras_ssl.trainers.teacher import EMATeacher
 class BYOL(JointEmbedding):
     r"""BYOL: bootstrap your own latent.
 
-    Of two random views `v`, `v'` of an example, the student (online network) projects one and
-    predicts from it, `q(g(f(v)))`, what the teacher (target network), whose weights are a moving
-    average of the student's, projects of the other one, `z' = g_ξ(f_ξ(v'))`. No gradient flows
-    into the teacher. With `D` the negative cosine similarity, the loss is that of both
-    directions,
+    The student (online network) projects two random views v, v' of an example to `z = g(f(v))` and
+    `z' = g(f(v'))`. From each it predicts the projection `z_ξ` of the other view by the teacher
+    (target network), whose weights ξ are a moving average of the weights of the student and get no
+    gradient. With D the negative cosine similarity:
 
         L = 2 D(q(z), z_ξ') + 2 D(q(z'), z_ξ)
 
-    which is the paper's squared distance of normalised vectors without its constant, 4.
+    This is the squared distance of normalised vectors in the paper minus its constant 4.
 
-    Each view goes through the networks by itself, and the teacher's batch normalisation uses
+    The views go through the networks one at a time, and batch normalisation in the teacher uses
     the statistics of the batch, as in the published code.
 
     Args:
         encoder: `keras.Model` or layer `f` that maps a batch to `(batch, features)`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((4096, 256))`.
-        predictor: layer `q`, as wide at its end as `g`. `None` means
+        predictor: layer `q` with outputs of the same width as `g`. `None` means
             `keras_ssl.layers.PredictionHead(4096)`.
         augment: layer that makes two views of a batch, such as
-            `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
-            views.
-        loss: `D`, loss of predictions and targets, called `loss(q, z)`. `None` means
+            `keras_ssl.augment.AsymmetricViews`. `None` if the data already holds pairs of views.
+        loss: `D`, called `loss(prediction, target)`. `None` means
             `keras_ssl.losses.NegativeCosineSimilarity()`.
-        momentum: how much of the teacher's weights stays at each step: a number in [0, 1), or a
-            schedule. The paper's rises from 0.996 to 1:
-            `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
+        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The paper raises it
+            from 0.996 to 1: `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -49,16 +46,15 @@ class BYOL(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object, or `momentum` neither number nor schedule.
-        ValueError: if `momentum` is outside [0, 1); before the first step, if the data does not
-            give two views of one shape, or predictor and projector differ in width.
+        TypeError: if a part is not a Keras object, or `momentum` neither a number nor a schedule.
+        ValueError: if `momentum` is outside [0, 1); before the first step, if there are not two
+            views, or predictor and projector differ in width.
 
     Example:
 
@@ -102,7 +98,7 @@ class BYOL(JointEmbedding):
         self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the student's predictions and the teacher's projections of both views."""
+        """Return predictions of the student and projections of the teacher for both views."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
         target_1, target_2 = (self.teacher.project(view, training) for view in batch.views)
         return {
@@ -114,7 +110,7 @@ class BYOL(JointEmbedding):
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the distance of predictions and targets, each of the other view's."""
+        """Return the distance of each prediction from the target of the other view."""
         first = self.loss_function(embeddings["q_1"], embeddings["target_2"])
         second = self.loss_function(embeddings["q_2"], embeddings["target_1"])
         # ||a - b||² = 2 - 2 a·b for unit vectors

@@ -1,4 +1,4 @@
-"""DINO: from any crop of an image, say what a slow teacher says of most of it."""
+"""DINO: predict the output of a momentum teacher for a global view from all other views."""
 
 from typing import Any
 
@@ -17,45 +17,44 @@ from keras_ssl.trainers.teacher import EMATeacher
 class DINO(MultiCrop):
     r"""DINO: self-distillation with no labels.
 
-    Of an image there are two global views and any number of local ones, which are smaller and show
-    less. The student scores all views `s` over K prototypes; the teacher, whose weights are a
-    moving average of the student's, scores the global views `t`. The student learns to give every
-    view the distribution that the teacher gives to each other one:
+    Each example has two global views and any number of smaller, local views. The student scores
+    all views s with K prototypes. The teacher, whose weights are a moving average of those of the
+    student, scores the global views t. From each view s, the student predicts the distribution of
+    the teacher for every other view t:
 
         g = prototypes(projector(encoder(view)))
         q_t = softmax((g_teacher(t) - c) / τ_teacher),  p_s = softmax(g(s) / τ_student)
         L = - mean over pairs t ≠ s of Σ_k q_t(k) log p_s(k)
 
-    Without negatives, two parts keep the teacher from a constant answer: the centre `c`, a moving
-    mean of its scores, from one prototype for all; the low temperature from all prototypes alike.
+    Collapse is prevented by the centre c, a moving average of the scores of the teacher, which
+    keeps a single prototype from dominating, and by the low temperature τ_teacher, which keeps the
+    teacher from the uniform distribution.
 
-    Crops of one size are encoded together, as in the published code. What a projector and
-    prototypes do to an embedding of length 1 is the paper's head with weight normalisation.
+    Views of the same size are encoded together, as in the published code. Projector and prototypes
+    together are the head of the paper; prototypes have length 1, as with weight normalisation.
 
     Args:
-        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`, for images
-            of both sizes: a ResNet built for `(None, None, 3)`, or one over tokens that takes
-            their number as it comes.
-        projector: layer from features to embeddings. `None` means
+        encoder: `keras.Model` or layer that maps a batch of views of any of the sizes to
+            `(batch, features)`, such as a ResNet built for `(None, None, 3)` or a vision
+            transformer for any number of tokens.
+        projector: layer that maps features to embeddings. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 2048, 256), normalization=False,
             activation="gelu", l2_normalize=True)`.
         prototypes: `keras_ssl.layers.Prototypes`. `None` means 65,536 of them.
-        augment: layer that makes two global views of a batch and after them local ones, such as
-            `keras_ssl.augment.MultiCropViews`. `None` means that the data holds ready views.
-        loss: loss called `loss(teacher_scores, student_scores)`, on lists of `(batch, prototypes)`,
-            one a view; a `teacher_temperature` below is passed on by its name. `None` means
-            `keras_ssl.losses.DINOLoss()`.
-        center: layer that takes the teacher's scores, `(views, batch, prototypes)`, in training
-            mode once a step, and gives them centred. `None` means `keras_ssl.layers.Center(0.9)`;
-            `keras.layers.Identity()` leaves it out.
-        teacher_temperature: τ_teacher, above 0, or a schedule of it by optimizer steps. `None`
-            means the loss' own, 0.04. The paper's warm-up is
+        augment: layer that makes two global views of a batch, followed by local ones, such as
+            `keras_ssl.augment.MultiCropViews`. `None` if the data already holds views.
+        loss: loss called `loss(teacher_scores, student_scores)` on lists of `(batch, prototypes)`,
+            one per view, with the keyword `teacher_temperature` if that is given below. `None`
+            means `keras_ssl.losses.DINOLoss()`.
+        center: layer that centres the scores of the teacher, `(views, batch, prototypes)`. `None`
+            means `keras_ssl.layers.Center(0.9)`; use `keras.layers.Identity()` for no centring.
+        teacher_temperature: τ_teacher, above 0, or a schedule by optimizer steps. `None` means that
+            of the loss, 0.04. The paper uses the warm-up
             `keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.07)`.
-        momentum: how much of the teacher's weights stays at each step: a number in [0, 1), or a
-            schedule. The paper's rises from 0.996 to 1:
-            `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
-        freeze_steps: for how many optimizer steps at the start the prototypes do not learn. The
-            paper has one epoch.
+        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The paper raises it
+            from 0.996 to 1: `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
+        freeze_steps: number of optimizer steps at the start in which the prototypes are not
+            updated; one epoch in the paper.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -63,19 +62,16 @@ class DINO(MultiCrop):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind, `momentum` or `teacher_temperature`
-            neither number nor schedule, or `freeze_steps` no integer.
-        ValueError: if `momentum` is outside [0, 1), `teacher_temperature` not above 0, or
-            `freeze_steps` below 0; before the first step, if the data does not give two global
-            views of one size and local ones that are no larger, or the encoder does not take
-            both sizes.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `momentum` is outside [0, 1), `teacher_temperature` is not positive, or
+            `freeze_steps` is negative; before the first step, if there are not two global views of
+            one size, a local view is larger, or the encoder does not take all sizes.
 
     Example:
 
@@ -121,7 +117,9 @@ class DINO(MultiCrop):
         center = layers.Center() if center is None else center
         check_type("prototypes", prototypes, layers.Prototypes)
         check_type("center", center, keras.layers.Layer)
-        _check_teacher_temperature(teacher_temperature)
+        schedule = keras.optimizers.schedules.LearningRateSchedule
+        if teacher_temperature is not None and not isinstance(teacher_temperature, schedule):
+            checks.positive("teacher_temperature", teacher_temperature)
         self.prototypes = prototypes
         self.center = center
         self.teacher_temperature = teacher_temperature
@@ -129,7 +127,7 @@ class DINO(MultiCrop):
         self.teacher = EMATeacher(self, ["encoder", "projector", "prototypes"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the student's embeddings of all views and the teacher's of the global ones."""
+        """Return embeddings of all views by the student, of the global views by the teacher."""
         h, student = self.project_crops(batch.views, training)
         global_views = batch.views[: self.global_count]
         teacher = call_by_size(lambda view: self.teacher.project(view, training), global_views)
@@ -141,9 +139,9 @@ class DINO(MultiCrop):
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the distance of the student's distributions from the teacher's."""
+        """Return the cross-entropy of the teacher's and the student's distributions."""
         frozen = self.is_before(self.freeze_steps)
-        # (views, batch, dim): the loss takes views one by one
+        # (views, batch, dim)
         student = self.prototypes(ops.swapaxes(embeddings["student"], 0, 1), frozen=frozen)
         teacher = self.teacher_prototypes(ops.swapaxes(embeddings["teacher"], 0, 1))
         teacher = self.center(ops.stop_gradient(teacher), training=training)
@@ -163,10 +161,3 @@ class DINO(MultiCrop):
             momentum=self.teacher.momentum,
         )
         return {**super().get_config(), **parts, "freeze_steps": self.freeze_steps}
-
-
-def _check_teacher_temperature(temperature: Any) -> None:
-    """Raise unless it is a number above 0, a schedule, or `None`."""
-    is_schedule = isinstance(temperature, keras.optimizers.schedules.LearningRateSchedule)
-    if temperature is not None and not is_schedule:
-        checks.positive("teacher_temperature", temperature)

@@ -1,23 +1,17 @@
-"""Knowledge distillation: learn what a trained teacher says, and the labels if there are any."""
+"""Knowledge distillation: learn from the outputs of a trained teacher and from labels, if any."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
-from keras.distillation import DistillationLoss, LogitsDistillation
+from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
-from keras_ssl import checks
+from keras_ssl import checks, distribute
 from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_one_view, check_type
-from keras_ssl.trainers.distillation.distillation_losses import (
-    check_logits,
-    checked_losses,
-    checked_weights,
-    layer_names,
-    value_of,
-)
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -25,63 +19,59 @@ from keras_ssl.trainers.teacher import freeze
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class KnowledgeDistillation(SelfSupervisedModel):
-    r"""Knowledge distillation: a small student learns what a trained teacher says.
+    r"""Knowledge distillation: train a small student to match a trained teacher.
 
-    Teacher and student see the same input and give logits, `v` and `z`, of the same classes. At a
-    temperature T above 1 the teacher's probabilities tell how alike classes are. The loss is that
-    of the labels (hard) and that of the teacher's softened probabilities (soft),
+    Teacher and student see the same input and return logits v and z for the same classes. The loss
+    combines the cross-entropy of the labels (hard) and the divergence from the probabilities of
+    the teacher (soft), which a temperature T above 1 makes less peaked:
 
         L = α CE(y, softmax(z)) + (1 - α) T² KL(softmax(v / T), softmax(z / T))
 
-    whose T² keeps the gradients of both at one scale, whatever T. With α = 0 no labels are
-    needed. The divergence is the paper's cross entropy less the teacher's entropy, which has no
+    The factor T² keeps both gradients on the same scale for any T. With α = 0 no labels are needed.
+    The divergence is the cross-entropy of the paper minus the entropy of the teacher, which has no
     gradient.
 
-    The losses are those of `keras.distillation`: outputs (`LogitsDistillation`), outputs of
-    layers within (`FeatureDistillation`), one's own `DistillationLoss`, or several of them with
-    weights `w`, whose weighted sum stands in place of the second term. Where teacher and
-    student are encoders, `FeatureDistillation("mse")` compares their features. What
-    `keras.distillation.Distiller` lacks: micro-batches, replicas, the probe, training without
-    labels. The two terms are reported, weighted, as `hard` and `distillation`.
+    The soft loss is any loss of `keras.distillation`: on outputs (`LogitsDistillation`), on outputs
+    of intermediate layers (`FeatureDistillation`), a custom `DistillationLoss`, or a weighted sum
+    of several. If teacher and student are encoders, `FeatureDistillation("mse")` compares their
+    features. Unlike `keras.distillation.Distiller`, this trainer supports micro-batches, replicas,
+    the online probe and training without labels. The two terms are reported, weighted, as `hard`
+    and `distillation`.
 
-    The teacher runs in inference mode, is frozen (`teacher.trainable` becomes `False`, as Keras'
-    `Distiller` does it) and gets neither gradient nor optimizer state. It is saved with the
-    trainer, so that a trainer's file can be trained on by itself; `trainer.encoder`, the student,
-    is the product.
+    The teacher runs in inference mode and is frozen: `teacher.trainable` becomes `False`, as in
+    `Distiller`. It is saved with the trainer. `trainer.encoder`, the student, is the product.
 
     Args:
-        encoder: the student: `keras.Model` or layer, from a batch of input to `(batch, classes)`.
-            Logits, no softmax.
-        teacher: `keras.Model` or layer with trained weights, from the same input.
-        augment: layer from a batch of input to a batch of input, such as
-            `keras_ssl.augment.RandomResizedCrop`, of which both see what it gives. `None` means
-            the input as it is.
-        distillation_losses: `keras.distillation.DistillationLoss` or a list of them, each called
-            as `Distiller` calls it; a loss of one's own must return a mean over the examples that
-            it gets. `None` means `keras.distillation.LogitsDistillation(temperature=3.0)`.
-        distillation_loss_weights: list of `w`, numbers of at least 0, one a loss. `None` means 1.
+        encoder: the student: `keras.Model` or layer that maps a batch to logits,
+            `(batch, classes)`, without a softmax.
+        teacher: `keras.Model` or layer with trained weights that takes the same input.
+        augment: layer that makes one view of a batch, for both teacher and student, such as
+            `keras_ssl.augment.RandomResizedCrop`. `None` leaves the input unchanged.
+        distillation_losses: `keras.distillation.DistillationLoss` or a list of them. A custom one
+            must return a mean over the examples. `None` means
+            `keras.distillation.LogitsDistillation(temperature=3.0)`.
+        distillation_loss_weights: list of numbers of at least 0, one per loss. `None` means 1.
         student_loss: loss of the labels, called `loss(y, z)`. `None` means
             `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
-        student_loss_weight: α, in [0, 1]. Above 0 the data must have labels.
+        student_loss_weight: α, in [0, 1]. Above 0, the data must have labels.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: a batch of input.
+        x: a batch of what the student takes.
         training: whether the student runs in training mode.
 
     Input shape:
-        What student and teacher take.
+        What student and teacher take: any structure of tensors.
 
     Output shape:
-        What the student gives, `(batch, classes)`.
+        `(batch, classes)`, the output of the student.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind, or a weight no number.
+        TypeError: if an argument has the wrong type.
         ValueError: if the teacher has no weights or shares them with the student, one of the two
-            ends in a softmax where `LogitsDistillation` takes one, a weight is negative, α above
-            1, weights and losses differ in number, or a named layer is not there; before the
-            first step, if teacher and student differ in classes, or α is above 0 and the data has
-            no labels.
+            ends in a softmax and `LogitsDistillation` is used, a weight is out of range, the
+            numbers of weights and losses differ, or a named layer does not exist; before the first
+            step, if the outputs of teacher and student differ in shape, or labels are missing.
 
     Example:
 
@@ -128,29 +118,24 @@ class KnowledgeDistillation(SelfSupervisedModel):
         if student_loss is None:
             student_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         check_type("student_loss", student_loss, keras.losses.Loss)
-        checks.number("student_loss_weight", student_loss_weight, minimum=0)
-        if student_loss_weight > 1:
-            raise ValueError(
-                "`student_loss_weight` must be at most 1: the teacher's losses get the rest. "
-                f"Received: student_loss_weight={student_loss_weight}"
-            )
+        checks.number("student_loss_weight", student_loss_weight, minimum=0, maximum=1)
         self.teacher = teacher
         self.teacher.trainable = False
         freeze(self.teacher)
-        self.distillation_losses = checked_losses(distillation_losses)
+        self.distillation_losses = _check_losses(distillation_losses)
         for name, model in (("encoder", encoder), ("teacher", teacher)):
-            check_logits(name, model, self.distillation_losses)
+            _check_logits(name, model, self.distillation_losses)
         count = len(self.distillation_losses)
-        self.distillation_loss_weights = checked_weights(distillation_loss_weights, count)
+        self.distillation_loss_weights = _check_weights(distillation_loss_weights, count)
         self.student_loss = student_loss
         self.student_loss_weight = float(student_loss_weight)
-        of_teacher, of_student = zip(*map(layer_names, self.distillation_losses), strict=True)
+        of_teacher, of_student = zip(*map(_layer_names, self.distillation_losses), strict=True)
         self._of_teacher = LayerOutputs("teacher", teacher, _named(of_teacher))
         self._of_student = LayerOutputs("encoder", encoder, _named(of_student))
 
     @property
     def uses_labels(self) -> bool:
-        """Whether the labels have a part in the loss."""
+        """Whether the loss depends on labels."""
         return self.student_loss_weight > 0
 
     def build_step(self, x: Any, y: Any) -> None:
@@ -159,7 +144,7 @@ class KnowledgeDistillation(SelfSupervisedModel):
             raise ValueError(
                 "KnowledgeDistillation learns from labels with `student_loss_weight="
                 f"{self.student_loss_weight}`. Expected data of `(x, y)`, or "
-                "`student_loss_weight=0`, to learn from the teacher alone. "
+                "`student_loss_weight=0` to learn from the teacher alone. "
                 "Received: data without `y`"
             )
         super().build_step(x, y)
@@ -177,11 +162,11 @@ class KnowledgeDistillation(SelfSupervisedModel):
         return [*super().frozen_parts(), self.teacher]
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the outputs of student and teacher, those of layers, and the labels if used."""
-        z, z_within = self._of_student(batch.views, training=training)
-        v, v_within = self._of_teacher(batch.views, training=False)
-        embeddings = {_key("student", name): one for name, one in {None: z, **z_within}.items()}
-        for name, one in {None: v, **v_within}.items():
+        """Return outputs of student and teacher and of their named layers, and labels if used."""
+        z, z_by_layer = self._of_student(batch.views, training=training)
+        v, v_by_layer = self._of_teacher(batch.views, training=False)
+        embeddings = {_key("student", name): one for name, one in {None: z, **z_by_layer}.items()}
+        for name, one in {None: v, **v_by_layer}.items():
             embeddings[_key("teacher", name)] = ops.stop_gradient(one)
         if self.uses_labels:
             embeddings["labels"] = batch.y
@@ -190,15 +175,12 @@ class KnowledgeDistillation(SelfSupervisedModel):
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the weighted losses of labels and teacher."""
         distillation = 0.0
-        for loss, weight in zip(
-            self.distillation_losses, self.distillation_loss_weights, strict=True
-        ):
-            of_teacher, of_student = layer_names(loss)
-            distillation += weight * value_of(
-                loss,
-                embeddings[_key("teacher", of_teacher)],
-                embeddings[_key("student", of_student)],
-            )
+        weights = self.distillation_loss_weights
+        for loss, weight in zip(self.distillation_losses, weights, strict=True):
+            of_teacher, of_student = _layer_names(loss)
+            v = embeddings[_key("teacher", of_teacher)]
+            z = embeddings[_key("student", of_student)]
+            distillation += weight * _value_of(loss, v, z)
         losses = {"distillation": (1 - self.student_loss_weight) * distillation}
         if self.uses_labels:
             hard = self.student_loss(embeddings["labels"], embeddings["student"])
@@ -212,22 +194,26 @@ class KnowledgeDistillation(SelfSupervisedModel):
             distillation_losses=list(self.distillation_losses),
             student_loss=self.student_loss,
         )
-        return {
-            **super().get_config(),
-            **parts,
+        weights = {
             "distillation_loss_weights": list(self.distillation_loss_weights),
             "student_loss_weight": self.student_loss_weight,
         }
+        return {**super().get_config(), **parts, **weights}
 
 
 def _key(whose: str, layer: str | None) -> str:
-    """The name of an output among the embeddings."""
+    """Return the name of an output among the embeddings."""
     return whose if layer is None else f"{whose}'s {layer}"
 
 
 def _named(layers: Sequence[str | None]) -> list[str]:
-    """The layers among these, each once."""
+    """Return the names of layers without duplicates and `None`."""
     return list(dict.fromkeys(name for name in layers if name is not None))
+
+
+def _layer_names(loss: DistillationLoss) -> tuple[str | None, str | None]:
+    """Return the layers of teacher and student that a loss compares; `None` for the output."""
+    return getattr(loss, "teacher_layer_name", None), getattr(loss, "student_layer_name", None)
 
 
 def _check_teacher(teacher: Any, encoder: keras.layers.Layer) -> None:
@@ -241,5 +227,110 @@ def _check_teacher(teacher: Any, encoder: keras.layers.Layer) -> None:
     if shared:
         raise ValueError(
             "`teacher`, which is frozen, must not share weights with the student, `encoder`. "
-            f"Received: {len(shared)} weights that both have"
+            f"Received: {len(shared)} shared weights"
         )
+
+
+def _check_losses(losses: Any) -> list[DistillationLoss]:
+    """Return distillation losses as a list, or raise."""
+    losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
+    if not losses:
+        raise ValueError("`distillation_losses` must hold at least one loss. Received: []")
+    for one in losses:
+        if not isinstance(one, DistillationLoss):
+            raise TypeError(
+                "`distillation_losses` must be one `keras.distillation.DistillationLoss` or a list "
+                f"of them. Received: {one} of type {type(one)}"
+            )
+        # Keras divides only the former by the number of replicas
+        if len({_is_share(part) for part in _parts(one)}) > 1:
+            raise ValueError(
+                "A distillation loss must be made of either Keras losses or functions, not both. "
+                f"Received: {one} with {one.loss}"
+            )
+    return [_of_probabilities(one) for one in losses]
+
+
+def _check_weights(weights: Any, count: int) -> list[float]:
+    """Return the weights of distillation losses as a list, 1 by default, or raise."""
+    if weights is None:
+        return [1.0] * count
+    if not isinstance(weights, (list, tuple)):
+        raise TypeError(
+            "`distillation_loss_weights` must be a list of numbers, one per loss. "
+            f"Received: {weights!r} of type {type(weights)}"
+        )
+    for weight in weights:
+        checks.number("distillation_loss_weights", weight, minimum=0)
+    if len(weights) != count:
+        raise ValueError(
+            "`distillation_loss_weights` must hold one number per loss. "
+            f"Received: {len(weights)} weights and {count} losses"
+        )
+    return [float(weight) for weight in weights]
+
+
+def _check_logits(name: str, model: keras.layers.Layer, losses: list[DistillationLoss]) -> None:
+    """Raise if `model` ends in a softmax and a loss would apply a second one."""
+    last = model
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    is_softmax = isinstance(last, keras.layers.Softmax)
+    is_softmax = is_softmax or getattr(last, "activation", None) is keras.activations.softmax
+    if is_softmax and any(isinstance(one, LogitsDistillation) for one in losses):
+        raise ValueError(
+            f"`{name}` must return logits, to which `LogitsDistillation` applies a softmax. Remove "
+            "the softmax from the model (`activation=None`), which does not change its weights. "
+            f"Received: {model}, which ends in a softmax, {last}"
+        )
+
+
+def _value_of(loss: DistillationLoss, v: Any, z: Any) -> Any:
+    """Return the mean of a distillation loss over the examples of this replica, shape (1,)."""
+    if isinstance(loss, (LogitsDistillation, FeatureDistillation)):
+        _check_same_width(loss, v, z)
+    v, z = (ops.cast(one, "float32") for one in (v, z))  # 16 bits are too few for a softmax
+    loss.validate_outputs(v, z)
+    value = ops.reshape(loss.compute_loss(v, z), (1,))
+    is_share = any(_is_share(part) for part in _parts(loss))
+    return value * distribute.replica_count() if is_share else value
+
+
+def _check_same_width(loss: DistillationLoss, v: Any, z: Any) -> None:
+    shapes = [tuple(one.shape[1:]) for one in (v, z)]
+    if shapes[0] == shapes[1]:
+        return
+    names = _layer_names(loss)
+    what = "number of classes" if names == (None, None) else "shape in the compared layers"
+    raise ValueError(
+        f"`teacher` and `encoder` must have the same {what}, since {type(loss).__name__} compares "
+        f"their outputs elementwise. Received: teacher's {names[0] or 'output'} of shape (batch, "
+        f"{', '.join(map(str, shapes[0]))}), student's {names[1] or 'output'} of shape (batch, "
+        f"{', '.join(map(str, shapes[1]))})"
+    )
+
+
+def _parts(loss: DistillationLoss) -> list[Any]:
+    """Return the losses or functions that a loss is made of; a custom class may have none."""
+    return [part for part in keras.tree.flatten(getattr(loss, "loss", None)) if part is not None]
+
+
+def _is_share(part: Any) -> bool:
+    """Return whether Keras divides the value of `part` by the number of replicas."""
+    return isinstance(part, keras.losses.Loss) and part.reduction not in (None, "none")
+
+
+def _of_probabilities(loss: DistillationLoss) -> DistillationLoss:
+    """Work around `LogitsDistillation` of Keras 3.15, which by default compares raw logits.
+
+    With a `keras.losses.KLDivergence` object in place of the function, it compares probabilities
+    and multiplies by T², as documented.
+    """
+    divergence = keras.losses.kl_divergence
+    if not isinstance(loss, LogitsDistillation) or divergence not in _parts(loss):
+        return loss
+    fixed = copy.copy(loss)
+    fixed.loss = keras.tree.map_structure(
+        lambda part: keras.losses.KLDivergence() if part is divergence else part, loss.loss
+    )
+    return fixed

@@ -1,4 +1,4 @@
-"""MSN: sort an image of which parts are hidden as a teacher sorts it in full."""
+"""MSN: predict the prototypes of a whole view from masked and small views."""
 
 from typing import Any
 
@@ -17,36 +17,35 @@ from keras_ssl.trainers.teacher import EMATeacher
 class MSN(MultiCrop):
     r"""MSN: masked siamese networks.
 
-    The first view of an image, the target, is whole; M others, the anchors, show part of it: a
-    view with random patches hidden, and small crops (focal masks). The student embeds the anchors,
-    the teacher, whose weights are a moving average of the student's, the target. Both are
-    compared with the same K prototypes, and the student learns to give anchors the target's
-    assignment, sharpened:
+    The first view of an example, the target, is whole. The M others, the anchors, show part of it:
+    a view with random patches masked, and small crops (focal masks). The student embeds the
+    anchors; the teacher, whose weights are a moving average of those of the student, embeds the
+    target. Both are softly assigned to the same K prototypes, and from each anchor the sharpened
+    assignment of the target is predicted:
 
         p = softmax(cos(projector(encoder(anchor)), prototypes) / τ)
         p⁺ = softmax(cos(teacher's projection of the target, prototypes) / (τ T))
         L = - mean over anchors of Σ_k p⁺(k) log p(k) + λ (log K - H(mean of all p))
 
-    The entropy H of the mean assignment, over all anchors of the batch of all replicas, keeps
-    one prototype from taking all images. Prototypes learn from the anchors alone.
+    H is the entropy of the mean assignment of all anchors of the batch, over all replicas. It
+    prevents collapse to one prototype. The prototypes get gradients from the anchors only.
 
-    Masks belong to the augmentation, so any encoder can be trained. One over tokens computes
-    hidden patches as well; the paper's leaves them out, which is faster.
+    Masking is part of the augmentation, so that any encoder can be trained. The paper instead drops
+    masked patches in a vision transformer, which is faster.
 
     Args:
-        encoder: `keras.Model` or layer that maps a batch to `(batch, features)`, for images
-            of all sizes among the views, such as a ResNet built for `(None, None, 3)`.
-        projector: layer from features to embeddings. `None` means
+        encoder: `keras.Model` or layer that maps a batch of views of any of the sizes to
+            `(batch, features)`, such as a ResNet built for `(None, None, 3)`.
+        projector: layer that maps features to embeddings. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 2048, 256), activation="gelu")`.
         prototypes: `keras_ssl.layers.Prototypes`. `None` means 1,024 of them.
         augment: layer that makes the views of a batch: the target, an anchor of the same size, and
-            any number of anchors that are no larger. See the example. `None` means that the data
-            holds ready views.
-        loss: loss called `loss(target_scores, anchor_scores)`, on `(batch, prototypes)` and a list
-            of them, one an anchor. `None` means `keras_ssl.losses.MSNLoss()`.
-        momentum: how much of the teacher's weights stays at each step: a number in [0, 1), or a
-            schedule. The paper's rises from 0.996 to 1:
-            `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
+            any number of anchors that are no larger, as in the example. `None` if the data already
+            holds views.
+        loss: loss called `loss(target_scores, anchor_scores)` on `(batch, prototypes)` and a list
+            of them, one per anchor. `None` means `keras_ssl.losses.MSNLoss()`.
+        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The paper raises it
+            from 0.996 to 1: `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -54,18 +53,16 @@ class MSN(MultiCrop):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind, or `momentum` neither number nor
-            schedule.
-        ValueError: if `momentum` is outside [0, 1); before the first step, if the data does not
-            give a target and an anchor of one size and others that are no larger, the encoder
-            does not take all sizes, or a batch holds a single example.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `momentum` is outside [0, 1); before the first step, if there are not a
+            target and an anchor of one size, another anchor is larger, the encoder does not take
+            all sizes, or a batch holds a single example.
 
     Example:
 
@@ -91,7 +88,7 @@ class MSN(MultiCrop):
           https://arxiv.org/abs/2204.07141), Assran et al., 2022
     """
 
-    minimum_batch = 2  # the mean assignment of a single image says nothing of the others
+    minimum_batch = 2  # one example cannot use all prototypes equally
 
     def __init__(
         self,
@@ -113,19 +110,18 @@ class MSN(MultiCrop):
         self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the student's embeddings of the anchors and the teacher's of the target."""
+        """Return embeddings of the anchors by the student, of the target by the teacher."""
         target, *anchors = batch.views
         h, z = self.project_crops(anchors, training)
         # one row per example: (batch, anchors, dim)
-        anchors = ops.stack(z, axis=1)
         return {
-            "anchors": anchors,
+            "anchors": ops.stack(z, axis=1),
             "target": self.teacher.project(target, training),
             "representation": h[0],
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the distance of the anchors' assignments from the target's."""
+        """Return the cross-entropy of the assignments of target and anchors, regularised."""
         anchors = self.prototypes(ops.swapaxes(embeddings["anchors"], 0, 1))
         target = ops.stop_gradient(self.prototypes(embeddings["target"]))
         return {"assignment": self.loss_function(target, ops.unstack(anchors, axis=0))}

@@ -1,4 +1,4 @@
-"""SimSiam: predict your own projection of the other view, and stop the gradient there."""
+"""SimSiam: predict the projection of the other view, with its gradient stopped."""
 
 from typing import Any
 
@@ -15,23 +15,23 @@ from keras_ssl.trainers.step import Batch
 class SimSiam(JointEmbedding):
     r"""SimSiam: simple Siamese representation learning.
 
-    Two random views of every example go through an encoder and a projector, `z_1`, `z_2`, and a
-    predictor `h` guesses from each the other one, through which no gradient flows. With `D` the
-    negative cosine similarity:
+    Two random views of each example go through an encoder and a projector, to `z_1` and `z_2`. A
+    predictor h predicts one from the other, whose gradient is stopped. With D the negative cosine
+    similarity:
 
         L = D(h(z_1), stop_gradient(z_2)) / 2 + D(h(z_2), stop_gradient(z_1)) / 2
 
-    Each view goes through the networks by itself, as in the published code.
+    The views go through the networks one at a time, as in the published code.
 
     Args:
         encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
-        projector: layer from features to `z`. `None` means the paper's: three layers of 2048,
-            batch normalisation behind each, the last one without scale and centre.
-        predictor: layer `h`, as wide at its end as the projector. `None` means
+        projector: layer that maps features to `z`. `None` means that of the paper: three dense
+            layers of 2048 units with batch normalisation, the last one without scale and offset.
+        predictor: layer `h` with outputs of the same width as the projector. `None` means
             `keras_ssl.layers.PredictionHead(512)`.
         augment: layer that makes two views of a batch, such as `keras_ssl.augment.SimCLRViews`.
-            `None` means that the data holds pairs of ready views.
-        loss: `D`, loss of predictions and targets, called `loss(p, z)`. `None` means
+            `None` if the data already holds pairs of views.
+        loss: `D`, called `loss(prediction, target)`. `None` means
             `keras_ssl.losses.NegativeCosineSimilarity()`.
         **kwargs: `name`, `dtype` of the model.
 
@@ -40,16 +40,15 @@ class SimSiam(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if the data does not give two views of one shape, or
-            predictor and projector differ in width.
+        ValueError: before the first step, if there are not two views, or predictor and projector
+            differ in width.
 
     Example:
 
@@ -104,7 +103,7 @@ class SimSiam(JointEmbedding):
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the mean distance of predictions and projections, each of the other view's."""
+        """Return the distance of each prediction from the projection of the other view."""
         z_1, z_2 = (ops.stop_gradient(embeddings[name]) for name in ("z_1", "z_2"))
         first = self.loss_function(embeddings["p_1"], z_2)
         second = self.loss_function(embeddings["p_2"], z_1)

@@ -1,4 +1,4 @@
-"""Redundancy reduction: features agree between views and do not repeat each other."""
+"""Redundancy reduction: embeddings invariant to augmentation, with decorrelated features."""
 
 from keras_ssl.trainers.redundancy.barlow_twins import BarlowTwins
 from keras_ssl.trainers.redundancy.vicreg import VICReg

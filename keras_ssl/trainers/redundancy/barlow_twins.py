@@ -1,4 +1,4 @@
-"""Barlow Twins: two views' features correlate with themselves and with nothing else."""
+"""Barlow Twins: make the cross-correlation matrix of two views the identity."""
 
 from typing import Any
 
@@ -14,24 +14,23 @@ from keras_ssl.trainers.step import Batch
 class BarlowTwins(JointEmbedding):
     r"""Barlow Twins: self-supervised learning via redundancy reduction.
 
-    Two random views of every example go through an encoder and a projector. `C` is the matrix of
-    correlations, over the batch of all replicas, of the features of `z_1` with those of `z_2`; the
-    loss draws it to the identity:
+    Two random views of each example go through an encoder and a projector, to `z_1` and `z_2`. C
+    is the cross-correlation matrix of their features over the batch of all replicas. The loss is
+    its distance from the identity:
 
         L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j ≠ i} C_ij²
 
-    Each view goes through the networks by itself, as in the published code. The projector is
-    thrown away after training.
+    The views go through the networks one at a time, as in the published code. The projector is
+    discarded after training.
 
     Args:
         encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
-        projector: layer from features to `z`. `None` means the paper's,
+        projector: layer that maps features to `z`. `None` means that of the paper,
             `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
         augment: layer that makes two views of a batch, such as
-            `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
-            views.
-        loss: loss of the two projected views, called `loss(z_1, z_2)`. `None` means
-            `keras_ssl.losses.BarlowTwinsLoss()`, with the paper's λ of 0.005.
+            `keras_ssl.augment.AsymmetricViews`. `None` if the data already holds pairs of views.
+        loss: loss called `loss(z_1, z_2)`. `None` means `keras_ssl.losses.BarlowTwinsLoss()`, with
+            λ = 0.005 as in the paper.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -39,16 +38,15 @@ class BarlowTwins(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if the data does not give two views of one shape, or
-            a batch holds a single example.
+        ValueError: before the first step, if there are not two views, or a batch holds a single
+            example.
 
     Example:
 
@@ -90,7 +88,7 @@ class BarlowTwins(JointEmbedding):
         return {"z_1": z_1, "z_2": z_2, "representation": h_1}
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the distance of the views' correlations from the identity."""
+        """Return the distance of the cross-correlation matrix from the identity."""
         return {"redundancy": self.loss_function(embeddings["z_1"], embeddings["z_2"])}
 
     def get_config(self) -> dict:

@@ -1,4 +1,4 @@
-"""VICReg: views agree, features vary, and features do not repeat each other."""
+"""VICReg: invariance of views, variance of features, and no covariance between features."""
 
 from typing import Any
 
@@ -15,27 +15,26 @@ from keras_ssl.trainers.step import Batch
 class VICReg(JointEmbedding):
     r"""VICReg: variance-invariance-covariance regularisation.
 
-    Two random views of every example go through an encoder and a projector (the paper's expander),
-    to `z` and `z'`. Three terms keep the views of an image close (invariance `s`), every
-    feature's deviation over the batch above 1 (variance `v`), and features uncorrelated
+    Two random views of each example go through an encoder and a projector (the expander of the
+    paper), to `z` and `z'`. Three terms keep the two views close (invariance `s`), the standard
+    deviation of each feature over the batch above 1 (variance `v`), and features uncorrelated
     (covariance `c`):
 
         L = λ s(z, z') + μ (v(z) + v(z')) / 2 + ν (c(z) + c(z'))
 
-    Statistics are those of the batch of all replicas. Each view goes through the networks by
-    itself, as in the published code. The projector is thrown away after training.
+    Statistics are those of the batch of all replicas. The views go through the networks one at a
+    time, as in the published code. The projector is discarded after training.
 
     Args:
         encoder: `keras.Model` or layer that maps a batch to `(batch, features)`.
-        projector: layer from features to `z`. `None` means the paper's,
+        projector: layer that maps features to `z`. `None` means that of the paper,
             `keras_ssl.layers.ProjectionHead((8192, 8192, 8192), use_bias=False)`.
         augment: layer that makes two views of a batch, such as
-            `keras_ssl.augment.AsymmetricViews`. `None` means that the data holds pairs of ready
-            views.
-        loss: loss of the two projected views. `None` means `keras_ssl.losses.VICRegLoss()`, with
-            the paper's weights of 25, 25 and 1. Of a `keras_ssl.losses.VICRegLoss` the weighted
-            terms are losses of their own, "invariance", "variance" and "covariance"; another loss,
-            called `loss(z_1, z_2)`, is one by the name "regularization".
+            `keras_ssl.augment.AsymmetricViews`. `None` if the data already holds pairs of views.
+        loss: loss called `loss(z, z')`. `None` means `keras_ssl.losses.VICRegLoss()`, with the
+            weights of the paper, 25, 25 and 1. The weighted terms of a `VICRegLoss` are reported
+            as the losses "invariance", "variance" and "covariance", any other loss as
+            "regularization".
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -43,16 +42,15 @@ class VICReg(JointEmbedding):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes, any structure of tensors; `(batch, height, width, channels)`
-        for images.
+        What the encoder takes: any structure of tensors.
 
     Output shape:
-        What the encoder returns, `(batch, features)`.
+        `(batch, features)`, the output of the encoder.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if the data does not give two views of one shape, or
-            a batch holds a single example.
+        ValueError: before the first step, if there are not two views, or a batch holds a single
+            example.
 
     Example:
 
@@ -101,11 +99,11 @@ class VICReg(JointEmbedding):
         return {"regularization": self.loss_function(z_1, z_2)}
 
     def monitored_outputs(self, h: Any) -> dict[str, Any]:
-        """Return the projection, next to a constant of the size that the variance term wants."""
+        """Return the projection, with a constant of the size that the variance term aims at."""
         found = super().monitored_outputs(h)
         if isinstance(self.loss_function, losses.VICRegLoss):
-            # The loss sees lengths: without the variance term all projections shrink, and keep
-            # their directions. With deviations far below 1, these vectors point one way.
+            # Collapse here means deviations far below 1, which directions do not show. With the
+            # constant, collapsed vectors all have the same direction.
             z = ops.cast(found["projection"], "float32")
             ones = ops.ones_like(z[:, :1]) * z.shape[-1] ** 0.5
             found["projection"] = ops.concatenate([z, ones], axis=-1)

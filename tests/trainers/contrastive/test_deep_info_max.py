@@ -142,7 +142,7 @@ def test_both_views_of_an_example_are_the_same_and_may_be_changed():
         ({"loss": "jsd"}, TypeError, "`loss` must be a Keras Loss"),
         ({"local_weight": -1.0}, ValueError, "local_weight=-1.0"),
         ({"global_weight": "1"}, TypeError, "global_weight='1'"),
-        ({"global_weight": 0}, ValueError, "`global_critic` is of no use without a weight"),
+        ({"global_weight": 0}, ValueError, "`global_critic` has no effect"),
         (
             {
                 "global_weight": 0,
@@ -163,7 +163,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
 @pytest.mark.parametrize(
     ("arguments", "x", "message"),
     [
-        ({"map_layer": "vector"}, None, r"gives a map of known size.*'vector'.*\(.*16\)"),
+        ({"map_layer": "vector"}, None, r"returns a map of known size.*'vector'.*\(.*16\)"),
         ({"encoder": keras.Sequential(network().layers[:-2])}, None, "`encoder` must"),
         ({}, (data(), data()), "Expected one batch of input"),
         ({"augment": augment.SimCLRViews(28)}, None, "Expected one batch of input"),

@@ -124,7 +124,7 @@ def test_defaults_are_the_papers():
 
 def test_a_predictor_of_other_width_is_refused():
     trainer = moco_v3(predictor=layers.ProjectionHead((16, 4)))
-    with pytest.raises(ValueError, match="`predictor` must give vectors as wide"):
+    with pytest.raises(ValueError, match="`predictor` must return vectors as wide"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
 
 

@@ -119,7 +119,7 @@ def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(si
 
 def test_a_predictor_of_other_width_is_refused():
     trainer = nnclr(predictor=layers.ProjectionHead((16, 4)))
-    with pytest.raises(ValueError, match="`predictor` must give vectors as wide"):
+    with pytest.raises(ValueError, match="`predictor` must return vectors as wide"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
 
 

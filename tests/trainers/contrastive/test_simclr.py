@@ -134,7 +134,7 @@ def test_parts_of_another_kind_are_refused(part):
 def test_an_encoder_without_pooling_is_named():
     trainer = trainers.SimCLR(keras.layers.Conv2D(4, 3), projector())
     trainer.compile("sgd")
-    with pytest.raises(ValueError, match="`encoder` must give features"):
+    with pytest.raises(ValueError, match="`encoder` must return features"):
         trainer.fit(pairs(), verbose=0)
 
 

@@ -137,7 +137,7 @@ def test_parts_of_another_kind_are_refused(method, part):
 @pytest.mark.parametrize("method", [trainers.BYOL, trainers.SimSiam])
 def test_a_predictor_of_another_width_is_refused_before_the_first_step(method):
     trainer = make(method, predictor=head(12, 4))
-    with pytest.raises(ValueError, match="`predictor` must give"):
+    with pytest.raises(ValueError, match="`predictor` must return"):
         trainer.fit(pairs(), verbose=0)
 
 
