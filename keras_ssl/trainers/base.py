@@ -109,7 +109,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     ...         super().__init__(encoder, **kwargs)
     ...         self.decoder = decoder
     ...
-    ...     def compute_losses(self, batch, training):
+    ...     def embed(self, batch, training):
     ...         code = self.encoder(batch.x, training=training)
     ...         error = keras.ops.square(self.decoder(code, training=training) - batch.x)
     ...         return {"reconstruction": error, "representation": code}

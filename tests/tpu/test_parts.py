@@ -24,12 +24,15 @@ ARGUMENTS = {
     "FusedPipeline": {"layers": [augment.RandomResizedCrop(12), keras.layers.Rescaling(0.5)]},
     "MemoryBank": {"size": 8},
     "MultiCropViews": {"global_size": 12, "local_size": 8},
+    "OnKey": {"key": 0, "pipeline": augment.RandomResizedCrop(12)},
     "PatchGrid": {"size": 4, "strides": 2},
     "PatchViews": {"size": 8, "strides": 2, "pipeline": augment.RandomColorDrop()},
+    "Pipeline": {"layers": [augment.RandomResizedCrop(12), augment.Grayscale()]},
     "ProjectionHead": {"widths": (8, 4)},
     "Prototypes": {"count": 5},
     "RandomPatchMask": {"grid": 4},
     "RandomResizedCrop": {"size": 12},
+    "RandomTimeCrop": {"length": 12},
     "SimCLRViews": {"size": 12, "solarize_probability": 0.3},
     "StepPredictor": {"steps": 2},
     "Views": {"pipeline": augment.RandomResizedCrop(12)},
@@ -104,7 +107,18 @@ def policy(request, set_dtype_policy):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_augmentation(make, dtype):
     layer = make(**ARGUMENTS.get(make.__name__, {}))
-    assert function_tpu_obstacles(layer, tf.TensorSpec((4, 16, 16, 3), dtype)) == []
+    spec = tf.TensorSpec((4, 16, 16, 3), dtype)
+    assert function_tpu_obstacles(layer, (spec,) if make is augment.OnKey else spec) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(make, (4, 8)) for make in classes(augment.tabular, keras.layers.Layer)]
+    + [(make, (4, 16, 6)) for make in classes(augment.sequence, keras.layers.Layer)],
+)
+def test_augmentation_of_tables_and_sequences(make, shape):
+    layer = make(**ARGUMENTS.get(make.__name__, {}))
+    assert function_tpu_obstacles(partial(layer, training=True), tf.TensorSpec(shape)) == []
 
 
 @pytest.mark.parametrize("make", classes(layers, keras.layers.Layer))
