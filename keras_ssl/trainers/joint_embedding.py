@@ -26,18 +26,9 @@ class JointEmbedding(SelfSupervisedModel):
     A method decides whether views go through the networks together and share the statistics of
     batch normalisation, as in SimCLR, or one at a time.
 
-    Args:
-        encoder: `keras.Model` or layer that maps a batch, any structure of tensors, to
-            `(batch, features)`.
-        projector: layer that maps features to embeddings.
-        augment: layer that makes the views of a batch. `None` if the data already holds views.
-        loss: loss of embeddings.
-        predictor: layer that maps a projection to a vector of the same width, for methods that
-            predict the projection of one view from another.
-        **kwargs: `name`, `dtype` of the model.
-
-    Raises:
-        TypeError: if a part has the wrong type.
+    The encoder maps a batch, any structure of tensors, to `(batch, features)`; the projector maps
+    features to embeddings. Methods that predict the projection of one view from another also have
+    a predictor, which maps a projection to a vector of the same width.
     """
 
     view_count = 2
@@ -137,21 +128,8 @@ def call_by_size(function: Callable[[Any], Any], views: Any) -> list[Any]:
     This is faster than one call per view, and batch normalisation sees all views of a size
     together, as in the published code of SwAV and DINO.
 
-    Args:
-        function: maps a batch of views to a tensor with one row per view.
-        views: batches of views of the same batch size.
-
     Returns:
         The list of outputs, one tensor per view.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl.trainers.joint_embedding import call_by_size
-    >>> views = [np.ones((4, 32, 32, 3))] * 2 + [np.ones((4, 16, 16, 3))] * 6
-    >>> outputs = call_by_size(lambda view: view[:, 0, 0], views)
-    >>> len(outputs), outputs[-1].shape
-    (8, TensorShape([4, 3]))
     """
 
     def sizes(view: Any) -> list[tuple]:

@@ -237,9 +237,7 @@ class SequenceCPC(_PredictiveCoding):
 
     The encoder, typically strided convolutions, maps a sequence to a shorter one of features,
     `z = f(x)`. At step t, a context network summarises the features up to this step, `c_t`. From
-    it, a linear map W_k predicts the features k steps later, and InfoNCE compares the prediction
-    with the features of all steps of all sequences of the batch, over all replicas. For each k
-    there is a loss, named `step_k`:
+    it, the features k steps later are predicted, with the loss of `CPC` for each k:
 
         L_k = - mean over t of log( exp(z_{t+k}·W_k c_t / τ) / Σ_j exp(z_j·W_k c_t / τ) )
 
@@ -253,12 +251,10 @@ class SequenceCPC(_PredictiveCoding):
         context: layer that maps `(batch, steps, features)` to `(batch, steps, width)`. Each further
             direction gets a copy with its own weights. `None` means
             `keras.layers.GRU(256, return_sequences=True)`.
-        projector: layer that maps features to the targets. `None` predicts the features themselves.
-        loss: loss called `loss(prediction, target)` with `(batch, steps - k, dim)` and
-            `(batch, steps, dim)`. `None` means `keras_ssl.losses.CPCLoss()`.
+        projector: as in `CPC`.
+        loss: as in `CPC`, with `(batch, steps - k, dim)` and `(batch, steps, dim)`.
         steps: how many steps ahead to predict: an integer K for 1 to K, or a sequence of k.
-        directions: directions to predict in, out of "forward" and "backward". The losses are
-            averaged over them.
+        directions: out of "forward" and "backward", as in `CPC`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -274,10 +270,9 @@ class SequenceCPC(_PredictiveCoding):
         which the paper uses for speech.
 
     Raises:
-        TypeError: if a part is not a Keras object, or `steps` are not integers.
-        ValueError: if `steps` are not positive or `directions` are unknown. Before the first step,
-            if the encoder does not return sequences, the sequences are too short for `steps`, or
-            the context network does not return one context per step.
+        TypeError: as in `CPC`.
+        ValueError: as in `CPC`; before the first step, if the encoder does not return sequences,
+            or they are too short for `steps`.
 
     Example:
 

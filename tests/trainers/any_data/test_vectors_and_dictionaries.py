@@ -1,6 +1,6 @@
-"""Trainers on data that is not images: vectors, and dictionaries of them, in the contract.
+"""Trainers on data other than images: vectors, dictionaries, tuples, sequences, volumes.
 
-Both are the pixels of real images: as one vector, and as its upper and lower half by name.
+Vectors and dictionaries hold the pixels of images: all of them, or upper and lower half by name.
 """
 
 from functools import partial
@@ -123,7 +123,7 @@ CASES = {
 
 
 class TwoViews(keras.layers.Layer):
-    """A user's own layer of views: of a tuple of tokens and mask, some tokens are dropped."""
+    """A custom layer of two views of a tuple of tokens and mask, one with tokens dropped."""
 
     def call(self, inputs, training=None):
         tokens, mask = inputs
@@ -141,7 +141,7 @@ def token_encoder():
 
 
 @pytest.mark.parametrize("make", [simclr, byol, vicreg, dino], ids=lambda make: make.__name__)
-def test_tuples_of_tokens_and_mask_train_with_a_users_own_views(make, rng):
+def test_trains_on_tuples_of_tokens_and_mask_with_custom_views(make, rng):
     x = (rng.integers(0, 50, (64, 12)).astype("int32"), rng.random((64, 12)) < 0.9)
     trainer = make(token_encoder, TwoViews)
     trainer.compile("adam")
@@ -151,7 +151,7 @@ def test_tuples_of_tokens_and_mask_train_with_a_users_own_views(make, rng):
 
 
 @pytest.mark.parametrize("shape", [(20, 6), (4, 5, 6, 2)], ids=["sequences", "volumes"])
-def test_sequences_and_volumes_train(shape, rng):
+def test_trains_on_sequences_and_volumes(shape, rng):
     def encoder():
         return keras.Sequential(
             [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(16, "relu")]
@@ -167,7 +167,7 @@ def test_sequences_and_volumes_train(shape, rng):
         assert np.isfinite(trainer.fit(x, batch_size=32, verbose=0).history["loss"][0])
 
 
-def test_views_of_different_structure_or_shape_are_refused():
+def test_views_of_different_structure_or_shape_are_rejected():
     class Uneven(keras.layers.Layer):
         def call(self, inputs, training=None):
             return inputs, inputs[:, :100]

@@ -1,4 +1,4 @@
-"""DeepCluster-v2 beyond the contract: its loss, the memory, the clusters of an epoch, errors."""
+"""DeepCluster-v2: its loss, memory bank, clusters, k-means, errors."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from tests.trainers.small import encoder, images
 
 
 def small_deep_cluster() -> trainers.DeepClusterV2:
-    # views that are alike, since few images tell little of the others
+    # similar views, since clusters of few images generalise little
     views = augment.MultiCropViews(
         28,
         14,
@@ -31,7 +31,7 @@ def small_deep_cluster() -> trainers.DeepClusterV2:
         temperature=0.2,
         seed=0,
     )
-    # an epoch without clusters would have no gradient
+    # without clusters, the first epoch would have no gradient
     trainer.assignments.assign([np.arange(256) % 8, np.arange(256) % 6])
     return trainer
 
@@ -90,13 +90,13 @@ def directions(x, axis=-1):
 
 
 def embeddings(trainer):
-    """In the order of the examples' indices."""
+    """Return the embeddings of all views in the order of the indices."""
     z = [directions(trainer.projector(trainer.encoder(view))) for view in crops()]
     return np.stack(z)[:, np.argsort(INDEX)]
 
 
 def loss_float64(z, kernel, clusters, temperature=0.1):
-    """Cross-entropy of all views, one at a time."""
+    """Return the cross-entropy, one view at a time."""
     total = 0.0
     for view in z:
         p = np.exp(view @ directions(kernel, axis=0) / temperature)
@@ -105,7 +105,7 @@ def loss_float64(z, kernel, clusters, temperature=0.1):
     return total
 
 
-def test_the_first_epoch_fills_the_memory_and_learns_nothing():
+def test_first_epoch_fills_the_bank_without_training():
     trainer = deep_cluster()
     trainer.evaluate(indexed(), batch_size=16, verbose=0)  # builds
     assert not np.any(np.asarray(trainer.seen))
@@ -119,7 +119,7 @@ def test_the_first_epoch_fills_the_memory_and_learns_nothing():
     assert np.all(np.asarray(trainer.seen) == 1)
 
 
-def test_clusters_are_those_of_the_memory_and_each_head_has_its_view():
+def test_clusters_are_those_of_the_bank_and_views_take_turns():
     trainer = deep_cluster(iterations=50, prototypes=(5, 3, 4))
     fit(trainer)
     rows = np.asarray(trainer.bank.embeddings).reshape(COUNT, 2, -1)
@@ -136,7 +136,7 @@ def test_clusters_are_those_of_the_memory_and_each_head_has_its_view():
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 8])
-def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_size):
+def test_loss_matches_the_formula_and_prototypes_are_not_trained(micro_batch_size):
     trainer = deep_cluster(rate=0.0)
     trainer.compile(keras.optimizers.SGD(0.0), micro_batch_size=micro_batch_size)
     fit(trainer)
@@ -159,7 +159,7 @@ def test_loss_is_the_formula_and_prototypes_stay_within_the_epoch(micro_batch_si
     }
 
 
-def test_validation_puts_each_example_into_the_nearest_cluster():
+def test_evaluation_uses_the_nearest_cluster():
     trainer = deep_cluster()
     fit(trainer, epochs=2)
     logs = trainer.evaluate(indexed(), batch_size=16, verbose=0, return_dict=True)
@@ -172,7 +172,7 @@ def test_validation_puts_each_example_into_the_nearest_cluster():
     assert logs["clustering"] == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_it_learns_the_clusters():
+def test_clusters_are_learned():
     trainer = deep_cluster()
     trainer.compile(keras.optimizers.Adam(1e-2))
     fit(trainer)
@@ -182,7 +182,7 @@ def test_it_learns_the_clusters():
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_examples_that_never_came_are_in_no_cluster():
+def test_unseen_examples_have_no_cluster():
     trainer = deep_cluster(size=COUNT + 8)
     fit(trainer, epochs=2)
     clusters = np.asarray(trainer.assignments)
@@ -196,7 +196,7 @@ def test_examples_that_never_came_are_in_no_cluster():
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_second_epoch_on_two_replicas_is_that_of_one(two_replicas):
+def test_second_epoch_is_the_same_on_two_replicas(two_replicas):
     one = deep_cluster()
     with two_replicas.scope():
         two = deep_cluster()
@@ -207,7 +207,7 @@ def test_the_second_epoch_on_two_replicas_is_that_of_one(two_replicas):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_saved_trainer_makes_the_clusters_that_it_would_have_made(tmp_path):
+def test_loaded_trainer_computes_the_same_clusters(tmp_path):
     trainer = deep_cluster()
     fit(trainer)
     trainer.save(tmp_path / "trainer.keras")
@@ -218,7 +218,7 @@ def test_a_saved_trainer_makes_the_clusters_that_it_would_have_made(tmp_path):
     assert np.all(np.asarray(loaded.assignments) >= 0)
 
 
-def test_clusters_are_made_once_an_epoch_with_callbacks_of_every_form():
+def test_clusters_are_computed_once_per_epoch_with_any_form_of_callbacks():
     trainer = deep_cluster()
     calls = []
     make = trainer.assign_clusters
@@ -229,7 +229,7 @@ def test_clusters_are_made_once_an_epoch_with_callbacks_of_every_form():
     assert len(calls) == 3
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.DeepClusterV2(encoder(), layers.MemoryBank(4000, momentum=0.0))
     assert trainer.projector.widths == (2048, 128)
     assert [one.count for one in trainer.prototypes] == [3000] * 3
@@ -247,7 +247,7 @@ def test_defaults_are_the_papers():
         (2.5, TypeError, "`count` must be an integer"),
     ],
 )
-def test_bad_numbers_of_prototypes(prototypes, error, message):
+def test_invalid_numbers_of_prototypes_are_rejected(prototypes, error, message):
     with pytest.raises(error, match=message):
         deep_cluster(prototypes=prototypes)
 
@@ -264,7 +264,7 @@ def test_bad_numbers_of_prototypes(prototypes, error, message):
         ("projector", 4, TypeError),
     ],
 )
-def test_bad_arguments(argument, value, error):
+def test_invalid_arguments_are_rejected(argument, value, error):
     with pytest.raises(error, match=argument):
         deep_cluster(**{argument: value})
 
@@ -278,25 +278,25 @@ def test_bad_arguments(argument, value, error):
         (np.stack([INDEX, INDEX], axis=1), TypeError, "one integer per example"),
     ],
 )
-def test_bad_indices_are_refused_before_the_first_step(index, error, message):
+def test_invalid_indices_are_rejected_before_the_first_step(index, error, message):
     trainer = deep_cluster()
     with pytest.raises(error, match=message):
         trainer.fit(indexed(index=index), batch_size=16, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_data_without_indices_is_refused():
+def test_data_without_indices_is_rejected():
     with pytest.raises(ValueError, match="with_index"):
         deep_cluster().fit(crops(), batch_size=16, verbose=0)
 
 
-def test_local_crops_larger_than_global_ones_are_refused():
+def test_local_views_larger_than_global_ones_are_rejected():
     with pytest.raises(ValueError, match="2 global views of one shape"):
         deep_cluster().fit({"image": crops()[::-1], "index": INDEX}, batch_size=16, verbose=0)
 
 
 def k_means_float64(points, centroids, iterations):
-    """One cluster at a time."""
+    """Spherical k-means, one cluster at a time."""
     for _ in range(iterations):
         nearest = np.argmax(points @ centroids.T, axis=1)
         for k in range(len(centroids)):
@@ -312,7 +312,7 @@ def blobs(rng, count=60, dim=6, clusters=4, spread=0.1):
 
 
 @pytest.mark.parametrize("chunk_size", [7, 8192])
-def test_equals_a_float64_loop(rng, chunk_size):
+def test_k_means_equals_a_float64_loop(rng, chunk_size):
     points = rng.normal(size=(60, 6))
     expected, labels = k_means_float64(directions(points), directions(points[:5]), 6)
     points = points.astype("float32")
@@ -321,18 +321,18 @@ def test_equals_a_float64_loop(rng, chunk_size):
     np.testing.assert_array_equal(nearest, labels)
 
 
-def test_finds_the_clusters_that_scikit_learn_finds(rng):
+def test_k_means_finds_the_clusters_of_scikit_learn(rng):
     cluster = pytest.importorskip("sklearn.cluster")
     points, labels = blobs(rng)
     centroids, nearest = _spherical_k_means(points.astype("float32"), points[:4].astype("float32"))
     means = cluster.KMeans(4, init=directions(points[:4]), n_init=1).fit(directions(points))
     np.testing.assert_array_equal(nearest, means.labels_)
     np.testing.assert_array_equal(nearest, labels)
-    # of the points of one cluster, the mean has the direction of the sum
+    # the mean of a cluster has the direction of the sum
     np.testing.assert_allclose(centroids, directions(means.cluster_centers_), atol=1e-5)
 
 
-def test_a_centroid_without_points_stays(rng):
+def test_k_means_keeps_centroids_without_points(rng):
     points = np.abs(rng.normal(size=(20, 3))).astype("float32")
     start = np.array([[1, 1, 1], [-1, -1, -1]], "float32")
     centroids, nearest = _spherical_k_means(points, start, 3)
@@ -341,7 +341,7 @@ def test_a_centroid_without_points_stays(rng):
     assert np.abs(centroids[0] - start[0] / np.sqrt(3)).max() > 1e-3
 
 
-def test_no_iteration_assigns_to_where_it_starts(rng):
+def test_k_means_without_iterations_assigns_to_the_initial_centroids(rng):
     points = rng.normal(size=(20, 3)).astype("float32")
     centroids, nearest = _spherical_k_means(points, points[:2], 0)
     np.testing.assert_allclose(centroids, directions(points[:2]), rtol=1e-6)

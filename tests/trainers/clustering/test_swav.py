@@ -1,4 +1,4 @@
-"""SwAV beyond the contract: its loss, what the queue does and when, frozen prototypes, errors."""
+"""SwAV: its loss, queue, frozen prototypes, errors."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ CASES = {
         make=small_swav,
         decreasing_loss="swapped_prediction",
         decrease=0.25,
-        sgd=lambda: keras.optimizers.SGD(0.005),  # codes make 20 times as much of a last bit
+        sgd=lambda: keras.optimizers.SGD(0.005),  # codes amplify rounding errors 20 times
         normalized=True,
     ),
 }
@@ -63,7 +63,7 @@ def embeddings(trainer, views):
 
 
 def codes_float64(scores, queue=None, epsilon=0.05):
-    """Algorithm 1 of the paper: three times columns, then rows."""
+    """Return the codes of algorithm 1: three times normalise columns, then rows."""
     q = np.exp((scores if queue is None else np.concatenate([scores, queue])) / epsilon)
     for _ in range(3):
         q = q / q.sum(axis=0)
@@ -72,7 +72,7 @@ def codes_float64(scores, queue=None, epsilon=0.05):
 
 
 def swapped_float64(scores, codes, temperature=0.1):
-    """Equation 2 of the paper over all pairs of a code and another view."""
+    """Return the loss of equation 2, one pair of a code and another view at a time."""
     total, pairs = 0.0, 0
     for g, q in enumerate(codes):
         for v, s in enumerate(scores):
@@ -85,7 +85,7 @@ def swapped_float64(scores, codes, temperature=0.1):
 
 
 def expected_loss(z, prototypes, queue=None):
-    """The loss of embeddings, prototypes in columns, and rows of the queue."""
+    """Return the loss from embeddings, prototypes as columns, and the queue."""
     scores = z @ prototypes
     of_queue = (
         [None] * 2
@@ -101,7 +101,7 @@ def prototypes_of(trainer):
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
-def test_loss_and_the_prototypes_step_are_those_of_the_formula(micro_batch_size):
+def test_loss_and_step_of_prototypes_match_the_paper(micro_batch_size):
     trainer = swav()
     trainer.compile(keras.optimizers.SGD(0.5), micro_batch_size=micro_batch_size)
     z, kernel = embeddings(trainer, crops()), np.asarray(trainer.prototypes.kernel, "float64")
@@ -122,7 +122,7 @@ def test_loss_and_the_prototypes_step_are_those_of_the_formula(micro_batch_size)
     np.testing.assert_allclose(step, -0.5 * slope, rtol=1e-3, atol=1e-4)
 
 
-def test_a_queue_from_the_start_counts_and_takes_the_global_views_in():
+def test_queue_changes_the_codes_and_stores_the_global_views():
     trainer = swav(queue_size=32)
     queue = np.asarray(trainer.queue.features, "float64")
     assert queue.shape == (32, 8)
@@ -136,7 +136,7 @@ def test_a_queue_from_the_start_counts_and_takes_the_global_views_in():
     np.testing.assert_array_equal(after[16:], queue[16:].astype("float32"))
 
 
-def test_before_its_step_the_queue_fills_and_does_not_count():
+def test_queue_is_filled_but_unused_before_its_step():
     trainer = swav(queue_size=32, queue_from_step=2)
     for step in range(3):
         z, prototypes = embeddings(trainer, crops()), prototypes_of(trainer)
@@ -147,7 +147,7 @@ def test_before_its_step_the_queue_fills_and_does_not_count():
     assert abs(expected - expected_loss(z, prototypes)) > 1e-3
 
 
-def test_prototypes_are_frozen_for_so_many_steps():
+def test_prototypes_are_frozen_for_freeze_steps():
     trainer = swav("unit_norm", freeze_steps=2)
     moved = []
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_prototypes_are_frozen_for_so_many_steps():
     assert max(moved[:2]) < 1e-6 and moved[2] > 1e-3
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.SwAV(encoder())
     assert trainer.projector.widths == (2048, 128)
     assert trainer.prototypes.count == 3000
@@ -171,7 +171,7 @@ def test_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize("size", [8, 24])
-def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(size):
+def test_queue_size_must_be_a_multiple_of_the_batch(size):
     trainer = trainers.SwAV(encoder(size=None), queue=layers.FeatureQueue(size))
     trainer.compile("sgd")
     with pytest.raises(ValueError, match=f"multiple.*size={size} and a batch of 16"):
@@ -188,14 +188,14 @@ def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(si
         (crops(1), "fewer than 2 examples"),
     ],
 )
-def test_bad_views_are_refused(views, message):
+def test_invalid_views_are_rejected(views, message):
     trainer = trainers.SwAV(encoder(size=None))
     trainer.compile("sgd")
     with pytest.raises(ValueError, match=message):
         trainer.fit(views, batch_size=16, verbose=0)
 
 
-def test_encoder_of_one_size_and_prototypes_of_another_width_are_refused():
+def test_encoder_of_one_size_and_prototypes_of_another_width_are_rejected():
     trainer = trainers.SwAV(encoder())
     trainer.compile("sgd")
     with pytest.raises(ValueError, match="`encoder` must take views of all sizes"):
@@ -207,13 +207,13 @@ def test_encoder_of_one_size_and_prototypes_of_another_width_are_refused():
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "prototypes", "augment", "loss", "queue"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     with pytest.raises(TypeError, match=part):
         trainers.SwAV(**{"encoder": encoder(), part: "swav"})
 
 
 @pytest.mark.parametrize("name", ["freeze_steps", "queue_from_step"])
-def test_numbers_of_steps_are_checked(name):
+def test_invalid_numbers_of_steps_are_rejected(name):
     with pytest.raises(ValueError, match=f"{name}.*-1"):
         trainers.SwAV(encoder(), **{name: -1})
     for bad in (1.5, True):

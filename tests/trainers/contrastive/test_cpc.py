@@ -1,4 +1,4 @@
-"""CPC beyond the contract: its loss, its directions, its representation, its errors."""
+"""CPC and SequenceCPC: losses, directions, representation, errors."""
 
 import keras
 import numpy as np
@@ -60,7 +60,7 @@ def photos(count=8):
 
 
 def rows(count=64):
-    """Images as sequences of their rows."""
+    """Return images as sequences of their rows."""
     return scaled_images()[:count].reshape(count, 28, 28)
 
 
@@ -97,7 +97,7 @@ def float64(x):
 
 
 def info_nce(context, target, weight, step, temperature=1.0):
-    """The papers' loss, one context at a time: c and z are `(batch, positions, ..., width)`."""
+    """The loss of the papers, one context of `(batch, positions, ..., width)` at a time."""
     candidates = target.reshape(-1, target.shape[-1])
     values = []
     for index in np.ndindex(*context.shape[:-1]):
@@ -115,12 +115,12 @@ def patches_of(x, size=12, stride=4):
 
 
 def features_of(trainer, x):
-    """The features of every patch, encoded one patch of the grid at a time."""
+    """Return the features of all patches, encoded one position of the grid at a time."""
     z = [[float64(trainer.encoder(patch)) for patch in row] for row in patches_of(x)]
     return np.moveaxis(np.array(z), 2, 0)
 
 
-def test_loss_is_the_papers_formula_over_the_grid():
+def test_loss_matches_the_paper_on_grids():
     trainer = cpc()
     logs = trainer.evaluate(photos(), batch_size=8, verbose=0, return_dict=True)
     z = features_of(trainer, photos().astype("float32"))
@@ -133,7 +133,7 @@ def test_loss_is_the_papers_formula_over_the_grid():
 
 
 def test_version_2_predicts_projections_in_four_directions():
-    """The image turned by NumPy and read top to bottom is the image read in that direction."""
+    """Reading in a direction equals reading the rotated image from top to bottom."""
     directions = ("down", "up", "right", "left")
     trainer = cpc(
         projector=keras.layers.Dense(6),
@@ -156,11 +156,11 @@ def test_version_2_predicts_projections_in_four_directions():
         c = float64(trainer.contexts[number](one))
         (weight,) = trainer.predictors[number].trainable_weights
         expected.append(info_nce(c, one @ w + b, float64(weight), 2, temperature=10))
-    assert np.std(expected) > 1e-4  # the context networks are not one
+    assert np.std(expected) > 1e-4  # each direction has its own context network
     assert logs["step_2"] == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def test_loss_is_the_papers_formula_over_sequences():
+def test_loss_matches_the_paper_on_sequences():
     trainer = sequence_cpc(directions=("forward", "backward"))
     logs = trainer.evaluate(rows(8), batch_size=8, verbose=0, return_dict=True)
     z = float64(trainer.encoder(rows(8)))
@@ -175,18 +175,18 @@ def test_loss_is_the_papers_formula_over_sequences():
 
 
 @pytest.mark.parametrize("chunk_size", [None, 50])
-def test_negatives_are_those_of_both_replicas(two_replicas, chunk_size):
+def test_negatives_come_from_both_replicas(two_replicas, chunk_size):
     one = cpc(loss=losses.CPCLoss(chunk_size=chunk_size))
     with two_replicas.scope():
         two = cpc(loss=losses.CPCLoss(chunk_size=chunk_size))
     results = [t.evaluate(photos(), batch_size=8, verbose=0, return_dict=True) for t in (one, two)]
     assert results[0]["step_1"] == pytest.approx(results[1]["step_1"], rel=1e-5)
-    # with the negatives of half the images it would be log 2 lower
+    # with half the negatives, the loss is about log 2 lower
     half = one.evaluate(photos(4), batch_size=4, verbose=0, return_dict=True)
     assert results[0]["step_1"] - half["step_1"] > 0.3
 
 
-def test_micro_batches_have_the_gradient_of_the_whole_batch():
+def test_micro_batches_give_the_gradient_of_the_whole_batch():
     whole, parts = cpc(directions=("down", "left")), cpc(directions=("down", "left"))
     parts.compile(keras.optimizers.SGD(0.05), micro_batch_size=4)
     for trainer in (whole, parts):
@@ -195,7 +195,7 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch():
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
-def test_the_representation_is_the_mean_of_the_patches():
+def test_representation_is_the_mean_over_positions():
     trainer = cpc(augment=augment.PatchViews(12, 4, augment.ColorJitter(0.8)))
     features = trainer.predict(photos(), verbose=0)
     z = features_of(trainer, photos().astype("float32"))
@@ -205,13 +205,13 @@ def test_the_representation_is_the_mean_of_the_patches():
     np.testing.assert_allclose(sequences(rows(8)), z.mean(axis=1), rtol=1e-5, atol=1e-6)
 
 
-def test_the_trainer_can_be_judged_as_an_encoder():
+def test_trainer_can_be_evaluated_as_an_encoder():
     trainer, (x, y) = cpc(), images()
     accuracy = evaluate.knn_accuracy(trainer, (x[:128], y[:128]), (x[128:], y[128:]))
     assert 0 < accuracy < 1
 
 
-def test_takes_ready_patches():
+def test_data_may_hold_patches():
     trainer = cpc()
     whole = trainer.evaluate(photos(), batch_size=8, verbose=0, return_dict=True)
     ready = cpc(augment=None)
@@ -222,7 +222,7 @@ def test_takes_ready_patches():
     np.testing.assert_allclose(ready(patches), trainer(photos()), rtol=1e-5)
 
 
-def test_encoders_that_are_not_built_are_built_for_patches(tmp_path):
+def test_encoder_is_built_for_patches(tmp_path):
     layer = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
     trainer = trainers.CPC(
         keras.Sequential(layer), augment.PatchViews(12, 8), layers.MaskedContext(1, 4), steps=1
@@ -236,8 +236,8 @@ def test_encoders_that_are_not_built_are_built_for_patches(tmp_path):
     np.testing.assert_allclose(loaded(photos()), trainer(photos()), rtol=1e-5)
 
 
-def test_sequences_are_learned():
-    """Of 64 sequences with 11 features each; twice as well as by chance."""
+def test_sequence_cpc_learns():
+    """The target is at least twice as probable as by chance among 64 sequences of 11 features."""
     trainer = sequence_cpc()
     history = trainer.fit(rows(), batch_size=64, epochs=60, verbose=0).history["step_1"]
     chance = np.log(64 * 11)
@@ -245,14 +245,14 @@ def test_sequences_are_learned():
     assert history[-1] < chance - np.log(2)
 
 
-def test_defaults_are_those_of_version_1():
+def test_defaults_are_version_1():
     trainer = trainers.CPC(encoder(size=None))
     assert trainer.steps == (1, 2, 3, 4, 5) and trainer.directions == ("down",)
     assert trainer.loss_function.temperature == 1.0
     assert trainers.SequenceCPC(encoder()).contexts[0].units == 256
 
 
-def test_too_few_rows_are_refused_before_the_first_step():
+def test_too_few_positions_are_rejected_before_the_first_step():
     trainer = cpc(steps=5)
     with pytest.raises(ValueError, match=r"`steps` must be below.*steps=\(1, 2, 3, 4, 5\).*5 pos"):
         trainer.fit(photos(), batch_size=8, verbose=0)
@@ -265,7 +265,7 @@ def test_too_few_rows_are_refused_before_the_first_step():
         sequence_cpc(steps=11).fit(rows(), verbose=0)
 
 
-def test_parts_that_do_not_fit_are_refused_before_the_first_step():
+def test_incompatible_parts_are_rejected_before_the_first_step():
     with pytest.raises(ValueError, match="`size` must not be larger than the images"):
         cpc(augment=augment.PatchViews(29)).fit(photos(), verbose=0)
     with pytest.raises(ValueError, match=r"grids of patches.*Received: shape"):
@@ -282,19 +282,19 @@ def test_parts_that_do_not_fit_are_refused_before_the_first_step():
 
 
 @pytest.mark.parametrize("directions", [(), "down", ("down", "down"), ("forward",), None])
-def test_bad_directions(directions):
+def test_invalid_directions_are_rejected(directions):
     with pytest.raises(ValueError, match=r"`directions` must be.*'down'.*Received"):
         cpc(directions=directions)
 
 
 @pytest.mark.parametrize(("steps", "error"), [(0, ValueError), ((), ValueError), (1.5, TypeError)])
-def test_bad_steps(steps, error):
+def test_invalid_steps_are_rejected(steps, error):
     with pytest.raises(error, match="`steps` must be"):
         cpc(steps=steps)
 
 
 @pytest.mark.parametrize("part", ["encoder", "augment", "context", "projector", "loss"])
 @pytest.mark.parametrize("method", [trainers.CPC, trainers.SequenceCPC])
-def test_parts_of_another_kind_are_refused(method, part):
+def test_parts_of_the_wrong_type_are_rejected(method, part):
     with pytest.raises(TypeError, match=part):
         method(**{"encoder": encoder(), part: "cnn"})

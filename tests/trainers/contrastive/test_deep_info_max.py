@@ -1,4 +1,4 @@
-"""Deep InfoMax beyond the contract: its two terms, parts, errors."""
+"""Deep InfoMax: its two terms, parts, errors."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ CASES = {
 
 @keras.saving.register_keras_serializable(package="tests")
 class Plain(keras.layers.Layer):
-    """A critic that scores by the dot product of the features as they are, cut to one width."""
+    """A critic whose scores are dot products of the features, truncated to the same width."""
 
     def call(self, local_features, global_features):
         return local_features[..., :16], global_features
@@ -80,7 +80,7 @@ def data(count=32):
     ],
     ids=["Jensen-Shannon", "InfoNCE"],
 )
-def test_losses_are_the_papers_of_the_map_and_the_vector(loss, formula):
+def test_losses_match_the_paper(loss, formula):
     trainer = make(loss=loss)
     logs = trainer.evaluate(data(), batch_size=32, verbose=0, return_dict=True)
     x = data()
@@ -89,7 +89,7 @@ def test_losses_are_the_papers_of_the_map_and_the_vector(loss, formula):
         if layer.name == "map":
             maps = np.asarray(x)
     assert maps.shape == (32, 7, 7, 16)
-    # the global critic sees the map as one place of 7 * 7 * 16 features
+    # the global critic sees the map as one position with 7 * 7 * 16 features
     expected = {
         "global": 0.5 * formula(maps.reshape(32, 1, -1)[..., :16], x).mean(),
         "local": formula(maps, x).mean(),
@@ -100,7 +100,7 @@ def test_losses_are_the_papers_of_the_map_and_the_vector(loss, formula):
     np.testing.assert_allclose(trainer.predict(data(), verbose=0), x, rtol=1e-4, atol=1e-5)
 
 
-def test_defaults_are_the_papers_local_objective():
+def test_default_is_the_local_objective_of_the_paper():
     trainer = trainers.DeepInfoMax(network(), "map")
     assert (trainer.global_weight, trainer.local_weight) == (0, 1)
     assert trainer.global_critic is None and trainer.local_critic.units == 2048
@@ -109,7 +109,7 @@ def test_defaults_are_the_papers_local_objective():
     assert whole.local_critic is None and whole.global_critic.units == 2048
 
 
-def test_encoder_is_a_plain_one_and_knows_nothing_of_critics(tmp_path):
+def test_encoder_is_saved_without_critics(tmp_path):
     trainer = trainers.DeepInfoMax(
         networks.small_resnet((28, 28, 1), width=4),
         map_layer="stage2_block1_output",
@@ -125,7 +125,7 @@ def test_encoder_is_a_plain_one_and_knows_nothing_of_critics(tmp_path):
     np.testing.assert_allclose(features, trainer.predict(data(8), verbose=0), rtol=1e-4, atol=1e-5)
 
 
-def test_both_views_of_an_example_are_the_same_and_may_be_changed():
+def test_augmentation_may_make_one_view():
     trainer = make(augment=augment.RandomHorizontalFlip(seed=0))
     assert np.isfinite(trainer.fit(data(), verbose=0).history["loss"][0])
 
@@ -155,7 +155,7 @@ def test_both_views_of_an_example_are_the_same_and_may_be_changed():
         ),
     ],
 )
-def test_bad_arguments_are_refused(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         make(**arguments)
 
@@ -170,7 +170,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
         ({}, data(33), "33 examples and batch_size=32"),
     ],
 )
-def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, x, message):
+def test_invalid_data_is_rejected_before_the_first_step(arguments, x, message):
     with pytest.raises(ValueError, match=message):
         trainer = make(**arguments)
         trainer.fit(data() if x is None else x, batch_size=32, verbose=0)

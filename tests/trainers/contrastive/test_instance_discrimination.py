@@ -1,4 +1,4 @@
-"""Instance discrimination beyond the contract: its formulas, what the bank takes, its errors."""
+"""Instance discrimination: its loss, memory bank, estimate of Z, errors."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ CASES = {
         decreasing_loss="contrastive",
         decrease=0.95,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
-        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in the head makes much of a bit
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in the head amplifies rounding errors
         bad_data=(
             (zeros(64, 28, 28, 1), "with_index"),
             (with_indices(zeros(64, 28, 28)), "rank 4|batch, height, width, channels"),
@@ -80,14 +80,14 @@ def normalized(z):
 
 
 def next_noise(trainer):
-    """The indices that the next step draws."""
+    """Return the indices that the next step draws."""
     generator = keras.random.SeedGenerator(0)
     generator.state.assign(trainer.seed_generator.state)
     return np.asarray(keras.random.randint((NOISE,), 0, N, seed=generator))
 
 
 def step_float64(z, own, noise, normalizer=None):
-    """The paper's loss, one image at a time, and its Z."""
+    """Return the loss of the paper, computed one example at a time, and Z."""
     scores = np.exp(noise @ z.T / TEMPERATURE)
     normalizer = N * scores.mean() if normalizer is None else normalizer
     m, uniform = len(noise), 1 / N
@@ -103,7 +103,7 @@ def step_float64(z, own, noise, normalizer=None):
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
-def test_two_steps_are_the_papers_formula_and_move_the_bank(micro_batch_size):
+def test_two_steps_match_the_paper_and_update_the_bank(micro_batch_size):
     trainer = trainer_of(micro_batch_size, proximal_weight=3.0)
     normalizer = None
     for indices in ([3, 20, 1, 7, 9, 23, 0, 5], [5, 2, 11, 3, 4, 6, 8, 10]):
@@ -115,7 +115,7 @@ def test_two_steps_are_the_papers_formula_and_move_the_bank(micro_batch_size):
         distance = np.mean(np.sum((z - bank[indices]) ** 2, axis=1))
 
         logs = trainer.train_on_batch(x, return_dict=True)
-        # Keras gives means over steps, and starts anew
+        # Keras returns means over all steps since the last reset
         trainer.reset_metrics()
         assert logs["contrastive"] == pytest.approx(expected, rel=1e-4)
         assert logs["proximal"] == pytest.approx(3 * distance, rel=1e-4)
@@ -125,7 +125,7 @@ def test_two_steps_are_the_papers_formula_and_move_the_bank(micro_batch_size):
         np.testing.assert_allclose(trainer.bank.embeddings, bank, atol=1e-5)
 
 
-def test_all_entries_with_cross_entropy_are_the_non_parametric_softmax():
+def test_cross_entropy_over_all_entries_is_the_non_parametric_softmax():
     trainer = trainer_of(
         noise_samples=None,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -152,7 +152,7 @@ def test_validation_changes_nothing():
         np.testing.assert_array_equal(new, old)
 
 
-def test_the_normalizer_is_the_first_batchs_and_is_saved(tmp_path):
+def test_normalizer_of_the_first_batch_is_kept_and_saved(tmp_path):
     trainer = trainer_of()
     trainer.train_on_batch(indexed(range(8)))
     first = float(trainer.log_normalizer.estimate)
@@ -165,14 +165,14 @@ def test_the_normalizer_is_the_first_batchs_and_is_saved(tmp_path):
     assert float(loaded.log_normalizer.estimate) == first
 
 
-def test_only_networks_learn():
+def test_only_networks_are_trainable():
     trainer = trainer_of()
     learned = {id(w) for w in trainer.trainable_weights}
     parts = (trainer.encoder, trainer.projector)
     assert learned == {id(w) for part in parts for w in part.trainable_weights}
 
 
-def test_takes_images_with_and_without_index_after_training():
+def test_predicts_with_and_without_index():
     trainer = trainer_of()
     x = indexed(range(8))
     expected = trainer.encoder(x["image"])
@@ -181,7 +181,7 @@ def test_takes_images_with_and_without_index_after_training():
 
 
 @pytest.mark.parametrize("in_a_tuple", [False, True])
-def test_learns_from_indexed_data_with_a_probe_and_one_view(in_a_tuple):
+def test_trains_on_an_indexed_dataset_with_a_probe_and_one_view(in_a_tuple):
     dataset = data.with_index(data.load_images("fashion_mnist_mini", f"train[:{N}]"))
     flip = keras.layers.RandomFlip("horizontal")
     trainer = trainer_of(augment=augment.Views(flip, count=1) if in_a_tuple else flip)
@@ -190,7 +190,7 @@ def test_learns_from_indexed_data_with_a_probe_and_one_view(in_a_tuple):
     assert np.isfinite(logs["probe_loss"][0]) and np.isfinite(logs["contrastive"][0])
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.InstanceDiscrimination(encoder(), layers.MemoryBank(N))
     assert trainer.projector.widths == (128,)
     assert isinstance(trainer.loss_function, losses.NCE)
@@ -200,7 +200,7 @@ def test_defaults_are_the_papers():
     assert trainer.proximal_weight == 0
 
 
-def test_an_index_out_of_range_in_a_dataset_stops_the_step():
+def test_index_out_of_range_in_a_dataset_stops_the_step():
     dataset = tf.data.Dataset.from_tensors(indexed(range(N, N + 8)))
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"from 0 to {N - 1}"):
         trainer_of().fit(dataset, verbose=0)
@@ -216,14 +216,14 @@ def test_an_index_out_of_range_in_a_dataset_stops_the_step():
         ({**indexed(range(8)), "index": np.arange(8) - 1}, ValueError, "indices from -1 to 6"),
     ],
 )
-def test_data_without_good_indices_is_refused_before_the_first_step(x, error, message):
+def test_invalid_indices_are_rejected_before_the_first_step(x, error, message):
     trainer = trainer_of()
     with pytest.raises(error, match=message):
         trainer.fit(x, batch_size=8, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_two_views_are_refused():
+def test_two_views_are_rejected():
     with pytest.raises(ValueError, match=r"Expected 1 views.*Received: 2 views"):
         trainer_of(augment=augment.Views(keras.layers.RandomFlip(), count=2))
 
@@ -240,13 +240,13 @@ def test_two_views_are_refused():
         ({"bank": 50_000}, TypeError, "`bank`"),
     ],
 )
-def test_bad_arguments(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         trainers.InstanceDiscrimination(**{"encoder": encoder(), "bank": None, **arguments})
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     arguments = {"encoder": encoder(), "bank": layers.MemoryBank(N), part: "nce"}
     with pytest.raises(TypeError, match=part):
         trainers.InstanceDiscrimination(**arguments)
@@ -256,7 +256,7 @@ def log_mean_exp(scores):
     return np.log(np.exp(np.asarray(scores, "float64")).mean())
 
 
-def test_the_first_trained_batch_counts_and_no_other(rng):
+def test_normalizer_is_estimated_on_the_first_training_batch(rng):
     normalizer = _LogNormalizer()
     before, first, second = rng.normal(0, 3, size=(3, 8, 5)).astype("float32")
     np.testing.assert_allclose(normalizer(before), log_mean_exp(before), rtol=1e-5)
@@ -265,11 +265,11 @@ def test_the_first_trained_batch_counts_and_no_other(rng):
         np.testing.assert_allclose(estimate, log_mean_exp(first), rtol=1e-5)
 
 
-def test_scores_whose_exponential_is_too_large_for_float32():
+def test_normalizer_does_not_overflow_in_float32():
     assert float(_LogNormalizer()(np.full((2, 3), 500.0, "float32"))) == 500.0
 
 
-def test_no_gradient_flows_through_the_estimate():
+def test_no_gradient_flows_through_the_normalizer():
     scores = tf.ones((2, 3))
     with tf.GradientTape() as tape:
         tape.watch(scores)
@@ -277,7 +277,7 @@ def test_no_gradient_flows_through_the_estimate():
     assert tape.gradient(estimate, scores) is None
 
 
-def test_two_replicas_estimate_what_one_does(rng, two_replicas):
+def test_normalizer_is_estimated_over_all_replicas(rng, two_replicas):
     scores = rng.normal(0, 3, size=(8, 5)).astype("float32")
     with two_replicas.scope():
         normalizer = _LogNormalizer()

@@ -1,4 +1,4 @@
-"""MoCo beyond the contract: its loss against the queue, what the queue takes, its errors."""
+"""MoCo: its loss, queue, key encoder, errors."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ CASES = {
         make=small_moco,
         decreasing_loss="contrastive",
         decrease=0.19,
-        start=2,  # random keys in the queue are easier to tell apart than those of images
+        start=2,  # the initial random keys of the queue are easy negatives
         epochs=16,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         normalized=True,
@@ -59,7 +59,7 @@ def embeddings(trainer, pair):
 
 
 def info_nce_float64(query, key, queue, temperature):
-    """Equation 1 of the paper, one query at a time."""
+    """Return the loss of equation 1, one query at a time."""
     total = 0.0
     for q, k in zip(query, key, strict=True):
         positive = np.exp(q @ k / temperature)
@@ -67,9 +67,9 @@ def info_nce_float64(query, key, queue, temperature):
     return total / len(query)
 
 
-def test_loss_is_the_papers_formula_against_the_queue():
+def test_loss_matches_the_paper():
     trainer = moco()
-    trainer.fit(pairs(), batch_size=16, verbose=0)  # the key encoder is no longer a copy
+    trainer.fit(pairs(), batch_size=16, verbose=0)  # so that query and key encoder differ
     queue = normalized(trainer.queue.features)
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     expected = info_nce_float64(*embeddings(trainer, pairs()), queue, 0.2)
@@ -78,7 +78,7 @@ def test_loss_is_the_papers_formula_against_the_queue():
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
-def test_a_step_compares_with_the_old_queue_and_puts_the_keys_into_it(micro_batch_size):
+def test_step_uses_the_old_queue_and_then_adds_the_keys(micro_batch_size):
     trainer = moco()
     trainer.compile(keras.optimizers.SGD(0.5), micro_batch_size=micro_batch_size)
     trainer.evaluate(pairs(), batch_size=16, verbose=0)  # builds
@@ -91,7 +91,7 @@ def test_a_step_compares_with_the_old_queue_and_puts_the_keys_into_it(micro_batc
     np.testing.assert_array_equal(normalized(after[16:]), before[16:])
 
 
-def test_only_the_query_encoder_learns_and_the_key_encoder_follows():
+def test_only_the_query_encoder_is_trained_and_the_key_encoder_follows():
     trainer = moco(momentum=0.75)
     trainer.evaluate(pairs(), batch_size=16, verbose=0)
     before = [np.asarray(w, "float64") for w in trainer.teacher_encoder.weights]
@@ -110,15 +110,15 @@ def test_only_the_query_encoder_learns_and_the_key_encoder_follows():
     assert changed == len(before)
 
 
-def test_defaults_are_those_of_version_2():
+def test_defaults_are_version_2():
     trainer = trainers.MoCo(encoder())
     assert trainer.projector.widths == (2048, 128) and trainer.projector.normalization is None
     assert trainer.loss_function.temperature == 0.2
     assert trainer.queue.size == 65536
-    assert trainer.momentum == 0.999
+    assert trainer.teacher.momentum == 0.999
 
 
-def test_version_1_and_no_projector_learn():
+def test_version_1_and_no_projector_train():
     for projector in (layers.ProjectionHead((8,)), keras.layers.Identity()):
         trainer = trainers.MoCo(
             encoder(),
@@ -131,14 +131,14 @@ def test_version_1_and_no_projector_learn():
 
 
 @pytest.mark.parametrize("size", [8, 24])
-def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(size):
+def test_queue_size_must_be_a_multiple_of_the_batch(size):
     trainer = moco(queue_size=size)
     with pytest.raises(ValueError, match=f"multiple.*size={size} and a batch of 16"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_a_queue_of_other_widths_is_refused():
+def test_queue_of_another_width_is_rejected():
     queue = layers.FeatureQueue(32)
     queue.build((None, 5))
     with pytest.raises(ValueError, match="to have value 5, but received input with shape"):
@@ -146,12 +146,12 @@ def test_a_queue_of_other_widths_is_refused():
 
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1, 2])
-def test_momentum_out_of_range_is_refused(momentum):
+def test_momentum_out_of_range_is_rejected(momentum):
     with pytest.raises(ValueError, match="momentum"):
         moco(momentum=momentum)
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss", "queue"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     with pytest.raises(TypeError, match=part):
         trainers.MoCo(**{"encoder": encoder(), part: "info_nce"})

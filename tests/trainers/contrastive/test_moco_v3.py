@@ -1,4 +1,4 @@
-"""MoCo v3 beyond the contract: its loss of both ways, who learns, its errors."""
+"""MoCo v3: its symmetric loss, momentum encoder, errors."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ CASES = {
         decreasing_loss="contrastive",
         decrease=0.09,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
-        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm in both heads makes much of a bit
+        sgd=lambda: keras.optimizers.SGD(0.005),  # batch norm amplifies rounding errors
         normalized=True,
     ),
 }
@@ -54,7 +54,7 @@ def normalized(z):
 
 
 def ctr_float64(q, k, temperature):
-    """Algorithm 1 of the paper, one query at a time."""
+    """Return the loss of algorithm 1, one query at a time."""
     total = 0.0
     for i in range(len(q)):
         similarity = np.exp(k @ q[i] / temperature)
@@ -63,9 +63,9 @@ def ctr_float64(q, k, temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
-def test_loss_is_the_papers_formula_of_both_ways(temperature):
+def test_loss_matches_the_paper(temperature):
     trainer = moco_v3(loss=losses.InfoNCE(temperature))
-    trainer.fit(pairs(), batch_size=16, verbose=0)  # the momentum encoder is no longer a copy
+    trainer.fit(pairs(), batch_size=16, verbose=0)  # so that encoder and momentum encoder differ
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     q1, q2 = (normalized(trainer.predictor(trainer.projector(trainer.encoder(x)))) for x in pairs())
     k1, k2 = (normalized(trainer.teacher_projector(trainer.teacher_encoder(x))) for x in pairs())
@@ -73,7 +73,7 @@ def test_loss_is_the_papers_formula_of_both_ways(temperature):
     assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_without_a_temperature_is_added_up_as_it_is():
+def test_loss_without_temperature_is_not_rescaled():
     trainer = moco_v3(loss=keras.losses.CosineSimilarity())
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     q1, q2 = (normalized(trainer.predictor(trainer.projector(trainer.encoder(x)))) for x in pairs())
@@ -82,7 +82,7 @@ def test_a_loss_without_a_temperature_is_added_up_as_it_is():
     assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_keys_do_not_learn_and_follow_by_the_schedule():
+def test_momentum_encoder_is_not_trained_and_follows_the_schedule():
     schedule = optimizers.cosine_momentum(0.5, steps=4)
     trainer = moco_v3(momentum=schedule)
     trainer.evaluate(pairs(), batch_size=16, verbose=0)
@@ -114,27 +114,27 @@ def test_micro_batches_give_the_step_of_the_whole_batch():
         np.testing.assert_allclose(np.asarray(other), np.asarray(one), atol=1e-5)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.MoCoV3(encoder())
     assert trainer.projector.widths == (4096, 4096, 256)
     assert trainer.predictor.widths == (4096, 256)
     assert trainer.loss_function.temperature == 0.2
-    assert trainer.momentum == 0.99
+    assert trainer.teacher.momentum == 0.99
 
 
-def test_a_predictor_of_other_width_is_refused():
+def test_predictor_of_another_width_is_rejected():
     trainer = moco_v3(predictor=layers.ProjectionHead((16, 4)))
     with pytest.raises(ValueError, match="`predictor` must return vectors as wide"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
 
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1, 2])
-def test_momentum_out_of_range_is_refused(momentum):
+def test_momentum_out_of_range_is_rejected(momentum):
     with pytest.raises(ValueError, match="momentum"):
         moco_v3(momentum=momentum)
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "predictor", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     with pytest.raises(TypeError, match=part):
         trainers.MoCoV3(**{"encoder": encoder(), part: "info_nce"})

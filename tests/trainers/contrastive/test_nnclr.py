@@ -1,4 +1,4 @@
-"""NNCLR beyond the contract: neighbours from the queue, the loss of both ways, its errors."""
+"""NNCLR: its loss with neighbours from the queue, errors."""
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ CASES = {
         decreasing_loss="contrastive",
         decrease=0.48,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
-        # Batch norm makes much of a bit, and another nearest neighbour makes another run: with
-        # these seeds and this rate the two nearest differ in similarity by 1e-4 or more.
+        # Batch norm amplifies rounding errors, which could change a nearest neighbour. With these
+        # seeds and this rate, the two nearest differ in similarity by at least 1e-4.
         sgd=lambda: keras.optimizers.SGD(0.005),
         normalized=True,
     ),
@@ -57,7 +57,7 @@ def normalized(z):
 
 
 def nnclr_float64(z1, z2, p1, p2, queue, temperature=0.1):
-    """The paper's loss, one image at a time: neighbours of one view against all predictions."""
+    """Return the loss of the paper, one neighbour at a time."""
     total = 0.0
     for z, p in ((z1, p2), (z2, p1)):
         for i in range(len(z)):
@@ -68,7 +68,7 @@ def nnclr_float64(z1, z2, p1, p2, queue, temperature=0.1):
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
-def test_a_step_is_the_papers_formula_and_moves_the_queue(micro_batch_size):
+def test_step_matches_the_paper_and_updates_the_queue(micro_batch_size):
     trainer = nnclr()
     trainer.compile(keras.optimizers.SGD(0.5), micro_batch_size=micro_batch_size)
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
@@ -87,8 +87,8 @@ def test_a_step_is_the_papers_formula_and_moves_the_queue(micro_batch_size):
     np.testing.assert_array_equal(normalized(after[16:]), queue[16:])
 
 
-def test_no_gradient_goes_through_the_neighbours():
-    """With a predictor whose output does not depend on its input, the encoder gets none."""
+def test_no_gradient_flows_through_neighbours():
+    """With a predictor whose output does not depend on its input, the encoder stays the same."""
     trainer = nnclr(predictor=layers.PredictionHead(16, normalization=False))
     trainer.evaluate(pairs(), batch_size=16, verbose=0)
     for weight in trainer.predictor.weights:
@@ -100,7 +100,7 @@ def test_no_gradient_goes_through_the_neighbours():
         np.testing.assert_array_equal(weight, old)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.NNCLR(encoder())
     assert trainer.projector.widths == (2048, 2048, 256)
     assert trainer.projector.last_normalization is not None
@@ -110,20 +110,20 @@ def test_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize("size", [8, 24])
-def test_a_queue_that_the_batch_does_not_fit_is_refused_before_the_first_step(size):
+def test_queue_size_must_be_a_multiple_of_the_batch(size):
     trainer = nnclr(queue_size=size)
     with pytest.raises(ValueError, match=f"multiple.*size={size} and a batch of 16"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_a_predictor_of_other_width_is_refused():
+def test_predictor_of_another_width_is_rejected():
     trainer = nnclr(predictor=layers.ProjectionHead((16, 4)))
     with pytest.raises(ValueError, match="`predictor` must return vectors as wide"):
         trainer.fit(pairs(), batch_size=16, verbose=0)
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "predictor", "augment", "loss", "queue"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     with pytest.raises(TypeError, match=part):
         trainers.NNCLR(**{"encoder": encoder(), part: "info_nce"})

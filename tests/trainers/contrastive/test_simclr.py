@@ -1,4 +1,4 @@
-"""SimCLR beyond the contract: its one formula, its two forms of data, its errors."""
+"""SimCLR: its loss, data with and without labels, errors."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def pairs(count=32):
 
 
 def nt_xent_float64(z1, z2, temperature):
-    """Equation 1 of the paper, one anchor at a time."""
+    """Return the loss of equation 1, one anchor at a time."""
     z = np.concatenate([z1, z2]).astype("float64")
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     n, total = len(z1), 0.0
@@ -75,7 +75,7 @@ def nt_xent_float64(z1, z2, temperature):
     return total / (2 * n)
 
 
-def test_loss_is_the_papers_formula_of_the_projected_views():
+def test_loss_matches_the_paper():
     trainer = trainers.SimCLR(encoder(), projector())
     trainer.compile("sgd")
     x1, x2 = pairs()
@@ -84,7 +84,7 @@ def test_loss_is_the_papers_formula_of_the_projected_views():
     assert logs["contrastive"] == pytest.approx(nt_xent_float64(z1, z2, 0.1), rel=1e-5)
 
 
-def test_ready_views_come_with_and_without_labels():
+def test_data_may_hold_views_with_and_without_labels():
     x1, x2 = pairs()
     y = images()[1][:32]
     for data in (((x1, x2), y), ((x1, x2),)):
@@ -94,7 +94,7 @@ def test_ready_views_come_with_and_without_labels():
         assert np.isfinite(trainer.fit(dataset, verbose=0).history["contrastive"][0])
 
 
-def test_labels_do_not_change_what_is_learned():
+def test_labels_do_not_affect_training():
     weights = []
     for y in (np.zeros(32, "int64"), images()[1][:32]):
         keras.utils.set_random_seed(3)
@@ -117,7 +117,7 @@ def test_labels_do_not_change_what_is_learned():
         ((np.zeros((4, 28, 28, 3), "float32"),) * 2, "shape"),
     ],
 )
-def test_views_that_do_not_fit_are_refused(x, message):
+def test_invalid_views_are_rejected(x, message):
     trainer = trainers.SimCLR(encoder(), projector())
     trainer.compile("sgd")
     with pytest.raises((ValueError, TypeError), match=message):
@@ -125,27 +125,27 @@ def test_views_that_do_not_fit_are_refused(x, message):
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     parts = {"encoder": encoder(), part: "nt_xent"}
     with pytest.raises(TypeError, match=part):
         trainers.SimCLR(**parts)
 
 
-def test_an_encoder_without_pooling_is_named():
+def test_encoder_without_pooling_is_rejected():
     trainer = trainers.SimCLR(keras.layers.Conv2D(4, 3), projector())
     trainer.compile("sgd")
     with pytest.raises(ValueError, match="`encoder` must return features"):
         trainer.fit(pairs(), verbose=0)
 
 
-def test_a_last_batch_of_one_is_refused_before_the_first_step():
+def test_last_batch_of_one_is_rejected_before_the_first_step():
     trainer = trainers.SimCLR(encoder(), projector())
     trainer.compile("sgd")
     with pytest.raises(ValueError, match="33 examples and batch_size=32"):
         trainer.fit(pairs(33), batch_size=32, verbose=0)
 
 
-def test_bytes_go_into_an_encoder_that_does_not_cast():
+def test_uint8_images_are_cast_for_the_encoder():
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__()
@@ -161,7 +161,7 @@ def test_bytes_go_into_an_encoder_that_does_not_cast():
     assert trainer.predict(x, verbose=0).shape == (32, 4)
 
 
-def test_images_in_the_unit_range_bring_a_warning():
+def test_images_in_the_unit_range_cause_a_warning():
     trainer = trainers.SimCLR(encoder(), projector(), augment.SimCLRViews(28))
     trainer.compile("sgd")
     with pytest.warns(UserWarning, match="value_range"):
@@ -169,7 +169,7 @@ def test_images_in_the_unit_range_bring_a_warning():
 
 
 @pytest.mark.parametrize("static", [True, False])
-def test_a_batch_of_one_is_refused(static):
+def test_batch_of_one_is_rejected(static):
     trainer = trainers.SimCLR(encoder(), projector())
     trainer.compile("sgd")
     dataset = tf.data.Dataset.from_tensor_slices((pairs(4),)).batch(1, drop_remainder=static)
@@ -177,7 +177,7 @@ def test_a_batch_of_one_is_refused(static):
         trainer.fit(dataset, verbose=0)
 
 
-def test_encoder_of_a_saved_trainer_is_a_keras_model_of_its_own(tmp_path):
+def test_encoder_can_be_saved_alone(tmp_path):
     trainer = trainers.SimCLR(encoder(normalize=True), projector())
     trainer.compile("sgd")
     trainer.fit(pairs(), verbose=0)
@@ -187,7 +187,7 @@ def test_encoder_of_a_saved_trainer_is_a_keras_model_of_its_own(tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), trainer.predict(x, verbose=0))
 
 
-def test_one_example_a_replica_has_the_others_for_negatives(two_replicas, tmp_path):
+def test_one_example_per_replica_has_negatives_from_other_replicas(two_replicas, tmp_path):
     def trained():
         keras.utils.set_random_seed(3)
         head = layers.ProjectionHead((16, 8))
@@ -203,7 +203,7 @@ def test_one_example_a_replica_has_the_others_for_negatives(two_replicas, tmp_pa
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-4, atol=1e-4)
 
-    # a trainer of one example a replica can be loaded where there is one replica
+    # such a trainer can be loaded where there is only one replica
     two.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
     np.testing.assert_allclose(loaded(images()[0][:4]), two(images()[0][:4]), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""SupCon beyond the contract: its formula, what labels do, its errors."""
+"""SupCon: its loss, the effect of labels, errors."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ def make(method=trainers.SupCon, **arguments):
 
 
 @pytest.mark.parametrize("column", [False, True])
-def test_loss_is_the_papers_formula_of_projected_views_and_labels(column):
+def test_loss_matches_the_paper(column):
     trainer = make()
     y = images()[1][:32]
     assert len(set(y)) < 32
@@ -50,7 +50,7 @@ def test_loss_is_the_papers_formula_of_projected_views_and_labels(column):
     assert logs["contrastive"] == pytest.approx(formulas.sup_con(y, z, 0.1).mean(), rel=1e-5)
 
 
-def test_is_simclr_where_no_class_occurs_twice():
+def test_equals_simclr_if_no_class_occurs_twice():
     supervised, plain = make(), make(trainers.SimCLR)
     supervised.fit(pairs(), np.arange(32), batch_size=16, shuffle=False, verbose=0)
     plain.fit(pairs(), batch_size=16, shuffle=False, verbose=0)
@@ -58,7 +58,7 @@ def test_is_simclr_where_no_class_occurs_twice():
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)
 
 
-def test_learning_brings_classes_together():
+def test_training_brings_classes_together():
     trainer = make(loss=losses.SupConLoss(temperature=0.2))
     trainer.compile(keras.optimizers.Adam(3e-3))
     x, y = images()[0].astype("float32"), images()[1]
@@ -81,7 +81,7 @@ def test_learning_brings_classes_together():
         (np.eye(32, dtype="int32"), ValueError, "one class an example"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused_before_the_first_step(y, error, message):
+def test_invalid_labels_are_rejected_before_the_first_step(y, error, message):
     trainer = make()
     with pytest.raises(error, match=message):
         trainer.fit(pairs(), y, verbose=0)
@@ -89,12 +89,12 @@ def test_labels_that_do_not_fit_are_refused_before_the_first_step(y, error, mess
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     with pytest.raises(TypeError, match=part):
         trainers.SupCon(**{"encoder": encoder(), part: "mlp"})
 
 
-def test_a_batch_of_one_and_a_single_view_are_refused_before_the_first_step():
+def test_batch_of_one_and_single_view_are_rejected():
     with pytest.raises(ValueError, match="33 examples and batch_size=32"):
         make().fit(pairs(33), images()[1][:33], batch_size=32, verbose=0)
     with pytest.raises(ValueError, match="tuple of 2 views"):

@@ -1,4 +1,4 @@
-"""BYOL and SimSiam beyond the contract: their formulas, what no gradient reaches, bad parts."""
+"""BYOL and SimSiam: losses, stopped gradients, teacher, errors."""
 
 import keras
 import numpy as np
@@ -53,15 +53,15 @@ def make(method, **arguments):
 
 
 def cosine_float64(a, b):
-    """Mean cosine similarity of rows."""
+    """Return the mean cosine similarity of rows."""
     a, b = (np.asarray(x, "float64") for x in (a, b))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     return (a * b).sum(axis=1).mean()
 
 
-def test_byol_is_the_papers_formula_without_its_constant():
+def test_byol_matches_the_paper_without_its_constant():
     trainer = make(trainers.BYOL)
-    trainer.fit(pairs(), verbose=0)  # student and teacher differ now
+    trainer.fit(pairs(), verbose=0)  # so that student and teacher differ
     logs = trainer.evaluate(pairs(), batch_size=32, verbose=0, return_dict=True)
     q = [trainer.predictor(trainer.projector(trainer.encoder(x))) for x in pairs()]
     z = [trainer.teacher_projector(trainer.teacher_encoder(x)) for x in pairs()]
@@ -69,7 +69,7 @@ def test_byol_is_the_papers_formula_without_its_constant():
     assert logs["regression"] == pytest.approx(sum(squared) - 4, rel=1e-5)
 
 
-def test_simsiam_is_the_papers_formula():
+def test_simsiam_matches_the_paper():
     trainer = make(trainers.SimSiam)
     logs = trainer.evaluate(pairs(), batch_size=32, verbose=0, return_dict=True)
     z = [trainer.projector(trainer.encoder(x)) for x in pairs()]
@@ -78,8 +78,8 @@ def test_simsiam_is_the_papers_formula():
     assert logs["similarity"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_simsiam_learns_through_predictions_alone():
-    """One step by hand, in which the targets are constants."""
+def test_simsiam_has_gradients_through_predictions_only():
+    """Compare with one step by hand, in which the targets are constants."""
     trainer, by_hand = make(trainers.SimSiam), make(trainers.SimSiam)
     by_hand.evaluate(pairs(), batch_size=32, verbose=0)  # builds it
     x = pairs()
@@ -97,7 +97,7 @@ def test_simsiam_learns_through_predictions_alone():
         np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-6)
 
 
-def test_byols_teacher_follows_and_no_optimizer_sees_it():
+def test_teacher_of_byol_follows_and_is_not_trained():
     trainer = make(trainers.BYOL, momentum=0.5)
     trainer.build_step((keras.KerasTensor((32, 28, 28, 1)),) * 2, None)
     student = [*trainer.encoder.weights, *trainer.projector.weights]
@@ -110,44 +110,44 @@ def test_byols_teacher_follows_and_no_optimizer_sees_it():
     assert len(trainer.trainable_weights) == learned
 
 
-def test_byols_momentum_may_be_a_schedule_and_is_saved():
+def test_momentum_of_byol_may_be_a_schedule_and_is_saved():
     trainer = make(trainers.BYOL, momentum=optimizers.cosine_momentum(0.996, steps=10))
     copy = trainers.BYOL.from_config(trainer.get_config())
-    assert float(copy.momentum(0)) == pytest.approx(0.996)
-    assert float(copy.momentum(10)) == pytest.approx(1.0)
+    assert float(copy.teacher.momentum(0)) == pytest.approx(0.996)
+    assert float(copy.teacher.momentum(10)) == pytest.approx(1.0)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     byol, simsiam = trainers.BYOL(encoder()), trainers.SimSiam(encoder())
     assert byol.projector.widths == (4096, 256) and byol.predictor.width == 4096
-    assert byol.momentum == 0.996
+    assert byol.teacher.momentum == 0.996
     assert simsiam.projector.widths == (2048, 2048, 2048) and simsiam.predictor.width == 512
     simsiam.projector.build((None, 16))
-    # kernels, two full normalisations and one without scale and centre; no bias
+    # three kernels and two normalisations with scale and offset
     assert len(simsiam.projector.trainable_weights) == 3 + 2 * 2
 
 
 @pytest.mark.parametrize("method", [trainers.BYOL, trainers.SimSiam])
 @pytest.mark.parametrize("part", ["encoder", "projector", "predictor", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(method, part):
+def test_parts_of_the_wrong_type_are_rejected(method, part):
     with pytest.raises(TypeError, match=part):
         method(**{"encoder": encoder(), part: "mlp"})
 
 
 @pytest.mark.parametrize("method", [trainers.BYOL, trainers.SimSiam])
-def test_a_predictor_of_another_width_is_refused_before_the_first_step(method):
+def test_predictor_of_another_width_is_rejected(method):
     trainer = make(method, predictor=head(12, 4))
     with pytest.raises(ValueError, match="`predictor` must return"):
         trainer.fit(pairs(), verbose=0)
 
 
 @pytest.mark.parametrize("method", [trainers.BYOL, trainers.SimSiam])
-def test_one_view_is_refused_before_the_first_step(method):
+def test_one_view_is_rejected(method):
     with pytest.raises(ValueError, match="tuple of 2 views"):
         make(method).fit(pairs()[0], verbose=0)
 
 
 @pytest.mark.parametrize(("momentum", "error"), [(1.0, ValueError), ("0.9", TypeError)])
-def test_bad_momentum_is_refused(momentum, error):
+def test_invalid_momentum_is_rejected(momentum, error):
     with pytest.raises(error, match="momentum"):
         make(trainers.BYOL, momentum=momentum)

@@ -1,4 +1,4 @@
-"""DINO beyond the contract: its formula, centre, teacher, freeze, encoders of tokens, bad parts."""
+"""DINO: its loss, centre, teacher, frozen prototypes, encoders, errors."""
 
 import keras
 import numpy as np
@@ -70,7 +70,7 @@ def softmax(x):
 
 
 def formula(trainer, views, teacher_temperature):
-    """The paper's loss in float64, and the teacher's scores that it is made of."""
+    """Return the loss of the paper in float64 and the scores of the teacher."""
     center = np.asarray(trainer.center.center, "float64")
     teacher = [
         scores_float64(
@@ -92,16 +92,16 @@ def formula(trainer, views, teacher_temperature):
     return total / pairs, np.stack(teacher)
 
 
-def test_is_the_papers_formula():
+def test_loss_matches_the_paper():
     trainer, views = make(), crops()
     for _ in range(3):
-        trainer.train_on_batch(views)  # student, teacher and centre differ now
+        trainer.train_on_batch(views)  # so that student and teacher differ and the centre is not 0
     logs = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
     expected, _ = formula(trainer, views, 0.04)
     assert logs["distillation"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_center_moves_once_a_step_by_the_teachers_mean_score():
+def test_center_moves_once_per_step_towards_the_mean_score_of_the_teacher():
     trainer, views = make(center=layers.Center(0.8)), crops()
     trainer.train_on_batch(views)
     before = np.asarray(trainer.center.center)
@@ -113,7 +113,7 @@ def test_center_moves_once_a_step_by_the_teachers_mean_score():
     np.testing.assert_allclose(trainer.center.center, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_center_can_be_left_out():
+def test_centering_can_be_disabled():
     trainer, views = make(center=keras.layers.Identity()), crops()
     trainer.train_on_batch(views)
     logs = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
@@ -122,7 +122,7 @@ def test_center_can_be_left_out():
     assert logs["distillation"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_teachers_temperature_follows_a_schedule_of_optimizer_steps():
+def test_teacher_temperature_may_be_a_schedule():
     warm_up = keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.2)
     trainer, views = make(teacher_temperature=warm_up), crops()
     build(trainer, views)
@@ -133,7 +133,7 @@ def test_teachers_temperature_follows_a_schedule_of_optimizer_steps():
         assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_number_takes_the_place_of_the_losses_temperature():
+def test_teacher_temperature_overrides_that_of_the_loss():
     views = crops()
     trainer = make(teacher_temperature=0.5, loss=losses.DINOLoss(teacher_temperature=0.01))
     found = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
@@ -143,8 +143,8 @@ def test_a_number_takes_the_place_of_the_losses_temperature():
     assert again["distillation"] == pytest.approx(found["distillation"], rel=1e-6)
 
 
-def test_a_step_learns_through_the_student_alone():
-    """One step by hand, in which what the teacher says is constant."""
+def test_gradients_flow_through_the_student_only():
+    """Compare with one step by hand, in which the teacher is constant."""
     trainer, by_hand, views = make(), make(), crops()
     build(by_hand, views)
     teacher = [softmax(g / 0.04).astype("float32") for g in formula(by_hand, views, 0.04)[1]]
@@ -170,7 +170,7 @@ def test_a_step_learns_through_the_student_alone():
         np.testing.assert_allclose(found, one, rtol=1e-3, atol=1e-5)
 
 
-def test_prototypes_stay_where_they_are_for_the_first_steps():
+def test_prototypes_are_frozen_for_freeze_steps():
     trainer, views = make(freeze_steps=2), crops()
     build(trainer, views)
     start = np.asarray(trainer.prototypes.kernel)
@@ -182,8 +182,8 @@ def test_prototypes_stay_where_they_are_for_the_first_steps():
         assert np.abs(np.asarray(trainer.projector.trainable_weights[0]) - dense).max() > 0
 
 
-def test_decay_does_not_turn_frozen_prototypes():
-    """AdamW shrinks a weight without a gradient; a prototype's direction is what counts."""
+def test_weight_decay_does_not_rotate_frozen_prototypes():
+    """AdamW shrinks weights without gradient, but scores depend on directions only."""
     trainer = make(keras.optimizers.AdamW(1e-2, weight_decay=0.4), freeze_steps=3)
     views = crops()
     build(trainer, views)
@@ -196,7 +196,7 @@ def test_decay_does_not_turn_frozen_prototypes():
     assert np.linalg.norm(end) < np.linalg.norm(start)
 
 
-def test_teacher_of_all_three_parts_follows():
+def test_all_parts_of_the_teacher_follow():
     trainer, views = make(momentum=0.75), crops()
     build(trainer, views)
     student = [trainer.encoder, trainer.projector, trainer.prototypes]
@@ -212,7 +212,7 @@ def test_teacher_of_all_three_parts_follows():
     assert max(moved) > 0
 
 
-def test_clipnorm_of_the_optimizer_clips_each_weight():
+def test_clipnorm_clips_each_weight():
     views = crops()
     free, clipped = make(), make(keras.optimizers.SGD(0.5, clipnorm=1e-3))
     for trainer in (free, clipped):
@@ -235,7 +235,7 @@ def test_clipnorm_of_the_optimizer_clips_each_weight():
     ],
     ids=["resnet", "tokens"],
 )
-def test_takes_a_resnet_and_an_encoder_of_tokens(make_encoder, tmp_path):
+def test_encoder_may_be_a_resnet_or_a_transformer(make_encoder, tmp_path):
     trainer, views = make(encoder=make_encoder()), crops(local_count=2)
     history = trainer.fit(views, batch_size=8, epochs=2, verbose=0).history
     assert np.all(np.isfinite(history["loss"]))
@@ -247,37 +247,37 @@ def test_takes_a_resnet_and_an_encoder_of_tokens(make_encoder, tmp_path):
     )
 
 
-def test_crops_of_one_size_are_one_call_of_the_encoder(monkeypatch):
+def test_views_of_the_same_size_are_encoded_together(monkeypatch):
     trainer, views = make(), crops(4)
     build(trainer, views)
-    sizes = {"represent": [], "teach": []}
+    sizes = {"encoder": [], "teacher_encoder": []}
 
     def watch(name):
-        method = getattr(trainer, name)
+        call = getattr(trainer, name).call
 
-        def watched(view, training):
+        def watched(view, **kwargs):
             sizes[name].append(tuple(view.shape))
-            return method(view, training)
+            return call(view, **kwargs)
 
-        monkeypatch.setattr(trainer, name, watched)
+        monkeypatch.setattr(getattr(trainer, name), "call", watched)
 
-    watch("represent")
-    watch("teach")
+    watch("encoder")
+    watch("teacher_encoder")
     trainer.embed(trainers.Batch(views, views, None, None), training=False)
-    assert sizes["represent"] == [(8, 28, 28, 1), (12, 12, 12, 1)]
-    assert sizes["teach"] == [(8, 28, 28, 1)]
+    assert sizes["encoder"] == [(8, 28, 28, 1), (12, 12, 12, 1)]
+    assert sizes["teacher_encoder"] == [(8, 28, 28, 1)]
 
 
-def test_global_views_alone_suffice():
+def test_local_views_are_optional():
     history = make().fit(crops(local_count=0), batch_size=8, verbose=0).history
     assert np.isfinite(history["distillation"][0])
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.DINO(encoder(size=None))
     assert trainer.projector.widths == (2048, 2048, 256) and trainer.projector.l2_normalize
     assert trainer.prototypes.count == 65_536
-    assert trainer.center.momentum == 0.9 and trainer.momentum == 0.996
+    assert trainer.center.momentum == 0.9 and trainer.teacher.momentum == 0.996
     assert trainer.loss_function.student_temperature == 0.1
     assert trainer.loss_function.teacher_temperature == 0.04
 
@@ -301,7 +301,7 @@ def test_defaults_are_the_papers():
         ({"freeze_steps": 1.5}, TypeError, "freeze_steps"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         make(**arguments)
 
@@ -315,13 +315,13 @@ def test_bad_arguments_are_refused(arguments, error, message):
         (crops()[1:], "global views of one shape"),
     ],
 )
-def test_bad_views_are_refused_before_the_first_step(views, message):
+def test_invalid_views_are_rejected_before_the_first_step(views, message):
     trainer = make()
     with pytest.raises(ValueError, match=message):
         trainer.fit(views, batch_size=8, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_an_encoder_of_one_size_is_refused_before_the_first_step():
+def test_encoder_of_one_size_is_rejected():
     with pytest.raises(ValueError, match=r"\(None, None, 1\)"):
         make(encoder=encoder()).fit(crops(), batch_size=8, verbose=0)

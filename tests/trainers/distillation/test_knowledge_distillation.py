@@ -1,4 +1,4 @@
-"""Knowledge distillation beyond the contract: Hinton's formula, Keras' losses, the teacher."""
+"""Knowledge distillation: losses of the paper and of Keras, frozen teacher, errors."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from tests.trainers.small import dense, encoder, images, scaled_images
 
 
 def _classifier(width: int, scale: float = 1.0) -> keras.Model:
-    """Make a classifier with a hidden layer that has a name; a large scale makes it confident."""
+    """Return a classifier with a named hidden layer; a large scale makes it confident."""
     kernel = keras.initializers.VarianceScaling(scale)
     return keras.Sequential(
         [
@@ -82,7 +82,7 @@ def softmax(z, temperature=1.0):
 
 
 def terms(trainer, x, y, temperature):
-    """Hinton's hard and soft loss in float64."""
+    """Return the hard and the soft loss in float64."""
     z, v = trainer.encoder(x), trainer.teacher(x)
     hard = -np.log(softmax(z)[np.arange(len(y)), y]).mean()
     p, q = softmax(v, temperature), softmax(z, temperature)
@@ -93,7 +93,7 @@ def terms(trainer, x, y, temperature):
     "loss", ["kl_divergence", keras.losses.KLDivergence()], ids=["name", "object"]
 )
 @pytest.mark.parametrize(("alpha", "temperature"), [(0.5, 3.0), (0.1, 1.0), (1.0, 8.0)])
-def test_loss_is_the_papers_of_labels_and_teacher(loss, alpha, temperature):
+def test_loss_matches_the_paper(loss, alpha, temperature):
     trainer = make(
         distillation_losses=LogitsDistillation(temperature, loss), student_loss_weight=alpha
     )
@@ -105,17 +105,17 @@ def test_loss_is_the_papers_of_labels_and_teacher(loss, alpha, temperature):
     assert logs["loss"] == pytest.approx(alpha * hard + (1 - alpha) * soft, rel=1e-4)
 
 
-def test_without_labels_it_is_the_soft_loss_alone():
+def test_without_labels_the_loss_is_the_soft_loss():
     trainer = make(student_loss_weight=0)
     x, y = data()
     logs = trainer.evaluate(x, verbose=0, return_dict=True)
     assert set(logs) == {"loss", "distillation"}
     assert logs["loss"] == pytest.approx(terms(trainer, x, y, 3.0)[1], rel=1e-4)
-    # labels may be there, for the probe, say
+    # labels are allowed, such as for the probe
     assert trainer.evaluate(x, y, verbose=0, return_dict=True) == logs
 
 
-def test_one_step_follows_the_gradient_of_the_logits():
+def test_step_follows_the_analytic_gradient():
     """dL/dz = α (softmax(z) - y) + (1 - α) T (softmax(z / T) - softmax(v / T))."""
     trainer = make(
         encoder=dense(10, inputs=784),
@@ -138,7 +138,7 @@ def test_one_step_follows_the_gradient_of_the_logits():
         np.testing.assert_allclose(weight, expected, rtol=0, atol=2e-6)
 
 
-def test_teacher_is_frozen_in_inference_mode_and_without_optimizer_state():
+def test_teacher_is_frozen_and_runs_in_inference_mode():
     noisy = keras.Sequential(
         [teacher(), keras.layers.BatchNormalization(), keras.layers.Dropout(0.9)]
     )
@@ -150,10 +150,10 @@ def test_teacher_is_frozen_in_inference_mode_and_without_optimizer_state():
     for one, other in zip(before, noisy.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(trainer.trainable_weights) == 4
-    assert len(trainer.optimizer.variables) == 2 + 2 * 4  # iterations, rate, two moments a weight
+    assert len(trainer.optimizer.variables) == 2 + 2 * 4  # iterations, rate, two moments per weight
 
 
-def test_teacher_stays_frozen_when_the_trainer_is_thawed():
+def test_teacher_stays_frozen_if_the_trainer_is_set_trainable():
     trainer = make()
     trainer.trainable = True
     trainer.compile("sgd")
@@ -171,7 +171,7 @@ class SubclassedTeacher(keras.Model):
         return self.logits(x)
 
 
-def test_a_subclassed_teacher_is_still_frozen_after_loading(tmp_path):
+def test_subclassed_teacher_is_frozen_after_loading(tmp_path):
     subclassed = SubclassedTeacher()
     subclassed(scaled_images()[:1])
     trainer = make(teacher=subclassed, student_loss_weight=0)
@@ -184,7 +184,7 @@ def test_a_subclassed_teacher_is_still_frozen_after_loading(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_student_learns_the_teacher_and_the_file_holds_both(tmp_path):
+def test_student_learns_from_the_teacher_and_both_are_saved(tmp_path):
     trainer = make(student_loss_weight=0)
     trainer.compile(keras.optimizers.Adam(1e-2))
     x = scaled_images()
@@ -205,19 +205,19 @@ def test_student_learns_the_teacher_and_the_file_holds_both(tmp_path):
 
 
 class Squares(DistillationLoss):
-    """A loss of the user's own: a mean over the examples that it gets."""
+    """A custom loss: a mean over examples."""
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         return keras.ops.mean(keras.ops.square(teacher_outputs - student_outputs))
 
 
 def named(hidden, width=16):
-    """Make a classifier whose hidden layer has a name."""
+    """Return a classifier with a named hidden layer."""
     hidden = keras.layers.Dense(width, "relu", name=hidden)
     return keras.Sequential([keras.Input((784,)), hidden, keras.layers.Dense(10)])
 
 
-def test_several_losses_are_weighed_and_may_be_of_layers_within():
+def test_losses_are_weighted_and_may_compare_hidden_layers():
     trainer = make(
         encoder=named("narrow"),
         teacher=named("wide"),
@@ -244,8 +244,8 @@ def test_several_losses_are_weighed_and_may_be_of_layers_within():
 
 
 @pytest.mark.parametrize("one", [Squares(), FeatureDistillation("mse"), LogitsDistillation()])
-def test_losses_of_every_kind_are_means_over_all_replicas(one, two_replicas):
-    """Keras divides what its loss objects give by the number of replicas, and nothing else."""
+def test_losses_are_means_over_all_replicas(one, two_replicas):
+    """Keras divides by the number of replicas the values of its loss objects only."""
     x, y = data()
     arguments = {"distillation_losses": one, "student_loss_weight": 0.5}
     alone = make(**arguments)
@@ -261,9 +261,9 @@ def test_losses_of_every_kind_are_means_over_all_replicas(one, two_replicas):
         np.testing.assert_allclose(other, weight, rtol=0, atol=1e-5)
 
 
-def test_both_see_what_the_augmentation_gives():
+def test_teacher_and_student_see_the_same_view():
     class Seen(keras.layers.Layer):
-        """A linear layer that keeps what it saw."""
+        """A linear layer that stores its input."""
 
         def build(self, shape):
             self.kernel = self.add_weight(shape=(784, 10))
@@ -325,7 +325,7 @@ def test_both_see_what_the_augmentation_gives():
         ),
     ],
 )
-def test_bad_arguments_are_refused(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         make(**arguments)
 
@@ -339,14 +339,14 @@ def test_bad_arguments_are_refused(arguments, error, message):
         lambda: keras.Sequential([keras.layers.Dense(10), keras.layers.Softmax()]),
     ],
 )
-def test_probabilities_are_refused_where_logits_are_compared(argument, end):
+def test_softmax_outputs_are_rejected_if_logits_are_compared(argument, end):
     model = keras.Sequential([keras.layers.Input((784,)), keras.layers.Dense(10), end()])
     with pytest.raises(ValueError, match=f"`{argument}` must return logits"):
         make(**{argument: model})
     make(**{argument: model}, distillation_losses=FeatureDistillation("mse"))
 
 
-def test_a_student_that_is_part_of_the_teacher_is_refused():
+def test_student_that_shares_weights_with_the_teacher_is_rejected():
     shared = student()
     with pytest.raises(ValueError, match=r"must not share weights.*4 shared"):
         make(encoder=shared, teacher=keras.Sequential([shared, keras.layers.ReLU()]))
@@ -371,7 +371,7 @@ def test_a_student_that_is_part_of_the_teacher_is_refused():
         ({"augment": augment.SimCLRViews(28)}, None, 1, "Expected one batch of input"),
     ],
 )
-def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, x, y, message):
+def test_invalid_data_is_rejected_before_the_first_step(arguments, x, y, message):
     trainer = make(**arguments)
     of = {0: data()[0], 1: data()[1]}
     x = images()[0][:32] if x is None else keras.tree.map_structure(of.get, x)

@@ -1,4 +1,4 @@
-"""MSN beyond the contract: its formula, what learns from what, bad parts and views."""
+"""MSN: its loss, gradients, teacher, errors."""
 
 import keras
 import numpy as np
@@ -38,14 +38,14 @@ CASES = {
         decreasing_loss="assignment",
         decrease=0.4,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
-        sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 makes much of a bit
+        sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 amplifies rounding errors
         normalized=True,
     ),
 }
 
 
 def views(count=16):
-    """A target of 28x28, an anchor with its middle hidden, and two small anchors."""
+    """Return a target of 28x28, an anchor with its middle masked, and two small anchors."""
     x = images()[0][:count].astype("float32")
     masked = x[:, :, ::-1].copy()
     masked[:, 8:16, 8:16] = 127.5
@@ -80,16 +80,16 @@ def assignment_float64(z, prototypes, temperature):
 
 
 def target_float64(trainer, sharpening=0.25):
-    """The teacher's assignment of the target, to the power of 1 / T and normalised."""
+    """Return the sharpened assignment of the target: to the power of 1 / T and normalised."""
     z = trainer.teacher_projector(trainer.teacher_encoder(views()[0]))
     p = assignment_float64(z, trainer.prototypes, 0.1) ** (1 / sharpening)
     return p / p.sum(axis=1, keepdims=True)
 
 
-def test_is_the_papers_formula():
+def test_loss_matches_the_paper():
     trainer = make(loss=losses.MSNLoss(regularization_weight=0.7))
     for _ in range(3):
-        trainer.train_on_batch(views())  # student and teacher differ now
+        trainer.train_on_batch(views())  # so that student and teacher differ
     logs = trainer.evaluate(views(), batch_size=16, verbose=0, return_dict=True)
     target = target_float64(trainer)
     anchors = [
@@ -100,11 +100,11 @@ def test_is_the_papers_formula():
     mean = np.mean(anchors, axis=(0, 1))
     missing = np.log(12) + (mean * np.log(mean)).sum()
     assert logs["assignment"] == pytest.approx(entropy_of_pairs + 0.7 * missing, rel=1e-4)
-    assert missing > 0.01  # the test would see it missing
+    assert missing > 0.01  # the regularisation is large enough to be tested
 
 
-def test_a_step_learns_through_the_anchors_alone():
-    """One step by hand, in which the target's assignment is constant: also for the prototypes."""
+def test_gradients_flow_through_the_anchors_only():
+    """Compare with one step by hand, in which the assignment of the target is constant."""
     trainer, by_hand = make(), make()
     build(by_hand)
     target = target_float64(by_hand).astype("float32")
@@ -144,7 +144,7 @@ def test_teacher_follows_and_shares_the_prototypes():
     assert len([w for w in trainer.weights if w.shape == (8, 12)]) == 1
 
 
-def test_a_target_and_one_anchor_suffice():
+def test_target_and_one_anchor_suffice():
     history = make().fit(views()[:2], batch_size=8, verbose=0).history
     assert np.isfinite(history["assignment"][0])
 
@@ -157,7 +157,7 @@ def test_a_target_and_one_anchor_suffice():
     ],
     ids=["resnet", "tokens"],
 )
-def test_masks_of_the_augmentation_work_for_any_encoder(make_encoder):
+def test_encoder_may_be_a_resnet_or_a_transformer(make_encoder):
     whole = augment.simclr_pipeline(28)
     pipelines = [whole, [whole, augment.RandomPatchMask(7, 0.5)], augment.simclr_pipeline(12)]
     trainer = make(encoder=make_encoder(), augment=augment.AsymmetricViews(pipelines, seed=0))
@@ -165,10 +165,10 @@ def test_masks_of_the_augmentation_work_for_any_encoder(make_encoder):
     assert np.isfinite(history["loss"][0])
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     trainer = trainers.MSN(encoder(size=None))
     assert trainer.projector.widths == (2048, 2048, 256)
-    assert trainer.prototypes.count == 1024 and trainer.momentum == 0.996
+    assert trainer.prototypes.count == 1024 and trainer.teacher.momentum == 0.996
     loss = trainer.loss_function
     assert (loss.temperature, loss.sharpening, loss.regularization_weight) == (0.1, 0.25, 1.0)
 
@@ -185,7 +185,7 @@ def test_defaults_are_the_papers():
         ({"momentum": "0.9"}, TypeError, "momentum"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         make(**arguments)
 
@@ -199,7 +199,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
         (tuple(view[:1] for view in views()), "fewer than 2 examples"),
     ],
 )
-def test_bad_views_are_refused_before_the_first_step(bad, message):
+def test_invalid_views_are_rejected_before_the_first_step(bad, message):
     trainer = make()
     with pytest.raises(ValueError, match=message):
         trainer.fit(bad, batch_size=8, verbose=0)

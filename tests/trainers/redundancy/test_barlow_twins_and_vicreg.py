@@ -1,4 +1,4 @@
-"""Barlow Twins and VICReg beyond the contract: formulas of the projections, parts, errors."""
+"""Barlow Twins and VICReg: losses, errors."""
 
 import keras
 import numpy as np
@@ -58,8 +58,8 @@ def off_diagonal(matrix):
     return matrix[~np.eye(len(matrix), dtype=bool)]
 
 
-def test_barlow_twins_is_the_papers_formula_of_the_projected_views():
-    # projections of some size, beside which the epsilon of the normalisation is nothing
+def test_barlow_twins_matches_the_paper():
+    # unnormalised projections, whose variance is large compared with the epsilon of normalisation
     logs, z = evaluated(make(trainers.BarlowTwins, projector=keras.layers.Dense(8)))
     z = [(one - one.mean(axis=0)) / np.sqrt(one.var(axis=0) + 1e-5) for one in z]
     c = z[0].T @ z[1] / 32
@@ -67,7 +67,7 @@ def test_barlow_twins_is_the_papers_formula_of_the_projected_views():
     assert logs["redundancy"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_vicreg_reports_its_three_weighted_terms():
+def test_vicreg_matches_the_paper_and_reports_its_terms():
     logs, z = evaluated(make(trainers.VICReg))
     hinges = [np.maximum(0, 1 - np.sqrt(one.var(axis=0, ddof=1) + 1e-4)).mean() for one in z]
     squares = [np.square(off_diagonal(np.cov(one.T))).sum() / 8 for one in z]
@@ -81,12 +81,12 @@ def test_vicreg_reports_its_three_weighted_terms():
     assert logs["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
 
 
-def test_vicreg_takes_another_loss():
+def test_vicreg_accepts_another_loss():
     logs, _ = evaluated(make(trainers.VICReg, loss=losses.BarlowTwinsLoss()))
     assert set(logs) == {"loss", "regularization"}
 
 
-def test_vicreg_trains_with_term_weights_of_its_own():
+def test_vicreg_accepts_other_weights_of_terms():
     loss = losses.VICRegLoss(invariance_weight=1.0, variance_weight=1.0, covariance_weight=0.04)
     logs = {
         name: evaluated(make(trainers.VICReg, loss=one))[0]
@@ -97,20 +97,20 @@ def test_vicreg_trains_with_term_weights_of_its_own():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_defaults_are_the_papers(method):
+def test_defaults_match_the_paper(method):
     trainer = method(encoder())
     assert trainer.projector.widths == (8192, 8192, 8192) and trainer.projector.use_bias is False
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
-def test_parts_of_another_kind_are_refused(method, part):
+def test_parts_of_the_wrong_type_are_rejected(method, part):
     with pytest.raises(TypeError, match=part):
         method(**{"encoder": encoder(), part: "mlp"})
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_of_one_and_a_single_view_are_refused_before_the_first_step(method):
+def test_batch_of_one_and_single_view_are_rejected(method):
     with pytest.raises(ValueError, match="33 examples and batch_size=32"):
         make(method).fit(pairs(33), batch_size=32, verbose=0)
     with pytest.raises(ValueError, match="tuple of 2 views"):
