@@ -17,7 +17,7 @@ from keras_ssl.trainers.checks import (
     check_type,
     warn_of_scale,
 )
-from keras_ssl.trainers.engine.evaluation_seeds import evaluation_seeds
+from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
 from keras_ssl.trainers.engine.gradients import (
     CachedGradients,
@@ -790,7 +790,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def _evaluating(self, seeded: bool = True) -> Iterator[None]:
         state = self._state
         state.is_evaluating = True
-        state.seeds = evaluation_seeds(self if seeded else None)
+        state.seeds = EvaluationSeeds(self if seeded else None)
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ def test_views_stacked_in_one_tensor_are_refused():
 
     trainer = Halves(dense(16, inputs=392), augment=Stacked())
     trainer.compile("sgd", micro_batch_size=8)
-    with pytest.raises(ValueError, match=r"several tensors.*\(64, 392\) in `views`"):
+    with pytest.raises(ValueError, match=r"separate tensors.*\(64, 392\) in `views`"):
         trainer.train_on_batch(pairs()[0])
 
 

@@ -1,1 +1,1 @@
-"""`fit` on TensorFlow: strategies, epochs, resuming."""
+"""TensorFlow engine of the trainers: `fit` under strategies, gradients, resuming."""

@@ -1,4 +1,4 @@
-"""A batch that is embedded and differentiated in parts."""
+"""Batch that is embedded and differentiated in micro-batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,31 +10,29 @@ from keras_ssl.trainers.step import Batch, batch_size_of
 
 
 class MicroBatches:
-    """A batch in micro-batches, which are processed in order.
+    """Batch in micro-batches ("parts"), which are processed one after the other.
 
     With a loss L of embeddings `z = f(x)` of all examples, the gradient for the weights θ of f is
 
         dL/dθ = Σ_i dL/dz_i · dz_i/dθ
 
-    where only `dL/dz` needs all examples at once, and it needs no activations of f. So the step
-    embeds the batch part by part and forgets the activations, takes `dL/dz` of all embeddings, and
-    embeds each part once more for its `dz_i/dθ`. This is exact; it costs one more forward pass.
+    Only `dL/dz` depends on all examples at once, and it needs no activations of f. The step
+    therefore embeds the batch part by part without keeping activations, computes `dL/dz` from all
+    embeddings, and embeds each part again for its `dz_i/dθ`. The gradient is exact, at the cost of
+    a second forward pass. Both passes start from the same state of all variables, so that the
+    second draws the same random numbers, and moving statistics are updated once.
 
-    Both passes start from the same state of all variables (seed generators, moving statistics,
-    metrics, weights that a layer normalises), so that the second draws what the first drew, and
-    statistics move once.
-
-    Where L is the mean of the losses of examples, it is the mean of those of the parts, and one
-    pass serves: each part's gradient is taken at once, and added up.
+    If L is a mean over examples, it is the mean of the losses of the parts. Then one pass is
+    enough, in which the gradients of the parts are added up.
 
     Args:
-        batch: the whole batch; every tensor in it has the examples first.
-        size: examples per micro-batch; divides the batch.
-        embed: function of a part of the batch that returns a dictionary of its embeddings, each
-            with the part's examples first, and the sum of the losses that layers added: `(1,)`.
-        state: the variables that `embed` may change.
-        unroll: whether to trace every part instead of a loop. Layers that exchange tensors with
-            other replicas need it, since `tf.distribute` cannot do so in a loop.
+        batch: the whole batch; the first axis of every tensor counts examples.
+        size: number of examples per part; must divide the batch size.
+        embed: function of a part of the batch that returns a dictionary of embeddings, with one
+            row per example, and the sum of the losses that layers added, of shape `(1,)`.
+        state: variables that `embed` may change.
+        unroll: whether to trace every part instead of a loop. Needed for layers that exchange
+            tensors with other replicas, which `tf.distribute` does not support in a loop.
 
     Reference:
         - [Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
@@ -59,9 +57,7 @@ class MicroBatches:
     def embed_all(self) -> tuple[dict[str, Any], Any]:
         """Embed the whole batch, keeping the activations of one part at a time.
 
-        Returns:
-            What `embed` gives: the embeddings with the rows of all parts in order, and the losses
-            that layers added, one value a part.
+        Returns the embeddings of all examples, and the losses that layers added, `(parts,)`.
         """
         first = self._embed_part(0, after=self._before_all())
 
@@ -74,15 +70,12 @@ class MicroBatches:
     def embed_and_differentiate(
         self, loss: Callable[[dict[str, Any], Any], Any], variables: list[keras.Variable]
     ) -> tuple[tuple[dict[str, Any], Any], list[Any]]:
-        """Embed the whole batch, and take the gradient of a mean over parts on the way.
+        """Return what `embed_all` returns, and the gradient of the mean loss of the parts.
 
         Args:
-            loss: function of what `embed` gives for a part that returns the part's loss.
-            variables: the variables to differentiate with respect to.
-
-        Returns:
-            What `embed_all` returns, and the gradient of the mean of the parts' losses: one tensor
-            per variable, `None` if no loss depends on it.
+            loss: function of the two results of `embed` for a part that returns the part's loss.
+            variables: variables to differentiate with respect to. The gradient of one is `None` if
+                no loss depends on it.
         """
         values = [variable.value for variable in variables]
 
@@ -95,15 +88,13 @@ class MicroBatches:
         return self._add_up(of_part, after=self._before_all())
 
     def gradients(self, variables: list[keras.Variable], upstream: list[Any]) -> list[Any]:
-        """Propagate the gradients of the embeddings to the variables.
+        """Return the gradients of the variables, given the gradients of the embeddings.
 
         Args:
-            variables: the variables to differentiate with respect to.
-            upstream: the gradient of the loss with respect to each tensor that `embed_all`
-                returned, flattened; `None` if the loss does not depend on it.
-
-        Returns:
-            One gradient per variable; `None` if no embedding depends on it.
+            variables: variables to differentiate with respect to. The gradient of one is `None` if
+                no embedding depends on it.
+            upstream: gradients of the flattened result of `embed_all`; `None` for a tensor on
+                which the loss does not depend.
         """
         values = [variable.value for variable in variables]
 
@@ -118,7 +109,7 @@ class MicroBatches:
             targets, output_gradients = zip(*shares, strict=True) if shares else ((), ())
             return (), tape.gradient(targets, values, output_gradients=output_gradients)
 
-        # the first pass has ended by then, of whose last part `upstream` was made
+        # begins after the first pass, on whose last part `upstream` depends
         return self._add_up(of_part, after=[one for one in upstream if one is not None])[1]
 
     def read_state(self) -> list[Any]:
@@ -126,16 +117,16 @@ class MicroBatches:
         return [tf.identity(variable.value) for variable in self.state]
 
     def write_state(self, values: list[Any]) -> None:
-        """Give the state's variables these values."""
+        """Set the state's variables to values that `read_state` returned."""
         for variable, value in zip(self.state, values, strict=True):
             variable.assign(value)
 
     def _before_all(self) -> list[Any]:
-        """What must have happened before the first part."""
+        """Return the tensors that must be computed before the first part."""
         return [self.count] if tf.is_tensor(self.count) else []
 
     def _stores(self, first: Any) -> list[tf.TensorArray]:
-        """An array for each tensor of the first part's, with that in it."""
+        """Make an array for each tensor of a part, and write the first part to it."""
         stores = [
             tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape)
             for leaf in keras.tree.flatten(first)
@@ -143,7 +134,7 @@ class MicroBatches:
         return _write(stores, 0, first)
 
     def _embed_part(self, part: Any, after: Any = ()) -> tuple[dict[str, Any], Any]:
-        # a part begins when the one before has ended: its activations are gone by then
+        # a part begins when the one before has ended, so that its activations are released
         with tf.control_dependencies(keras.tree.flatten(after)):
             taken = Batch(*(_rows_of_all(one, part, self.size) for one in self.batch))
         embeddings, added = self.embed(taken)
@@ -166,15 +157,12 @@ class MicroBatches:
     def _add_up(
         self, of_part: Callable[[Any, Any], tuple[Any, list[Any]]], after: Any
     ) -> tuple[Any, list[Any]]:
-        """Go through all parts, joining the rows and adding up the gradients that each gives.
+        """Call a function on all parts; concatenate the rows and add up the gradients it returns.
 
         Args:
-            of_part: function of a part and of what must come before it that returns a structure
-                of rows and a list of gradients, each a tensor or `None`.
-            after: what must come before the first part.
-
-        Returns:
-            The structure with the rows of all parts, and the sums.
+            of_part: function of the number of a part and of tensors to be computed before it that
+                returns a structure of rows and a list of gradients, each a tensor or `None`.
+            after: tensors to be computed before the first part.
         """
         first, gradients = of_part(0, after)
         connected = [number for number, one in enumerate(gradients) if one is not None]
@@ -194,13 +182,13 @@ class MicroBatches:
         return rows, [sums.get(number) for number in range(len(gradients))]
 
     def _for_each_further_part(self, body: Callable[[Any, list], list], carry: list) -> list:
-        """Fold the parts after the first into `carry`, one after the other."""
+        """Return `carry` after `carry = body(part, carry)` for all parts but the first."""
         if self.unroll:
             if tf.is_tensor(self.count):
                 raise ValueError(
                     "`micro_batch_size` with layers that exchange tensors between replicas needs "
                     "batches of one size: arrays, or `dataset.batch(n, drop_remainder=True)`. "
-                    "Received: batches of a size that is not known before they come"
+                    "Received: batches of unknown size"
                 )
             for part in range(1, self.count):
                 carry = body(part, carry)
@@ -217,14 +205,14 @@ class MicroBatches:
             if "merge_call" not in str(error):
                 raise
             raise ValueError(
-                "With `micro_batch_size`, only batch normalisation may exchange tensors between "
-                "replicas while examples are embedded. Gather or sum over replicas in `losses_of`. "
-                "Received: an `embed` that does so itself"
+                "With `micro_batch_size`, only batch normalization may exchange tensors between "
+                "replicas in `embed`. Gather or sum over replicas in `losses_of`. "
+                "Received: an `embed` that exchanges tensors"
             ) from error
 
 
 def _rows(x: Any, part: Any, size: int) -> Any:
-    # of a length that changes, such as that of sentences, the step learns when they come
+    # other axes, such as the length of sentences, may be of unknown size too
     others = [tf.shape(x)[axis] if n is None else n for axis, n in enumerate(x.shape[1:], start=1)]
     return tf.slice(x, [part * size] + [0] * len(others), [size, *others])
 
@@ -239,14 +227,14 @@ def _flows(stores: list[tf.TensorArray]) -> list[Any]:
 
 
 def _rows_of_stores(stores: list[tf.TensorArray], first: Any) -> Any:
-    """The structure of the first part with the rows of all parts."""
+    """Return a structure like the first part's with the rows of all parts."""
     leaves = keras.tree.flatten(first)
     rows = [_join_parts(store.stack(), leaf) for store, leaf in zip(stores, leaves, strict=True)]
     return keras.tree.pack_sequence_as(first, rows)
 
 
 def _join_parts(stacked: Any, leaf: Any) -> Any:
-    """The rows of all parts, `(parts, size, ...)`, one after the other."""
+    """Reshape `(parts, size, ...)` to `(parts * size, ...)`."""
     others = leaf.shape[1:]
     if others.is_fully_defined():
         return tf.reshape(stacked, (-1, *others))
@@ -263,10 +251,7 @@ def _rows_of_all(structure: Any, part: Any, size: int) -> Any:
 
 
 def _parts_of(batch: Batch, size: int) -> Any:
-    """How many parts a batch has; a tensor where `tf.function` was traced for batches of any size.
-
-    Keras lets it do so once a trainer has seen batches of two sizes.
-    """
+    """Return the number of parts of a batch, a tensor if the batch size is unknown in tracing."""
     examples = batch_size_of(batch.x)
     if examples is not None:
         return examples // size
@@ -276,6 +261,6 @@ def _parts_of(batch: Batch, size: int) -> Any:
         0,
         f"`micro_batch_size` must divide the batch of one replica. Expected a multiple of {size}",
     )
-    # the assertion of an eager step has already been made
+    # in an eager step, the assertion has already run
     with tf.control_dependencies([] if whole is None else [whole]):
         return examples // size

@@ -1,4 +1,4 @@
-"""Checks of what is known only when a step runs."""
+"""Checks of values that are known only when a step runs; XLA skips them."""
 
 from typing import Any
 
@@ -9,17 +9,12 @@ from keras_ssl import distribute
 
 
 def assert_batch_size(x: Any, minimum: int, message: str) -> None:
-    """Let a step fail whose batch is too small, or of another size on another replica.
-
-    XLA leaves such checks out.
+    """Make a step fail if its batch is too small, or replicas have batches of different sizes.
 
     Args:
         x: this replica's tensor, whose batch size is not known when the step is traced.
-        minimum: the fewest examples on all replicas.
-        message: what the error says.
-
-    Raises:
-        tf.errors.InvalidArgumentError: in the step.
+        minimum: the fewest examples over all replicas.
+        message: message of the error, a `tf.errors.InvalidArgumentError` raised by the step.
     """
     if not tf.is_tensor(x):
         return
@@ -36,16 +31,7 @@ def assert_batch_size(x: Any, minimum: int, message: str) -> None:
 
 
 def assert_in_range(index: Any, size: int, message: str) -> Any:
-    """Return indices as int32; the step fails if one is out of range, unless XLA runs it.
-
-    Args:
-        index: integers.
-        size: the first integer that is too large.
-        message: what the error says.
-
-    Returns:
-        int32 tensor.
-    """
+    """Return integers as int32, and make the step fail unless all are in [0, size)."""
     index = ops.cast(index, "int32")
     if not tf.is_tensor(index):
         return index

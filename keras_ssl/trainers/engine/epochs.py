@@ -1,13 +1,13 @@
-"""Own the epochs of `fit`, so that a run can start in the middle of one.
+"""Epochs of `fit` that can start in the middle, for resuming interrupted runs.
 
-Private names of Keras that this file touches:
+Private names of Keras that this file uses:
 
-- `TFEpochIterator._enumerate_iterator`, the generator that every epoch of `fit` runs through. Keras
-  calls it on the instance, so that ours can stand in for it.
+- `TFEpochIterator._enumerate_iterator`, the generator of the steps of an epoch. Keras calls it on
+  the instance, so that it can be replaced there.
 - `TFEpochIterator._steps_seen` and `_num_batches`, by which Keras learns the length of a dataset
-  that does not tell it, and `TFEpochIterator.data_adapter`.
+  of unknown length, and `TFEpochIterator.data_adapter`.
 
-`tests/trainers/engine/test_epochs.py` fails when one of them goes away.
+`tests/trainers/engine/test_epochs.py` fails if one of them is removed.
 """
 
 import warnings
@@ -22,12 +22,12 @@ from keras_ssl.trainers.engine.pipelines import depends_on_reading
 
 @dataclass(frozen=True)
 class Position:
-    """Where in a run the next step is.
+    """Position of the next step in a run.
 
     Attributes:
         epoch: the epoch, from 0.
-        step: how many steps of this epoch are done.
-        counts: how many steps each epoch before had, from the first that `fit` ran.
+        step: number of completed steps of this epoch.
+        counts: number of steps of each earlier epoch, from the first that `fit` ran.
     """
 
     epoch: int
@@ -36,11 +36,12 @@ class Position:
 
 
 class EpochKeeper(keras.callbacks.Callback):
-    """A callback that decides where `fit` starts and is called between steps.
+    """Callback that decides where `fit` starts, and is called between steps.
 
     `DistributedFit` finds it among the callbacks and calls, in this order, `begin`, `shuffle_seed`
-    if the data is arrays, `attach`, `before_reading` if it starts in the middle, then `enter_epoch`
-    and `after_step` for every epoch and step, and `finish` if all went well; `close` in any case.
+    if the data is arrays, `attach`, `before_reading` if the run starts in the middle of an epoch,
+    `enter_epoch` and `after_step` for every epoch and step, `finish` if training succeeded, and
+    `close` in any case.
     """
 
     def begin(
@@ -50,58 +51,58 @@ class EpochKeeper(keras.callbacks.Callback):
         initial_epoch: int,
         epochs: int,
     ) -> int:
-        """Return the epoch to start in, before anything of `fit` has run.
+        """Return the epoch to start in; called first in `fit`.
 
         Args:
-            model: the model that `fit` was called on.
+            model: the model that is trained.
             others: the other callbacks.
-            initial_epoch: the first epoch of the run, if it is a new one.
+            initial_epoch: the first epoch of a new run.
             epochs: the epoch to stop before.
         """
         raise NotImplementedError
 
     def shuffle_seed(self, drawn: int) -> int:
-        """Return the seed to shuffle arrays with: `drawn`, or another run's."""
+        """Return the seed to shuffle arrays with: `drawn`, or that of the resumed run."""
         raise NotImplementedError
 
     def attach(self, epochs: "Epochs") -> None:
-        """Get ready: all variables exist, no other callback has been called."""
+        """Prepare to run; all variables exist, and no other callback has been called yet."""
         raise NotImplementedError
 
     def before_reading(self) -> None:
-        """Act before batches of the epoch to start in are read again."""
+        """Act before the batches of the first epoch are read again."""
         raise NotImplementedError
 
     def enter_epoch(self) -> None:
-        """Act before the first step of an epoch, after every callback's `on_epoch_begin`."""
+        """Act before the first step of an epoch, after `on_epoch_begin` of all callbacks."""
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """Act after a step, or several executed together, once every callback has seen it."""
+        """Act after each execution of one or several steps, after all callbacks."""
         raise NotImplementedError
 
     def finish(self, history: keras.callbacks.History) -> None:
-        """Act once training has ended."""
+        """Act at the end of successful training."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what `begin` took."""
+        """Release the resources that `begin` acquired."""
         raise NotImplementedError
 
 
 class Epochs:
-    """The epochs of one call of `fit`, which can start in the middle.
+    """Epochs of one call of `fit`, which can start in the middle.
 
-    To be where an interrupted run was, the data is read again: as many iterators are made as that
-    run had made, since a seeded shuffle draws its next order when an iterator is made, and the
-    batches that it had seen are taken and dropped. Batches of earlier epochs are read again only
-    where the order depends on them: one iterator that goes on through the epochs
-    (`steps_per_epoch`), or a pipeline that repeats or caches what it has shuffled.
+    To continue where an interrupted run was, the data is read again: as many iterators are made as
+    the run had made, since a seeded shuffle draws its next order when an iterator is made, and the
+    batches that the run had seen in its last epoch are dropped. Batches of earlier epochs are read
+    again only if the order depends on it: with one iterator for all epochs (`steps_per_epoch`), or
+    with a pipeline that repeats or caches what it has shuffled.
 
     Args:
         iterator: Keras' iterator of the epochs.
-        specs: the shapes of one replica's share of a batch, as `keras.KerasTensor`s.
-        keeper: is told of epochs and steps.
+        specs: shapes of one replica's share of a batch, as `keras.KerasTensor`s.
+        keeper: the keeper, which is called before epochs and after steps.
     """
 
     def __init__(self, iterator: Any, specs: Any, keeper: EpochKeeper):
@@ -117,35 +118,31 @@ class Epochs:
 
     @property
     def length(self) -> int | None:
-        """Steps an epoch, if they are known."""
+        """Number of steps per epoch, if known."""
         return self.iterator.num_batches
 
     @property
     def known_length(self) -> int | None:
-        """Batches in the data, if it tells; a length found by running out does not count."""
+        """Number of batches that the data itself reports, or `None`."""
         batches = self.iterator.data_adapter.num_batches
         return None if batches is None else int(batches)
 
     @property
     def dataset(self) -> Any:
-        """The dataset that the epochs read."""
+        """Dataset that the epochs read."""
         return self.iterator._distributed_dataset
 
     def start_at(self, position: Position) -> None:
-        """Start in the middle.
-
-        Args:
-            position: where to start.
-        """
+        """Make the run start at a position."""
         self._start = position
 
     @property
     def counts(self) -> list[int]:
-        """Steps done in each epoch so far, the one that runs included."""
+        """Number of completed steps of each epoch so far, including the current one."""
         return list(self._counts)
 
     def _steps(self) -> Iterator[tuple[int, int, Any]]:
-        """Stand in for Keras' generator of the steps of an epoch."""
+        """Yield the steps of an epoch, in place of Keras' generator."""
         done = 0
         if self._start is not None:
             position, self._start = self._start, None
@@ -156,10 +153,10 @@ class Epochs:
         for _ in range(0, done, self.together):
             if not self._drop(next(steps)[2]):
                 raise ValueError(
-                    f"`x` ran out of batches before step {done} of the epoch, where the "
-                    "interrupted run was. Resume with the same data."
+                    f"`x` ran out of batches before step {done} of the epoch, where the run was "
+                    "interrupted. Resume with the same data. Received: fewer batches"
                 )
-        # `fit` knows no logs of an epoch until a step has run in this process
+        # until a step has run in this process, `fit` has no logs of the epoch
         self.is_idle = done > 0
         self._counts.append(done)
         self.keeper.enter_epoch()
@@ -173,7 +170,7 @@ class Epochs:
     def _skip_epochs(self, position: Position) -> None:
         read = self.iterator.steps_per_epoch is not None or depends_on_reading(self.dataset)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of data that ran out: the first run gave it
+            warnings.simplefilter("ignore")  # that data ran out, of which the first run warned
             for steps in position.counts:
                 if read:
                     self._read_epoch()
@@ -191,30 +188,23 @@ class Epochs:
                     raise StopIteration
 
     def _run_out(self, steps: int) -> None:
-        """Let Keras learn that the data ran out after so many steps, without reading it."""
+        """Tell Keras that the data ran out after so many steps, without reading it."""
         with self.iterator.catch_stop_iteration():
             for _ in self._keras_steps():
                 self.iterator._steps_seen = steps + self.together
                 raise StopIteration
 
     def _drop(self, batches: Any) -> bool:
-        """Take the batches of one execution; whether there was any."""
+        """Drop the batches of one execution, and return whether there were any."""
         taken = [next(batches, None) for _ in range(self.together)]
         return taken[0] is not None
 
 
 def find_keeper(model: keras.Model, arguments: dict[str, Any]) -> EpochKeeper | None:
-    """Look for an `EpochKeeper` among the callbacks of `fit`; let it say where to start.
+    """Return the `EpochKeeper` among the callbacks of `fit`, or `None`, after it has set the start.
 
-    Args:
-        model: the model that `fit` was called on.
-        arguments: the arguments of `fit` by name; `initial_epoch` may change.
-
-    Returns:
-        The keeper, if there is one.
-
-    Raises:
-        ValueError: if there are several.
+    Changes `initial_epoch` in `arguments`, those of `fit` by name. Raises a `ValueError` if there
+    are several keepers.
     """
     callbacks = arguments.get("callbacks")
     if isinstance(callbacks, keras.callbacks.CallbackList):

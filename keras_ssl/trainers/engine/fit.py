@@ -1,22 +1,22 @@
-"""`fit` and `evaluate` of a Keras model under every `tf.distribute` strategy.
+"""`fit`, `evaluate` and `predict` of a Keras model under every `tf.distribute` strategy.
 
-The model is built before its first step, batches are shared out among workers, steps work with
-several replicas, and an `EpochKeeper` among the callbacks can start a run in the middle.
+The model is built before its first step, batches are split among workers, steps work with several
+replicas, and an `EpochKeeper` among the callbacks can resume a run in the middle of an epoch.
 
-Private names of Keras that this file touches (`epochs.py` and `_random_states.py` list theirs):
+Private names of Keras that this file uses (`epochs.py` and `random_states.py` list theirs):
 
 - `_maybe_symbolic_build`, the hook that Keras calls in `fit`, `evaluate` and `train_on_batch`
-  before any callback or step. Keras' own version skips building without a strategy.
-- `TFEpochIterator._distributed_dataset`, whose `element_spec` tells the shapes of a batch without
-  taking one from the user's pipeline.
+  before any callback or step. Keras' own version does not build without a strategy.
+- `TFEpochIterator._distributed_dataset`, whose `element_spec` has the shapes of a batch, so that
+  none is taken from the user's pipeline.
 - `Model._symbolic_build`, which builds a model, its loss and its metrics from shapes, and
-  `Model._compile_metrics` and `_compile_loss`, which it gives their variables.
-- `Model._distribute_strategy`, the strategy that the model was made under, or `None`.
-- `Model._make_function`, which makes a step on all replicas of a step on one.
-- `Model._get_metrics_result_or_logs`, which `fit` asks for the logs of an epoch when it ends.
+  `Model._compile_metrics` and `_compile_loss`, which it builds.
+- `Model._distribute_strategy`, the strategy under which the model was created, or `None`.
+- `Model._make_function`, which turns a step of one replica into a step of all.
+- `Model._get_metrics_result_or_logs`, which returns the logs at the end of an epoch.
 
-`tests/trainers/engine/test_fit.py` fails when one of them goes away, `test_two_workers.py` also
-when Keras trains on several workers by itself.
+`tests/trainers/engine/test_fit.py` fails if one of them is removed, and `test_two_workers.py` also
+if Keras learns to train on several workers.
 """
 
 import random
@@ -37,17 +37,17 @@ from keras_ssl.distribute.worker_batches import (
     static_batch_size,
 )
 from keras_ssl.distribute.workers import agree, from_chief, is_chief, is_multi_worker, strategy_name
-from keras_ssl.trainers.engine.array_batches import array_batches
+from keras_ssl.trainers.engine._array_batches import array_batches
+from keras_ssl.trainers.engine._steps import data_first, one_after_the_other, reduced_over_workers
+from keras_ssl.trainers.engine._worker_callbacks import callbacks_of_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, find_keeper
-from keras_ssl.trainers.engine.steps import data_first, one_after_the_other, reduced_over_workers
-from keras_ssl.trainers.engine.worker_callbacks import callbacks_of_worker
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
-    """The shape and dtype that one replica sees of a dataset's element."""
+    """Return the shape and dtype of one replica's share of a dataset element."""
     if isinstance(spec, (tf.OptionalSpec, tf.NoneTensorSpec)) or spec is None:
         return None
-    if not hasattr(spec, "shape"):  # PerReplicaSpec: one spec a replica, all alike
+    if not hasattr(spec, "shape"):  # PerReplicaSpec: equal specs, one per replica
         return _local_spec(spec._value_specs[0])
     is_sparse = isinstance(spec, tf.SparseTensorSpec)
     return keras.KerasTensor(
@@ -65,23 +65,16 @@ def _map_specs(structure: Any) -> Any:
 
 
 def is_eager() -> bool:
-    """Return whether operations run at once, and not when a graph that is being traced runs."""
+    """Return whether operations run eagerly, outside of `tf.function`."""
     return tf.executing_eagerly()
 
 
 def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strategy | None) -> Any:
-    """Decide whether Keras should have XLA compile the step under a strategy.
+    """Return the `jit_compile` that Keras gets under a strategy, which may be `None`.
 
-    Args:
-        jit_compile: what the user passed to `compile`.
-        strategy: the strategy that the model was created under, or `None`.
-
-    Returns:
-        `jit_compile`, but `False` for `True` in two cases. With several replicas XLA cannot work,
-        which a warning says: in one process each holds its own copy of every variable, on a
-        device of its own; between processes TensorFlow cannot trace `all_gather` for XLA, and on
-        CPUs XLA has no exchange at all. On a TPU, `strategy.run` compiles the step by itself, and
-        Keras' request would be for the host's part, which starts it.
+    `True` becomes `False` with several replicas, with a warning: replicas of one process hold
+    variables on different devices; between processes, TensorFlow cannot trace `all_gather` for
+    XLA. It also becomes `False` on a TPU, where `strategy.run` compiles the step in any case.
     """
     if jit_compile is not True or strategy is None:
         return jit_compile
@@ -91,9 +84,9 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
     if replicas == 1:
         return True
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        reason = "TensorFlow cannot exchange tensors between workers in a step that XLA compiles"
+        reason = "TensorFlow cannot exchange tensors between workers in a step compiled by XLA"
     else:
-        reason = "XLA cannot compile a step whose variables lie on several devices"
+        reason = "XLA cannot compile a step with variables on several devices"
     warnings.warn(
         f"`jit_compile=True` is not possible under {strategy_name(strategy)} with {replicas} "
         f"replicas: {reason}. The step runs without XLA; pass `jit_compile=False` to silence this.",
@@ -103,26 +96,26 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: tf.distribute.Strateg
 
 
 class DistributedFit:
-    """Mix-in that lets a `keras.Model` train on any strategy, several workers included.
+    """Mix-in that lets a `keras.Model` train under any strategy, also with several workers.
 
     Keras 3 cannot train under `tf.distribute.MultiWorkerMirroredStrategy`
-    ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). A model that mixes this
-    in can, with the `compile`, `fit` and `evaluate` of Keras. It must stand before the class of
-    Keras; a functional model mixes it in as well, with `keras.Model` as the other base.
+    ([keras issue 20585](https://github.com/keras-team/keras/issues/20585)). With this mix-in, a
+    model can, with the `compile`, `fit` and `evaluate` of Keras. The mix-in must come before the
+    Keras class among the bases; for a functional model, the other base is `keras.Model`.
 
-    - Batches are global: all workers pass the same data, `fit` gives each its own rows, and each
-      example is seen once an epoch. Data comes as arrays, as a `tf.data.Dataset` of full batches,
-      or from `keras_ssl.distribute.shard_batches`.
-    - The model, its parts and its optimizer are made under the scope of the strategy; `fit` is
-      called outside of it, by all workers.
-    - What writes or shows runs in the chief alone: the progress bar, `ModelCheckpoint`,
+    - Batches are global: all workers pass the same data, `fit` gives each worker its own rows, and
+      every example is seen once per epoch. Data is arrays, a `tf.data.Dataset` of full batches, or
+      the result of `keras_ssl.distribute.shard_batches`.
+    - The model, its parts and its optimizer are created under the scope of the strategy; all
+      workers call `fit` outside of it.
+    - Callbacks that write or display run in the chief only: the progress bar, `ModelCheckpoint`,
       `TensorBoard`, `CSVLogger`, `BackupAndRestore`, and callbacks whose attribute `chief_only`
-      is true. Other callbacks run in every worker, on equal logs.
-    - `predict` works in each worker by itself.
+      is true. Other callbacks run in every worker, with equal logs.
+    - `predict` runs in each worker independently.
 
-    A model may define `build_step(x, y)`, which gets the shapes of a batch as `keras.KerasTensor`s
-    before the first step, creates all variables that a training step needs, and raises on input
-    that it cannot train on.
+    A model may override `build_step(x, y)`, which gets the shapes of a batch as
+    `keras.KerasTensor`s before the first step, creates all variables that a training step needs,
+    and raises an error for input on which the model cannot be trained.
 
     Example:
 
@@ -145,20 +138,20 @@ class DistributedFit:
     _pending_validation: Any = None
 
     def build_step(self, x: Any, y: Any) -> None:
-        """Create all that a training step needs, for a batch of these shapes, as Keras would.
+        """Create all variables that a training step needs.
 
         Args:
-            x: nested structure of `keras.KerasTensor`, the input.
-            y: the same for the targets, or `None`.
+            x: the input, a nested structure of `keras.KerasTensor`.
+            y: the targets, likewise, or `None`.
         """
         if self._distribute_strategy is not None:  # without one, Keras builds in the first step
             self._symbolic_build(data_batch=(x, y, None))
 
     def check_evaluation_shapes(self, x: Any, y: Any) -> None:
-        """Raise if validation data of these shapes cannot be evaluated. `fit` calls it first."""
+        """Raise an error if validation data of these shapes cannot be evaluated."""
 
     def before_steps(self) -> None:
-        """Get ready for the steps of `fit` or `evaluate`, when all state exists."""
+        """Prepare for the steps of `fit` or `evaluate`. All variables exist by then."""
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
@@ -176,7 +169,7 @@ class DistributedFit:
         self.before_steps()
 
     def _check_scope(self) -> None:
-        """Raise if a variable is not the strategy's: replicas would not keep it equal."""
+        """Raise an error if a variable was created outside of the strategy's scope."""
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1 and not is_multi_worker(strategy):
             return
@@ -184,18 +177,18 @@ class DistributedFit:
             if not strategy.extended.variable_created_in_scope(variable.value):
                 raise ValueError(
                     "The model, its parts, its optimizer and its metrics must be made under "
-                    "`with strategy.scope():`, where `strategy` comes first. Received: a model "
-                    f"that trains under {strategy_name(strategy)} and whose variable "
-                    f"`{variable.path}` was made outside of its scope"
+                    "`with strategy.scope():`. Received: a model under "
+                    f"{strategy_name(strategy)} whose variable `{variable.path}` was made outside "
+                    "of the scope"
                 )
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> keras.callbacks.History:
-        """Train, as `keras.Model.fit`; see there for the arguments.
+        """Train, as `keras.Model.fit`, which documents the arguments.
 
-        With several replicas every batch must be full, since replicas exchange what they computed
-        of it: arrays are cut to whole batches, a `tf.data.Dataset` must come in whole batches.
+        With several replicas all batches must be full, since replicas exchange tensors of the same
+        size: a remainder of arrays is dropped, a `tf.data.Dataset` must have full batches.
         """
         if self._distribute_strategy is None and tf.distribute.has_strategy():
             raise ValueError(
@@ -206,7 +199,7 @@ class DistributedFit:
         replicas = strategy.num_replicas_in_sync
         workers = is_multi_worker(strategy)
         _check_not_empty(x)
-        # this method may turn `x` into a dataset, and Keras would forget the size of batches
+        # `x` may become a dataset below, from which Keras would not infer the batch size
         kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
         keeper = find_keeper(self, kwargs)
         if replicas > 1 or workers:
@@ -231,14 +224,14 @@ class DistributedFit:
             shuffle = kwargs.get("shuffle", True)
             seed = from_chief(self.draw_shuffle_seed(), strategy) if shuffle else None
             if seed is not None and keeper is not None:
-                seed = keeper.shuffle_seed(seed)  # an interrupted run goes on in its own order
+                seed = keeper.shuffle_seed(seed)  # a resumed run keeps its order
             x = _in_full_batches(
                 data, "x", batch_size, replicas, shuffle, seed, self.needs_full_batches
             )
             y = batch_size = None
             kwargs.pop("sample_weight", None)
         if isinstance(x, tf.data.Dataset):
-            kwargs["shuffle"] = False  # it would change nothing, and Keras warns of its default
+            kwargs["shuffle"] = False  # has no effect, but Keras warns of the default
         x = without_autotuning(x)
         if "validation_data" in kwargs:
             kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
@@ -257,8 +250,8 @@ class DistributedFit:
             self._keeper = self._epochs = self._pending_validation = None
 
     def _attach_keeper(self, iterator: Any, specs: Any) -> None:
-        """Give the keeper, if there is one, the epochs that are about to run."""
-        # later calls during `fit` are about validation
+        """Give the keeper, if there is one, control of the epochs that are about to run."""
+        # later calls during `fit` are for validation
         if self._keeper is None or self._epochs is not None:
             return
         parts = (self._compile_metrics, self._compile_loss, self.optimizer)
@@ -270,11 +263,10 @@ class DistributedFit:
         self._keeper.attach(self._epochs)
 
     def training_variables(self) -> dict[str, list[keras.Variable]]:
-        """All that training changes, by name; a model with more than Keras knows of adds it.
+        """Return all variables that training changes, by kind.
 
-        Returns:
-            The weights and the states of seed generators, the optimizer's variables and those of
-            the metrics.
+        These are the model's variables, with the states of its seed generators, the optimizer's
+        and the metrics'. A model with variables that Keras does not know of adds them.
         """
         optimizer = [] if self.optimizer is None else self.optimizer.variables
         return {
@@ -285,19 +277,13 @@ class DistributedFit:
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         if not logs and self._epochs is not None and self._epochs.is_idle:
-            logs = self.get_metrics_result()  # all steps of this epoch ran before the interruption
+            logs = self.get_metrics_result()  # all steps of the epoch ran before it was resumed
         return super()._get_metrics_result_or_logs(logs)
 
     def split_validation(self, x: Any, y: Any, arguments: dict[str, Any]) -> tuple:
-        """Split arrays for `validation_split`, as Keras would later, so that all can be checked.
+        """Split arrays by `validation_split` before Keras does, so that both parts can be checked.
 
-        Args:
-            x: arrays.
-            y: arrays or `None`.
-            arguments: the other arguments of `fit`.
-
-        Returns:
-            What `x`, `y` and `arguments` are instead.
+        Takes `x`, `y` and the other arguments of `fit`, and returns what replaces them.
         """
         split = arguments.get("validation_split")
         data = _pack(x, y, arguments.get("sample_weight"))
@@ -317,7 +303,7 @@ class DistributedFit:
         return x, y, {**arguments, **changed}
 
     def _prepare_workers(self, x: Any, arguments: dict[str, Any]) -> Any:
-        """Share out the data of `fit` and leave to the chief what the chief does alone."""
+        """Split the data of `fit` among workers, and keep what only the chief does in the chief."""
         strategy = self.distribute_strategy
         validation = arguments.get("validation_data")
         x = _for_workers(x, "x", strategy)
@@ -333,7 +319,7 @@ class DistributedFit:
         for name, dataset in (("x", x), ("validation_data", arguments.get("validation_data"))):
             if dataset is not None:
                 plan[f"batches of {name}"] = int(dataset.cardinality)
-                plan[f"shares of {name}"] = str(dataset.element_spec)
+                plan[f"element_spec of {name}"] = str(dataset.element_spec)
         of_chief = from_chief(plan, strategy)
         agree(strategy, lambda: _check_plan(plan, of_chief))
         arguments["callbacks"] = callbacks_of_worker(arguments.get("callbacks"), strategy)
@@ -353,10 +339,10 @@ class DistributedFit:
         return one_step
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Make the function of a step, as `keras.Model` does.
+        """Make the function of a training step, as `keras.Model` does.
 
-        Keras' own goes on with batches of any size once it has seen two. With
-        `needs_static_batches` there is one function for each size.
+        Keras traces a function for unknown batch sizes once it has seen two sizes. With
+        `needs_static_batches`, there is a function for each size.
         """
         if not self.needs_static_batches:
             return super().make_train_function(force)
@@ -367,34 +353,32 @@ class DistributedFit:
         return self.train_function
 
     def forget_train_functions(self) -> None:
-        """Let steps be traced anew: what they do has changed."""
+        """Discard all traced steps, since what they do has changed."""
         vars(self).pop("_train_functions", None)
         self.train_function = self.test_function = self.predict_function = None
 
     @property
     def needs_static_batches(self) -> bool:
-        """Whether a step must know the size of its batch when it is traced."""
+        """Whether the batch size must be known when a step is traced."""
         return False
 
     @property
     def needs_full_batches(self) -> bool:
-        """Whether `fit` leaves out what remains of arrays after the last full batch."""
+        """Whether `fit` drops the remainder of arrays after the last full batch."""
         strategy = self.distribute_strategy
         return strategy.num_replicas_in_sync > 1 or is_multi_worker(strategy)
 
     def draw_shuffle_seed(self) -> int:
-        """Draw the seed of the order in which `fit` goes through arrays.
-
-        From Python's generator, so that `keras.utils.set_random_seed` fixes it.
-        """
+        """Draw the seed by which `fit` shuffles arrays."""
+        # from Python's generator, which `keras.utils.set_random_seed` seeds
         return random.randrange(2**31 - 1)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
-        """Evaluate, as `keras.Model.evaluate`; with several replicas in full batches.
+        """Evaluate, as `keras.Model.evaluate`; with several replicas on full batches only.
 
-        With several workers, all of them must call it, with the same data.
+        With several workers, all of them must call it with the same data.
         """
         strategy = self.distribute_strategy
         workers = is_multi_worker(strategy)
@@ -418,20 +402,20 @@ class DistributedFit:
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict, as `keras.Model.predict`.
 
-        With several workers, each computes all of `x` by itself, on one device: it needs none of
-        the others, so that the chief may predict alone.
+        With several workers, each predicts all of `x` by itself on one device, so that the chief
+        may call this alone.
         """
-        with self._alone():
+        with self._without_workers():
             return super().predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """Predict, as `keras.Model.predict_on_batch`; with several workers each by itself."""
-        with self._alone():
+        """Predict, as `keras.Model.predict_on_batch`; each worker by itself."""
+        with self._without_workers():
             return super().predict_on_batch(x)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Act as a model on one device, if the strategy has several workers."""
+    def _without_workers(self) -> Iterator[None]:
+        """Replace a strategy of several workers by one device."""
         strategy = self._distribute_strategy
         if not is_multi_worker(strategy):
             yield
@@ -445,21 +429,22 @@ class DistributedFit:
     def predict_step(self, data: Any) -> Any:
         """Compute the output for a batch, as `keras.Model.predict_step`.
 
-        A last batch may hold fewer examples than there are replicas. Then some get none, which
-        layers such as convolutions do not take: each replica computes one row more and drops it.
+        If the last batch has fewer examples than there are replicas, some replicas get an empty
+        batch, which some layers, such as convolutions, reject. Each replica therefore computes
+        one more row and drops it.
         """
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        examples = keras.tree.flatten(x)[0].shape[0]  # `None` where it changes
+        examples = keras.tree.flatten(x)[0].shape[0]  # `None` if unknown
         if examples or self.distribute_strategy.num_replicas_in_sync == 1:
             return super().predict_step(data)
-        outputs = super().predict_step((keras.tree.map_structure(_with_a_row_more, x),))
+        outputs = super().predict_step((keras.tree.map_structure(_append_row, x),))
         return keras.tree.map_structure(lambda output: output[:-1], outputs)
 
 
 def _specs_of(data: Any) -> tuple[Any, Any] | None:
-    """The shapes and dtypes of validation data, if they can be had without reading it."""
+    """Return the shapes and dtypes of validation data, if known without reading from it."""
     if isinstance(data, (tuple, list)) and not _are_arrays(data):
-        data = data[0]  # a dataset in a tuple of its own
+        data = data[0]  # a dataset in a tuple
     if isinstance(data, keras.utils.PyDataset):
         if not len(data):
             return None
@@ -481,7 +466,7 @@ def _spec_of_array(array: Any) -> keras.KerasTensor:
     return keras.KerasTensor((None, *array.shape[1:]), dtype)
 
 
-def _with_a_row_more(x: tf.Tensor) -> tf.Tensor:
+def _append_row(x: tf.Tensor) -> tf.Tensor:
     row = tf.zeros(tf.concat([[1], tf.shape(x)[1:]], axis=0), x.dtype)
     return tf.concat([x, row], axis=0)
 
@@ -496,14 +481,14 @@ def _are_arrays(data: Any) -> bool:
 
 
 def _pack(x: Any, y: Any, sample_weight: Any) -> tuple:
-    """The elements of a dataset, from what `fit` got; a list of inputs stays one input."""
+    """Return the arguments of `fit` as a tuple, the structure of a dataset's elements."""
     if sample_weight is not None:
         return (x, y, sample_weight)
     return (x,) if y is None else (x, y)
 
 
 def _is_plain(data: tuple, y: Any, batch_size: int | None, arguments: dict[str, Any]) -> bool:
-    """Whether arrays need nothing that only Keras' own way of making batches of them has."""
+    """Return whether arrays can be batched here, without features of Keras' own adapters."""
     leaves = keras.tree.flatten(data)
     dense = all(
         isinstance(leaf, tf.Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufU")
@@ -511,7 +496,7 @@ def _is_plain(data: tuple, y: Any, batch_size: int | None, arguments: dict[str, 
     )
     return (
         dense
-        # Keras names arrays that do not match, and spreads one weight over several targets
+        # Keras reports arrays of different lengths, and repeats one weight for several targets
         and len({tuple(leaf.shape[:1]) for leaf in leaves}) == 1
         and all(len(leaf.shape) for leaf in leaves)
         and (len(data) < 3 or not keras.tree.is_nested(y))
@@ -523,17 +508,17 @@ def _is_plain(data: tuple, y: Any, batch_size: int | None, arguments: dict[str, 
 
 
 def _check_not_empty(x: Any) -> None:
-    """Raise if the data is known to hold nothing."""
+    """Raise an error if the data is known to be empty."""
     if isinstance(x, tf.data.Dataset):
         empty = x.cardinality().numpy() == 0
     else:
         empty = _are_arrays(x) and 0 in keras.tree.flatten(x)[0].shape[:1]
     if empty:
-        raise ValueError("`x` holds no data: expected at least one batch. Received an empty set.")
+        raise ValueError("`x` holds no data: expected at least one batch. Received: an empty set")
 
 
 def _check_full_batches(dataset: tf.data.Dataset, name: str, replicas: int) -> None:
-    """Raise unless every batch of a dataset is full and divides by the replicas."""
+    """Raise an error unless all batches are full and divisible by the number of replicas."""
     size = static_batch_size(dataset)
     if size is None:
         raise ValueError(
@@ -545,26 +530,26 @@ def _check_full_batches(dataset: tf.data.Dataset, name: str, replicas: int) -> N
 
 
 def _for_workers(data: Any, name: str, strategy: tf.distribute.Strategy) -> Any:
-    """Give this worker its rows of global batches."""
+    """Return a dataset of this worker's rows of the global batches."""
     if isinstance(data, tf.data.Dataset):
         _check_full_batches(data, name, strategy.num_replicas_in_sync)
         return distribute_batches(data, strategy)
     if isinstance(data, tf.distribute.DistributedDataset):
         return data
     raise ValueError(
-        f"With several workers, `{name}` must be arrays or a `tf.data.Dataset`, of which every "
-        "worker can take its own rows. Make one of a `PyDataset` or generator by "
+        f"With several workers, `{name}` must be arrays or a `tf.data.Dataset`, so that every "
+        "worker can take its own rows. Convert a `PyDataset` or generator by "
         "`tf.data.Dataset.from_generator`, the same in every worker, or use "
         f"`keras_ssl.distribute.shard_batches`. Received: {type(data).__name__}"
     )
 
 
 def _check_plan(plan: dict[str, Any], of_chief: dict[str, Any]) -> None:
-    """Raise unless this worker is about to do what the chief does: others would wait for ever."""
+    """Raise an error if this worker's plan differs from the chief's, which would deadlock."""
     for name, value in plan.items():
         if of_chief.get(name) != value:
             raise ValueError(
-                "All workers must call `fit` alike, with the same data. Received: "
+                "All workers must call `fit` with the same arguments and data. Received: "
                 f"{name} of {value} in this worker, and of {of_chief.get(name)} in the chief"
             )
 
@@ -578,14 +563,14 @@ def _in_full_batches(
     seed: int | None = None,
     drop_remainder: bool = True,
 ) -> Any:
-    """Make batches of arrays that divide by the replicas; other data comes back as it is."""
+    """Make a dataset of batches that replicas can share from arrays; return other data as it is."""
     if not _are_arrays(data):
-        return data  # PyDataset, generator: their batches are known when they come
+        return data  # batches of a PyDataset or generator are checked as they come
     batch_size = batch_size or 32
     lengths = [leaf.shape[0] for leaf in keras.tree.flatten(data)]
     if len(set(lengths)) > 1:
         raise ValueError(
-            f"All arrays that belong to `{name}` must hold equally many examples. "
+            f"All arrays of `{name}` must hold equally many examples. "
             f"Received: {', '.join(map(str, lengths))}"
         )
     if replicas > 1:

@@ -1,4 +1,4 @@
-"""How the losses of an update are computed and differentiated: at once, or in micro-batches."""
+"""Losses and gradients of an update, for the whole batch at once or in micro-batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ from keras_ssl.trainers.step import Batch, StepResult, Update, batch_size_of
 
 
 class PlainGradients:
-    """Computes an update for the whole batch at once."""
+    """Computes the losses and gradients of an update for the whole batch at once."""
 
     def prepare(self, x: Any, training: bool = True) -> None:
-        """Check a batch of these shapes, and note what cannot be found within a step."""
+        """Prepare for batches of these shapes, before the first step."""
 
     def check_divides(self, x: Any, batch_size: int | None, replicas: int) -> None:
-        """Raise if `fit` cannot make batches for this way of computing the data `x`."""
+        """Raise a `ValueError` if `fit` cannot make suitable batches of the data `x`."""
 
     def losses(
         self, trainer: keras.Model, update: Update, batch: Batch, training: bool = False
@@ -40,22 +40,14 @@ class PlainGradients:
 
 
 class CachedGradients(PlainGradients):
-    """Computes an update for a batch whose activations do not fit into memory at once.
+    """Computes the losses and gradients of an update in micro-batches, to save memory.
 
     Embeds the batch in micro-batches, takes the gradient of the losses with respect to the
     embeddings, and propagates it to the variables, again in micro-batches. If the losses are
     values per example, gradients are accumulated in one pass. See `MicroBatches`.
 
     Args:
-        micro_batch_size: how many examples a replica embeds at a time.
-
-    Raises:
-        TypeError: if `micro_batch_size` is not an integer.
-        ValueError: if it is below 1.
-
-    Reference:
-        - [Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
-          Setup](https://arxiv.org/abs/2101.06983)
+        micro_batch_size: number of examples that a replica embeds at a time, at least 1.
     """
 
     def __init__(self, micro_batch_size: int):
@@ -63,22 +55,21 @@ class CachedGradients(PlainGradients):
         self._global_seed_state = None
 
     def prepare(self, x: Any, training: bool = True) -> None:
-        """Check a batch of these shapes, and note what cannot be found within a step."""
+        """Prepare for batches of these shapes, before the first step."""
+        # within a step, the global state cannot be found
         self._global_seed_state = global_seed_state()
-        if training:  # evaluation takes any batch: it holds no activations for a backward pass
+        if training:  # evaluation takes any batch, since it keeps no activations
             self._check_batch(batch_size_of(x))
 
     def check_divides(self, x: Any, batch_size: int | None, replicas: int) -> None:
-        """Raise unless micro-batches make up every batch that `fit` will see.
+        """Raise a `ValueError` if a batch of `x` cannot be split into full micro-batches.
+
+        Batches of a generator are checked as they come.
 
         Args:
-            x: what `fit` got. The batches of a generator are checked when they come.
-            batch_size: examples per batch of arrays; `None` is Keras' 32.
-            replicas: how many replicas share a batch.
-
-        Raises:
-            ValueError: if a batch has another number of examples, or an unknown one, or arrays do
-                not fill one batch.
+            x: the data of `fit`.
+            batch_size: number of examples per batch of arrays; `None` is Keras' 32.
+            replicas: number of replicas that share a batch.
         """
         is_dataset = isinstance(x, tf.data.Dataset)
         if is_dataset:
@@ -99,7 +90,7 @@ class CachedGradients(PlainGradients):
             )
 
     def _check_batch(self, examples: int | None) -> None:
-        """Raise unless micro-batches make up a replica's batch, if its size is known."""
+        """Raise a `ValueError` if the size of a replica's batch is known and not divisible."""
         if examples is not None and examples > self.size and examples % self.size:
             raise ValueError(
                 "`micro_batch_size` must divide the batch of one replica, so that all "
@@ -110,7 +101,7 @@ class CachedGradients(PlainGradients):
     def losses(
         self, trainer: keras.Model, update: Update, batch: Batch, training: bool = False
     ) -> StepResult:
-        """Compute the losses of an update; a batch that is not made up of parts at once."""
+        """Compute the losses of an update; in one part if the batch is not divisible."""
         examples = batch_size_of(batch.x)
         if examples is None or examples <= self.size or examples % self.size:
             return super().losses(trainer, update, batch, training)
@@ -145,7 +136,7 @@ class CachedGradients(PlainGradients):
         return result._replace(gradients=gradients)
 
     def _accumulated(self, trainer: keras.Model, update: Update, parts: MicroBatches) -> StepResult:
-        """The result if losses are values per example: their mean is the mean over the parts."""
+        """Return the result for losses per example, whose mean is the mean over micro-batches."""
 
         def scaled_total(embeddings: dict, added: Any) -> Any:
             total = self._result(trainer, update, embeddings, added, training=True).total
@@ -168,10 +159,11 @@ class CachedGradients(PlainGradients):
         return MicroBatches(batch, self.size, embed, self._changeable(trainer), unroll)
 
     def _changeable(self, trainer: keras.Model) -> list[keras.Variable]:
-        """All that `embed` may change; layers such as `SpectralNormalization` change weights."""
+        """Return all variables that `embed` may change."""
+        # weights too, which layers such as `SpectralNormalization` change
         found = [*trainer.variables, *trainer.metrics_variables]
         state, strategy = self._global_seed_state, trainer.distribute_strategy
-        # one that all replicas share cannot be set back while another replica draws
+        # a state that all replicas share cannot be reset while another replica draws
         if state is not None and (
             strategy.num_replicas_in_sync == 1
             or strategy.extended.variable_created_in_scope(state.value)
@@ -192,28 +184,20 @@ class CachedGradients(PlainGradients):
 def closure(
     gradients: PlainGradients, trainer: keras.Model, update: Update, batch: Batch
 ) -> Callable[[], list[Any]]:
-    """Make a function that differentiates the loss of an update again, at its current weights.
+    """Make a function that returns the gradients of an update at the current weights.
 
     For optimizers with `apply_with_closure(gradients, variables, closure)`, such as
-    sharpness-aware ones, which need the gradient at other weights on the same batch. What the
-    losses draw and what they leave behind (statistics of batch normalisation, queues) is that of
-    a step that computes them once more. Gradients are means over the replicas, equal on all, so
-    that all replicas move weights alike; Keras' `apply` sums them again.
+    sharpness-aware ones, which need the gradient of the same batch at other weights. Every call
+    draws random numbers and updates state (moving statistics, queues) as another step would.
 
-    Args:
-        gradients: how the step computes gradients.
-        trainer: the trainer.
-        update: the update.
-        batch: the batch.
-
-    Returns:
-        A function without arguments that returns the gradients in the order of the variables.
+    Gradients are means over the replicas, equal on all, so that all replicas change weights alike;
+    Keras' `apply` sums them again.
     """
     return lambda: mean_over_replicas(gradients(trainer, update, batch).gradients)
 
 
 def mean_over_replicas(gradients: list[Any]) -> list[Any]:
-    """Return the mean of each gradient over the replicas; `None` stays."""
+    """Return the mean of each gradient over the replicas; `None` stays `None`."""
     replicas = distribute.replica_count()
     if replicas == 1:
         return gradients
@@ -224,14 +208,14 @@ def mean_over_replicas(gradients: list[Any]) -> list[Any]:
 
 
 def _sum_of(one: Any, other: Any) -> Any:
-    """The sum of two gradients, either of which may be `None`: no connection."""
+    """Return the sum of two gradients; `None` means that the loss does not depend on a variable."""
     if one is None or other is None:
         return other if one is None else one
     return tf.convert_to_tensor(one) + other
 
 
 def _exchanges_within(model: keras.Model) -> bool:
-    """Whether layers of the model exchange tensors with other replicas when they are called."""
+    """Return whether layers of the model exchange tensors with other replicas when called."""
     return distribute.replica_count() > 1 and any(
         isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized
         for layer in all_layers(model)
@@ -239,7 +223,7 @@ def _exchanges_within(model: keras.Model) -> bool:
 
 
 def _check_rows(batch: Batch) -> None:
-    """Raise unless everything in a batch has one row per example, so that it can be cut."""
+    """Raise a `ValueError` unless all tensors of a batch have one row per example."""
     examples = batch_size_of(batch.x)
     for field, structure in zip(Batch._fields, batch, strict=True):
         for leaf in keras.tree.flatten(structure):
@@ -249,7 +233,7 @@ def _check_rows(batch: Batch) -> None:
             if None not in (rows, examples) and rows != examples:
                 raise ValueError(
                     "`micro_batch_size` needs one row per example in all tensors of a batch; "
-                    "several views of an example are several tensors. "
+                    "views of an example must be separate tensors. "
                     f"Expected {examples} rows. "
                     f"Received: shape {tuple(leaf.shape)} in `{field}`"
                 )

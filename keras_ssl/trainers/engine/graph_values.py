@@ -1,4 +1,4 @@
-"""Checks of the numbers in a graph, where its shapes alone tell nothing."""
+"""Checks of the values of a graph: finite numbers, edges, unions."""
 
 from typing import Any
 
@@ -11,14 +11,9 @@ from keras_ssl.ops.graph.inputs import read_graph
 
 
 def first_graph(x: Any) -> Any:
-    """Return what data begins with: the first batch, or arrays as they are.
+    """Return the first batch of the data of `fit`: a graph `(x, a, ...)` of tensors or arrays.
 
-    Args:
-        x: what `fit` got.
-
-    Returns:
-        A graph `(x, a, ...)` of eager tensors or arrays; `None` of a generator, which would lose
-        what is looked at, and of data that is already shared out among replicas.
+    Returns `None` for a generator, which would lose that batch, and for distributed datasets.
     """
     if isinstance(x, tf.data.Dataset):
         for element in x.take(1):
@@ -30,20 +25,6 @@ def first_graph(x: Any) -> Any:
     return x if is_arrays else None
 
 
-def validation_inputs(data: Any) -> Any:
-    """Return the inputs of what `fit` got as `validation_data`.
-
-    Args:
-        data: data set, or arrays as a tuple `(x, y)` or `(x,)`.
-
-    Returns:
-        The data set, or `x`.
-    """
-    if isinstance(data, (tuple, list)):
-        return keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
-    return data
-
-
 def check_values(
     x: Any,
     needs_edges: bool = False,
@@ -51,20 +32,19 @@ def check_values(
     takes_padding: bool = True,
     minimum_graphs: int = 1,
 ) -> None:
-    """Raise unless the numbers of a graph can be learned from.
+    """Raise an error if a method cannot learn from the values of a graph.
 
     Args:
         x: graph `(x, a, ...)` of eager tensors or arrays.
         needs_edges: whether there must be an edge.
-        needs_symmetry: whether each edge must have its reverse, of the same weight.
-        takes_padding: whether nodes of a union may be padding.
-        minimum_graphs: how many graphs a union must hold.
+        needs_symmetry: whether each edge must have its reverse, with the same weight.
+        takes_padding: whether a union may have padded nodes.
+        minimum_graphs: how many graphs a union must have at least.
 
     Raises:
-        TypeError: if features or weights are no numbers.
-        ValueError: if features or weights are NaN or infinite, an edge leads to a node that is not
-            there, the numbers of the nodes' graphs are not those of a union, or what is needed is
-            missing.
+        TypeError: if features or weights are not numbers.
+        ValueError: if features or weights are NaN or infinite, an edge leads to a node that does
+            not exist, `i` does not describe a union, or one of the requirements is not met.
     """
     features, a, e, i, _ = read_graph(x)
     check_finite(_numbers(features, "x"), "x")
@@ -77,10 +57,9 @@ def check_values(
         weights = _numbers(a, "a")
         check_finite(weights, "a")
     if needs_edges and features.shape[0] and not np.any(weights):
-        raise ValueError("`a` must hold an edge: the method learns from edges. Received: none")
+        raise ValueError("`a` must hold an edge: the method learns from edges. Received: no edges")
     if needs_symmetry:
         check_symmetric(_matrix(a, features.shape[-2]), "a")
-
     if i is not None:
         _check_union(np.asarray(i), features.shape[0], takes_padding, minimum_graphs)
 
@@ -88,7 +67,7 @@ def check_values(
 def _check_union(i: np.ndarray, nodes: int, takes_padding: bool, minimum_graphs: int) -> None:
     if i.shape != (nodes,):
         raise ValueError(
-            f"`i`, the graph of each node, must be a vector of length {nodes}, as there are rows "
+            f"`i`, the graph of each node, must be a vector of length {nodes}, the number of rows "
             f"of `x`. Received: shape {i.shape}"
         )
     count = int(np.sum(i >= 0))
@@ -100,38 +79,38 @@ def _check_union(i: np.ndarray, nodes: int, takes_padding: bool, minimum_graphs:
     missing = np.setdiff1d(np.arange(i.max(initial=-1) + 1), i)
     if missing.size:
         raise ValueError(
-            "`i`, the graph of each node, must name every graph from 0 on: an empty graph, without "
-            f"nodes, has no place in a union. Received: no node of graph {missing[0]}, "
-            f"i={i}"
+            "`i`, the graph of each node, must number the graphs from 0 without gaps: an empty "
+            "graph, without nodes, is not possible in a union. "
+            f"Received: no node of graph {missing[0]}, i={i}"
         )
     if i.max(initial=-1) + 1 < minimum_graphs:
         raise ValueError(
-            f"Expected a union of at least {minimum_graphs} graphs: the method compares each with "
-            f"the others. Received: {i.max(initial=-1) + 1}"
+            f"Expected a union of at least {minimum_graphs} graphs: the method compares each graph "
+            f"with the others. Received: {i.max(initial=-1) + 1}"
         )
     if count < nodes and not takes_padding:
         raise ValueError(
-            "The method compares all nodes of a batch with each other, and padding is no node. "
-            "Expected graphs without padding, as `data.disjoint_batches` makes them without "
-            f"`static_shapes`. Received: `i` below 0 for {nodes - count} of {nodes} nodes"
+            "The method compares all nodes of a batch with each other, and padded nodes are not "
+            "supported. Expected graphs without padding, such as those of `data.disjoint_batches` "
+            f"without `static_shapes`. Received: `i` below 0 for {nodes - count} of {nodes} nodes"
         )
 
 
 def _numbers(x: Any, name: str) -> np.ndarray:
-    """The numbers of a tensor or array; of a sparse tensor those that it stores."""
+    """Return the values of a tensor or array; of a sparse tensor only those that it stores."""
     if not isinstance(x, tf.SparseTensor):
         return np.asarray(x)
     places, shape = np.asarray(x.indices), tuple(x.shape)
     if np.any((places < 0) | (places >= shape)):
         raise ValueError(
-            f"`{name}` must hold its entries within its shape {shape}. Received: indices from "
-            f"{places.min(axis=0)} to {places.max(axis=0)}"
+            f"`{name}` must hold its entries within its shape {shape}. "
+            f"Received: indices from {places.min(axis=0)} to {places.max(axis=0)}"
         )
     return np.asarray(x.values)
 
 
 def _matrix(a: Any, nodes: int) -> Any:
-    """An adjacency of any form as NumPy array or scipy.sparse."""
+    """Return an adjacency in any form as a NumPy or SciPy array."""
     from scipy.sparse import coo_array
 
     if isinstance(a, tf.SparseTensor):

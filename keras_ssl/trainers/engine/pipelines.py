@@ -1,8 +1,9 @@
-"""What a `tf.data` pipeline says of how it shuffles.
+"""Inspection of how a `tf.data` pipeline shuffles.
 
-Private names of TensorFlow that this file touches (`tests/trainers/engine/test_pipelines.py`):
+Private names of TensorFlow that this file uses (`tests/trainers/engine/test_pipelines.py`):
 `Dataset._inputs`, the names of the classes of datasets, `_ShuffleDataset._seed` and `_seed2`, and
-`_original_dataset` and `_datasets` of distributed datasets. Where one is missing, nothing is found.
+`_original_dataset` and `_datasets` of distributed datasets. If one is missing, the functions
+return `False`.
 """
 
 from collections.abc import Iterator
@@ -13,14 +14,14 @@ def _inputs(dataset: Any) -> list[Any]:
     original = getattr(dataset, "_original_dataset", None)
     if original is not None:
         return [original]
-    made = getattr(dataset, "_datasets", None)  # by `distribute_datasets_from_function`
-    if made is not None:
-        return list(made)
+    datasets = getattr(dataset, "_datasets", None)  # `distribute_datasets_from_function`
+    if datasets is not None:
+        return list(datasets)
     return dataset._inputs() if hasattr(dataset, "_inputs") else []
 
 
 def _walk(dataset: Any) -> Iterator[Any]:
-    """The dataset and all that it reads from."""
+    """Yield a dataset and all datasets that it reads from."""
     yield dataset
     for one in _inputs(dataset):
         yield from _walk(one)
@@ -31,21 +32,9 @@ def _is(dataset: Any, kind: str) -> bool:
 
 
 def shuffles_without_seed(dataset: Any) -> bool:
-    """Whether a pipeline surely shuffles in an order that no seed fixes.
+    """Return whether a `tf.data.Dataset` has a `shuffle` with neither its own nor a global seed.
 
-    Args:
-        dataset: a `tf.data.Dataset`.
-
-    Returns:
-        `True` if there is a `shuffle` without a seed, made while TensorFlow had no global seed.
-        `False` says nothing about what is shuffled inside of `flat_map` or `interleave`.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> from keras_ssl.trainers.engine.pipelines import shuffles_without_seed
-    >>> shuffles_without_seed(tf.data.Dataset.range(9).shuffle(9, seed=1).batch(3))
-    False
+    Shuffling inside of `flat_map` or `interleave` is not seen.
     """
     seeds = (
         (getattr(one, "_seed", None), getattr(one, "_seed2", None))
@@ -56,25 +45,11 @@ def shuffles_without_seed(dataset: Any) -> bool:
 
 
 def depends_on_reading(dataset: Any) -> bool:
-    """Whether the order of an epoch depends on whether the epochs before were read.
+    """Return whether the order of an epoch depends on whether earlier epochs were read.
 
-    That is so if a pipeline repeats what it has shuffled, since every repetition draws an order, or
-    caches it, since the first order is then kept.
-
-    Args:
-        dataset: a `tf.data.Dataset`.
-
-    Returns:
-        `True` if it was found to be so.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> from keras_ssl.trainers.engine.pipelines import depends_on_reading
-    >>> depends_on_reading(tf.data.Dataset.range(9).shuffle(9).repeat(2))
-    True
-    >>> depends_on_reading(tf.data.Dataset.range(9).repeat(2).shuffle(9))
-    False
+    It does if a `tf.data.Dataset` repeats what it has shuffled, since every repetition draws a new
+    order, or caches it, since the first order is kept: `shuffle(n).repeat(2)` depends on it,
+    `repeat(2).shuffle(n)` does not.
     """
     return any(
         (_is(one, "Repeat") or _is(one, "Cache")) and any(_is(x, "Shuffle") for x in _walk(one))

@@ -1,6 +1,6 @@
-"""The random generators that belong to a process and not to a model.
+"""States of the random generators that belong to the process and not to a model.
 
-Private names of Keras that this file touches: `global_state.get_global_attribute` and the name of
+Private names of Keras that this file uses: `global_state.get_global_attribute` and the name of
 the global seed generator, which random functions without a seed draw from.
 `tests/trainers/engine/test_random_states.py` fails when one of them goes away.
 """
@@ -14,7 +14,7 @@ from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_g
 
 
 def read_random_states() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and Keras' global generators, for JSON."""
+    """Return the states of Python's, NumPy's and Keras' global generators, fit for JSON."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     states = {
@@ -28,9 +28,10 @@ def read_random_states() -> dict[str, Any]:
 
 
 def write_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where `read_random_states` found them."""
+    """Restore the states that `read_random_states` returned."""
     if "keras" in states:
-        generator = global_seed_generator()  # a new one draws from Python's generator: first this
+        # before Python's generator is restored, since a new Keras generator draws from that
+        generator = global_seed_generator()
         generator.state.assign(np.array(states["keras"], generator.state.dtype))
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))

@@ -1,4 +1,4 @@
-"""Read and write variables so that no replica loses what it holds for itself."""
+"""Values of a strategy's variables, including what differs between replicas."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 
 class ReplicaValues:
-    """Reads and writes variables of a strategy, the copies of all replicas included.
+    """Reads and writes a strategy's variables, with the copies of all replicas.
 
-    Most variables are equal on all replicas, and one value stands for them. A metric adds up on
-    each replica what that replica saw, and a layer without synchronisation may keep something of
-    its own; then there is one value a replica. With several processes, each reads what the others'
-    metrics hold, so all must read at the same step; of other variables each process reads its own.
+    A variable that is equal on all replicas has one value. One that differs has a value per
+    replica: metrics, which sum up what their replica saw, and the state of layers that are not
+    synchronised. With several processes, metrics are gathered from all of them, so all processes
+    must read at the same step; other variables are read from the own process.
 
     Args:
         strategy: the strategy that the variables were made under.
@@ -33,7 +33,7 @@ class ReplicaValues:
         self._gather = tf.function(self._gather_added)
 
     def _local(self, value: Any) -> tuple:
-        """What the replicas of this process hold."""
+        """Return the copies of a value on the replicas of this process."""
         return self.strategy.experimental_local_results(value)
 
     def _gather_added(self) -> Any:
@@ -53,7 +53,7 @@ class ReplicaValues:
         return self.strategy.run(number)
 
     def read(self) -> list[tuple[np.ndarray, bool]]:
-        """Return the value of each variable, and whether its first axis is the replicas."""
+        """Return the value of each variable, and whether its first axis counts replicas."""
         gathered = iter(self._gather() if any(self._added) else [])
         found = []
         for tensor, is_added in zip(self._tensors, self._added, strict=True):
@@ -68,28 +68,28 @@ class ReplicaValues:
         return found
 
     def write(self, values: Sequence[tuple[np.ndarray, bool]]) -> None:
-        """Give each variable the value that `read` returned, on this many replicas or others."""
+        """Set the variables to what `read` returned, perhaps with another number of replicas."""
         replicas = self.strategy.num_replicas_in_sync
         numbers = self._local(tf.function(self._replica_numbers)())
         for tensor, is_added, (value, is_by_replica) in zip(
             self._tensors, self._added, values, strict=True
         ):
             if is_by_replica and len(value) != replicas:
-                value = _for_others(value, tensor.aggregation, replicas)
+                value = _spread(value, tensor.aggregation, replicas)
             elif not is_by_replica and is_added:
-                value = _for_others(value[np.newaxis], tensor.aggregation, replicas)
+                value = _spread(value[np.newaxis], tensor.aggregation, replicas)
                 is_by_replica = True
             for number, one in zip(numbers, self._local(tensor), strict=True):
                 one.assign(value[int(number)] if is_by_replica else value)
 
 
 def _bits(value: np.ndarray) -> bytes:
-    """So that a value which is not a number equals itself."""
+    """Return the bytes of a value, by which NaN equals NaN."""
     return np.asarray(value).tobytes()
 
 
-def _for_others(value: np.ndarray, aggregation: tf.VariableAggregation, replicas: int) -> Any:
-    """Values of some replicas as values of another number of them."""
+def _spread(value: np.ndarray, aggregation: tf.VariableAggregation, replicas: int) -> Any:
+    """Convert the values of some replicas to those of another number of replicas."""
     if aggregation == tf.VariableAggregation.SUM:
         rows = np.zeros((replicas, *value.shape[1:]), value.dtype)
         rows[0] = value.sum(axis=0)

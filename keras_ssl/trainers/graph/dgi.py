@@ -1,4 +1,4 @@
-"""Deep Graph Infomax: a summary of a graph that tells its nodes from a corrupted graph's."""
+"""Deep Graph Infomax: mutual information between nodes and a summary of their graph."""
 
 from typing import Any
 
@@ -19,34 +19,33 @@ from keras_ssl.trainers.step import Batch
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class DGI(GraphModel):
-    r"""Deep Graph Infomax: nodes share what they know with a summary of their graph.
+    r"""Deep Graph Infomax: maximises mutual information between nodes and a summary of the graph.
 
-    The encoder ℰ gives vectors of the nodes, H = ℰ(X, A), and of those of a corrupted graph,
-    H̃ = ℰ(X̃, Ã). The readout makes a summary s = ℛ(H) of the graph. A critic tells nodes of the
-    graph from corrupted ones beside the summary, with logits T(h, s):
+    The encoder ℰ computes vectors of the nodes, H = ℰ(X, A), and of the nodes of a corrupted graph,
+    H̃ = ℰ(X̃, Ã). The readout computes a summary s = ℛ(H) of the graph. Given the summary, a critic
+    distinguishes nodes of the graph from corrupted ones, with logits T(h, s):
 
         L = 1/2N sum_i [softplus(-T(h_i, s)) + softplus(T(h̃_i, s))]
 
-    the binary cross entropy, averaged over the N nodes of a graph, then over graphs. By default the
-    corruption shuffles the nodes' features and keeps the edges, the summary is s = σ(mean h_i), and
-    T(h, s) = hᵀ W s, as in the paper for a single graph.
+    This binary cross entropy is averaged over the N nodes of a graph, then over graphs. By default
+    the corruption shuffles the features of the nodes and keeps the edges, the summary is
+    s = σ(mean h_i), and T(h, s) = hᵀ W s, as in the paper for a single graph.
 
-    `trainer([x, a])` gives the nodes' vectors, `trainer.encoder` is the product. Corruption,
-    readout and critic are thrown away.
+    `trainer([x, a])` returns the vectors of the nodes. After training, `trainer.encoder` is kept;
+    corruption, readout and critic are discarded.
 
     Args:
-        encoder: layer or model from a graph to a vector a node, such as `networks.gcn` or
-            `layers.graph.GraphSequential`.
-        corruption: layer from a graph to a corrupted one with the same nodes. `None` means
+        encoder: layer or model on graphs that returns one vector per node, such as
+            `networks.gcn` or `layers.graph.GraphSequential`.
+        corruption: layer that maps a graph to a corrupted graph with the same nodes. `None` means
             `keras_ssl.augment.graph.FeatureShuffle()`.
-        readout: pooling of nodes, such as those of `layers.graph`. `None` means
-            `layers.graph.MeanPool()`.
-        summary_activation: activation of what the readout gives.
-        critic: layer that is called on vectors of nodes `(..., channels)` and of graphs, `(graphs,
-            features)`, and returns factors of both whose dot products are the logits. `None` means
+        readout: pooling layer of `layers.graph`. `None` means `layers.graph.MeanPool()`.
+        summary_activation: activation that is applied to the output of the readout.
+        critic: layer that maps vectors of nodes `(..., channels)` and of graphs `(graphs,
+            features)` to two tensors whose dot products are the logits. `None` means
             `keras_ssl.layers.BilinearCritic()`.
-        augment: layer from a graph to a graph, for both encodings. `None` means the graph as it
-            is, as in the paper.
+        augment: layer that maps a graph to a graph, before both encodings. `None` means no
+            augmentation, as in the paper.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -57,12 +56,12 @@ class DGI(GraphModel):
         As `layers.graph.GraphSequential`.
 
     Output shape:
-        What the encoder gives: `(nodes, channels)` or `(batch, nodes, channels)`.
+        The encoder's: `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
         TypeError: if a part is not a Keras layer.
-        ValueError: before the first step, if the data is no graph or the encoder gives no vectors
-            of nodes.
+        ValueError: before the first step, if the data is not a graph or the encoder does not
+            return one vector per node.
 
     Example:
 
@@ -79,7 +78,7 @@ class DGI(GraphModel):
     TensorShape([8, 12, 16])
 
     Reference:
-        - [Veličković et al., Deep Graph Infomax](https://arxiv.org/abs/1809.10341), 2019
+        - [Veličković et al., Deep Graph Infomax](https://arxiv.org/abs/1809.10341)
     """
 
     def __init__(
@@ -118,13 +117,13 @@ class DGI(GraphModel):
         values += ops.softplus(self._logits(corrupted, summary, members, training))
         values = members.mean(values)[:, 0] / 2
         if i is not None and graphs is not None:
-            # a batch of fewer graphs is filled up
+            # the batch may hold fewer graphs than the readout has places for
             exist = ops.cast(members.count()[:, 0] > 0, values.dtype)
             values = ops.sum(values, keepdims=True) / ops.maximum(ops.sum(exist), 1)
         return {"infomax": values, "representation": features}
 
     def _logits(self, nodes: Any, summary: Any, members: Any, training: bool) -> Any:
-        """The logit of each node beside the summary of its graph, `(..., nodes, 1)`."""
+        """Return the logit of each node and the summary of its graph, `(..., nodes, 1)`."""
         of_nodes, of_graphs = (
             ops.cast(factor, "float32") for factor in self.critic(nodes, summary, training=training)
         )

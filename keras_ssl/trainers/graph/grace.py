@@ -1,4 +1,4 @@
-"""GRACE: nodes agree with themselves in another view, and disagree with all other nodes."""
+"""GRACE: contrastive learning of the nodes of two views of a graph."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import keras
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
+from keras_ssl.trainers.graph._nodes import as_rows
 from keras_ssl.trainers.graph.graph_input import (
     GraphInput,
-    as_rows,
     check_graph_views,
     check_node_features,
 )
@@ -20,44 +20,44 @@ from keras_ssl.trainers.step import Batch
 class GRACE(JointEmbedding):
     r"""GRACE: deep graph contrastive representation learning.
 
-    Two random views of a graph, with edges dropped and features masked, go through an encoder,
-    `U = f(X̃_1, Ã_1)`, `V = f(X̃_2, Ã_2)`, and a projector `g`. A node's vectors in both views are a
-    positive pair, and all other nodes are its negatives, in the other view and in its own. With
-    θ(u, v) the cosine similarity of `g(u)` and `g(v)`:
+    An encoder maps two random views of a graph, with edges dropped and features masked, to
+    `U = f(X̃_1, Ã_1)` and `V = f(X̃_2, Ã_2)`, and a projector `g` follows. A node's vectors in both
+    views are a positive pair; all other nodes, in both views, are its negatives. With θ(u, v) the
+    cosine similarity of `g(u)` and `g(v)`:
 
         l(u_i, v_i) = -log( exp(θ(u_i, v_i) / τ)
                             / (Σ_k exp(θ(u_i, v_k) / τ) + Σ_{k ≠ i} exp(θ(u_i, u_k) / τ)) )
 
-    and the loss is the mean of l(u_i, v_i) and l(v_i, u_i) over all nodes. That is NT-Xent with
-    nodes in place of images. In a batch, or a union, the nodes of all graphs are negatives.
+    The loss is the mean of l(u_i, v_i) and l(v_i, u_i) over all nodes: NT-Xent with nodes in place
+    of images. In a batch or a union, the nodes of all graphs are negatives.
 
     Args:
-        encoder: layer or model on graphs `f` that gives a vector a node, such as
+        encoder: layer or model on graphs `f` that returns one vector per node, such as
             `networks.gcn((256, 128))`.
         projector: layer `g`. `None` means `keras_ssl.layers.ProjectionHead((128, 128),
             normalization=False, activation="elu")`, the paper's for Cora.
-        augment: layer that makes two views of a graph, such as
+        augment: layer that returns two views of a graph, such as
             `keras_ssl.augment.graph.GraphViews`.
         loss: loss of the two projected views, called `loss(z_1, z_2)` on rows. `None` means
-            `keras_ssl.losses.NTXent(temperature=0.4)`. For graphs of more than some ten thousand
-            nodes, `NTXent(chunk_size=2048)` never holds the matrix of similarities.
+            `keras_ssl.losses.NTXent(temperature=0.4)`. For graphs with more than about ten
+            thousand nodes, `NTXent(chunk_size=2048)` avoids the full matrix of similarities.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: `[x, a]`, and what else graphs have; see `trainers.graph.GraphModel`.
+        x: `[x, a]` and optional parts of a graph; see `trainers.graph.GraphModel`.
         training: whether the encoder runs in training mode.
 
     Input shape:
         `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` the adjacency in any form.
 
     Output shape:
-        What the encoder gives: `(nodes, dim)` or `(batch, nodes, dim)`.
+        The encoder's: `(nodes, dim)` or `(batch, nodes, dim)`.
 
     Raises:
         TypeError: if a part is not a Keras object.
-        ValueError: before the first step, if `augment` does not give two views, the encoder pools
-            nodes, or graphs are padded (in disjoint mode, in the first batch): padding would be a
-            negative of all nodes.
+        ValueError: before the first step, if `augment` does not return two views, the encoder
+            pools nodes, or graphs are padded (in disjoint mode, in the first batch), since padded
+            nodes would be negatives.
 
     Example:
 
@@ -77,8 +77,8 @@ class GRACE(JointEmbedding):
     TensorShape([34, 8])
 
     Reference:
-        - [Deep Graph Contrastive Representation Learning](https://arxiv.org/abs/2006.04131), Zhu
-          et al., 2020
+        - [Zhu et al., Deep Graph Contrastive Representation Learning](
+          https://arxiv.org/abs/2006.04131)
     """
 
     input_kind = GraphInput(takes_padding=False)
@@ -98,14 +98,14 @@ class GRACE(JointEmbedding):
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` are two graphs of the same nodes, without padding."""
+        """Raise a `ValueError` unless `views` are two unpadded graphs with the same nodes."""
         check_graph_views(self, views)
 
     def check_representation(self, features: Any) -> None:
-        """Vectors of nodes are checked where their graph is at hand."""
+        """Accept any shape; `embed` checks vectors of nodes."""
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the projections of both views, and the vectors of the first."""
+        """Return the projections of both views, and the encoder's output for the first."""
         (h_1, z_1), (_, z_2) = (self.project(view, training) for view in batch.views)
         check_node_features(h_1, batch.views[0][0])
         return {"z_1": z_1, "z_2": z_2, "representation": h_1}

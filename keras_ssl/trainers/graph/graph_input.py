@@ -1,4 +1,4 @@
-"""Batches that are graphs: how they are read, and what is checked before training."""
+"""Batches of graphs: conversion of the data, and checks before training."""
 
 import warnings
 from typing import Any
@@ -16,17 +16,16 @@ from keras_ssl.trainers.inputs import ExampleInput
 
 
 class GraphInput(ExampleInput):
-    """Data of which a batch is a graph or several: `x` is `(x, a)`, nodes and adjacency.
+    """Data whose batches are one or several graphs: `x` is `(x, a)`, nodes and adjacency.
 
-    `fit` looks at the first batch, which of a single graph is all there is, and at that of
-    `validation_data`: features and weights must be finite, edges must lead to nodes that exist,
-    and in disjoint mode the nodes of a graph must follow those of the graph before, with padding
-    (-1) at the end.
+    `fit` checks the values of the first batch, and of that of `validation_data`: features and
+    weights must be finite, edges must lead to existing nodes, and in disjoint mode the nodes of a
+    graph must follow those of the previous graph, with padding (-1) at the end.
 
     Args:
-        needs_edges: whether the method cannot learn from a graph without edges.
-        needs_symmetry: whether each edge must have its reverse, of the same weight.
-        takes_padding: whether rows may be padding, which is not a node.
+        needs_edges: whether a graph without edges is rejected.
+        needs_symmetry: whether each edge must have its reverse, with the same weight.
+        takes_padding: whether graphs may have padded nodes.
     """
 
     may_be_views = False
@@ -39,7 +38,7 @@ class GraphInput(ExampleInput):
         self.takes_padding = takes_padding
 
     def as_data(self, x: Any) -> Any:
-        """Make a dataset of a `graphs.Graph` or a loader of Spektral; other data stays."""
+        """Convert a `graphs.Graph` or a loader of Spektral to a dataset."""
         if is_spektral_loader(x):
             return from_spektral_loader(x)
         if isinstance(x, Graph):
@@ -48,61 +47,57 @@ class GraphInput(ExampleInput):
         return x
 
     def as_tensors(self, x: Any) -> Any:
-        """Make tensors of a `graphs.Graph` and of SciPy matrices."""
+        """Convert a `graphs.Graph` or SciPy matrices to tensors."""
         return graph_tensors(x)
 
     def check_shapes(self, trainer: keras.Model, x: Any) -> None:
-        """Raise a `ValueError` if a batch of these shapes is not a graph that can be trained on."""
-        # first: the shapes are then those of a part of the graph
+        """Raise a `ValueError` if the trainer cannot learn from graphs of these shapes."""
+        # first, since the shapes are those of a part of the graph if it is shared
         _check_shared(x, trainer.distribute_strategy.num_replicas_in_sync)
         check_graph(x)
         gradients = trainer._gradients
         if isinstance(gradients, CachedGradients) and len(x[0].shape) == 2:
             raise ValueError(
-                "One graph cannot be cut into micro-batches: `micro_batch_size` needs a batch of "
+                "One graph cannot be split into micro-batches: `micro_batch_size` needs a batch of "
                 "graphs, x of shape (batch, nodes, features). Received: "
                 f"micro_batch_size={gradients.size} and x of shape {tuple(x[0].shape)}"
             )
         if trainer.jit_compile and any(one.sparse for one in keras.tree.flatten(x)):
-            # Keras asks for XLA by itself wherever there is a GPU
+            # on GPUs, Keras uses XLA by default
             warnings.warn(
-                "XLA has no products with sparse tensors: the step runs without it. For XLA give "
-                "dense features and an edge list, `data.single_graph(graph, adjacency='edges')`; "
-                "pass `jit_compile=False` to silence this.",
+                "XLA has no products with sparse tensors, so the step runs without XLA. To use "
+                "it, pass dense features and an edge list, as `data.single_graph(graph, "
+                "adjacency='edges')` does. Pass `jit_compile=False` to silence this warning.",
                 stacklevel=2,
             )
             trainer.jit_compile = False
 
     def check_values(self, trainer: keras.Model, data: Any) -> None:
-        """Raise a `ValueError` if the first graph of the data cannot be trained on."""
+        """Raise a `ValueError` if the trainer cannot learn from the values of the first batch."""
+        _check_not_single_arrays(data)
         first = first_graph(data)
         if first is None:
             return
         check_graph(first)
         _check_shared(first, trainer.distribute_strategy.num_replicas_in_sync)
-        check_values(
-            first,
-            self.needs_edges,
-            self.needs_symmetry,
-            self.takes_padding,
-            trainer.minimum_batch,
-        )
+        requirements = (self.needs_edges, self.needs_symmetry, self.takes_padding)
+        check_values(first, *requirements, trainer.minimum_batch)
 
 
 def check_graph(x: Any) -> None:
-    """Raise a `ValueError` unless a batch is `(x, a, ...)` with shapes that fit."""
+    """Raise a `ValueError` unless a batch is `(x, a, ...)` with matching shapes."""
     if not isinstance(x, (tuple, list)) or len(x) < 2 or not hasattr(x[0], "shape"):
         found = keras.tree.map_structure(lambda one: tuple(one.shape), x)
         raise ValueError(
-            "Expected data of graphs, `(x, a)`: features of the nodes and their adjacency. From "
-            "tf.data with labels that is `((x, a), y)`, without `((x, a),)`. "
+            "Expected data of graphs, `(x, a)`: features of the nodes and their adjacency. "
+            "Elements of a `tf.data.Dataset` must be `((x, a), y)`, or `((x, a),)` without labels. "
             f"Received: shapes {found}"
         )
     check_adjacency(tuple(x[0].shape), shape_of(x[1]))
 
 
 def check_graph_views(trainer: keras.Model, views: Any) -> None:
-    """Raise a `ValueError` unless `views` are two graphs of the same nodes."""
+    """Raise a `ValueError` unless `views` are two graphs with the same nodes."""
     are_views = isinstance(views, (tuple, list)) and all(
         isinstance(view, (tuple, list)) for view in views
     )
@@ -110,7 +105,7 @@ def check_graph_views(trainer: keras.Model, views: Any) -> None:
         shapes = keras.tree.map_structure(lambda one: tuple(one.shape), views)
         raise ValueError(
             f"{type(trainer).__name__} compares two views of a graph: `augment` must be a layer "
-            "that maps a graph to a tuple of two, such as `keras_ssl.augment.graph.GraphViews`. "
+            "that returns a tuple of two graphs, such as `keras_ssl.augment.graph.GraphViews`. "
             f"Received: shapes {shapes}"
         )
     for view in views:
@@ -118,25 +113,20 @@ def check_graph_views(trainer: keras.Model, views: Any) -> None:
     nodes = [tuple(view[0].shape[:-1]) for view in views]
     if nodes[0] != nodes[1]:
         raise ValueError(
-            "Both views of a graph must hold the same nodes. Received: features of shapes "
-            f"{[tuple(view[0].shape) for view in views]}"
+            "Both views of a graph must have the same nodes. "
+            f"Received: features of shapes {[tuple(view[0].shape) for view in views]}"
         )
     takes_padding = trainer.input_kind.takes_padding
     if not takes_padding and any(read_graph(view).mask is not None for view in views):
         raise ValueError(
             f"{type(trainer).__name__} compares all nodes of a batch with each other, and padded "
-            "nodes are not supported. Expected graphs without a mask, as `data.disjoint_batches` "
-            "makes them. Received: graphs with a mask of their nodes"
+            "nodes are not supported. Expected graphs without a mask, such as those of "
+            "`data.disjoint_batches`. Received: graphs with a mask of their nodes"
         )
 
 
 def check_node_features(features: Any, x: Any) -> None:
-    """Raise a `ValueError` unless an encoder returns one vector per node.
-
-    Args:
-        features: what the encoder returned.
-        x: features of the nodes that it was given.
-    """
+    """Raise a `ValueError` unless an encoder's output for nodes `x` has one vector per node."""
     shape, nodes = tuple(getattr(features, "shape", ())), tuple(x.shape[:-1])
     fits = len(shape) == len(nodes) + 1 and all(
         None in pair or pair[0] == pair[1] for pair in zip(shape, nodes, strict=False)
@@ -144,32 +134,27 @@ def check_node_features(features: Any, x: Any) -> None:
     if not fits:
         raise ValueError(
             "`encoder` must return one vector per node, of shape (nodes, channels) or (batch, "
-            "nodes, channels), without pooling. Received: features of shape "
-            f"{shape} for nodes of shape {tuple(x.shape)}"
+            "nodes, channels), without pooling. "
+            f"Received: features of shape {shape} for nodes of shape {tuple(x.shape)}"
         )
 
 
-def as_rows(z: Any) -> Any:
-    """Return vectors of nodes, `(..., nodes, dim)`, as rows, `(all nodes, dim)`."""
-    return keras.ops.reshape(z, (-1, z.shape[-1]))
-
-
 def _check_not_single_arrays(x: Any) -> None:
-    """Raise if data is one graph in arrays, of which Keras would make batches of rows."""
+    """Raise a `ValueError` for a single graph in arrays, which Keras would split into batches."""
     if isinstance(x, (tuple, list)) and len(x) >= 2 and len(getattr(x[0], "shape", ())) == 2:
         raise ValueError(
-            "One graph, `(x, a)` in single mode, cannot be given as arrays: Keras would cut them "
-            "into batches of rows. Expected `data.single_graph(graph)`, whose one batch is the "
-            "whole graph, or arrays in batch mode, x of shape (batch, nodes, features). "
+            "A single graph `(x, a)` cannot be passed as arrays, which Keras would split into "
+            "batches of nodes. Expected `data.single_graph(graph)`, whose only batch is the "
+            "graph, or arrays in batch mode, x of shape (batch, nodes, features). "
             f"Received: x of shape {tuple(x[0].shape)}"
         )
 
 
 def _check_shared(x: Any, replicas: int) -> None:
-    """Raise if one graph, or a union of several, is to be shared among replicas."""
+    """Raise a `ValueError` if a single graph or a union would be shared among replicas."""
     if replicas > 1 and isinstance(x, (tuple, list)) and len(x[0].shape) == 2:
         raise ValueError(
-            f"One graph, or a union, cannot be shared among {replicas} replicas. Expected a batch "
-            "of graphs, x of shape (batch, nodes, features), as `data.padded_batches` makes them. "
+            f"A single graph or a union cannot be shared among {replicas} replicas. Expected a "
+            "batch of graphs, x of shape (batch, nodes, features), as of `data.padded_batches`. "
             f"Received: x of shape {tuple(x[0].shape)}"
         )

@@ -1,4 +1,4 @@
-"""GraphMAE: fill in the features of masked nodes."""
+"""GraphMAE: reconstruction of the features of masked nodes."""
 
 from typing import Any
 
@@ -10,10 +10,9 @@ from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
 from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.graph.graph_input import GraphInput, as_rows, check_node_features
+from keras_ssl.trainers.graph._nodes import as_rows, call_on_nodes, scaled_to_mean
+from keras_ssl.trainers.graph.graph_input import GraphInput, check_node_features
 from keras_ssl.trainers.graph.graph_model import GraphModel
-from keras_ssl.trainers.graph.node_weights import scaled_to_mean
-from keras_ssl.trainers.graph.on_graph import on_graph
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -22,47 +21,45 @@ from keras_ssl.trainers.step import Batch
 class GraphMAE(GraphModel):
     r"""GraphMAE: a masked autoencoder of the features of nodes.
 
-    Of the nodes of each graph a fixed share V is masked: their features are replaced by a learned
-    token. An encoder sees the graph, its vectors of masked nodes are set to zero ("re-mask"), and
-    a decoder, again a layer on graphs, must fill in their features from those of the neighbours:
+    A fixed share V of the nodes of each graph is masked: their features are replaced by a learned
+    token. The graph is encoded, the encoder's vectors of masked nodes are set to zero ("re-mask"),
+    and a decoder, again a layer on graphs, reconstructs their features from their neighbours:
 
         H = f(X̃, A),    Z = d(remask(H), A)
         L = 1/|V| Σ_{i in V} (1 - cos(z_i, x_i))^γ
 
-    The mean is over the masked nodes of each graph, then over graphs; a disjoint union is one
-    graph here. The representation is what the encoder gives of the graph without a mask.
+    The mean is over the masked nodes of each graph, then over graphs; a disjoint union counts as
+    one graph. The representation is the encoder's output for the unmasked graph.
 
     Args:
-        encoder: layer or model on graphs `f` that gives a vector a node.
-        decoder: layer `d` on graphs, such as `layers.graph.GCNConv`, that gives as many channels
-            as nodes have features. The paper's linear map between encoder and decoder is a
-            dense layer without bias at its start:
-            `GraphSequential([Dense(512, use_bias=False), GCNConv(1433)])`.
+        encoder: layer or model on graphs `f` that returns one vector per node.
+        decoder: layer `d` on graphs, such as `layers.graph.GCNConv`, with as many channels as nodes
+            have features. The paper's linear map between encoder and decoder is a dense layer at
+            its start: `GraphSequential([Dense(512, use_bias=False), GCNConv(1433)])`.
         mask_rate: share of the nodes that are masked, above 0 and at most 1.
-        replace_rate: share of the masked nodes, in [0, 1], that get the features of another
-            node in place of the token, which never comes after training.
-        loss: loss of filled in and true features whose `call` gives a value a row. `None` means
-            `keras_ssl.losses.ScaledCosineError(gamma=2.0)`.
+        replace_rate: share of the masked nodes, in [0, 1], that get the features of another node
+            instead of the token, so that the encoder also learns from inputs without tokens.
+        loss: loss of reconstructed and true features whose `call` returns one value per row.
+            `None` means `keras_ssl.losses.ScaledCosineError(gamma=2.0)`.
         seed: integer seed of the masks.
-        **kwargs: `augment`, a layer from a graph to a graph before the mask; `name`, `dtype` of the
-            model.
+        **kwargs: `augment`, a layer that maps a graph to a graph before masking; `name`, `dtype` of
+            the model.
 
     Call arguments:
-        x: `[x, a]`, and what else graphs have; see `trainers.graph.GraphModel`.
+        x: `[x, a]` and optional parts of a graph; see `trainers.graph.GraphModel`.
         training: whether the encoder runs in training mode.
 
     Input shape:
-        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` the adjacency in any form. Of
-        sparse features a dense copy is made.
+        `x` is `(nodes, features)` or `(batch, nodes, features)`, `a` the adjacency in any form.
+        Sparse features are converted to dense ones.
 
     Output shape:
-        What the encoder gives: `(nodes, dim)` or `(batch, nodes, dim)`.
+        The encoder's: `(nodes, dim)` or `(batch, nodes, dim)`.
 
     Raises:
         TypeError: if a part is not a Keras object, or a rate not a number.
-        ValueError: if a rate is out of range; before the first step, if the data is no graph or
-            one that has no edges, the encoder pools nodes, or the decoder gives another number of
-            features.
+        ValueError: if a rate is out of range; before the first step, if the data is not a graph or
+            has no edges, the encoder pools nodes, or the decoder has the wrong number of channels.
 
     Example:
 
@@ -80,11 +77,11 @@ class GraphMAE(GraphModel):
     TensorShape([34, 8])
 
     Reference:
-        - [GraphMAE: Self-Supervised Masked Graph Autoencoders](https://arxiv.org/abs/2205.10803),
-          Hou et al., 2022
+        - [Hou et al., GraphMAE: Self-Supervised Masked Graph Autoencoders](
+          https://arxiv.org/abs/2205.10803)
     """
 
-    # a masked node can only be reconstructed from its neighbors
+    # without edges, there are no neighbours to reconstruct a node from
     input_kind = GraphInput(needs_edges=True)
 
     def __init__(
@@ -111,7 +108,7 @@ class GraphMAE(GraphModel):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return the mean error of the masked nodes of each graph; of one graph, of each node."""
+        """Return the error of each node, weighted so that the mean is over the masked nodes."""
         graph = read_graph(batch.views)
         x = ops.convert_to_tensor(graph.x, sparse=False)
         is_masked, is_replaced, others = self._draw_masks(x, graph)
@@ -121,11 +118,11 @@ class GraphMAE(GraphModel):
         h = self.encoder((seen, *batch.views[1:]), training=training)
         check_node_features(h, x)
         h = ops.where(ops.expand_dims(is_masked, -1), ops.zeros_like(h), h)
-        z = on_graph(self.decoder, h, batch.views)
+        z = call_on_nodes(self.decoder, h, batch.views)
         if z.shape[-1] != x.shape[-1]:
             raise ValueError(
-                f"`decoder` must give the {x.shape[-1]} features of the nodes. Received: "
-                f"{z.shape[-1]} channels"
+                f"`decoder` must return the {x.shape[-1]} features of the nodes. "
+                f"Received: {z.shape[-1]} channels"
             )
         z, x = (as_rows(ops.cast(one, "float32")) for one in (z, x))
         errors = ops.reshape(self.loss_function.call(z, x), ops.shape(is_masked))
@@ -133,7 +130,7 @@ class GraphMAE(GraphModel):
         return {"reconstruction": errors * weights}
 
     def _draw_masks(self, x: Any, graph: GraphInputs) -> tuple[Any, Any, Any]:
-        """Which nodes are masked, which of these are replaced, and by whose features."""
+        """Draw which nodes are masked, which of these are replaced, and by which nodes."""
         shape = [ops.shape(x)[n] if size is None else size for n, size in enumerate(x.shape[:-1])]
         uniform = distribute.draw_per_example(
             lambda rows: keras.random.uniform(
@@ -164,9 +161,5 @@ class GraphMAE(GraphModel):
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(decoder=self.decoder, loss=self.loss_function)
-        own = {
-            "mask_rate": self.mask_rate,
-            "replace_rate": self.replace_rate,
-            "seed": self.seed,
-        }
+        own = {"mask_rate": self.mask_rate, "replace_rate": self.replace_rate, "seed": self.seed}
         return {**super().get_config(), **parts, **own}

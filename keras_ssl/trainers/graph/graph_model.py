@@ -1,4 +1,4 @@
-"""What methods on graphs share that are not joint embeddings."""
+"""Base of the methods on graphs that are not joint embeddings."""
 
 from typing import Any
 
@@ -9,19 +9,21 @@ from keras_ssl.trainers.graph.graph_input import GraphInput, check_graph
 class GraphModel(SelfSupervisedModel):
     """Base of methods that learn from graphs: `x` of the data is `(x, a)`, nodes and adjacency.
 
-    After these may come, told apart by their dtype, features of the edges (floats), the graph of
-    each node (integers, disjoint mode), and which rows are nodes and not padding (booleans, batch
-    mode). The modes are those of `layers.graph.MessagePassing`; in batch mode the first axis
-    counts graphs, which several replicas share among them. A single graph cannot be shared out.
+    Optional parts follow, distinguished by their dtype: edge features (floats), the graph of each
+    node (integers, disjoint mode), and which rows are nodes and not padding (booleans, batch mode).
+    The modes are those of `layers.graph.MessagePassing`. In batch mode the first axis counts
+    graphs, which replicas share; a single graph cannot be shared among replicas.
 
     `fit`, `evaluate` and `predict` take a `tf.data.Dataset` of `(x, a)` or `((x, a), y)`, arrays
-    in batch mode, a loader of Spektral, or a `graphs.Graph`, which stands for
-    `data.single_graph(graph)`. `trainer([x, a])` and `trainer(graph)` return what the encoder
-    returns: one vector per node or per graph.
+    in batch mode, a loader of Spektral, or a `graphs.Graph`, which is converted by
+    `data.single_graph`. `trainer([x, a])` and `trainer(graph)` return the encoder's output: one
+    vector per node or per graph.
+
+    A subclass sets what its graphs must fulfil by its class attribute `input_kind`, a `GraphInput`.
 
     Args:
         encoder: layer or model on graphs, such as `networks.gcn` or `layers.graph.GraphSequential`.
-        augment: layer that maps the graph to a tuple of views, each a graph in the same form.
+        augment: layer that maps the graph to a graph in the same form, or to a tuple of views.
         **kwargs: `name`, `dtype` of the model.
     """
 
@@ -30,5 +32,5 @@ class GraphModel(SelfSupervisedModel):
     uses_sample_weight = True
 
     def check_views(self, views: Any) -> None:
-        """Raise unless there is one graph."""
+        """Raise a `ValueError` unless `views` is one graph."""
         check_graph(views)

@@ -1,4 +1,4 @@
-"""InfoGraph: the representation of a graph has much to do with its own nodes."""
+"""InfoGraph: mutual information between a graph and its nodes."""
 
 from typing import Any
 
@@ -19,32 +19,32 @@ from keras_ssl.trainers.step import Batch
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class InfoGraph(GraphModel):
-    r"""InfoGraph: maximise mutual information between a graph and its nodes.
+    r"""InfoGraph: maximises mutual information between a graph and its nodes.
 
-    The encoder gives each node u a vector h_u that says what is around it: the outputs of all
-    layers, side by side. A readout, the sum, makes the representation H of a graph. Two heads, φ
-    of nodes and ψ of graphs, make what is compared by dot products:
+    The encoder computes for each node u a vector h_u of its neighbourhood: the concatenated outputs
+    of all layers. A readout, the sum, computes the representation H of a graph. The outputs of
+    two heads, φ of nodes and ψ of graphs, are compared by dot products:
 
         T(u, G) = φ(h_u) · ψ(H_G)
         L = mean over u of softplus(-T(u, G_u))
             + mean over u and G ≠ G_u of softplus(T(u, G)) - 2 log 2
 
-    over the nodes u and graphs G of a batch, G_u being the graph of u: Jensen-Shannon's estimate of
-    the mutual information, negated. With several replicas, over those of all.
+    over the nodes u and graphs G of a batch, on all replicas, where G_u is the graph of u. This is
+    the negative Jensen-Shannon estimate of the mutual information.
 
-    `trainer(x)` gives H, for which a classifier of graphs is trained afterwards; `trainer.encoder`
-    gives the nodes.
+    `trainer(x)` returns H, on which a classifier of graphs can be trained; `trainer.encoder`
+    returns the vectors of the nodes.
 
     Args:
-        encoder: layer or model from a graph to a vector a node, such as `networks.gin((32,) * 5)`.
-        readout: pooling of nodes, such as those of `layers.graph`. `None` means
-            `layers.graph.SumPool()`.
-        node_head: φ, a layer. `None` means `keras_ssl.layers.ResidualHead()`.
-        graph_head: ψ, a layer whose output is as wide as φ's. `None` means
+        encoder: layer or model on graphs that returns one vector per node, such as
+            `networks.gin((32,) * 5)`.
+        readout: pooling layer of `layers.graph`. `None` means `layers.graph.SumPool()`.
+        node_head: layer φ. `None` means `keras_ssl.layers.ResidualHead()`.
+        graph_head: layer ψ, whose output is as wide as that of φ. `None` means
             `keras_ssl.layers.ResidualHead()`.
         loss: called `loss(nodes, graphs, sample_weight, positives=graph_of_node)`. `None` means
             `keras_ssl.losses.JensenShannonMI()`.
-        augment: layer from a graph to a graph. `None` means the graph as it is, as in the paper.
+        augment: layer that maps a graph to a graph. `None` means no augmentation, as in the paper.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -55,12 +55,12 @@ class InfoGraph(GraphModel):
         As `layers.graph.GraphSequential`.
 
     Output shape:
-        `(graphs, channels)`: what the readout gives.
+        The readout's: `(graphs, channels)`.
 
     Raises:
-        TypeError: if a part is not a Keras object of its kind.
+        TypeError: if a part is not a Keras layer, or `loss` not a Keras loss.
         ValueError: before the first step, if the data is a single graph or a batch of one, the
-            encoder gives no vectors of nodes, or the heads' widths differ.
+            encoder does not return one vector per node, or the heads differ in width.
 
     Example:
 
@@ -76,10 +76,10 @@ class InfoGraph(GraphModel):
 
     Reference:
         - [Sun et al., InfoGraph: Unsupervised and Semi-supervised Graph-Level Representation
-          Learning via Mutual Information Maximization](https://arxiv.org/abs/1908.01000), 2020
+          Learning via Mutual Information Maximization](https://arxiv.org/abs/1908.01000)
     """
 
-    minimum_batch = 2  # a graph needs another one to differ from
+    minimum_batch = 2  # negatives are other graphs
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class InfoGraph(GraphModel):
         check_type("loss", self.loss_function, keras.losses.Loss)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless `views` are graphs, more than one."""
+        """Raise a `ValueError` unless `views` is a batch or union of graphs."""
         check_graph(views)
         if len(views[0].shape) == 2 and read_graph(views).i is None:
             raise ValueError(
-                "InfoGraph compares graphs: expected `(x, a, i)` with the graph of each node, "
-                "integers, as `data.disjoint_batches` makes them, or `(x, a, mask)` with x of "
-                "shape (batch, nodes, features), as `data.padded_batches` does. Received: a single "
-                f"graph, x of shape {tuple(views[0].shape)}"
+                "InfoGraph compares graphs: expected `(x, a, i)` with the graph of each node as "
+                "integers, such as from `data.disjoint_batches`, or `(x, a, mask)` with x of shape "
+                "(batch, nodes, features), such as from `data.padded_batches`. "
+                f"Received: a single graph, x of shape {tuple(views[0].shape)}"
             )
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -117,7 +117,7 @@ class InfoGraph(GraphModel):
         return self._encode(x, training)[1]
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Return what the heads make of nodes and graphs, which nodes there are, and H."""
+        """Return the outputs of both heads, the graph and mask of the nodes, and H."""
         _, _, _, i, mask = read_graph(batch.views)
         nodes, graphs = self._encode(batch.views, training)
         embeddings = {
@@ -129,19 +129,19 @@ class InfoGraph(GraphModel):
         return embeddings | {name: part for name, part in parts.items() if part is not None}
 
     def _encode(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """Vectors of the nodes and of the graphs."""
+        """Return vectors of the nodes and of the graphs."""
         _, _, _, i, mask = read_graph(x)
         nodes = self.encoder(x, training=training)
         check_node_features(nodes, x[0])
         return nodes, self.readout(nodes if i is None else [nodes, i], mask=mask)
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return the estimate over all pairs of a node and a graph."""
+        """Return the loss over all pairs of a node and a graph."""
         nodes, graphs = embeddings["nodes"], embeddings["graphs"]
         _check_widths(nodes, graphs)
         is_node, count = embeddings.get("mask"), ops.shape(graphs)[0]
         if "graph_of_node" in embeddings:
-            # of a union, the base has counted nodes
+            # the base has checked the number of nodes of a union, not of graphs
             replicas = self.distribute_strategy.num_replicas_in_sync
             check_batch_size(graphs, self.minimum_batch, replicas)
             graph_of_node = ops.cast(embeddings["graph_of_node"], "int32")
@@ -168,7 +168,7 @@ class InfoGraph(GraphModel):
 
 
 def _scaled(is_node: Any) -> Any:
-    """Weights with which the mean over all rows of all replicas is that over the nodes."""
+    """Return weights that turn a mean over the rows of all replicas into one over nodes."""
     is_node = ops.cast(is_node, "float32")
     nodes = distribute.all_reduce_sum(ops.sum(is_node))
     rows = ops.cast(ops.size(is_node) * distribute.replica_count(), "float32")
@@ -178,6 +178,6 @@ def _scaled(is_node: Any) -> Any:
 def _check_widths(nodes: Any, graphs: Any) -> None:
     if nodes.shape[-1] != graphs.shape[-1]:
         raise ValueError(
-            "`node_head` and `graph_head` must give vectors of one width, which are multiplied. "
+            "`node_head` and `graph_head` must return vectors of the same width. "
             f"Received: {nodes.shape[-1]} of nodes and {graphs.shape[-1]} of graphs"
         )

@@ -1,5 +1,6 @@
-"""node2vec: nodes that random walks meet together get embeddings that are alike."""
+"""node2vec: embeddings of nodes by skip-gram on random walks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,55 +11,108 @@ from keras_ssl import checks, distribute, graphs
 from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, pick, walk
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.engine.assertions import assert_in_range
-from keras_ssl.trainers.graph.stored_neighbors import StoredNeighbors, is_sizes
 from keras_ssl.trainers.step import Batch
+
+
+class StoredNeighbors(keras.layers.Layer):
+    """Layer that holds the neighbours of all nodes as fixed weights, so that files hold the graph.
+
+    Args:
+        neighbors: `graphs.Neighbors` of arrays; or their sizes, as in a configuration. Then the
+            layer has no edges until weights are loaded.
+        **kwargs: arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, neighbors: graphs.Neighbors | Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        is_known = isinstance(neighbors, graphs.Neighbors)
+        self.sizes = _sizes_of(neighbors) if is_known else {**neighbors}
+        nodes, edges = self.sizes["nodes"], self.sizes["edges"]
+        self._offsets = self._add("offsets", nodes + 1, "int32")
+        self._nodes = self._add("nodes", edges, "int32")
+        self._shares = self._add("shares", edges, "float32") if self.sizes["is_weighted"] else None
+        self.built = True
+        if is_known:
+            for weight, values in zip(self._stored(), neighbors, strict=True):
+                if weight is not None:
+                    weight.assign(values)
+
+    def _add(self, name: str, size: int, dtype: str) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=(size,),
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",  # it never changes
+        )
+
+    def _stored(self) -> tuple:
+        return self._offsets, self._nodes, self._shares, None
+
+    @property
+    def neighbors(self) -> graphs.Neighbors:
+        """The neighbours, as tensors."""
+        offsets, nodes, shares, _ = (None if one is None else one.value for one in self._stored())
+        return graphs.Neighbors(offsets, nodes, shares, self.sizes["largest_degree"])
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights hold the edges."""
+        return int(np.asarray(self._offsets)[-1]) == self.sizes["edges"]
+
+    def get_config(self) -> dict:
+        """Return the sizes."""
+        return {**super().get_config(), "neighbors": self.sizes}
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class Node2Vec(SelfSupervisedModel):
     r"""node2vec, and with p = q = 1 DeepWalk: skip-gram with negative samples on random walks.
 
-    From every node of the batch starts a walk w_0, w_1, ..., w_l by `graphs.random_walks`. Of any
-    two nodes u, v that stand at most k steps apart on it, the embedding z of the one must tell
-    the other, by its context vector c, from m random nodes:
+    A walk w_0, w_1, ..., w_l as by `graphs.random_walks` starts at every node of the batch. For
+    any two nodes u, v at most k steps apart on it, the embedding z of u must distinguish the
+    context vector c of v from those of m random nodes:
 
         L = mean over (u, v) of -log σ(z_u·c_v) - Σ_i log σ(-z_u·c_{n_i}),    n_i ~ P_n
 
-    P_n is proportional to the weight of a node's edges, to a power. The m negatives of a
-    position on the walk serve all its contexts. A walk that has come to an end gives no more pairs;
-    that of an isolated node gives none, and a loss of 0.
+    P_n is proportional to a power of the total weight of a node's edges. All contexts of a position
+    on the walk share its m negatives. A walk ends at a node without outgoing edges; that of an
+    isolated node has no pairs, and a loss of 0.
 
-    The data are numbers of nodes, one walk each: `trainer.fit(np.arange(n), epochs=r)` walks r
-    times from every node, along walks of its own every time.
+    The data is indices of nodes, at which walks start: `trainer.fit(np.arange(n), epochs=r)` takes
+    r different walks from every node.
 
     Args:
-        graph: graph of any kind that `keras_ssl.graphs.as_graph` knows, with weights above 0.
-            Files keep it. (A configuration has its sizes in this place.)
+        graph: graph of any kind that `keras_ssl.graphs.as_graph` takes, with positive weights.
+            It is saved with the weights; a configuration holds its sizes instead.
         dim: width of the embeddings.
-        walk_length: l, how many steps a walk takes.
+        walk_length: l, number of steps of a walk.
         context_size: k, at least 1 and at most `walk_length`.
-        p: return parameter, above 0; a small one keeps walks near where they start.
-        q: in-out parameter, above 0; a small one lets them go far.
+        p: return parameter, positive; small values keep walks near their start.
+        q: in-out parameter, positive; small values let walks go far.
         negative_samples: m, at least 1.
-        noise_exponent: the power in P_n. With 0 all nodes are equally probable.
+        noise_exponent: the power in P_n. With 0, all nodes are equally probable.
         seed: integer seed of embeddings, walks and negatives.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
-        x: numbers of nodes.
+        x: indices of nodes.
 
     Input shape:
         `(batch,)`, integers from 0 to n - 1.
 
     Output shape:
-        `(batch, dim)`: their embeddings. `trainer.embeddings` holds those of all nodes.
+        `(batch, dim)`, their embeddings. `trainer.embeddings` holds those of all nodes.
 
     Raises:
-        TypeError: if `graph` is no graph, a number is none, or, before the first step, the data
-            holds no integers.
-        ValueError: if the graph has no edges, or a number is out of its range. Before the first
-            step, if the data is not of shape `(batch,)`, or arrays name a node that is not there.
-        tf.errors.InvalidArgumentError: if other data names one, in its step. XLA leaves that out.
+        TypeError: if `graph` is not a graph, an argument is not a number, or, before the first
+            step, the data does not hold integers.
+        ValueError: if the graph has no edges, or an argument is out of range. Before the first
+            step, if the data is not of shape `(batch,)`, or an array has an index out of range.
+        tf.errors.InvalidArgumentError: by the step, if other data has an index out of range, and
+            the step is not compiled by XLA.
 
     Example:
 
@@ -107,7 +161,7 @@ class Node2Vec(SelfSupervisedModel):
         self.noise_exponent = float(noise_exponent)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        is_config = is_sizes(graph)
+        is_config = isinstance(graph, Mapping) and set(graph) == _SIZES
         self.walkable = StoredNeighbors(graph if is_config else graphs.neighbors_of(graph))
         self.nodes = self.walkable.sizes["nodes"]
         self.noise = StoredNeighbors(
@@ -115,7 +169,7 @@ class Node2Vec(SelfSupervisedModel):
             if is_config
             else _noise(graph, self.noise_exponent)
         )
-        # as word2vec starts them
+        # initialised as in word2vec
         start = keras.initializers.RandomUniform(-0.5 / dim, 0.5 / dim, seed=seed)
         self.encoder = keras.layers.Embedding(self.nodes, self.dim, start, name="embedding")
         self.contexts = keras.layers.Embedding(self.nodes, self.dim, "zeros", name="contexts")
@@ -128,27 +182,18 @@ class Node2Vec(SelfSupervisedModel):
         return self.encoder.embeddings.value
 
     def build_step(self, x: Any, y: Any) -> None:
-        """Create all that a training step needs, for batches of nodes of these shapes.
-
-        Args:
-            x: `keras.KerasTensor`, numbers of nodes.
-            y: the same for the labels, or `None`.
-
-        Raises:
-            TypeError: if they are not integers.
-            ValueError: if they are not of shape `(batch,)`.
-        """
+        """Create all that a training step needs, for a `keras.KerasTensor` of indices of nodes."""
         if not hasattr(x, "shape"):
             raise ValueError(
-                "Expected `x` to be one array of numbers of nodes, of shape (batch,). "
+                "Expected `x` to be one array of indices of nodes, of shape (batch,). "
                 f"Received: {keras.tree.map_structure(lambda one: tuple(one.shape), x)}"
             )
         check_nodes(x, "x")
         super().build_step(x, y)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
-        """Walk from the nodes, and return the loss of each walk and the nodes' embeddings."""
-        nodes = assert_in_range(batch.x, self.nodes, _out_of_range(self.nodes, "another number"))
+        """Draw walks, and return the loss of each and the embedding of its first node."""
+        nodes = assert_in_range(batch.x, self.nodes, _out_of_range(self.nodes, "another index"))
         walks, negatives = self._draw(nodes)
         z = self.encoder(walks)
         losses = self._skip_gram(z, self.contexts(walks), self.contexts(negatives), walks)
@@ -180,7 +225,7 @@ class Node2Vec(SelfSupervisedModel):
         return (positive + negative) / ops.maximum(ops.sum(pairs_of_node, axis=1), 1.0)
 
     def _pairs(self, walks: Any) -> Any:
-        """Return 1 where two places of a walk stand at most k apart, and the walk reached both."""
+        """Return 1 for two positions of a walk at most k apart, if the walk reached both."""
         place = np.arange(self.walk_length + 1)
         apart = np.abs(place[:, None] - place[None])
         is_near = ((apart > 0) & (apart <= self.context_size)).astype("float32")
@@ -191,19 +236,19 @@ class Node2Vec(SelfSupervisedModel):
         return is_near * is_reached[:, :, None] * is_reached[:, None, :]
 
     def check_data(self, data: Any) -> None:
-        """Raise unless the trainer has a graph, and arrays hold numbers of its nodes."""
+        """Raise a `ValueError` if there is no graph, or an array has an index out of range."""
         if not self.walkable.is_loaded:
             raise ValueError(
-                "The trainer must hold its graph: one made from a configuration alone has no edges "
+                "The trainer must hold its graph: a trainer made from a configuration has no edges "
                 "until weights are loaded. Received: no weights"
             )
         if isinstance(data, np.ndarray) and data.size and data.dtype.kind in "iu":
             low, high = data.min(), data.max()
             if low < 0 or high >= self.nodes:
-                raise ValueError(_out_of_range(self.nodes, f"numbers from {low} to {high}"))
+                raise ValueError(_out_of_range(self.nodes, f"indices from {low} to {high}"))
 
     def get_config(self) -> dict:
-        """Return the constructor's arguments, of the graph its sizes."""
+        """Return the constructor's arguments, with the sizes of the graph in its place."""
         return {
             **keras.layers.Layer.get_config(self),
             "graph": self.walkable.sizes,
@@ -219,9 +264,9 @@ class Node2Vec(SelfSupervisedModel):
 
 
 def _noise(graph: Any, exponent: float) -> graphs.Neighbors:
-    """The nodes as neighbours of one, with weights of the noise."""
+    """Return the distribution P_n, as the neighbours of a single node."""
     a = graphs.as_graph(graph).a
-    # both directions: a node also is the context of those that it sends to
+    # both directions, since a node is a context of its predecessors and its successors
     weights = np.asarray(a.sum(axis=0) + a.sum(axis=1), "float64") ** exponent
     shares = (np.cumsum(weights) / weights.sum()).astype("float32")
     shares[-1] = 1.0
@@ -230,4 +275,17 @@ def _noise(graph: Any, exponent: float) -> graphs.Neighbors:
 
 
 def _out_of_range(nodes: int, found: str) -> str:
-    return f"Nodes must be numbers from 0 to {nodes - 1}, those of `graph`. Received: {found}"
+    return f"Indices of nodes must be from 0 to {nodes - 1}. Received: {found}"
+
+
+_SIZES = {"nodes", "edges", "largest_degree", "is_weighted"}
+
+
+def _sizes_of(neighbors: graphs.Neighbors) -> dict[str, Any]:
+    """Return what determines the shapes of the arrays of neighbours."""
+    return {
+        "nodes": len(neighbors.offsets) - 1,
+        "edges": len(neighbors.nodes),
+        "largest_degree": neighbors.largest_degree,
+        "is_weighted": neighbors.shares is not None,
+    }

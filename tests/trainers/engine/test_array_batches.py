@@ -1,12 +1,14 @@
+"""Tests of batches of arrays."""
+
 import keras
 import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("batches of arrays are for trainers", allow_module_level=True)
+    pytest.skip("batches of arrays need the TensorFlow backend", allow_module_level=True)
 
-from keras_ssl.trainers.engine.array_batches import array_batches  # noqa: E402
+from keras_ssl.trainers.engine._array_batches import array_batches  # noqa: E402
 
 
 def passes(dataset, count=2):
@@ -22,14 +24,14 @@ def test_rows_stay_together_and_in_order(rng):
     np.testing.assert_array_equal(np.concatenate([b["labels"][0] for b in batches]), y)
 
 
-def test_every_pass_has_every_example_once_in_another_order():
+def test_every_pass_is_shuffled_anew_and_has_every_example_once():
     first, second = passes(array_batches(np.arange(100), 8, shuffle=True, seed=3))
     for one in (first, second):
         assert sorted(np.concatenate(one)) == list(range(100))
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
 
 
-def test_equal_seeds_give_equal_passes_and_other_seeds_others():
+def test_order_is_determined_by_the_seed():
     orders = [
         np.concatenate(list(array_batches(np.arange(64), 8, True, seed).repeat(2)))
         for seed in (1, 1, 2)
@@ -41,12 +43,12 @@ def test_equal_seeds_give_equal_passes_and_other_seeds_others():
 @pytest.mark.parametrize(
     ("examples", "drop", "size"), [(8, False, 4), (9, True, 4), (9, False, None)]
 )
-def test_batch_size_is_static_where_all_batches_are_full(examples, drop, size):
+def test_batch_size_is_static_if_all_batches_are_full(examples, drop, size):
     dataset = array_batches(np.zeros((examples, 2)), 4, drop_remainder=drop)
     assert tuple(dataset.element_spec.shape) == (size, 2)
     assert int(dataset.cardinality()) == (3 if size is None else 2)
 
 
-def test_floats_become_the_default_float_and_integers_stay():
+def test_floats_are_cast_to_floatx_and_integers_are_kept():
     dataset = array_batches((np.zeros((4, 2), "float64"), np.zeros(4, "uint8")), 2)
     assert [spec.dtype.name for spec in dataset.element_spec] == ["float32", "uint8"]

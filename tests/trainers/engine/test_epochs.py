@@ -1,4 +1,4 @@
-"""Epochs that can start in the middle. What they are for is tested in tests/callbacks."""
+"""Tests of epochs that can start in the middle; resuming itself is tested in tests/callbacks."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def keras_iterator(dataset, **arguments):
     return TFEpochIterator(x=dataset, distribute_strategy=strategy, **arguments)
 
 
-def test_keras_still_has_the_private_names_that_the_package_touches():
+def test_keras_has_the_private_names_that_epochs_use():
     iterator = keras_iterator(tf.data.Dataset.range(4).batch(2))
     assert iterator._steps_seen == 0 and iterator._num_batches == 2
     assert iterator.data_adapter.num_batches == 2
@@ -35,24 +35,24 @@ def test_keras_still_has_the_private_names_that_the_package_touches():
 
 
 class Keeper(EpochKeeper):
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self):
         super().__init__()
-        self.told = []
+        self.calls = []
 
     def before_reading(self):
-        self.told.append("read")
+        self.calls.append("read")
 
     def enter_epoch(self):
-        self.told.append("epoch")
+        self.calls.append("epoch")
 
     def after_step(self):
-        self.told.append("step")
+        self.calls.append("step")
 
 
 def epoch_of(iterator):
-    """The numbers of an epoch, as Keras goes through it."""
+    """Return the first step and the batch of each execution of an epoch, as Keras iterates."""
     seen = []
     with iterator.catch_stop_iteration():
         for first, _, batches in iterator:
@@ -62,7 +62,7 @@ def epoch_of(iterator):
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("known", [True, False])
-def test_the_rest_of_the_epochs_is_that_of_keras(known):
+def test_batches_after_the_start_are_those_of_keras(known):
     def make():
         tf.random.set_seed(1)
         dataset = tf.data.Dataset.range(10).shuffle(10).batch(3)
@@ -73,20 +73,20 @@ def test_the_rest_of_the_epochs_is_that_of_keras(known):
     epochs = Epochs(iterator, None, keeper)
     epochs.start_at(Position(epoch=2, step=3, counts=[4, 4]))
     assert epoch_of(iterator) == expected[2][3:]
-    assert keeper.told == ["read", "epoch", "step"]
+    assert keeper.calls == ["read", "epoch", "step"]
     assert epochs.counts == [4, 4, 4]
     assert epoch_of(iterator) == expected[3]
     assert epochs.counts == [4, 4, 4, 4]
 
 
-def test_data_that_has_become_shorter_is_refused():
+def test_data_that_became_shorter_is_rejected():
     iterator = keras_iterator(tf.data.Dataset.range(4).filter(lambda x: True).batch(2))
     Epochs(iterator, None, Keeper()).start_at(Position(epoch=0, step=3, counts=[]))
     with pytest.raises(ValueError, match="ran out of batches before step 3"):
         next(iter(iterator))
 
 
-def test_without_a_keeper_keras_is_left_alone():
+def test_fit_without_a_keeper_trains():
     from tests.callbacks.interrupted import compiled, examples
 
     model = compiled()

@@ -1,4 +1,4 @@
-"""Building before the first step, full batches, XLA under replicas, and Keras' private names."""
+"""Tests of `DistributedFit`: building before the first step, full batches, XLA, private names."""
 
 import warnings
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from keras_ssl.trainers.engine.fit import DistributedFit, resolve_jit_compile  #
 
 
 class Recorder(DistributedFit, keras.Model):
-    """A Keras model that notes what `build_step` was given."""
+    """A Keras model that records the shapes passed to `build_step`."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ def recorder(strategy=None):
     return model
 
 
-def test_keras_still_has_the_private_names_that_the_package_touches():
+def test_keras_has_the_private_names_that_the_engine_uses():
     from keras.src.backend.tensorflow.trainer import TFEpochIterator
 
     assert callable(keras.Model._maybe_symbolic_build)
@@ -50,7 +50,7 @@ def test_keras_still_has_the_private_names_that_the_package_touches():
     assert iterator._distributed_dataset.element_spec is not None
 
 
-def test_build_step_sees_shapes_without_taking_a_batch():
+def test_build_step_gets_shapes_without_reading_a_batch():
     taken = []
 
     def generate():
@@ -65,7 +65,7 @@ def test_build_step_sees_shapes_without_taking_a_batch():
 
 
 @pytest.mark.parametrize("as_dataset", [False, True])
-def test_build_step_sees_the_share_of_a_replica(two_replicas, as_dataset):
+def test_build_step_gets_the_shapes_of_one_replica(two_replicas, as_dataset):
     model = recorder(two_replicas)
     x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
@@ -80,7 +80,7 @@ def test_arrays_are_cut_to_full_batches_on_replicas(two_replicas):
     assert int(model.optimizer.iterations.numpy()) == 2
 
 
-def test_evaluation_on_replicas_leaves_no_replica_without_examples(two_replicas):
+def test_evaluation_drops_a_batch_too_small_for_all_replicas(two_replicas):
     model = recorder(two_replicas)
     x, y = np.ones((9, 3), "float32"), np.ones((9, 1), "float32")
     history = model.fit(x, y, batch_size=4, verbose=0, validation_data=(x, y)).history
@@ -99,18 +99,18 @@ def test_evaluation_on_replicas_leaves_no_replica_without_examples(two_replicas)
         (lambda: np.zeros((0, 3)), "no data"),
     ],
 )
-def test_batches_that_cannot_be_shared_are_refused(two_replicas, make, message):
+def test_batches_that_replicas_cannot_share_are_rejected(two_replicas, make, message):
     with pytest.raises(ValueError, match=message):
         recorder(two_replicas).fit(make(), verbose=0)
 
 
-def test_a_split_for_validation_is_refused_on_replicas(two_replicas):
+def test_validation_split_is_rejected_on_replicas(two_replicas):
     x = np.zeros((8, 3), "float32")
     with pytest.raises(ValueError, match="validation_split"):
         recorder(two_replicas).fit(x, x[:, :1], batch_size=4, validation_split=0.5, verbose=0)
 
 
-def test_a_list_of_arrays_is_a_list_of_inputs_on_replicas(two_replicas):
+def test_list_of_arrays_is_a_list_of_inputs_on_replicas(two_replicas):
     model = recorder(two_replicas)
     model.call = lambda x: model.dense(x[0] + x[1])
     x = np.zeros((8, 3), "float32")
@@ -118,12 +118,12 @@ def test_a_list_of_arrays_is_a_list_of_inputs_on_replicas(two_replicas):
     assert len(model.seen[0][0]) == 2
 
 
-def test_a_set_smaller_than_its_batch_is_refused_on_replicas(two_replicas):
+def test_data_smaller_than_a_batch_is_rejected_on_replicas(two_replicas):
     with pytest.raises(ValueError, match="3 examples and batch_size=4"):
         recorder(two_replicas).fit(np.zeros((3, 3)), np.zeros((3, 1)), batch_size=4, verbose=0)
 
 
-def test_jit_compile_is_refused_with_a_reason_where_xla_cannot_work(two_replicas):
+def test_jit_compile_is_disabled_with_a_warning_where_xla_cannot_work(two_replicas):
     with pytest.warns(UserWarning, match=r"MirroredStrategy with 2 replicas: .* several devices"):
         assert resolve_jit_compile(True, two_replicas) is False
     with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def test_jit_compile_is_refused_with_a_reason_where_xla_cannot_work(two_replicas
         assert resolve_jit_compile(False, two_replicas) is False
 
 
-def test_jit_compile_on_strategies_that_this_machine_cannot_make():
+def test_jit_compile_is_disabled_for_workers_and_tpus():
     class Workers(tf.distribute.MultiWorkerMirroredStrategy):
         extended = SimpleNamespace(_cluster_resolver=None)
 
@@ -153,12 +153,12 @@ def test_jit_compile_on_strategies_that_this_machine_cannot_make():
         assert resolve_jit_compile(True, Workers()) is False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # nothing is lost: a TPU's step is always compiled
+        # no warning, since a TPU's step is always compiled
         assert resolve_jit_compile(True, TPU()) is False
 
 
 class Orders(Recorder):
-    """Notes which examples, by their first number, came in which order."""
+    """Records the order of examples, which are identified by their first number."""
 
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -175,7 +175,7 @@ def orders_of(x, **arguments):
     return model.batches
 
 
-def test_one_device_sees_every_example_of_arrays_once_an_epoch():
+def test_every_example_is_seen_once_per_epoch_on_one_device():
     x = np.arange(10.0)[:, None] * np.ones((1, 3))
     batches = orders_of(x, batch_size=4, epochs=2)
     assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
@@ -186,7 +186,7 @@ def test_one_device_sees_every_example_of_arrays_once_an_epoch():
     assert np.concatenate(in_order).tolist() == list(range(10))
 
 
-def test_the_seed_of_the_order_can_be_given_back(monkeypatch):
+def test_order_of_arrays_is_determined_by_the_shuffle_seed(monkeypatch):
     x = np.arange(16.0)[:, None] * np.ones((1, 3))
     monkeypatch.setattr(DistributedFit, "draw_shuffle_seed", lambda self: 11)
     one = orders_of(x)
@@ -225,12 +225,12 @@ def test_arrays_train_as_in_keras(arguments, rng):
         np.testing.assert_allclose(losses[1][key], values, rtol=1e-5)
 
 
-def test_arrays_of_different_lengths_are_named():
+def test_arrays_of_different_lengths_are_rejected():
     with pytest.raises(ValueError, match="cardinality"):
         recorder().fit(np.zeros((4, 3)), np.zeros((5, 1)), verbose=0)
 
 
-def test_weights_of_examples_reach_the_replicas(two_replicas):
+def test_sample_weights_are_used_on_replicas(two_replicas):
     x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
     model = recorder(two_replicas)
     loss = model.evaluate(x, y, batch_size=4, sample_weight=np.zeros(8), verbose=0)
@@ -240,7 +240,7 @@ def test_weights_of_examples_reach_the_replicas(two_replicas):
 
 
 class Convolution(DistributedFit, keras.Model):
-    """A model of a layer that does not take an empty batch, with a structure of outputs."""
+    """A model whose layer rejects empty batches, and whose output is a dictionary."""
 
     def __init__(self):
         super().__init__()
@@ -275,7 +275,7 @@ def test_predicts_batches_of_fewer_examples_than_replicas(two_replicas, examples
     np.testing.assert_array_equal(found["first"], x[:, 0, 0])
 
 
-def test_what_was_made_outside_of_the_scope_is_named(two_replicas):
+def test_objects_made_outside_of_the_scope_are_rejected(two_replicas):
     x, y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
     optimizer = keras.optimizers.SGD()
     with two_replicas.scope():
@@ -290,7 +290,7 @@ def test_what_was_made_outside_of_the_scope_is_named(two_replicas):
 
 
 @pytest.mark.parametrize("with_strategy", [False, True])
-def test_a_functional_model_mixes_it_in(two_replicas, with_strategy):
+def test_functional_model_trains_with_the_mix_in_as_without(two_replicas, with_strategy):
     class Mixed(DistributedFit, keras.Model):
         pass
 

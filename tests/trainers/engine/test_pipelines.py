@@ -1,3 +1,5 @@
+"""Tests of the inspection of `tf.data` pipelines."""
+
 import pytest
 
 tf = pytest.importorskip("tensorflow")
@@ -25,16 +27,16 @@ def no_global_seed():
         (lambda: numbers().batch(2), False),
     ],
 )
-def test_a_shuffle_without_seed_is_found(no_global_seed, make, expected):
+def test_shuffle_without_a_seed_is_found(no_global_seed, make, expected):
     assert shuffles_without_seed(make()) is expected
 
 
-def test_a_global_seed_is_a_seed():
+def test_global_seed_counts_as_a_seed():
     tf.random.set_seed(1)
     assert not shuffles_without_seed(numbers().shuffle(5))
 
 
-def test_it_is_found_in_a_distributed_dataset(no_global_seed, two_replicas):
+def test_shuffle_without_a_seed_is_found_in_a_distributed_dataset(no_global_seed, two_replicas):
     dataset = two_replicas.experimental_distribute_dataset(numbers().shuffle(5).batch(4))
     assert shuffles_without_seed(dataset)
 
@@ -49,8 +51,8 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_whether_reading_matters_is_what_tensorflow_does(name):
-    """The third epoch after two that were read, and after two of which iterators were made."""
+def test_dependence_on_reading_agrees_with_tensorflow(name):
+    """Compares the third epoch after reading two epochs with that after only starting them."""
     change, expected = PIPELINES[name]
 
     def third(read):

@@ -1,3 +1,5 @@
+"""Tests of reading and writing variables whose replicas may differ."""
+
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from keras_ssl.trainers.engine.replica_values import ReplicaValues
 
 
 def metric_of(strategy):
-    """A mean to which replica i has added i + 0.1."""
+    """Return a mean that replica i has updated with i + 0.1."""
     with strategy.scope():
         metric = keras.metrics.Mean()
 
@@ -28,7 +30,7 @@ def metric_of(strategy):
     return metric
 
 
-def test_what_each_replica_added_comes_back(two_replicas):
+def test_values_of_each_replica_are_restored(two_replicas):
     metric = metric_of(two_replicas)
     (total, by_replica), _ = values = ReplicaValues(two_replicas, metric.variables).read()
     assert by_replica
@@ -41,7 +43,7 @@ def test_what_each_replica_added_comes_back(two_replicas):
     )
 
 
-def test_sums_survive_another_number_of_replicas(two_replicas):
+def test_sums_are_restored_on_another_number_of_replicas(two_replicas):
     one = tf.distribute.get_strategy()
     two = metric_of(two_replicas)
     single = keras.metrics.Mean()
@@ -52,17 +54,17 @@ def test_sums_survive_another_number_of_replicas(two_replicas):
     assert float(two.result()) == pytest.approx(0.6)
 
 
-def test_variables_that_are_equal_are_kept_once(two_replicas):
+def test_variables_equal_on_all_replicas_have_one_value(two_replicas):
     with two_replicas.scope():
         layer = keras.layers.Dense(3)
         layer.build((None, 2))
         seed = keras.random.SeedGenerator(7)
     values = ReplicaValues(two_replicas, [*layer.variables, seed.state]).read()
-    assert [is_so for _, is_so in values] == [False] * 3
+    assert [is_by_replica for _, is_by_replica in values] == [False] * 3
     assert [value.shape for value, _ in values] == [(2, 3), (3,), (2,)]
 
 
-def test_numbers_of_replicas_and_agreement(two_replicas):
+def test_gathered_numbers_and_errors_of_replicas(two_replicas):
     np.testing.assert_array_equal(gather_numbers(two_replicas, [3, -1]), [[3, -1]] * 2)
     assert agree(two_replicas, lambda: "fine") == "fine"
 

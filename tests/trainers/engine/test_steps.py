@@ -1,4 +1,4 @@
-"""Steps that get no batch change nothing."""
+"""Tests of steps: those without a batch change nothing, and executing several together."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("fit needs the TensorFlow backend", allow_module_level=True)
 
 from keras_ssl import trainers  # noqa: E402
-from keras_ssl.trainers.engine.steps import data_first  # noqa: E402
+from keras_ssl.trainers.engine._steps import data_first  # noqa: E402
 from tests.distribute import plain  # noqa: E402
 
 STEPS, EPOCHS = 5, 2
@@ -22,7 +22,7 @@ def dataset(is_length_known):
 
 
 class Noisy(trainers.SelfSupervisedModel):
-    """Draws noise, and lets a variable follow."""
+    """Draws noise, and counts updates in a variable."""
 
     def __init__(self):
         super().__init__(keras.layers.Dense(3, kernel_initializer="ones"))
@@ -49,7 +49,7 @@ def fit_noisy(is_length_known, strategy):
 
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_data_of_unknown_length_trains_as_data_of_known_length(replicas, request):
+def test_data_of_unknown_length_trains_like_data_of_known_length(replicas, request):
     strategy = (
         request.getfixturevalue("two_replicas") if replicas == 2 else tf.distribute.get_strategy()
     )
@@ -64,28 +64,27 @@ def test_data_of_unknown_length_trains_as_data_of_known_length(replicas, request
 
 
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
-def test_the_mean_loss_of_a_plain_model_counts_the_batches_that_came():
+def test_mean_loss_of_data_of_unknown_length_is_exact():
     x, y = plain.data()
     model = plain.compiled(lambda: plain.functional(trainers.DistributedFit))
     model.optimizer.learning_rate = 0.0
-    # nothing moves, so that every epoch's loss is the error of the first weights
+    # with a learning rate of 0, the loss of every epoch is that of the initial weights
     expected = np.mean((model(x) - y) ** 2)
     history = model.fit(dataset(is_length_known=False), epochs=EPOCHS, verbose=0)
     np.testing.assert_allclose(history.history["loss"], [expected] * EPOCHS, rtol=1e-5)
-    # validation as well
     loss = model.evaluate(dataset(is_length_known=False), verbose=0)[0]
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-def test_sparse_and_ragged_batches_can_be_waited_for():
+def test_data_first_takes_sparse_and_ragged_tensors():
     step = tf.function(data_first(lambda data: tf.reduce_sum(data["r"]) + len(data)))
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
     assert float(step({"r": ragged, "s": tf.sparse.eye(2), "n": None})) == 9.0
 
 
 @pytest.mark.parametrize("steps_per_execution", [2, 3, 7])
-def test_replicas_execute_steps_together_as_singly(two_replicas, steps_per_execution):
-    """Keras' own loop over steps fails under replicas."""
+def test_replicas_train_alike_for_any_steps_per_execution(two_replicas, steps_per_execution):
+    """Keras' own loop over steps fails with several replicas."""
     x, y = plain.data()
     found = []
     for together in (1, steps_per_execution):

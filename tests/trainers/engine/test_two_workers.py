@@ -1,4 +1,4 @@
-"""Two worker processes on loopback, against one device; what they do is in `pair.py`."""
+"""Tests of two worker processes on this machine, which run `tests/distribute/pair.py`."""
 
 import re
 
@@ -24,21 +24,21 @@ def assert_close(found, expected, tolerance=1e-5):
         np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=tolerance)
 
 
-def test_primitives_tell_workers_what_replicas_tell_each_other(two_workers, two_replicas):
+def test_primitives_give_workers_the_results_of_replicas(two_workers, two_replicas):
     x, weights = data()
     workers = [two_workers("primitives")[i] for i in range(2)]
     for index, found in enumerate(workers):
         np.testing.assert_array_equal(found["gathered"][0], x)
         assert found["index"] == index and found["count"] == 2
     together = {name: np.concatenate([w[name] for w in workers]) for name in workers[0]}
-    # every worker's loss uses every row, and all of it comes back to the row
+    # the losses of both workers use every row, so its gradient is the sum of both
     np.testing.assert_allclose(together["gradient"], 2 * weights.sum(axis=0) * x, rtol=1e-6)
     np.testing.assert_array_equal(together["own rows"], x)
     replicas = run_primitives(two_replicas)
     np.testing.assert_array_equal(together["drawn"], replicas["drawn"])
 
 
-def test_batch_normalisation_is_that_of_the_whole_batch(two_workers):
+def test_batch_normalization_uses_the_whole_batch(two_workers):
     x, weight = plain.normalisation_data()
     layer = layers.SyncBatchNormalization()
     with tf.GradientTape() as tape:
@@ -56,8 +56,8 @@ def test_batch_normalisation_is_that_of_the_whole_batch(two_workers):
 
 
 @pytest.mark.parametrize("name", plain.MODELS)
-def test_a_plain_keras_model_trains_as_on_one_device(two_workers, name):
-    alone = plain.compiled(plain.MODELS[name])  # Keras, without the mix-in
+def test_plain_keras_model_trains_as_on_one_device(two_workers, name):
+    alone = plain.compiled(plain.MODELS[name])  # without the mix-in
     expected = plain.results(alone, only_fit=name == "subclassed")
     for found in two_workers("mixed_in"):
         prefix = f"{name} "
@@ -65,13 +65,13 @@ def test_a_plain_keras_model_trains_as_on_one_device(two_workers, name):
         assert_close(found, expected)
 
 
-def test_keras_alone_still_cannot_train_on_several_workers(two_workers):
-    """When this fails, Keras has mended issue 20585: see what of `worker_steps.py` can go."""
+def test_keras_alone_cannot_train_on_several_workers(two_workers):
+    """If this fails, Keras has fixed issue 20585; then parts of `_steps.py` can be removed."""
     for found in two_workers("keras_alone"):
         assert "PerReplica" in str(found["message"])
 
 
-def test_arrays_are_shuffled_alike_and_steps_can_be_executed_together(two_workers):
+def test_shuffled_arrays_and_joint_steps_train_as_on_one_device(two_workers):
     trainer = make("masked tokens", steps_per_execution=2)
     x = tokens()
     history = trainer.fit(x, batch_size=32, epochs=2, validation_data=x[:64], verbose=0)
@@ -81,13 +81,13 @@ def test_arrays_are_shuffled_alike_and_steps_can_be_executed_together(two_worker
         assert_close(found, logs | weights)
 
 
-def test_a_last_execution_of_fewer_steps_counts_those_alone(two_workers):
+def test_last_execution_of_fewer_steps_trains_as_on_one_device(two_workers):
     expected = plain.results(plain.compiled(plain.functional))
     for found in two_workers("last_execution"):
         assert_close(found, expected)
 
 
-def test_batches_and_losses_in_parts_are_those_of_one_device(two_workers):
+def test_losses_in_chunks_and_micro_batches_are_those_of_one_device(two_workers):
     trainer = CASES["SimCLR"].make()
     trainer.compile(keras.optimizers.SGD(0.05))
     logs = trainer.fit(batches("SimCLR"), verbose=0).history
@@ -98,23 +98,23 @@ def test_batches_and_losses_in_parts_are_those_of_one_device(two_workers):
         np.testing.assert_allclose(found["log loss"], logs["loss"], rtol=1e-5)
 
 
-def test_each_example_is_seen_once_an_epoch_in_the_order_of_workers(two_workers):
+def test_each_example_is_seen_once_per_epoch_in_the_order_of_workers(two_workers):
     chief, other = two_workers("seen_rows")
-    # the last two of 20 examples fill no batch of 6
+    # batches have 6 of 20 examples, so the last two are dropped
     for name, scale in (("ready", 1), ("shared", 10), ("shared again", 10), ("summed", 1)):
         together = np.concatenate([chief[name], other[name]], axis=1)
         np.testing.assert_array_equal(together.ravel(), scale * np.arange(18))
     assert chief["cardinality"] == other["cardinality"] == 3
 
 
-def test_the_chief_alone_writes(two_workers):
+def test_only_the_chief_writes(two_workers):
     chief, other = two_workers("what_callbacks_write")
     assert chief["seen"].tolist() == other["seen"].tolist() == [0, 1]
     assert chief["chiefs"].tolist() == [0, 1] and other["chiefs"].tolist() == []
     written = [name for name in chief["written"].tolist() if name != "tensorboard"]
     assert written == ["1.keras", "2.keras", "log.csv"]
     assert other["written"].tolist() == []
-    # what the chief measured and the validation of both are in everybody's history
+    # both histories have the chief's measurements and the validation losses
     logs = {name for name in chief if name.startswith("log ")}
     assert {"log knn_accuracy", "log effective_rank", "log val_probe_accuracy"} <= logs
     for name in logs:
@@ -122,14 +122,14 @@ def test_the_chief_alone_writes(two_workers):
         np.testing.assert_array_equal(chief[name], other[name])
 
 
-def test_all_stop_when_what_the_chief_measures_says_so(two_workers):
+def test_all_workers_stop_early_by_a_metric_of_the_chief(two_workers):
     chief, other = two_workers("all_stop_together")
     np.testing.assert_allclose(chief["log knn_accuracy"], [0.9, 0.8])
     for name, value in chief.items():
         np.testing.assert_array_equal(other[name], value)
 
 
-def test_backup_of_keras_is_restored_everywhere(two_workers):
+def test_backup_of_keras_is_restored_on_all_workers(two_workers):
     chief, other = two_workers("keras_backup")
     assert chief["starts"].tolist() == other["starts"].tolist() == [0, 1]
     for name, value in chief.items():
@@ -138,7 +138,7 @@ def test_backup_of_keras_is_restored_everywhere(two_workers):
         assert "by replica: [1, 0]" in str(found["message"])
 
 
-def test_the_chief_needs_nobody_to_predict_save_and_measure(two_workers):
+def test_chief_predicts_saves_and_evaluates_alone(two_workers):
     chief, other = two_workers("alone")
     assert "features" not in other
     assert chief["features"].shape == (7, 16)
@@ -163,13 +163,13 @@ def test_the_chief_needs_nobody_to_predict_save_and_measure(two_workers):
         ("optimizer made outside", r"sgd_\d+/iteration` was made outside"),
     ],
 )
-def test_all_workers_refuse_what_cannot_be_trained(two_workers, name, message):
+def test_all_workers_reject_bad_arguments(two_workers, name, message):
     for found in two_workers("refusals"):
         assert str(found[name]).startswith("ValueError")
         assert re.search(message, str(found[name]))
 
 
-def test_workers_that_disagree_stop_instead_of_waiting(two_workers):
+def test_workers_with_different_data_raise_instead_of_waiting(two_workers):
     chief, other = two_workers("refusals")
     assert str(chief["unlike"]).startswith("RuntimeError: Another worker stopped")
     expected = "batches of x of 1 in this worker, and of 2 in the chief"
@@ -178,7 +178,7 @@ def test_workers_that_disagree_stop_instead_of_waiting(two_workers):
     assert str(other["chief failed"]) == "RuntimeError: The chief failed: OSError: no space"
 
 
-def test_a_value_of_the_chief_reaches_all(two_workers):
+def test_value_of_the_chief_is_sent_to_all_workers(two_workers):
     chief, other = two_workers("on_chief")
     assert str(chief["value"]) == str(other["value"])
     assert "'who': True" in str(other["value"]) and "inf" in str(other["value"])

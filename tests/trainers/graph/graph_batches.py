@@ -1,4 +1,4 @@
-"""The same few graphs in every mode."""
+"""A few graphs, converted to each mode."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ from keras_ssl import graphs
 
 
 def few_graphs(sizes=(5, 3, 6), features=4, seed=0):
-    """Return undirected random graphs of these numbers of nodes."""
+    """Return undirected random graphs of these sizes."""
     rng = np.random.default_rng(seed)
     found = []
     for nodes in sizes:
@@ -18,7 +18,7 @@ def few_graphs(sizes=(5, 3, 6), features=4, seed=0):
 
 
 def padded(some, nodes=8, filler=7.0):
-    """Return `(x, a, mask)`; rows that are no nodes hold `filler`, as no method may read them."""
+    """Return `(x, a, mask)`; padded nodes hold `filler`, which no method may read."""
     x = np.full((len(some), nodes, some[0].x.shape[1]), filler, "float32")
     a = np.zeros((len(some), nodes, nodes), "float32")
     mask = np.zeros((len(some), nodes), bool)
@@ -35,8 +35,8 @@ def disjoint(some):
     return tf.constant(union.x), graphs.sparse_tensor(union.a), tf.constant(i)
 
 
-def filled_disjoint(some, nodes=20, edges=60):
-    """Return `(x, a, i)` as an edge list, filled up to fixed shapes by nodes of no graph."""
+def padded_disjoint(some, nodes=20, edges=60):
+    """Return `(x, a, i)` with an edge list, padded to fixed shapes."""
     union, i = graphs.disjoint_union(some)
     missing = nodes - union.nodes
     x = np.pad(union.x, ((0, missing), (0, 0)), constant_values=7.0)

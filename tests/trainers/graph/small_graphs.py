@@ -1,4 +1,4 @@
-"""Small random graphs, single, joined and padded, and a trainer's losses of them."""
+"""Small random graphs, single, in unions and padded, and the losses of a trainer."""
 
 import keras
 import numpy as np
@@ -14,14 +14,14 @@ def encoder(width=3):
 
 
 def graph(seed, nodes=7):
-    """Features of 5 numbers a node and a symmetric adjacency."""
+    """Return five features per node and a symmetric adjacency."""
     rng = np.random.default_rng(seed)
     half = np.triu(rng.uniform(size=(nodes, nodes)) < 0.4, 1)
     return rng.normal(size=(nodes, 5)).astype("float32"), (half | half.T).astype("float32")
 
 
 def joined(*graphs):
-    """The union of graphs: x, a, i."""
+    """Return the union of graphs, `(x, a, i)`."""
     sizes = [len(x) for x, _ in graphs]
     a = np.zeros((sum(sizes),) * 2, "float32")
     for start, size, (_, one) in zip(np.cumsum(sizes) - sizes, sizes, graphs, strict=True):
@@ -30,7 +30,7 @@ def joined(*graphs):
 
 
 def padded(*graphs, nodes):
-    """A batch of graphs with rows that are no nodes, but not zero: x, a, mask."""
+    """Return a batch of graphs `(x, a, mask)` whose padded nodes have nonzero features."""
     x = np.full((len(graphs), nodes, 5), 3.0, "float32")
     a = np.zeros((len(graphs), nodes, nodes), "float32")
     for number, (features, edges) in enumerate(graphs):
@@ -40,7 +40,7 @@ def padded(*graphs, nodes):
 
 
 def losses_of(trainer, *graph, training=True):
-    """What a trainer computes of a graph, the augmentation included."""
+    """Return the losses and the representation of a graph, after the augmentation."""
     graph = keras.tree.map_structure(
         lambda one: tf.constant(one) if isinstance(one, np.ndarray) else one, graph
     )
@@ -50,7 +50,7 @@ def losses_of(trainer, *graph, training=True):
 
 
 def normalized(z):
-    """Rows of length 1; zeros stay zeros."""
+    """Scale rows to length 1; zeros stay zeros."""
     z = np.asarray(z, "float64")
     length = np.linalg.norm(z, axis=-1, keepdims=True)
     return z / np.where(length == 0, 1, length)

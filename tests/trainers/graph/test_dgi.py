@@ -1,4 +1,4 @@
-"""Deep Graph Infomax beyond the contract: its formula in every mode, parts, errors."""
+"""Tests of Deep Graph Infomax: its loss in every mode, parts, errors."""
 
 import dataclasses
 
@@ -15,8 +15,8 @@ from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,
     few_graphs,
-    filled_disjoint,
     padded,
+    padded_disjoint,
     singles,
 )
 from tests.trainers.small import graph_encoder, image_graphs, node_labels
@@ -39,7 +39,7 @@ CASES = {
 
 @keras.saving.register_keras_serializable(package="tests")
 class Halve(keras.layers.Layer):
-    """A corruption that is the same in every mode."""
+    """A deterministic corruption."""
 
     def call(self, graph, training=False):
         return (keras.ops.abs(graph[0]) / 2, *graph[1:])
@@ -53,13 +53,13 @@ def make(**arguments):
 
 
 def loss_of(trainer, graph):
-    """The mean loss of a batch, outside of `fit`."""
+    """Return the mean loss of a batch."""
     values = trainer.compute_losses(Batch(graph, graph), training=False)["infomax"]
     return float(tf.reduce_mean(values))
 
 
 def formula(trainer, x, a):
-    """Equation 1 of the paper for one graph, in float64."""
+    """Compute equation 1 of the paper for one graph in float64."""
     h = np.asarray(trainer.encoder([x, a]), "float64")
     corrupted = np.asarray(trainer.encoder([tf.abs(x) / 2, a]), "float64")
     s = 1 / (1 + np.exp(-h.mean(axis=0)))
@@ -68,10 +68,10 @@ def formula(trainer, x, a):
     return -(np.log(real).sum() + np.log(1 - fake).sum()) / (len(real) + len(fake))
 
 
-def test_loss_is_the_papers_in_every_mode():
+def test_loss_matches_the_paper_in_every_mode():
     trainer, some = make(), few_graphs()
     trainer.compute_losses(Batch(singles(some)[0], singles(some)[0]), training=False)
-    trainer.critic.kernel.assign(3 * trainer.critic.kernel)  # far from log 2
+    trainer.critic.kernel.assign(3 * trainer.critic.kernel)  # moves the loss away from log 2
     expected = [formula(trainer, x, a) for x, a in singles(some)]
     assert max(expected) - min(expected) > 0.01 and abs(np.mean(expected) - np.log(2)) > 0.01
     for graph, value in zip(singles(some), expected, strict=True):
@@ -80,12 +80,12 @@ def test_loss_is_the_papers_in_every_mode():
         assert loss_of(trainer, graphs) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_graphs_and_nodes_that_fill_up_do_not_count():
+def test_padded_graphs_and_nodes_are_ignored():
     trainer, some = make(readout=MeanPool(graphs=4)), few_graphs()
     trainer.compute_losses(Batch(disjoint(some), disjoint(some)), training=False)
     expected = np.mean([formula(trainer, x, a) for x, a in singles(some)])
-    # three graphs in a place for four; the nodes that fill up are of number 3, then of none
-    x, a, i = filled_disjoint(some)
+    # three graphs where there is room for four; padded nodes belong to graph 3, then to none
+    x, a, i = padded_disjoint(some)
     assert loss_of(trainer, (x, a, tf.where(i == 3, 4, i))) == pytest.approx(expected, rel=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_padding_has_no_gradient():
     assert np.all(gradient[~mask.numpy()] == 0) and np.all(np.any(gradient[mask.numpy()], axis=1))
 
 
-def test_one_step_moves_weights_by_the_gradient_of_the_formula():
+def test_step_follows_the_gradient_of_the_formula():
     trainer, (graph,) = make(), few_graphs((9,))
     x, a = singles([graph])[0]
     trainer.compile(keras.optimizers.SGD(0.1))
@@ -136,7 +136,7 @@ def test_sparse_and_dense_features_train_alike():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_learns_classes_of_papers_without_labels(graph_dir):
+def test_representation_predicts_classes_of_cora_better_after_training(graph_dir):
     from sklearn.linear_model import LogisticRegression
 
     cora = data.load_graph("cora", graph_dir)
@@ -154,7 +154,7 @@ def test_learns_classes_of_papers_without_labels(graph_dir):
 
     before = accuracy()
     trainer.fit(whole.repeat(20), epochs=3, verbose=0)
-    assert accuracy() > before + 0.15  # ten runs gained 0.23 to 0.42
+    assert accuracy() > before + 0.15  # 0.23 to 0.42 in ten runs
 
 
 def test_parts_are_replaceable():
@@ -178,20 +178,20 @@ def test_parts_are_replaceable():
         ({"augment": "drop"}, "augment"),
     ],
 )
-def test_parts_that_are_no_layers_are_refused(arguments, message):
+def test_parts_that_are_not_layers_are_rejected(arguments, message):
     with pytest.raises(TypeError, match=message):
         make(**arguments)
 
 
-def test_an_encoder_of_graphs_is_refused_before_the_first_step():
+def test_encoder_that_pools_nodes_is_rejected_before_training():
     trainer = make(encoder=GraphSequential([GCNConv(6, normalize=True), MeanPool()]))
     trainer.compile("sgd")
     x, a, mask = (part.numpy() for part in padded(few_graphs()))
-    with pytest.raises(ValueError, match=r"a vector a node.*without pooling"):
+    with pytest.raises(ValueError, match=r"one vector per node.*without pooling"):
         trainer.fit((x, a, mask), batch_size=3, verbose=0)
 
 
-def test_views_in_place_of_a_graph_are_refused():
+def test_augmentation_that_returns_views_is_rejected():
     views = augment.graph.GraphViews([augment.graph.RandomEdgeDrop(0.2)])
     trainer = make(augment=views)
     trainer.compile("sgd")

@@ -1,4 +1,4 @@
-"""GAE and VGAE beyond the contract: the paper's loss, all forms and modes, random pairs, errors."""
+"""Tests of GAE and VGAE: their loss in all forms and modes, random pairs, errors."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def vgae(width=3, **arguments):
 
 
 def of_the_paper(z, a, i=None):
-    """The weighted cross entropy of the authors' code, pair by pair; A has 1 on its diagonal."""
+    """Compute the weighted cross entropy of the authors' code; A has ones on its diagonal."""
     z = np.asarray(z, "float64")
     pairs = [
         (z[j] @ z[k], a[j, k] != 0 or j == k)
@@ -57,20 +57,20 @@ def of_the_paper(z, a, i=None):
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
-def test_loss_is_the_papers_in_every_form(form):
+def test_loss_matches_the_paper_in_every_form(form):
     x, a = graph(0)
     trainer = trainers.GAE(encoder())
     found = losses_of(trainer, x, forms(a)[form])
     expected = of_the_paper(found["representation"], a)
     np.testing.assert_allclose(found["reconstruction"], [expected], rtol=1e-5)
-    # an adjacency that is normalised already has the same edges
+    # a normalized adjacency has the same edges
     again = losses_of(trainer, x, forms(a + 2 * np.eye(7, dtype="float32"))[form])
     expected = of_the_paper(again["representation"], a)
     np.testing.assert_allclose(again["reconstruction"], [expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "list"])
-def test_a_union_has_pairs_within_graphs_only(form):
+def test_pairs_of_a_union_are_within_graphs(form):
     x, a, i = joined(graph(0), graph(1, nodes=4))
     found = losses_of(trainers.GAE(encoder()), x, forms(a)[form], i)
     expected = of_the_paper(found["representation"], a, i)
@@ -79,7 +79,7 @@ def test_a_union_has_pairs_within_graphs_only(form):
 
 
 @pytest.mark.parametrize("make", [lambda: trainers.GAE(encoder()), vgae], ids=["GAE", "VGAE"])
-def test_a_batch_gives_each_graph_its_loss_and_padding_has_none(make, monkeypatch):
+def test_batch_has_one_loss_per_graph_without_padding(make, monkeypatch):
     monkeypatch.setattr(keras.random, "normal", lambda shape, **_: tf.ones(shape))
     one, other = graph(0), graph(1, nodes=4)
     trainer = make()
@@ -94,7 +94,7 @@ def test_a_batch_gives_each_graph_its_loss_and_padding_has_none(make, monkeypatc
 
 
 @pytest.mark.parametrize("is_union", [False, True], ids=["single", "disjoint"])
-def test_random_pairs_estimate_the_loss_of_all(is_union):
+def test_random_pairs_estimate_the_loss_of_all_pairs(is_union):
     x, a, i = joined(graph(0, nodes=12), graph(1, nodes=5))
     graph_of_node = (i,) if is_union else ()
     sampled = trainers.GAE(encoder(), negatives_per_edge=2, seed=0)
@@ -110,7 +110,7 @@ def test_random_pairs_estimate_the_loss_of_all(is_union):
         assert abs(np.mean(values) - expected[0]) < 4 * error
 
 
-def test_divergence_and_draws_are_those_of_a_normal_distribution():
+def test_divergence_and_samples_match_the_normal_distribution():
     x, a = graph(0)
     trainer = vgae(seed=0)
     mean, log_std = (np.asarray(one, "float64") for one in trainer.distribution([x, a]))
@@ -125,7 +125,7 @@ def test_divergence_and_draws_are_those_of_a_normal_distribution():
     np.testing.assert_allclose(draws.std(0) / deviation, 1, atol=0.3)
 
 
-def test_edges_are_decoded_from_what_was_drawn(monkeypatch):
+def test_edges_are_decoded_from_the_samples(monkeypatch):
     monkeypatch.setattr(keras.random, "normal", lambda shape, **_: tf.fill(shape, -0.5))
     x, a = graph(0)
     trainer = vgae()
@@ -134,7 +134,7 @@ def test_edges_are_decoded_from_what_was_drawn(monkeypatch):
     np.testing.assert_allclose(losses_of(trainer, x, a)["reconstruction"], [expected], rtol=1e-5)
 
 
-def test_decoder_gives_probabilities_of_pairs():
+def test_decoder_returns_the_probabilities_of_pairs():
     x, a = graph(0)
     trainer = trainers.GAE(encoder())
     z = np.asarray(trainer.encode([x, a]), "float64")
@@ -159,10 +159,10 @@ def test_learns_the_karate_club(variational, negatives_per_edge):
     found = np.argwhere(np.triu(club.a.toarray(), 1))
     others = np.argwhere(np.triu(1 - club.a.toarray(), 1))
     auc = evaluate.link_prediction(np.asarray(trainer.encode([x, a])), found, others)["auc"]
-    assert auc > 0.7  # runs of six seeds gave 0.83 to 0.96
+    assert auc > 0.7  # 0.83 to 0.96 with six seeds
 
 
-def test_a_changed_graph_is_encoded_and_the_given_one_decoded():
+def test_augmented_graph_is_encoded_and_the_original_one_decoded():
     class NoEdges(keras.layers.Layer):
         def call(self, graph, training=False):
             x, a = graph
@@ -195,7 +195,7 @@ def test_full_and_empty_graphs_have_a_loss():
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, "all"])
-def test_bad_counts_of_random_pairs_are_refused(count):
+def test_bad_negatives_per_edge_is_rejected(count):
     with pytest.raises((TypeError, ValueError), match=r"`negatives_per_edge` must be.*Received"):
         trainers.GAE(encoder(), negatives_per_edge=count)
 
@@ -207,7 +207,7 @@ def fails_to_fit(trainer, *graph, match):
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_what_cannot_be_decoded_is_refused_before_training():
+def test_unsuitable_graphs_and_parts_are_rejected_before_training():
     x, a = graph(0)
     one_way = np.triu(a)
     sampled = trainers.GAE(encoder(), negatives_per_edge=1)
@@ -215,22 +215,22 @@ def test_what_cannot_be_decoded_is_refused_before_training():
     uneven = trainers.VGAE(encoder(), GCNConv(3), GCNConv(4))
     fails_to_fit(sampled, x, a, match="needs an adjacency that lists edges")
     fails_to_fit(pooled, x, a, match="must return one vector per node")
-    fails_to_fit(uneven, x, a, match="must give vectors of one width")
+    fails_to_fit(uneven, x, a, match="must return vectors of the same width")
     fails_to_fit(trainers.GAE(encoder()), x, one_way, match="must be symmetric")
     fails_to_fit(trainers.GAE(encoder()), x, 0 * a, match="must hold an edge")
 
 
 @pytest.mark.parametrize("adjacency", ["dense", "sparse", "edges"])
-def test_one_graph_is_not_cut_into_micro_batches(adjacency):
+def test_single_graph_is_not_split_into_micro_batches(adjacency):
     trainer = trainers.GAE(encoder())
     trainer.compile("sgd", micro_batch_size=17)
     club = data.single_graph(data.load_graph("karate_club"), adjacency=adjacency)
-    with pytest.raises(ValueError, match=r"One graph cannot be cut into micro-batches.*Received"):
+    with pytest.raises(ValueError, match=r"One graph cannot be split into micro-batches.*Received"):
         trainer.fit(club, verbose=0)
 
 
 @pytest.mark.parametrize("part", ["encoder", "mean_head", "log_std_head"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_that_are_not_layers_are_rejected(part):
     parts = {"encoder": encoder(), "mean_head": GCNConv(2), "log_std_head": GCNConv(2)}
     with pytest.raises(TypeError, match=part):
         trainers.VGAE(**{**parts, part: "gcn"})

@@ -1,4 +1,4 @@
-"""GraphMAE beyond the contract: the paper's loss, the masks, padding, errors."""
+"""Tests of GraphMAE: its loss, masks, padding, errors."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-# the first number orders the nodes, the second picks whose features replace another's
+# the first number orders the nodes, the second selects the node whose features replace another's
 UNIFORM = np.stack([[0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6], [0.0] * 7], axis=1).astype("float32")
 
 
@@ -48,7 +48,7 @@ def masks(trainer, *graph):
 
 
 def by_hand(trainer, x, a, masked, replaced=(), source=None):
-    """The loss of the masked nodes, from the trainer's networks and a loop over nodes."""
+    """Compute the loss of the masked nodes in a loop, with the trainer's networks."""
     seen = x.copy()
     seen[list(masked)] = np.asarray(trainer.mask_token.token)
     if replaced:
@@ -59,7 +59,7 @@ def by_hand(trainer, x, a, masked, replaced=(), source=None):
     return np.mean([(1 - z[i] @ normalized(x)[i]) ** 2 for i in masked])
 
 
-def test_loss_is_the_papers(monkeypatch):
+def test_loss_matches_the_paper(monkeypatch):
     x, a = graph(0)
     monkeypatch.setattr(keras.random, "uniform", lambda *_, **__: tf.constant(UNIFORM))
     trainer = graph_mae(mask_rate=0.45)  # of 7 nodes 3, those with the smallest numbers
@@ -74,7 +74,7 @@ def test_loss_is_the_papers(monkeypatch):
     assert np.mean(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_some_masked_nodes_get_the_features_of_others(monkeypatch):
+def test_replaced_nodes_get_the_features_of_others(monkeypatch):
     x, a = graph(0)
     monkeypatch.setattr(keras.random, "uniform", lambda *_, **__: tf.constant(UNIFORM))
     trainer = graph_mae(mask_rate=0.45, replace_rate=0.3)
@@ -83,7 +83,7 @@ def test_some_masked_nodes_get_the_features_of_others(monkeypatch):
     assert np.mean(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_each_graph_has_its_share_of_masked_nodes_and_no_padding(rng):
+def test_share_of_masked_nodes_is_that_of_each_graph_without_padding(rng):
     x, a, mask = padded(graph(0, nodes=8), graph(1, nodes=4), graph(2, nodes=1), nodes=9)
     trainer = graph_mae(mask_rate=0.25, replace_rate=0.5)
     draws = [masks(trainer, x, a, mask) for _ in range(100)]
@@ -93,16 +93,16 @@ def test_each_graph_has_its_share_of_masked_nodes_and_no_padding(rng):
         assert not np.any(is_masked & ~mask)
         assert np.all(np.take_along_axis(mask, others, axis=1))
     share = np.mean([is_masked for is_masked, _, _ in draws], axis=0)
-    assert np.all(np.abs(share[0, :8] - 0.25) < 0.2)  # every node has its turn
+    assert np.all(np.abs(share[0, :8] - 0.25) < 0.2)  # all nodes are equally likely
     assert np.any(draws[0][0] != draws[1][0])
 
 
-def test_padding_changes_nothing(monkeypatch):
+def test_padding_is_ignored(monkeypatch):
     x, a, mask = padded(graph(0), graph(1, nodes=4), nodes=9)
     other = np.where(mask[..., None], x, -7).astype("float32")
     values = [losses_of(graph_mae(), one, a, mask)["reconstruction"] for one in (x, other)]
     np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
-    # the mean over rows is that over the masked nodes of each graph
+    # the mean over rows equals the mean over the masked nodes of each graph
     numbers = np.zeros((2, 9, 2), "float32")
     numbers[:, :7] = UNIFORM
     monkeypatch.setattr(keras.random, "uniform", lambda *_, **__: tf.constant(numbers))
@@ -115,7 +115,7 @@ def test_padding_changes_nothing(monkeypatch):
     np.testing.assert_allclose(batch.mean(1), single, rtol=1e-5)
 
 
-def test_a_union_is_one_graph():
+def test_union_is_masked_as_one_graph():
     x, a, i = joined(graph(0), graph(1))
     for form in forms(a).values():
         values = losses_of(graph_mae(), x, form, i)["reconstruction"]
@@ -125,14 +125,14 @@ def test_a_union_is_one_graph():
     assert np.count_nonzero(values) == 7
 
 
-def test_the_representation_is_that_of_the_whole_graph():
+def test_representation_is_that_of_the_unmasked_graph():
     x, a = graph(0)
     trainer = graph_mae()
     losses_of(trainer, x, a)
     np.testing.assert_array_equal(trainer([x, a]), trainer.encoder([x, a]))
 
 
-def test_all_parts_learn_the_token_among_them():
+def test_all_parts_and_the_token_are_trained():
     x, a = (one[None] for one in graph(0))
     trainer = graph_mae()
     trainer.compile(keras.optimizers.SGD(0.1))
@@ -144,7 +144,7 @@ def test_all_parts_learn_the_token_among_them():
     assert all(np.any(one != other) for one, other in zip(before, after, strict=True))
 
 
-def test_any_loss_by_rows_may_be_asked_for():
+def test_loss_can_be_replaced():
     x, a = graph(0)
     trainer = graph_mae(loss=keras.losses.MeanSquaredError())
     assert np.mean(losses_of(trainer, x, a)["reconstruction"]) > 0
@@ -157,7 +157,7 @@ def fails_to_fit(trainer, *graph, match):
     assert int(trainer.optimizer.iterations) == 0
 
 
-def test_a_graph_without_edges_is_refused():
+def test_graph_without_edges_is_rejected():
     x, a = graph(0)
     trainer = graph_mae()
     trainer.compile(keras.optimizers.SGD(0.1))
@@ -165,10 +165,10 @@ def test_a_graph_without_edges_is_refused():
         trainer.fit(tf.data.Dataset.from_tensors(((x, 0 * a),)), verbose=0)
 
 
-def test_what_cannot_be_filled_in_is_refused_before_training():
+def test_unsuitable_parts_are_rejected_before_training():
     x, a = graph(0)
     narrow = trainers.GraphMAE(encoder(), GCNConv(4, normalize=True))
-    fails_to_fit(narrow, x, a, match="`decoder` must give the 5 features.*4 channels")
+    fails_to_fit(narrow, x, a, match="`decoder` must return the 5 features.*4 channels")
     pooled = GraphSequential([GCNConv(3, normalize=True), MeanPool()])
     fails_to_fit(
         trainers.GraphMAE(pooled, GCNConv(5)), x, a, match="must return one vector per node"
@@ -176,7 +176,7 @@ def test_what_cannot_be_filled_in_is_refused_before_training():
 
 
 @pytest.mark.parametrize("name", ["mask_rate", "replace_rate"])
-def test_bad_rates_are_refused(name):
+def test_bad_rates_are_rejected(name):
     for rate in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=f"`{name}` must be.*Received"):
             graph_mae(**{name: rate})
@@ -188,7 +188,7 @@ def test_bad_rates_are_refused(name):
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder", "loss"])
-def test_parts_of_another_kind_are_refused(part):
+def test_parts_of_the_wrong_type_are_rejected(part):
     parts = {"encoder": encoder(), "decoder": GCNConv(5), "loss": losses.ScaledCosineError()}
     with pytest.raises(TypeError, match=part):
         trainers.GraphMAE(**{**parts, part: "sce"})

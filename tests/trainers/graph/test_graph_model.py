@@ -1,4 +1,4 @@
-"""What all methods on graphs share, with the smallest of methods."""
+"""Tests of `GraphModel` and `GraphInput` with a minimal method."""
 
 import dataclasses
 
@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from keras_ssl import data, graphs, networks, trainers
 from keras_ssl.trainers.graph import GraphModel
+from keras_ssl.trainers.graph.graph_input import GraphInput
 from tests.layers.graph.conformance import forms
 
 
 class Denoising(GraphModel):
-    """Features from those of the neighbours."""
+    """Reconstructs the features of nodes."""
 
-    needs_edges = True
-    needs_symmetry = True
+    input_kind = GraphInput(needs_edges=True, needs_symmetry=True)
 
     def __init__(self, encoder, decoder, **kwargs):
         super().__init__(encoder, **kwargs)
@@ -51,7 +51,7 @@ def repeated(x, a, *others):
     return tf.data.Dataset.from_tensors(given).repeat(10)
 
 
-def test_a_single_graph_is_learned_alike_in_every_form(club):
+def test_training_is_the_same_for_every_form_of_the_adjacency(club):
     x, a = club
     results = {}
     for name, form in forms(a).items():
@@ -65,7 +65,7 @@ def test_a_single_graph_is_learned_alike_in_every_form(club):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_sparse_tensors_go_without_xla(club):
+def test_sparse_tensors_disable_xla_with_a_warning(club):
     x, a = club
     trainer = method(jit_compile=True)
     with pytest.warns(UserWarning, match="XLA has no products with sparse tensors"):
@@ -76,7 +76,7 @@ def test_sparse_tensors_go_without_xla(club):
     assert listed.jit_compile
 
 
-def test_probe_learns_from_the_labels_of_nodes_and_weights_are_passed_over(club):
+def test_probe_learns_from_labels_of_nodes_and_sample_weights_are_ignored(club):
     x, a = club
     y = (np.arange(34) > 16).astype("int32")
     trainer = method(probe=trainers.OnlineProbe(2))
@@ -84,7 +84,7 @@ def test_probe_learns_from_the_labels_of_nodes_and_weights_are_passed_over(club)
     assert 0 <= history["probe_accuracy"][0] <= 1
 
 
-def test_batch_mode_shares_graphs_and_probes_nodes(club, two_replicas):
+def test_replicas_share_graphs_and_probe_nodes_in_batch_mode(club, two_replicas):
     x, a = (np.stack([one] * 8) for one in club)
     y = np.tile(np.arange(34) > 16, (8, 1)).astype("int32")
     with two_replicas.scope():
@@ -93,7 +93,7 @@ def test_batch_mode_shares_graphs_and_probes_nodes(club, two_replicas):
     assert np.isfinite(history["probe_loss"][0])
 
 
-def test_a_single_graph_is_not_shared_out(club, two_replicas):
+def test_single_graph_is_not_shared_among_replicas(club, two_replicas):
     with two_replicas.scope():
         trainer = method()
     union = data.disjoint_batches([graphs.Graph(*club)] * 4, 2)
@@ -135,7 +135,7 @@ def in_floats(a):
         (lambda x, a: (x, a[:-1]), "square"),
     ],
 )
-def test_graphs_that_cannot_be_learned_from_are_refused(club, change, message):
+def test_graphs_with_bad_values_are_rejected(club, change, message):
     trainer = method()
     bad = repeated(*change(*club))
     with pytest.raises(ValueError, match=message):
@@ -155,7 +155,7 @@ def test_graphs_that_cannot_be_learned_from_are_refused(club, change, message):
         (np.ones(34, "int32"), "`i`.*empty graph.*no node of graph 0"),
     ],
 )
-def test_numbers_of_graphs_that_are_no_union_are_refused(club, i, message):
+def test_graph_indices_that_are_not_a_union_are_rejected(club, i, message):
     x, a = club
     with pytest.raises(ValueError, match=message):
         method().fit(tf.data.Dataset.from_tensors(((x, a, i),)), verbose=0)
@@ -163,7 +163,7 @@ def test_numbers_of_graphs_that_are_no_union_are_refused(club, i, message):
     method().fit(tf.data.Dataset.from_tensors(((x, a, union),)), verbose=0)
 
 
-def test_booleans_are_an_adjacency(club):
+def test_boolean_adjacency_is_accepted(club):
     x, a = club
     trainer = trainers.GAE(networks.gcn((8,), dropout=0.0, seed=0))
     trainer.compile(keras.optimizers.SGD(0.0))
@@ -173,21 +173,21 @@ def test_booleans_are_an_adjacency(club):
         trainer.fit(repeated(x, np.triu(a) > 0), verbose=0)
 
 
-def test_features_of_edges_are_looked_at(club):
+def test_edge_features_are_checked(club):
     x, a = club
     graph = (x, graphs.edge_list(a), np.full((156, 1), np.nan, "float32"))
     with pytest.raises(ValueError, match="`e` must hold finite numbers"):
         method().fit(tf.data.Dataset.from_tensors((graph,)), verbose=0)
 
 
-def test_validation_arrays_are_looked_at(club):
+def test_validation_arrays_are_checked(club):
     x, a = (np.stack([one] * 4) for one in club)
     trainer = method()
     trainer.fit((x, a), validation_data=((x, a),), verbose=0)
     steps = int(trainer.optimizer.iterations)
     for bad, message in (
         (((x * np.nan, a),), "`x` must hold finite"),
-        ((x, a), "data of graphs"),  # Keras takes a for labels
+        ((x, a), "data of graphs"),  # Keras treats `a` as labels
         ((club, None), r"data\.single_graph"),
     ):
         with pytest.raises(ValueError, match=f"In `validation_data`: .*{message}"):
@@ -195,19 +195,19 @@ def test_validation_arrays_are_looked_at(club):
     assert int(trainer.optimizer.iterations) == steps
 
 
-def test_what_is_no_number_is_refused(club):
+def test_features_that_are_not_numbers_are_rejected(club):
     x, a = (np.stack([one] * 4) for one in club)
     with pytest.raises(TypeError, match=r"`x` must hold numbers.*U"):
         method().fit((x.astype(str), a), verbose=0)
 
 
-def test_one_graph_as_arrays_is_refused(club):
+def test_single_graph_as_arrays_is_rejected(club):
     for call in (method().fit, method().evaluate, method().predict):
         with pytest.raises(ValueError, match=r"data\.single_graph"):
             call(club, verbose=0)
 
 
-def test_what_is_no_graph_is_refused(club):
+def test_data_that_is_not_a_graph_is_rejected(club):
     x, a = club
     # without labels, the pair must be wrapped once more
     with pytest.raises(ValueError, match=r"`\(\(x, a\),\)`"):
@@ -216,7 +216,7 @@ def test_what_is_no_graph_is_refused(club):
         method().fit(np.ones((64, 3)), verbose=0)
 
 
-def test_a_graph_is_data():
+def test_fit_evaluate_and_predict_take_a_graph():
     graph = data.load_graph("karate_club")
     graph = dataclasses.replace(graph, x=graph.x[:, :2])
     batch = data.single_graph(graph)
@@ -232,7 +232,7 @@ def test_a_graph_is_data():
     np.testing.assert_array_equal(h, wanted)
 
 
-def test_loaders_of_spektral_are_data(club):
+def test_fit_evaluate_and_predict_take_loaders_of_spektral(club):
     spektral = pytest.importorskip("spektral")
 
     class Clubs(spektral.data.Dataset):

@@ -1,4 +1,4 @@
-"""InfoGraph beyond the contract: its formula in both modes, padding, replicas, errors."""
+"""Tests of InfoGraph: its loss in both modes, padding, replicas, errors."""
 
 import keras
 import numpy as np
@@ -12,8 +12,8 @@ from tests.trainers.case import BAD_GRAPHS, Case
 from tests.trainers.graph.graph_batches import (
     disjoint,
     few_graphs,
-    filled_disjoint,
     padded,
+    padded_disjoint,
     singles,
 )
 from tests.trainers.small import graph_encoder, image_graphs
@@ -42,7 +42,7 @@ def loss_of(trainer, graphs):
 
 
 def formula(trainer, some):
-    """By the pair of a node and a graph, in float64."""
+    """Compute the loss pair by pair in float64."""
     nodes = [np.asarray(trainer.encoder([x, a])) for x, a in singles(some)]
     graphs = np.stack([one.sum(axis=0) for one in nodes])
     phi = [np.asarray(trainer.node_head(one), "float64") for one in nodes]
@@ -58,7 +58,7 @@ def formula(trainer, some):
     return np.mean(negatives) - np.mean(positives)
 
 
-def test_loss_is_the_papers_in_both_modes():
+def test_loss_matches_the_paper_in_both_modes():
     trainer, some = make(), few_graphs()
     loss_of(trainer, disjoint(some))
     expected = formula(trainer, some)
@@ -67,24 +67,24 @@ def test_loss_is_the_papers_in_both_modes():
         assert loss_of(trainer, graphs) == pytest.approx(expected, rel=1e-4)
 
 
-def test_graphs_may_be_numbered_in_int64():
-    # as Spektral's loaders number them
+def test_graph_indices_may_be_int64():
+    # as from Spektral's loaders
     trainer, (x, a, i) = make(), disjoint(few_graphs())
     assert loss_of(trainer, (x, a, tf.cast(i, "int64"))) == loss_of(trainer, (x, a, i))
 
 
-def test_graphs_of_one_size_need_no_mask():
+def test_graphs_of_equal_size_need_no_mask():
     trainer, some = make(), few_graphs((4, 4))
     graphs = tuple(tf.stack(parts) for parts in zip(*singles(some), strict=True))
     found = loss_of(trainer, graphs)
     assert found == pytest.approx(formula(trainer, some), rel=1e-4)
 
 
-def test_nodes_that_fill_up_a_union_do_not_count():
+def test_padded_nodes_of_a_union_are_ignored():
     some = few_graphs()
     trainer = make(readout=SumPool(graphs=3))
     loss_of(trainer, disjoint(some))
-    found = loss_of(trainer, filled_disjoint(some))
+    found = loss_of(trainer, padded_disjoint(some))
     assert found == pytest.approx(formula(trainer, some), rel=1e-4)
 
 
@@ -98,7 +98,7 @@ def test_representation_is_the_sum_over_the_nodes():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_padding_has_no_gradient_with_batch_normalisation():
+def test_padding_has_no_gradient_with_batch_normalization():
     trainer, some = make(encoder=networks.gin((6, 6), seed=0)), few_graphs()
     gradients = []
     for filler in (7.0, 0.0):
@@ -111,7 +111,7 @@ def test_padding_has_no_gradient_with_batch_normalisation():
     np.testing.assert_allclose(*gradients, atol=1e-6)
 
 
-def test_two_replicas_with_unequal_graphs_end_with_the_weights_of_one(two_replicas):
+def test_two_replicas_train_like_one_with_graphs_of_different_sizes(two_replicas):
     def train():
         trainer = make()
         trainer.compile(keras.optimizers.SGD(0.01))
@@ -127,7 +127,7 @@ def test_two_replicas_with_unequal_graphs_end_with_the_weights_of_one(two_replic
     np.testing.assert_allclose(logs_of_two["loss"], logs["loss"], rtol=1e-4)
 
 
-def test_learns_from_molecules(graph_dir):
+def test_loss_decreases_on_molecules(graph_dir):
     batches = data.disjoint_batches(data.load_graph("mutag", graph_dir), 64, shuffle=True, seed=0)
     trainer = trainers.InfoGraph(networks.gin((8, 8), seed=0))
     trainer.compile(keras.optimizers.Adam(1e-2))
@@ -136,7 +136,7 @@ def test_learns_from_molecules(graph_dir):
     assert trainer.predict(batches, verbose=0).shape == (188, 16)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_those_of_the_paper():
     trainer = trainers.InfoGraph(GCNConv(4))
     assert isinstance(trainer.readout, SumPool)
     assert trainer.node_head.depth == trainer.graph_head.depth == 3
@@ -152,7 +152,7 @@ def test_defaults_are_the_papers():
         ({"loss": "jsd"}, "`loss` must be a Keras Loss"),
     ],
 )
-def test_parts_of_another_kind_are_refused(arguments, message):
+def test_parts_of_the_wrong_type_are_rejected(arguments, message):
     with pytest.raises(TypeError, match=message):
         make(**arguments)
 
@@ -163,22 +163,22 @@ def test_parts_of_another_kind_are_refused(arguments, message):
         ({}, singles(few_graphs())[0], "InfoGraph compares graphs.*single graph"),
         ({}, padded(few_graphs((5,))), "at least 2 examples"),
         ({}, disjoint(few_graphs((5,))), "at least 2 graphs.*Received: 1"),
-        ({"graph_head": layers.ResidualHead(4)}, padded(few_graphs()), "one width.*6.*4"),
+        ({"graph_head": layers.ResidualHead(4)}, padded(few_graphs()), "same width.*6.*4"),
         (
             {"encoder": GraphSequential([GCNConv(6, normalize=True), MeanPool()])},
             padded(few_graphs()),
-            "a vector a node",
+            "one vector per node",
         ),
     ],
 )
-def test_data_that_does_not_fit_is_refused_before_the_first_step(arguments, graphs, message):
+def test_unsuitable_data_and_parts_are_rejected_before_training(arguments, graphs, message):
     trainer = make(**arguments)
     trainer.compile("sgd")
     with pytest.raises(ValueError, match=message):
         trainer.fit(tf.data.Dataset.from_tensors((graphs,)), verbose=0)
 
 
-def test_a_last_union_of_one_graph_is_refused_in_its_step():
+def test_last_union_of_one_graph_is_rejected_by_its_step():
     trainer = make()
     trainer.compile("sgd")
     with pytest.raises(tf.errors.InvalidArgumentError, match="drop_remainder=True"):

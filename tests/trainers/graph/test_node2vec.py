@@ -1,4 +1,4 @@
-"""node2vec beyond the contract: its formula, its graph in files, what it learns, its errors."""
+"""Tests of node2vec: its loss, saving, what it learns, errors."""
 
 import keras
 import networkx as nx
@@ -31,7 +31,7 @@ CASES = {
         bad_data=(
             (zeros(64), "`x` must hold indices of nodes, integers"),
             (zeros(64, 1, dtype="int32"), r"`x` must have shape \(batch,\)"),
-            (np.arange(65, 129), "from 0 to 127.*numbers from 65 to 128"),
+            (np.arange(65, 129), "from 0 to 127.*indices from 65 to 128"),
             (zeros(0, dtype="int32"), "no data"),
         ),
     ),
@@ -50,7 +50,7 @@ def weighted_graph():
 
 
 def directed_graph():
-    return nx.DiGraph([(0, 1), (1, 2), (2, 3), (0, 3), (4, 0)])  # ends at 3
+    return nx.DiGraph([(0, 1), (1, 2), (2, 3), (0, 3), (4, 0)])  # walks end at node 3
 
 
 def trainer_of(graph, **arguments):
@@ -72,7 +72,7 @@ def trainer_of(graph, **arguments):
 
 
 def next_draws(trainer, graph, nodes):
-    """The walks and negatives of the next step."""
+    """Return the walks and negatives of the next step."""
     generator = keras.random.SeedGenerator(0)
     generator.state.assign(trainer.seed_generator.state)
     drawn = draw_steps(len(nodes), LENGTH, generator)
@@ -83,7 +83,7 @@ def next_draws(trainer, graph, nodes):
 
 
 def loss_float64(z, c, walks, negatives, ends):
-    """The formula, pair by pair; a walk that came to a node of `ends` is over."""
+    """Compute the loss pair by pair; walks end at the nodes of `ends`."""
     values = []
     for places, noise in zip(walks, negatives, strict=True):
         reached = 1
@@ -106,7 +106,7 @@ def loss_float64(z, c, walks, negatives, ends):
     [(weighted_graph(), {12}), (directed_graph(), {3})],
     ids=["weighted with an isolated node", "directed with an end"],
 )
-def test_a_step_is_the_formula_and_its_gradient(graph, ends):
+def test_step_follows_the_formula_and_its_gradient(graph, ends):
     trainer = trainer_of(graph)
     nodes = np.arange(len(graph))
     walks, negatives = next_draws(trainer, graph, nodes)
@@ -115,7 +115,7 @@ def test_a_step_is_the_formula_and_its_gradient(graph, ends):
     expected = loss_float64(*tables, walks, negatives, ends)
     assert logs["skip_gram"] == pytest.approx(expected, rel=1e-5)
 
-    # the gradient that SGD took, against finite differences of the formula
+    # the step of SGD against finite differences of the formula
     rng = np.random.default_rng(2)
     for number, table in enumerate((trainer.encoder, trainer.contexts)):
         gradient = (tables[number] - np.asarray(table.embeddings, "float64")) / 0.1
@@ -128,7 +128,7 @@ def test_a_step_is_the_formula_and_its_gradient(graph, ends):
         assert np.sum(gradient * direction) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
-def test_isolated_nodes_have_no_loss_and_are_no_noise():
+def test_isolated_nodes_have_no_loss_and_are_not_drawn_as_negatives():
     graph = weighted_graph()
     trainer = trainer_of(graph)
     logs = trainer.evaluate(np.full(4, 12), verbose=0, return_dict=True)
@@ -141,7 +141,7 @@ def test_isolated_nodes_have_no_loss_and_are_no_noise():
     assert shares[12] == 0
 
 
-def test_starts_as_word2vec_does():
+def test_initial_weights_are_those_of_word2vec():
     trainer = trainers.Node2Vec(nx.cycle_graph(6), dim=4, walk_length=5, context_size=2)
     trainer.compile("adam")
     logs = trainer.evaluate(np.arange(6), verbose=0, return_dict=True)
@@ -150,7 +150,7 @@ def test_starts_as_word2vec_does():
 
 
 @pytest.mark.parametrize(("p", "q"), [(1.0, 1.0), (0.5, 2.0)])
-def test_embeddings_know_the_blocks_of_a_graph(p, q):
+def test_embeddings_predict_the_blocks_of_a_graph(p, q):
     from sklearn.linear_model import LogisticRegression
 
     chance = 0.11 * np.eye(4) + 0.01
@@ -166,13 +166,13 @@ def test_embeddings_know_the_blocks_of_a_graph(p, q):
         probe = LogisticRegression(max_iter=1000).fit(features[few], blocks[few])
         return probe.score(features[~few], blocks[~few])
 
-    # four nodes of each block tell the blocks of the others better than rows of the adjacency do
+    # trained on four nodes per block, a probe is better than on rows of the adjacency
     learned = accuracy(np.asarray(trainer.embeddings))
     assert learned > accuracy(nx.to_numpy_array(graph)) + 0.15
     assert learned > accuracy(before) + 0.3
 
 
-def test_predicts_edges_that_were_hidden():
+def test_embeddings_predict_hidden_edges():
     split = graphs.split_edges(block_graph()[0], seed=0)
     trainer = trainers.Node2Vec(split.a, 16, walk_length=20, context_size=2, seed=0)
     trainer.compile(keras.optimizers.Adam(2e-2))
@@ -183,7 +183,7 @@ def test_predicts_edges_that_were_hidden():
 
 
 @pytest.mark.parametrize("graph", [weighted_graph(), directed_graph()], ids=["weighted", "plain"])
-def test_files_hold_the_graph(graph, tmp_path):
+def test_saved_trainer_contains_the_graph(graph, tmp_path):
     trainer = trainer_of(graph)
     trainer.train_on_batch(np.arange(4))
     trainer.save(tmp_path / "trainer.keras")
@@ -196,7 +196,7 @@ def test_files_hold_the_graph(graph, tmp_path):
     np.testing.assert_array_equal(loaded.embeddings, trainer.embeddings)
 
 
-def test_a_configuration_without_weights_does_not_train():
+def test_trainer_from_a_configuration_does_not_train_without_weights():
     trainer = trainer_of(nx.cycle_graph(6))
     copy = trainers.Node2Vec.from_config(trainer.get_config())
     copy.compile("sgd")
@@ -204,19 +204,19 @@ def test_a_configuration_without_weights_does_not_train():
         copy.fit(np.arange(6), verbose=0)
 
 
-def test_only_the_two_tables_learn():
+def test_only_the_two_embedding_tables_are_trained():
     trainer = trainer_of(weighted_graph())
     assert [w.path.split("/")[-2] for w in trainer.trainable_weights] == ["embedding", "contexts"]
     assert trainer(np.array([3, 12])).shape == (2, 5)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_those_of_the_paper():
     config = trainers.Node2Vec(nx.cycle_graph(6)).get_config()
     expected = {"dim": 128, "walk_length": 80, "context_size": 10, "p": 1.0, "q": 1.0}
     assert expected.items() <= config.items()
 
 
-def test_a_node_out_of_range_in_a_dataset_stops_the_step():
+def test_index_out_of_range_in_a_dataset_is_rejected_by_the_step():
     trainer = trainer_of(nx.cycle_graph(6))
     dataset = tf.data.Dataset.from_tensors(np.array([0, 6]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="from 0 to 5"):
@@ -240,7 +240,7 @@ def test_a_node_out_of_range_in_a_dataset_stops_the_step():
         ({"noise_exponent": -1.0}, ValueError, "`noise_exponent`"),
     ],
 )
-def test_bad_arguments(arguments, error, message):
+def test_bad_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=message):
         trainers.Node2Vec(**{"graph": nx.cycle_graph(6), **arguments})
 
@@ -248,11 +248,11 @@ def test_bad_arguments(arguments, error, message):
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (np.array([0, -1]), ValueError, "from 0 to 5.*numbers from -1 to 0"),
-        ((np.arange(2), np.arange(2)), ValueError, "one array of numbers of nodes"),
+        (np.array([0, -1]), ValueError, "from 0 to 5.*indices from -1 to 0"),
+        ((np.arange(2), np.arange(2)), ValueError, "one array of indices of nodes"),
     ],
 )
-def test_bad_data_is_refused_before_the_first_step(x, error, message):
+def test_bad_data_is_rejected_before_training(x, error, message):
     trainer = trainer_of(nx.cycle_graph(6))
     with pytest.raises(error, match=message):
         trainer.fit(x, verbose=0)

@@ -1,4 +1,4 @@
-"""GRACE and BGRL beyond the contract: the papers' losses, gradients, modes, errors."""
+"""Tests of GRACE and BGRL: their losses, gradients, modes, errors."""
 
 import keras
 import numpy as np
@@ -59,7 +59,7 @@ CASES = {
 
 
 class ScaledFeatures(keras.layers.Layer):
-    """Each node's features by numbers that depend on their position alone."""
+    """Multiplies features by factors that depend on their position."""
 
     def __init__(self, frequency, **kwargs):
         super().__init__(**kwargs)
@@ -89,7 +89,7 @@ def features_of_views(network, x, a):
 
 
 def grace_float64(u, v, temperature=0.4):
-    """Equations 1 and 2 of the paper, one node at a time."""
+    """Compute equations 1 and 2 of the paper, one node at a time."""
     u, v = normalized(u), normalized(v)
 
     def pair(u, v, i):
@@ -103,12 +103,12 @@ def grace_float64(u, v, temperature=0.4):
 
 
 def bgrl_float64(q, h):
-    """Minus twice the mean cosine of predictions and targets."""
+    """Return minus twice the mean cosine of predictions and targets."""
     return -2 * np.mean(np.sum(normalized(q) * normalized(h), axis=-1))
 
 
 @pytest.mark.parametrize("chunk_size", [None, 4])
-def test_graces_loss_is_the_papers(chunk_size):
+def test_loss_of_grace_matches_the_paper(chunk_size):
     x, a = graph(0)
     trainer = grace(loss=losses.NTXent(temperature=0.4, chunk_size=chunk_size))
     found = losses_of(trainer, x, a)["contrastive"]
@@ -116,7 +116,7 @@ def test_graces_loss_is_the_papers(chunk_size):
     assert found == pytest.approx(grace_float64(u, v), rel=1e-5)
 
 
-def test_bgrls_loss_is_the_papers():
+def test_loss_of_bgrl_matches_the_paper():
     x, a = graph(0)
     trainer = bgrl()
     losses_of(trainer, x, a)  # builds
@@ -128,7 +128,7 @@ def test_bgrls_loss_is_the_papers():
     assert found == pytest.approx(bgrl_float64(q_1, h_2) + bgrl_float64(q_2, h_1), rel=1e-5)
 
 
-def test_no_gradient_flows_into_bgrls_teacher():
+def test_no_gradient_flows_into_the_teacher_of_bgrl():
     x, a = graph(0)
     trainer = bgrl()
     views = trainer.augment((x, a), training=True)
@@ -141,7 +141,7 @@ def test_no_gradient_flows_into_bgrls_teacher():
     assert all(np.any(one) for one in of_student)
 
 
-def test_bgrls_teacher_follows_the_encoder():
+def test_teacher_of_bgrl_follows_the_encoder():
     x, a = graph(0)
     trainer = bgrl(momentum=0.75)
     trainer.compile(keras.optimizers.SGD(0.5))
@@ -156,7 +156,7 @@ def test_bgrls_teacher_follows_the_encoder():
 
 
 @pytest.mark.parametrize("make", [grace, bgrl])
-def test_forms_and_modes_agree(make):
+def test_loss_is_the_same_for_all_forms_and_modes(make):
     x, a = graph(0)
     trainer = make()
     expected = losses_of(trainer, x, a)
@@ -173,7 +173,7 @@ def test_forms_and_modes_agree(make):
     )
 
 
-def test_padding_changes_nothing_of_bgrl():
+def test_bgrl_ignores_padding():
     graphs = graph(0), graph(1, nodes=4)
     trainer = bgrl()
     singles = [losses_of(trainer, *one)["regression"] for one in graphs]
@@ -189,7 +189,7 @@ def fails_to_fit(trainer, *graph, match):
 
 
 @pytest.mark.parametrize("make", [grace, bgrl])
-def test_what_cannot_be_compared_is_refused_before_training(make):
+def test_unsuitable_views_and_encoders_are_rejected_before_training(make):
     x, a = (one[None] for one in graph(0))
     fails_to_fit(make(augment=None), x, a, match="compares two views of a graph.*GraphViews")
     fails_to_fit(make(augment=VIEWS[0]), x, a, match="compares two views of a graph")
@@ -198,32 +198,32 @@ def test_what_cannot_be_compared_is_refused_before_training(make):
     fails_to_fit(pooled, x, a, match="must return one vector per node")
 
 
-def test_grace_refuses_padding():
+def test_grace_rejects_padding():
     x, a, mask = padded(graph(0), nodes=9)
-    fails_to_fit(grace(), x, a, mask, match="padding is no node.*disjoint_batches")
+    fails_to_fit(grace(), x, a, mask, match="padded nodes are not supported.*disjoint_batches")
 
 
-def test_bgrl_refuses_a_predictor_of_another_width():
+def test_bgrl_rejects_a_predictor_of_the_wrong_width():
     x, a = (one[None] for one in graph(0))
     narrow = trainers.BGRL(encoder(), predictor=keras.layers.Dense(2), augment=GraphViews(*VIEWS))
     fails_to_fit(narrow, x, a, match="as wide as those")
 
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1])
-def test_momentum_out_of_range_is_refused(momentum):
+def test_momentum_out_of_range_is_rejected(momentum):
     with pytest.raises(ValueError, match="momentum"):
         bgrl(momentum=momentum)
 
 
 @pytest.mark.parametrize("part", ["encoder", "projector", "augment", "loss"])
 @pytest.mark.parametrize("method", [trainers.GRACE, trainers.BGRL])
-def test_parts_of_another_kind_are_refused(method, part):
+def test_parts_of_the_wrong_type_are_rejected(method, part):
     with pytest.raises(TypeError, match=part):
         method(**{"encoder": encoder(), part: "gcn"})
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_those_of_the_papers():
     trainer = trainers.GRACE(encoder())
     assert trainer.projector.widths == (128, 128) and trainer.loss_function.temperature == 0.4
     trainer = trainers.BGRL(encoder())
-    assert trainer.predictor.width == 512 and trainer.momentum == 0.99
+    assert trainer.predictor.width == 512 and trainer.teacher.momentum == 0.99

@@ -1,4 +1,4 @@
-"""Unions that are filled up to static shapes give every method the losses of plain unions."""
+"""Tests that unions padded to static shapes have the losses of plain unions."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from tests.trainers.graph.small_graphs import encoder, graph, losses_of
 
 @keras.saving.register_keras_serializable(package="tests")
 class OppositeFeatures(keras.layers.Layer):
-    """A corruption that draws nothing."""
+    """A deterministic corruption."""
 
     def call(self, inputs):
         return (-inputs[0], *inputs[1:])
@@ -25,7 +25,7 @@ def same_views():
 
 
 def certain_vgae(**arguments):
-    """A VGAE that draws its means: the deviation is exp(-30)."""
+    """Return a VGAE whose samples are the means: the standard deviation is exp(-30)."""
     head = GCNConv(2, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(-30))
     return trainers.VGAE(encoder(), GCNConv(2, normalize=True), head, **arguments)
 
@@ -47,14 +47,14 @@ def members(sizes):
 
 
 def unions(sizes=(5, 9, 6, 7, 4), static_shapes=False):
-    """Batches of two graphs; the largest are 9 and 7, the first hold 14, so that two rows fill."""
+    """Return unions of two graphs; the first has 14 nodes, and 16 with static shapes."""
     return data.disjoint_batches(
         members(sizes), 2, adjacency="edges", static_shapes=static_shapes, drop_remainder=True
     )
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_losses_are_those_of_plain_unions(name):
+def test_losses_equal_those_of_plain_unions(name):
     trainer = METHODS[name]()
     found = [
         [losses_of(trainer, *inputs) for (inputs,) in unions(static_shapes=static)]
@@ -68,8 +68,8 @@ def test_losses_are_those_of_plain_unions(name):
 
 
 @pytest.mark.parametrize("make", [trainers.GAE, certain_vgae], ids=["GAE", "VGAE"])
-def test_random_pairs_of_a_filled_union_estimate_the_loss_of_all(make):
-    """The last graph's pairs too: its first node is found from the sizes of those before it."""
+def test_random_pairs_of_a_padded_union_estimate_the_loss_of_all_pairs(make):
+    """Includes pairs of the last graph, whose first node follows from the sizes of the others."""
     (inputs,) = next(iter(unions((3, 9, 12, 11), static_shapes=True)))
     assert (inputs[2].numpy() == -1).sum() == 11
     arguments = {} if make is certain_vgae else {"encoder": encoder()}
@@ -79,19 +79,19 @@ def test_random_pairs_of_a_filled_union_estimate_the_loss_of_all(make):
     np.testing.assert_allclose(sampled["reconstruction"], exact, rtol=0.02)
 
 
-def test_grace_refuses_nodes_that_are_padding():
+def test_grace_rejects_padded_nodes():
     trainer = trainers.GRACE(encoder(), augment=same_views())
     trainer.compile("sgd")
-    with pytest.raises(ValueError, match=r"padding is no node.*2 of 16 nodes"):
+    with pytest.raises(ValueError, match=r"padded nodes are not supported.*2 of 16 nodes"):
         trainer.fit(unions(static_shapes=True), verbose=0)
     assert int(trainer.optimizer.iterations) == 0
     assert np.isfinite(trainer.fit(unions(), verbose=0).history["loss"][0])
 
 
-def test_a_filled_union_compiles_and_trains():
+def test_padded_union_trains_with_xla():
     trainer = trainers.GAE(GraphSequential([GCNConv(3, normalize=True)]))
     trainer.compile(keras.optimizers.SGD(0.0), jit_compile=True)
-    # of one batch, since Keras weighs several by their rows
+    # one batch only, since Keras weights the losses of batches by their rows
     found = trainer.fit(unions(static_shapes=True).take(1), verbose=0).history["loss"]
     plain = trainers.GAE(trainer.encoder)
     plain.compile(keras.optimizers.SGD(0.0))

@@ -1,4 +1,4 @@
-"""Which callbacks run on which worker."""
+"""Choice of the callbacks that a worker runs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_ssl.distribute.workers import gather_numbers, is_chief
 
-# they write or show; all others steer training, which must go alike on all workers
+# these write or show; all others influence training, which must be the same on all workers
 _WRITERS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.CSVLogger,
@@ -19,15 +19,9 @@ _WRITERS = (
 
 
 def callbacks_of_worker(callbacks: Any, strategy: tf.distribute.Strategy) -> list:
-    """The callbacks that this worker runs.
+    """Return the callbacks that this worker runs; those that write run in the chief only.
 
-    Args:
-        callbacks: what `fit` or `evaluate` got: `None`, a callback, or a list of them.
-        strategy: the strategy of several workers.
-
-    Returns:
-        All of them in the chief; in other workers those that do not write. A callback whose
-        attribute `chief_only` is set is judged by that.
+    If a callback has an attribute `chief_only`, that decides.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.callbacks = _of_worker(callbacks.callbacks, strategy)
@@ -51,7 +45,7 @@ def _is_for_chief(callback: keras.callbacks.Callback) -> bool:
 
 
 class _Restore(keras.callbacks.Callback):
-    """Restores what the chief has backed up, and backs up nothing."""
+    """Restores the chief's backup, and makes none."""
 
     def __init__(self, backup: keras.callbacks.BackupAndRestore):
         super().__init__()
@@ -66,7 +60,7 @@ class _Restore(keras.callbacks.Callback):
 
 
 class _SameStart(keras.callbacks.Callback):
-    """Raises unless all workers have restored the same epoch."""
+    """Raises an error unless all workers have restored the same epoch."""
 
     def __init__(self, strategy: tf.distribute.Strategy):
         super().__init__()
@@ -77,6 +71,6 @@ class _SameStart(keras.callbacks.Callback):
         starts = gather_numbers(self._strategy, [start])[:, 0].tolist()
         if len(set(starts)) > 1:
             raise RuntimeError(
-                "Workers found different backups. The folder of `BackupAndRestore` must be one "
-                f"that all of them share. Received: epochs to start from, by replica: {starts}"
+                "Workers found different backups. All of them must share the folder of "
+                f"`BackupAndRestore`. Received: epochs to start from, by replica: {starts}"
             )

@@ -1,4 +1,4 @@
-"""All pairs of nodes of a graph, and how well inner products tell which of them are edges."""
+"""Pairs of nodes of a graph, and the cross entropy of predicting which of them are edges."""
 
 from typing import Any
 
@@ -10,11 +10,10 @@ from keras_ssl.ops.graph.inputs import GraphInputs
 
 
 class NodePairs:
-    """The pairs (i, j) of nodes of one graph, a node with itself included.
+    """Pairs (i, j) of nodes of the same graph, including i = j, with the logits `z_i · z_j`.
 
-    Each pair has the logit `z_i · z_j`. Nodes of different graphs are no pair, and neither is
-    padding. One graph, or a union of several (disjoint mode), is a batch of one here: what
-    methods return has one row a graph in batch mode, else one row.
+    Padded nodes form no pairs. A single graph or a union (disjoint mode) is a batch of one: methods
+    return tensors of shape `(graphs,)`, which is `(1,)` for these.
 
     Args:
         graph: the graph.
@@ -34,31 +33,24 @@ class NodePairs:
         self.is_node = is_node
 
     def count(self) -> Any:
-        """Return how many pairs there are, `(graphs,)`."""
+        """Return the number of pairs."""
         if self.graph.i is None:
             return ops.square(ops.sum(self.is_node, axis=1))
         return ops.sum(ops.square(self._sizes()), keepdims=True)
 
     def mean(self, of_nodes: Any) -> Any:
-        """Return the sum of a number a node over the number of pairs, `(graphs,)`.
-
-        Args:
-            of_nodes: `(..., nodes)`.
-        """
+        """Return the sum of values of the nodes, `(..., nodes)`, divided by the number of pairs."""
         total = ops.sum(self.is_node * ops.reshape(of_nodes, ops.shape(self.is_node)), axis=1)
         return total / ops.maximum(self.count(), 1.0)
 
     def cross_entropy(self) -> Any:
-        """Return the cross entropy of edges and other pairs, both kinds weighing alike.
+        """Return the cross entropy of edges and other pairs, with the same weight for both kinds.
 
-        All pairs are compared: memory grows with the square of the nodes.
-
-        Returns:
-            `(graphs,)`.
+        All pairs are compared, so memory grows with the square of the number of nodes.
         """
         edges = connect(self.graph.x, self.graph.a)
         logits = ops.matmul(self.z, ops.swapaxes(self.z, 1, 2))
-        if_none = ops.softplus(logits)  # -log(1 - p), and -log p is this less the logit
+        if_none = ops.softplus(logits)  # -log(1 - p); subtracting the logit gives -log p
         are_pairs = self._are_pairs()
         if not isinstance(edges, DenseEdges):
             total = ops.sum(are_pairs * if_none, axis=(1, 2))
@@ -73,26 +65,21 @@ class NodePairs:
         )
 
     def sampled_cross_entropy(self, per_edge: int, seed: keras.random.SeedGenerator) -> Any:
-        """Return an estimate of `cross_entropy` from all edges and some random pairs.
+        """Return an unbiased estimate of `cross_entropy` from all edges and some random pairs.
 
-        Memory grows with the edges. The mean over all draws is `cross_entropy`: what random pairs
-        hold of edges, by chance, is taken off as what all pairs hold of them, which is known.
+        Memory grows with the number of edges. Random pairs estimate the sum over all pairs, from
+        which the exact sum over the edges is subtracted. Raises a `ValueError` for a dense
+        adjacency.
 
         Args:
-            per_edge: random pairs for each edge that `a` lists.
-            seed: where they are drawn from.
-
-        Returns:
-            `(graphs,)`.
-
-        Raises:
-            ValueError: if the adjacency is dense.
+            per_edge: number of random pairs for each edge that `a` lists.
+            seed: generator that they are drawn from.
         """
         edges = connect(self.graph.x, self.graph.a)
         if isinstance(edges, DenseEdges):
             raise ValueError(
                 "`negatives_per_edge` needs an adjacency that lists edges: a sparse tensor or an "
-                "edge list. A dense one is as large as all pairs: pass `negatives_per_edge=None`. "
+                "edge list. With a dense one, pass `negatives_per_edge=None`. "
                 f"Received: a dense adjacency of shape {tuple(self.graph.a.shape)}"
             )
         drawn = per_edge * (edges.senders.shape[0] or ops.shape(edges.senders)[0])
@@ -109,13 +96,13 @@ class NodePairs:
         return self._of_listed(edges, mean * ops.cast(self.nodes, mean.dtype))
 
     def _of_listed(self, edges: Edges, total: Any) -> Any:
-        """The cross entropy of listed edges, given the sum of -log(1 - p) over all pairs."""
+        """Return the cross entropy from listed edges and the sum of -log(1 - p) over all pairs."""
         are_edges = ops.logical_and(edges.exist, ops.logical_not(edges.are_loops()))
         are_edges = ops.cast(are_edges[:, 0], self.z.dtype) * self._at(
             self.is_node, edges.receivers
         )
         logits = self._logits(edges.senders, edges.receivers)
-        # every node has an edge to itself, listed or not
+        # every node counts as joined to itself
         loops = ops.sum(ops.square(self.z), axis=-1)
         logits = ops.concatenate([logits, loops], axis=1)
         are_edges = ops.concatenate([are_edges, self.is_node], axis=1)
@@ -134,7 +121,7 @@ class NodePairs:
         return are_pairs * ops.cast(is_same, are_pairs.dtype)
 
     def _graph_of_node(self) -> tuple[Any, Any, Any]:
-        """The first node of each graph; of each node its graph and that graph's size."""
+        """Return the first node of each graph, the graph of each node, and the sizes of these."""
         i = self.graph.i
         if i is None:
             one = ops.zeros((self.nodes,), "int32")
@@ -144,12 +131,12 @@ class NodePairs:
         return ops.cumsum(sizes) - sizes, i, ops.take(sizes, i)
 
     def _sizes(self) -> Any:
-        """How many nodes each graph of a union has, followed by zeros; padding is of none."""
+        """Return the number of nodes of each graph of a union, without padding, then zeros."""
         i = ops.cast(ops.maximum(self.graph.i, 0), "int32")
         return ops.segment_sum(self.is_node[0], i, num_segments=self.nodes)
 
     def _logits(self, senders: Any, receivers: Any) -> Any:
-        """The logits of some pairs, `(graphs, pairs)`."""
+        """Return the logits of some pairs, `(graphs, pairs)`."""
         return ops.sum(self._at(self.z, senders) * self._at(self.z, receivers), axis=-1)
 
     def _at(self, of_nodes: Any, numbers: Any) -> Any:
@@ -157,13 +144,13 @@ class NodePairs:
 
 
 def _balanced(found: Any, edges: Any, rejected: Any, others: Any) -> Any:
-    """The mean of the means over edges and over other pairs; 0 where there are none."""
+    """Return the mean of the means over edges and over other pairs; an empty mean is 0."""
     rejected = ops.where(others > 0, rejected, 0.0)
     return 0.5 * (found / ops.maximum(edges, 1.0) + rejected / ops.maximum(others, 1.0))
 
 
 def _below(count: Any, uniform: Any) -> Any:
-    """Integers from 0 to before `count`, from numbers in [0, 1)."""
+    """Convert numbers in [0, 1) to integers from 0 to `count - 1`."""
     found = ops.floor(uniform * ops.cast(count, uniform.dtype))
-    # rounding may reach the count itself
+    # rounding may give `count`
     return ops.minimum(ops.cast(found, "int32"), ops.cast(count, "int32") - 1)
