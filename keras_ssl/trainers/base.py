@@ -149,8 +149,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Return the named losses of a batch: values per example, or scalars of Keras losses."""
         embeddings = dict(self.embed(batch, training))
         features = embeddings.pop("representation", None)
-        losses = self.losses_of(embeddings, training)
-        return losses if features is None else {**losses, "representation": features}
+        if features is None:
+            return self.losses_of(embeddings, training)
+        self.check_representation(features)
+        return {**self.losses_of(embeddings, training), "representation": features}
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return what the losses need of a batch, as tensors with one row per example."""

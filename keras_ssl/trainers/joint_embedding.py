@@ -79,13 +79,14 @@ class JointEmbedding(SelfSupervisedModel):
         DINO's centre removes what all projections have in common.
 
         Args:
-            h: representations of a batch, `(batch, features)`, or of the parts of its examples,
-                `(batch, parts, features)`.
+            h: representations of a batch, `(batch, features)`; those of the nodes of graphs may
+                be concatenated, `(batch, nodes * features)`.
 
         Returns:
             Tensors with one row per representation, by name.
         """
-        z = self.projector(ops.reshape(h, (-1, h.shape[-1])), training=False)
+        width = self._state.representation_spec.shape[-1]
+        z = self.projector(ops.reshape(h, (-1, width)), training=False)
         prototypes = getattr(self, "prototypes", None)
         if not isinstance(prototypes, Prototypes):
             return {"projection": z}

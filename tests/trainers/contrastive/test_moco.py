@@ -141,7 +141,7 @@ def test_queue_size_must_be_a_multiple_of_the_batch(size):
 def test_queue_of_another_width_is_rejected():
     queue = layers.FeatureQueue(32)
     queue.build((None, 5))
-    with pytest.raises(ValueError, match="to have value 5, but received input with shape"):
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 5\), found shape=\(16, 8\)"):
         moco(queue=queue).fit(pairs(), batch_size=16, verbose=0)
 
 
