@@ -67,27 +67,21 @@ class EpochKeeper(keras.callbacks.Callback):
 
     def attach(self, epochs: "Epochs") -> None:
         """Prepare to run; all variables exist, and no other callback has been called yet."""
-        raise NotImplementedError
 
     def before_reading(self) -> None:
         """Act before the batches of the first epoch are read again."""
-        raise NotImplementedError
 
     def enter_epoch(self) -> None:
         """Act before the first step of an epoch, after `on_epoch_begin` of all callbacks."""
-        raise NotImplementedError
 
     def after_step(self) -> None:
         """Act after each execution of one or several steps, after all callbacks."""
-        raise NotImplementedError
 
     def finish(self, history: keras.callbacks.History) -> None:
         """Act at the end of successful training."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Release the resources that `begin` acquired."""
-        raise NotImplementedError
 
 
 class Epochs:

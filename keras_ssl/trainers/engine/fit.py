@@ -209,12 +209,10 @@ class DistributedFit:
                     "and pass `validation_data`. "
                     f"Received: validation_split={kwargs['validation_split']}"
                 )
-            size = kwargs.get("validation_batch_size")
-            validation = kwargs.get("validation_data")
-            if validation is not None and not isinstance(validation, tf.data.Dataset):
-                kwargs["validation_data"] = _in_full_batches(
-                    validation, "validation_data", size, replicas
-                )
+            size, validation = kwargs["validation_batch_size"], kwargs.get("validation_data")
+            kwargs["validation_data"] = _in_full_batches(
+                validation, "validation_data", size, replicas
+            )
             if isinstance(x, tf.data.Dataset):
                 _check_full_batches(x, "x", replicas)
         data = _pack(x, y, kwargs.get("sample_weight"))
@@ -471,13 +469,9 @@ def _append_row(x: tf.Tensor) -> tf.Tensor:
     return tf.concat([x, row], axis=0)
 
 
-def _is_array(x: Any) -> bool:
-    return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
 def _are_arrays(data: Any) -> bool:
     leaves = keras.tree.flatten(data)
-    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+    return bool(leaves) and all(hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves)
 
 
 def _pack(x: Any, y: Any, sample_weight: Any) -> tuple:

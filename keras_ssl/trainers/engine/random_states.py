@@ -2,7 +2,7 @@
 
 Private names of Keras that this file uses: `global_state.get_global_attribute` and the name of
 the global seed generator, which random functions without a seed draw from.
-`tests/trainers/engine/test_random_states.py` fails when one of them goes away.
+`tests/trainers/engine/test_random_states.py` fails if one of them is removed.
 """
 
 import random

@@ -38,9 +38,9 @@ class NodePairs:
             return ops.square(ops.sum(self.is_node, axis=1))
         return ops.sum(ops.square(self._sizes()), keepdims=True)
 
-    def mean(self, of_nodes: Any) -> Any:
+    def mean(self, values: Any) -> Any:
         """Return the sum of values of the nodes, `(..., nodes)`, divided by the number of pairs."""
-        total = ops.sum(self.is_node * ops.reshape(of_nodes, ops.shape(self.is_node)), axis=1)
+        total = ops.sum(self.is_node * ops.reshape(values, ops.shape(self.is_node)), axis=1)
         return total / ops.maximum(self.count(), 1.0)
 
     def cross_entropy(self) -> Any:
@@ -50,18 +50,18 @@ class NodePairs:
         """
         edges = connect(self.graph.x, self.graph.a)
         logits = ops.matmul(self.z, ops.swapaxes(self.z, 1, 2))
-        if_none = ops.softplus(logits)  # -log(1 - p); subtracting the logit gives -log p
+        no_edge_loss = ops.softplus(logits)  # -log(1 - p); subtracting the logit gives -log p
         are_pairs = self._are_pairs()
         if not isinstance(edges, DenseEdges):
-            total = ops.sum(are_pairs * if_none, axis=(1, 2))
-            return self._of_listed(edges, total)
+            total = ops.sum(are_pairs * no_edge_loss, axis=(1, 2))
+            return self._from_listed_edges(edges, total)
         loops = ops.eye(self.nodes, dtype="bool")
         are_edges = are_pairs * ops.cast(ops.logical_or(edges.exist[..., 0], loops), logits.dtype)
         are_others = are_pairs - are_edges
-        found = ops.sum(are_edges * (if_none - logits), axis=(1, 2))
-        rejected = ops.sum(are_others * if_none, axis=(1, 2))
+        edge_loss = ops.sum(are_edges * (no_edge_loss - logits), axis=(1, 2))
+        other_loss = ops.sum(are_others * no_edge_loss, axis=(1, 2))
         return _balanced(
-            found, ops.sum(are_edges, axis=(1, 2)), rejected, ops.sum(are_others, axis=(1, 2))
+            edge_loss, ops.sum(are_edges, axis=(1, 2)), other_loss, ops.sum(are_others, axis=(1, 2))
         )
 
     def sampled_cross_entropy(self, per_edge: int, seed: keras.random.SeedGenerator) -> Any:
@@ -90,15 +90,15 @@ class NodePairs:
         receivers = ops.take(first, ops.take(of_first, senders)) + _below(size, uniform[:, 1])
         receivers = ops.minimum(receivers, self.nodes - 1)
         # a pair is drawn with probability 1 / (nodes * size)
-        weight = self._at(self.is_node, senders) * self._at(self.is_node, receivers)
+        weight = self._take(self.is_node, senders) * self._take(self.is_node, receivers)
         weight = weight * ops.cast(size, weight.dtype)
         mean = ops.mean(weight * ops.softplus(self._logits(senders, receivers)), axis=1)
-        return self._of_listed(edges, mean * ops.cast(self.nodes, mean.dtype))
+        return self._from_listed_edges(edges, mean * ops.cast(self.nodes, mean.dtype))
 
-    def _of_listed(self, edges: Edges, total: Any) -> Any:
+    def _from_listed_edges(self, edges: Edges, total: Any) -> Any:
         """Return the cross entropy from listed edges and the sum of -log(1 - p) over all pairs."""
         are_edges = ops.logical_and(edges.exist, ops.logical_not(edges.are_loops()))
-        are_edges = ops.cast(are_edges[:, 0], self.z.dtype) * self._at(
+        are_edges = ops.cast(are_edges[:, 0], self.z.dtype) * self._take(
             self.is_node, edges.receivers
         )
         logits = self._logits(edges.senders, edges.receivers)
@@ -106,11 +106,11 @@ class NodePairs:
         loops = ops.sum(ops.square(self.z), axis=-1)
         logits = ops.concatenate([logits, loops], axis=1)
         are_edges = ops.concatenate([are_edges, self.is_node], axis=1)
-        if_none = ops.softplus(logits)
+        no_edge_loss = ops.softplus(logits)
         edge_count = ops.sum(are_edges, axis=1)
-        others = total - ops.sum(are_edges * if_none, axis=1)
-        found = ops.sum(are_edges * (if_none - logits), axis=1)
-        return _balanced(found, edge_count, others, self.count() - edge_count)
+        other_loss = total - ops.sum(are_edges * no_edge_loss, axis=1)
+        edge_loss = ops.sum(are_edges * (no_edge_loss - logits), axis=1)
+        return _balanced(edge_loss, edge_count, other_loss, self.count() - edge_count)
 
     def _are_pairs(self) -> Any:
         are_pairs = ops.expand_dims(self.is_node, 1) * ops.expand_dims(self.is_node, 2)
@@ -137,20 +137,20 @@ class NodePairs:
 
     def _logits(self, senders: Any, receivers: Any) -> Any:
         """Return the logits of some pairs, `(graphs, pairs)`."""
-        return ops.sum(self._at(self.z, senders) * self._at(self.z, receivers), axis=-1)
+        return ops.sum(self._take(self.z, senders) * self._take(self.z, receivers), axis=-1)
 
-    def _at(self, of_nodes: Any, numbers: Any) -> Any:
-        return ops.take(of_nodes, numbers, axis=1)
+    def _take(self, values: Any, numbers: Any) -> Any:
+        return ops.take(values, numbers, axis=1)
 
 
-def _balanced(found: Any, edges: Any, rejected: Any, others: Any) -> Any:
+def _balanced(edge_loss: Any, edges: Any, other_loss: Any, others: Any) -> Any:
     """Return the mean of the means over edges and over other pairs; an empty mean is 0."""
-    rejected = ops.where(others > 0, rejected, 0.0)
-    return 0.5 * (found / ops.maximum(edges, 1.0) + rejected / ops.maximum(others, 1.0))
+    other_loss = ops.where(others > 0, other_loss, 0.0)
+    return 0.5 * (edge_loss / ops.maximum(edges, 1.0) + other_loss / ops.maximum(others, 1.0))
 
 
 def _below(count: Any, uniform: Any) -> Any:
     """Convert numbers in [0, 1) to integers from 0 to `count - 1`."""
-    found = ops.floor(uniform * ops.cast(count, uniform.dtype))
+    drawn = ops.floor(uniform * ops.cast(count, uniform.dtype))
     # rounding may give `count`
-    return ops.minimum(ops.cast(found, "int32"), ops.cast(count, "int32") - 1)
+    return ops.minimum(ops.cast(drawn, "int32"), ops.cast(count, "int32") - 1)

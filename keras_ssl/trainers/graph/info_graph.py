@@ -138,7 +138,11 @@ class InfoGraph(GraphModel):
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the loss over all pairs of a node and a graph."""
         nodes, graphs = embeddings["nodes"], embeddings["graphs"]
-        _check_widths(nodes, graphs)
+        if nodes.shape[-1] != graphs.shape[-1]:
+            raise ValueError(
+                "`node_head` and `graph_head` must return vectors of the same width. "
+                f"Received: {nodes.shape[-1]} of nodes and {graphs.shape[-1]} of graphs"
+            )
         is_node, count = embeddings.get("mask"), ops.shape(graphs)[0]
         if "graph_of_node" in embeddings:
             # the base has checked the number of nodes of a union, not of graphs
@@ -173,11 +177,3 @@ def _scaled(is_node: Any) -> Any:
     nodes = distribute.all_reduce_sum(ops.sum(is_node))
     rows = ops.cast(ops.size(is_node) * distribute.replica_count(), "float32")
     return is_node * rows / ops.maximum(nodes, 1.0)
-
-
-def _check_widths(nodes: Any, graphs: Any) -> None:
-    if nodes.shape[-1] != graphs.shape[-1]:
-        raise ValueError(
-            "`node_head` and `graph_head` must return vectors of the same width. "
-            f"Received: {nodes.shape[-1]} of nodes and {graphs.shape[-1]} of graphs"
-        )

@@ -41,7 +41,7 @@ def vgae(width=3, **arguments):
     )
 
 
-def of_the_paper(z, a, i=None):
+def loss_of_the_paper(z, a, i=None):
     """Compute the weighted cross entropy of the authors' code; A has ones on its diagonal."""
     z = np.asarray(z, "float64")
     pairs = [
@@ -61,11 +61,11 @@ def test_loss_matches_the_paper_in_every_form(form):
     x, a = graph(0)
     trainer = trainers.GAE(encoder())
     found = losses_of(trainer, x, forms(a)[form])
-    expected = of_the_paper(found["representation"], a)
+    expected = loss_of_the_paper(found["representation"], a)
     np.testing.assert_allclose(found["reconstruction"], [expected], rtol=1e-5)
     # a normalized adjacency has the same edges
     again = losses_of(trainer, x, forms(a + 2 * np.eye(7, dtype="float32"))[form])
-    expected = of_the_paper(again["representation"], a)
+    expected = loss_of_the_paper(again["representation"], a)
     np.testing.assert_allclose(again["reconstruction"], [expected], rtol=1e-5)
 
 
@@ -73,9 +73,9 @@ def test_loss_matches_the_paper_in_every_form(form):
 def test_pairs_of_a_union_are_within_graphs(form):
     x, a, i = joined(graph(0), graph(1, nodes=4))
     found = losses_of(trainers.GAE(encoder()), x, forms(a)[form], i)
-    expected = of_the_paper(found["representation"], a, i)
+    expected = loss_of_the_paper(found["representation"], a, i)
     np.testing.assert_allclose(found["reconstruction"], [expected], rtol=1e-5)
-    assert not np.isclose(expected, of_the_paper(found["representation"], a), rtol=1e-3)
+    assert not np.isclose(expected, loss_of_the_paper(found["representation"], a), rtol=1e-3)
 
 
 @pytest.mark.parametrize("make", [lambda: trainers.GAE(encoder()), vgae], ids=["GAE", "VGAE"])
@@ -130,7 +130,7 @@ def test_edges_are_decoded_from_the_samples(monkeypatch):
     x, a = graph(0)
     trainer = vgae()
     mean, log_std = (np.asarray(one, "float64") for one in trainer.distribution([x, a]))
-    expected = of_the_paper(mean - 0.5 * np.exp(log_std), a)
+    expected = loss_of_the_paper(mean - 0.5 * np.exp(log_std), a)
     np.testing.assert_allclose(losses_of(trainer, x, a)["reconstruction"], [expected], rtol=1e-5)
 
 
@@ -173,7 +173,7 @@ def test_augmented_graph_is_encoded_and_the_original_one_decoded():
     trainer.compile(keras.optimizers.SGD(0.0))
     loss = trainer.fit((x[None], a[None]), verbose=0).history["reconstruction"][0]
     z = trainer.encoder([x, 0 * a])
-    assert loss == pytest.approx(of_the_paper(z, a), rel=1e-5)
+    assert loss == pytest.approx(loss_of_the_paper(z, a), rel=1e-5)
 
 
 @pytest.mark.parametrize("extreme", [0.0, 1e4])
