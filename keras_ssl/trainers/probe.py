@@ -40,7 +40,8 @@ class OnlineProbe(keras.layers.Layer):
         `(batch, classes)`, logits. With `by_position`, `(batch * positions, classes)`.
 
     Raises:
-        ValueError: if `classes` is not an integer of at least 2.
+        TypeError: if `classes` is not an integer.
+        ValueError: if `classes` is less than 2.
 
     Example:
 

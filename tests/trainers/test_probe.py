@@ -69,9 +69,11 @@ def test_probe_on_replicas_equals_probe_on_one(two_replicas):
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-@pytest.mark.parametrize("classes", [1, 2.5, "ten"])
-def test_number_of_classes_is_checked(classes):
-    with pytest.raises(ValueError, match="classes"):
+@pytest.mark.parametrize(
+    ("classes", "error"), [(1, ValueError), (2.5, TypeError), ("ten", TypeError)]
+)
+def test_number_of_classes_is_checked(classes, error):
+    with pytest.raises(error, match="classes"):
         trainers.OnlineProbe(classes)
 
 
