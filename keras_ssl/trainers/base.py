@@ -1,5 +1,6 @@
 """The training step of every method: batch, views, losses, gradients, update."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -8,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl._keras_internals import forget_losses, run_on_shapes
+from keras_ssl._keras_internals import forget_losses, global_seed_state, run_on_shapes
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
 from keras_ssl.trainers.checks import (
@@ -273,7 +274,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             update: the update that the losses are minimised by, whose variables are regularised.
             losses: what `compute_losses` returned, without the representation.
             added: what layers added to the losses by `add_loss`; `None` means what they added
-                since `_forget_added_losses`.
+                since the model's losses were last cleared.
 
         Returns:
             The shares by name, and the scalar that is differentiated: their weighted sum, the
@@ -306,8 +307,14 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 optimizer.apply(gradients, variables)
 
     def _follow_students(self) -> None:
+        if not self._state.teachers:
+            return
+        step = self.steps_taken()
+        # not in a step that only accumulated gradients, or that overflowed in float16
+        has_moved = ops.not_equal(step, self.followed_step)
         for teacher in self._state.teachers:
-            teacher.follow(self.steps_taken())
+            teacher.follow(step, has_moved)
+        self.followed_step.assign(step)
 
     def steps_taken(self) -> Any:
         """Return how many steps the first optimizer has taken, an int32 scalar."""
@@ -364,9 +371,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 that layers draw random numbers, such as dropout's, per micro-batch. If the losses
                 are values per example, no second pass is needed. `None` embeds the batch at once.
             learning_rate_multipliers: factors of the learning rate for groups of variables, by
-                regular expressions that are searched for in `variable.path`, such as
-                `{"^encoder/": 0.1}`. The first that matches counts.
-            exclude_from_weight_decay: regular expressions; variables whose `path` matches one get
+                regular expressions that are searched for in a variable's path, which begins with
+                the trainer's attribute: `{"^encoder/": 0.1}`. The first that matches counts.
+            exclude_from_weight_decay: regular expressions; variables whose path matches one get
                 no weight decay, such as `("bias", "gamma", "beta")`.
             **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
 
@@ -391,6 +398,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if micro_batch_size is not None:
             gradients = CachedGradients(micro_batch_size)
         groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay)
+        groups.take_over(state.groups)
         self._freeze_parts()
         optimizers = self._check_optimizers(optimizer)
         scaled = {}
@@ -413,6 +421,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 )
         state.optimizers = scaled
         self.optimizer = next(iter(scaled.values()))
+        if state.teachers:
+            self.followed_step.assign(self.steps_taken())  # a new optimizer counts from 0
         state.probe, state.gradients, state.groups = probe, gradients, groups
         self.forget_train_functions()
         if micro_batch_size and any(update.embed is None for update in self.updates()):
@@ -487,6 +497,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def add_teacher(self, teacher: EMATeacher) -> None:
         """Let a teacher follow its students from now on. `EMATeacher` calls this itself."""
+        if not self._state.teachers:
+            # the optimizer's step that the teachers have followed
+            self.followed_step = self.add_weight(
+                name="followed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+            )
         self._state.teachers.append(teacher)
 
     # Building: all state exists after `build`, a call, the first `fit`, or loading a file
@@ -530,7 +545,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             return
         # The encoder may take what training does not, such as images of another size. Then only
         # the encoder is built, and `load_weights` says that the rest is not.
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, NotImplementedError):
             self._build_for(keras.tree.map_structure(_spec_of, x))
 
     def _build_for(self, specs: Any) -> None:
@@ -630,6 +645,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         for teacher in state.teachers:
             teacher.build()
         self.built = True
+        self._tracker.lock()
         self._start()
 
     def _start(self) -> None:
@@ -646,9 +662,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"`loss_weights` must name losses of {type(self).__name__}: "
                 f"{sorted(state.loss_trackers)}. Received: {sorted(unknown)}"
             )
-        for update in self.updates():
+        updates = self.updates()
+        state.groups.name(self, [v for update in updates for v in update.variables])
+        for update in updates:
+            state.groups.prepare(update.optimizer, update.variables)
             if not update.optimizer.built:
-                state.groups.exclude(update.optimizer, update.variables)
                 update.optimizer.build(update.variables)
         if self.probe is not None and not self.probe.built:
             self.probe.build(state.representation_spec.shape)
@@ -656,14 +674,17 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def __setattr__(self, name: str, value: Any) -> None:
         # Keras locks what a built model is made of. Augmentation may be replaced, as with growing
         # resolution: it has no part in the saved weights.
-        is_replaced = name == "augment" and "_state" in vars(self) and self._tracker.locked
-        if is_replaced:
-            self._tracker.unlock()
+        is_replaced = name == "augment" and "augment" in vars(self) and self.built
+        if not is_replaced:
+            super().__setattr__(name, value)
+            return
+        self._tracker.unlock()
+        if self.augment is not None:
+            self._tracker.untrack(self.augment)
         super().__setattr__(name, value)
-        if is_replaced:
-            self._tracker.lock()
-            self._state.checked.clear()
-            self.forget_train_functions()
+        self._tracker.lock()
+        self._state.checked.clear()
+        self.renew_functions()
 
     # Training and evaluation
 
@@ -704,6 +725,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         x = self.input_kind.as_data(x)
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: a trainer not compiled")
+        self._make_global_generator()
         x, y, kwargs = self.split_validation(x, y, kwargs)
         validation = self.input_kind.as_data(kwargs.get("validation_data"))
         self.check_data(x)
@@ -711,14 +733,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             kwargs["validation_data"] = validation
             size = kwargs.get("validation_batch_size") or batch_size
             self._check_validation_data(validation, size)
-        check_remainder(x, batch_size, self.minimum_batch)
+        if not self.needs_full_batches:  # then `fit` leaves out what remains
+            check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
         warn_of_scale(x, self.augment)
         callbacks = self._with_callbacks(callbacks)
-        if self._state.step_specs is not None and not self._state.is_started:
-            # weights of the encoder may have been set since all state was created
-            self._start()
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         history = super().fit(x, y, batch_size, **kwargs)
         if epochs > kwargs.get("initial_epoch", 0) and history.epoch and not history.history:
@@ -742,12 +762,18 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             inputs = keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
         try:
             self.check_data(inputs)
-            check_remainder(inputs, batch_size, self.minimum_batch)
+            if self.distribute_strategy.num_replicas_in_sync == 1:
+                check_remainder(inputs, batch_size, self.minimum_batch)
         except (TypeError, ValueError) as error:
             raise type(error)(f"In `validation_data`: {error}") from error
 
-    def check_evaluation_shapes(self, x: Any, y: Any) -> None:
+    def check_evaluation_shapes(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Raise if the losses cannot be computed of validation data of these shapes."""
+        if sample_weight is not None and not self.uses_sample_weight:
+            raise ValueError(
+                f"{type(self).__name__} does not use weights of examples. "
+                "Received: `validation_data` with `sample_weight`"
+            )
         with self._evaluating(seeded=False):
             try:
                 self.build_step(x, y)
@@ -756,9 +782,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def before_steps(self) -> None:
         """Get ready for the steps of `fit` or `evaluate`, when all state exists."""
-        self._state.is_started |= not self._state.is_evaluating
-        if self._state.is_evaluating:
-            self._state.seeds.fix()
+        state = self._state
+        if not state.is_started:
+            self._start()  # weights of a student may have been set since all state was created
+        state.is_started |= not state.is_evaluating
+        if state.is_evaluating:
+            state.seeds.fix()
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -778,10 +807,19 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             The losses and metrics, as `keras.Model.evaluate`.
         """
         x = self.input_kind.as_data(x)
+        self._make_global_generator()
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
+            if not self.needs_full_batches:
+                check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating():
             return super().evaluate(x, y, batch_size, **kwargs)
+
+    def _make_global_generator(self) -> None:
+        # Keras draws its seed from Python's generator when it is first used. If that were in an
+        # evaluation, training would go on with other numbers.
+        with self.distribute_strategy.scope():
+            global_seed_state()
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses of one batch, with the same draws as `evaluate`."""
@@ -871,6 +909,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         )
         self._build_step_for(x, y)
 
+    def set_weights(self, weights: list[Any]) -> None:
+        """Set all weights, those of teachers included, as `keras.Model.set_weights`."""
+        super().set_weights(weights)
+        self._state.is_started = self._state.step_specs is not None
+
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Load all state that `save_weights` wrote: of a trainer that is built.
 
@@ -889,6 +932,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 "with the shape of a batch of `x`, such as (None, 32, 32, 3), or "
                 "`trainer.build_step(x, y)` with `keras.KerasTensor`s. "
                 f"Received: filepath={str(filepath)!r} and a trainer that is not built"
+            )
+        if not self.compiled:
+            warnings.warn(
+                "Only weights of the model are loaded: the state of the optimizer and of a probe "
+                "is restored if the trainer is compiled first.",
+                stacklevel=2,
             )
         super().load_weights(filepath, *args, **kwargs)
 

@@ -13,9 +13,12 @@ from keras_ssl import checks
 class ParameterGroups:
     """Groups of variables, by their paths, that an optimizer treats in their own way.
 
+    The path of a variable is that of Keras, after the name of the trainer's attribute that holds
+    it: `encoder/dense/kernel`.
+
     Args:
         learning_rate_multipliers: factors of the learning rate by regular expressions, of which
-            the first that is found in `variable.path` counts.
+            the first that is found in a variable's path counts.
         exclude_from_weight_decay: regular expressions of paths of variables without weight decay.
 
     Raises:
@@ -32,13 +35,15 @@ class ParameterGroups:
             exclude_from_weight_decay = (exclude_from_weight_decay,)
         self._multipliers = {
             _pattern("learning_rate_multipliers", pattern): checks.number(
-                f"learning_rate_multipliers[{pattern!r}]", factor, 0.0
+                f"learning_rate_multipliers[{pattern!r}]", factor, minimum=0
             )
             for pattern, factor in (learning_rate_multipliers or {}).items()
         }
         self._excluded = [
             _pattern("exclude_from_weight_decay", one) for one in exclude_from_weight_decay
         ]
+        self._paths = {}
+        self._prepared = []  # the optimizers that know which variables they do not decay
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of `compile` that describe the groups."""
@@ -47,47 +52,85 @@ class ParameterGroups:
             "exclude_from_weight_decay": [pattern.pattern for pattern in self._excluded],
         }
 
-    def exclude(
-        self, optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
-    ) -> None:
-        """Tell an optimizer that is not built yet which variables get no weight decay.
+    def take_over(self, before: "ParameterGroups") -> None:
+        """Note what optimizers already know, if the groups have not changed."""
+        if self._excluded == before._excluded:
+            self._prepared = before._prepared
+
+    def name(self, trainer: keras.Model, variables: list[keras.Variable]) -> None:
+        """Note the paths of all variables that learn, and check that each pattern is found.
 
         Raises:
-            ValueError: if a pattern matches the path of no variable.
+            ValueError: if a pattern matches no path.
         """
-        for name, patterns in (
+        for attribute, part in vars(trainer).items():
+            if isinstance(part, keras.layers.Layer):
+                self._paths |= {id(v): f"{attribute}/{v.path}" for v in part.variables}
+        paths = [self._path(variable) for variable in variables]
+        for argument, patterns in (
             ("learning_rate_multipliers", self._multipliers),
             ("exclude_from_weight_decay", self._excluded),
         ):
             for pattern in patterns:
-                if not any(pattern.search(variable.path) for variable in variables):
+                if not any(pattern.search(path) for path in paths):
                     raise ValueError(
-                        f"`{name}` must name variables by a part of their paths, such as "
-                        f"{variables[0].path!r}. Received: {pattern.pattern!r}, which matches none "
-                        f"of {len(variables)} variables"
+                        f"`{argument}` must name variables by a part of their paths, such as "
+                        f"{paths[0]!r}. Received: {pattern.pattern!r}, which matches none of "
+                        f"{len(paths)} variables"
                     )
-        excluded = [v for v in variables if any(p.search(v.path) for p in self._excluded)]
-        if excluded:
-            # the optimizer within one that scales the loss decays the weights
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
-            inner.exclude_from_weight_decay(var_list=excluded)
+
+    def prepare(
+        self, optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
+    ) -> None:
+        """Tell an optimizer which variables get no weight decay, before it is built.
+
+        Raises:
+            ValueError: if it is built already, or its steps cannot be scaled.
+        """
+        if any(optimizer is one for one in self._prepared):
+            return
+        # the optimizer within one that scales the loss decays the weights
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if self._multipliers and (inner.use_ema or isinstance(inner, keras.optimizers.Ftrl)):
+            raise ValueError(
+                "`learning_rate_multipliers` scale the steps of an optimizer, which is not "
+                f"possible for Ftrl or with `use_ema=True`. Received: {inner}"
+            )
+        if self._excluded and optimizer.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` needs an optimizer that has not been used. "
+                f"Received: {optimizer}, which has state already"
+            )
+        if self._excluded:
+            matches = [v for v in variables if _found(self._excluded, self._path(v))]
+            inner.exclude_from_weight_decay(var_list=matches)
+        self._prepared.append(optimizer)
 
     @contextmanager
     def scaled_steps(self, variables: list[keras.Variable]) -> Iterator[None]:
         """Scale what an optimizer does to variables within this context by their multipliers.
 
-        Every rule of Keras' optimizers is linear in the learning rate, decoupled weight decay
-        included, so a scaled step is a step at a scaled rate.
+        The rules of Keras' optimizers are linear in the learning rate, decoupled weight decay
+        included, so a scaled step is a step at a scaled rate. Constraints hold after scaling.
         """
         factors = [(v, self._factor(v)) for v in variables] if self._multipliers else []
         before = [(v, factor, v + 0.0) for v, factor in factors if factor != 1.0]
         yield
         for variable, factor, old in before:
-            variable.assign(old + factor * (variable - old))
+            scaled = old + factor * (variable - old)
+            constraint = variable.constraint
+            variable.assign(scaled if constraint is None else constraint(scaled))
+
+    def _path(self, variable: keras.Variable) -> str:
+        return self._paths.get(id(variable), variable.path)
 
     def _factor(self, variable: keras.Variable) -> float:
-        found = (f for p, f in self._multipliers.items() if p.search(variable.path))
-        return next(found, 1.0)
+        path = self._path(variable)
+        return next((f for p, f in self._multipliers.items() if p.search(path)), 1.0)
+
+
+def _found(patterns: list[re.Pattern], path: str) -> bool:
+    return any(pattern.search(path) for pattern in patterns)
 
 
 def _pattern(name: str, pattern: Any) -> re.Pattern:

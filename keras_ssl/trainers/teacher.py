@@ -84,10 +84,6 @@ class EMATeacher:
             copy = (copies or {}).get(name)
             student = getattr(trainer, name)
             setattr(trainer, f"teacher_{name}", _copy(name, student) if copy is None else copy)
-        # the optimizer's step that the teacher has followed
-        trainer.followed_step = trainer.add_weight(
-            name="followed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
-        )
         self._averages = {}
         self._is_started = False
         trainer.add_teacher(self)
@@ -144,15 +140,13 @@ class EMATeacher:
                 of_teacher.trainable = of_student.trainable
             freeze(teacher)
 
-    def follow(self, step: Any) -> None:
+    def follow(self, step: Any, has_moved: Any) -> None:
         """Move the copies towards their students.
 
         Args:
             step: int32 scalar, how many steps the optimizer has taken.
+            has_moved: bool scalar, whether it has moved the students since the last call.
         """
-        followed = self.trainer.followed_step
-        # not in a step that only accumulated gradients, or that overflowed in float16
-        has_moved = ops.not_equal(step, followed)
         m = self.momentum(step) if callable(self.momentum) else self.momentum
         m = ops.where(has_moved, ops.cast(m, "float32"), 1.0)
         for student, teacher in self.pairs:
@@ -164,7 +158,6 @@ class EMATeacher:
                 average.assign(keep * average + (1 - keep) * ops.cast(theta, average.dtype))
                 if average is not xi:
                     xi.assign(ops.cast(average, xi.dtype))
-        followed.assign(step)
 
 
 def freeze(layer: keras.layers.Layer) -> None:

@@ -144,6 +144,52 @@ def test_weights_only_checkpoints_resume_a_trainer(tmp_path):
     assert_equal(trainer, again)
 
 
+@pytest.mark.parametrize("way", ["train_on_batch", "evaluate", "fit"])
+def test_a_teacher_starts_from_what_its_student_has_when_training_starts(way):
+    trainer = byol(momentum=0.0)
+    trainer.build((None, 28, 28, 1))
+    trainer.encoder.set_weights([w + 1 for w in trainer.encoder.get_weights()])
+    trainer.compile(keras.optimizers.SGD(0.0))
+    getattr(trainer, way)(images()[0][:32])
+    for ours, theirs in zip(trainer.encoder.weights, trainer.teacher_encoder.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(theirs), np.asarray(ours), rtol=1e-6)
+
+
+def test_weights_that_were_set_stay():
+    one, other = byol(), byol()
+    for trainer in (one, other):
+        trainer.build((None, 28, 28, 1))
+        trainer.compile(keras.optimizers.SGD(0.0))
+    values_set = [w + 1 if w.dtype.kind == "f" else w for w in one.get_weights()]
+    values_set[-1] = values_set[-1] + 1
+    other.set_weights(values_set)
+    before = [np.asarray(w) for w in other.teacher_projector.weights]
+    other.train_on_batch(images()[0][:32])
+    for w, old in zip(other.teacher_projector.weights, before, strict=True):
+        assert np.abs(np.asarray(w) - old).max() < 0.5
+
+
+def test_a_new_optimizer_moves_teachers_from_its_first_step():
+    class Teachers(trainers.SelfSupervisedModel):
+        def __init__(self):
+            super().__init__(keras.layers.Dense(2))
+            self.head = keras.layers.Dense(2)
+            self.first = trainers.EMATeacher(self, ["encoder"], 0.0)
+            self.second = trainers.EMATeacher(self, ["head"], 0.0)
+
+        def embed(self, batch, training):
+            h = self.teacher_head(self.teacher_encoder(batch.x))
+            return {"error": ops.square(self.head(self.encoder(batch.x)) - h - 1.0)}
+
+    trainer = Teachers()
+    for _ in range(2):
+        trainer.compile(keras.optimizers.SGD(0.1))
+        trainer.fit(np.ones((8, 3), "float32"), verbose=0)
+        for name in ("encoder", "head"):
+            student, teacher = getattr(trainer, name), getattr(trainer, f"teacher_{name}")
+            np.testing.assert_array_equal(np.asarray(teacher.kernel), np.asarray(student.kernel))
+
+
 # Teachers
 
 
@@ -236,6 +282,21 @@ def test_evaluation_gives_equal_losses_at_each_call_and_leaves_training_untouche
     assert other.test_on_batch(x[:32]) == other.test_on_batch(x[:32])
 
 
+def test_a_first_evaluation_does_not_change_what_training_draws():
+    x = images()[0][:64]
+    weights = []
+    for evaluates in (False, True):
+        trainer = simclr()
+        trainer.build((None, 28, 28, 1))
+        keras.utils.set_random_seed(3)
+        if evaluates:
+            trainer.evaluate(x, verbose=0)
+        trainer.fit(x, batch_size=32, verbose=0)
+        weights.append(trainer.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_arrays_for_validation_come_in_batches_of_the_size_of_training():
     sizes = []
 
@@ -260,6 +321,7 @@ def test_arrays_for_validation_come_in_batches_of_the_size_of_training():
         (lambda x, y: (x[:, :20, :20], y), "larger than the images"),
         (lambda x, y: (np.repeat(x, 3, axis=-1), y), "axis -1"),
         (lambda x, y: (x[..., 0], y), "channels"),
+        (lambda x, y: (x, y, np.ones(len(x), "float32")), "sample_weight"),
     ],
 )
 def test_validation_data_is_checked_before_the_first_epoch(validation, message):
@@ -315,17 +377,50 @@ def test_sample_weights_without_labels_are_refused():
 # What can be changed
 
 
-def test_augmentation_can_be_replaced_between_fits():
-    trainer = trainers.SimCLR(
-        keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]),
-        layers.ProjectionHead((8, 4)),
-        augment.SimCLRViews(14),
-    )
+class Scale(keras.layers.Layer):
+    """Two views, the input times a factor."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+        self.seeds = keras.random.SeedGenerator(0)
+
+    def call(self, x, training=None):
+        return self.factor * x, self.factor * x + 1.0
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+class Apart(trainers.SelfSupervisedModel):
+    """Loses the mean of the first view."""
+
+    def embed(self, batch, training):
+        return {"size": ops.mean(batch.views[0] + 0 * self.encoder(batch.x), axis=-1)}
+
+
+def test_a_replaced_augmentation_is_used_and_saved(tmp_path):
+    x = np.ones((8, 2), "float32")
+    keras.saving.get_custom_objects().update({"Scale": Scale, "Apart": Apart})
+    trainer = Apart(keras.layers.Dense(2), Scale(1.0))
     trainer.compile("sgd")
-    trainer.fit(images()[0][:32], verbose=0)
-    trainer.augment = augment.SimCLRViews(28)
-    assert np.isfinite(trainer.fit(images()[0][:32], verbose=0).history["loss"][0])
-    assert trainer.get_config()["augment"]["config"]["size"] in (28, [28, 28], (28, 28))
+    losses = [trainer.fit(x, verbose=0).history["loss"][0]]
+    trainer.augment = Scale(3.0)
+    losses.append(trainer.fit(x, verbose=0).history["loss"][0])
+
+    class Grow(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.augment = Scale(10.0 * epoch)
+
+    losses += trainer.fit(x, epochs=3, initial_epoch=1, callbacks=[Grow()], verbose=0).history[
+        "loss"
+    ]
+    assert losses == pytest.approx([1.0, 3.0, 10.0, 20.0])
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert loaded.evaluate(x, verbose=0, return_dict=True)["loss"] == pytest.approx(20.0)
+    with pytest.raises(ValueError, match="cannot add new elements"):
+        trainer.encoder = keras.layers.Dense(2)
 
 
 class Two(trainers.SelfSupervisedModel):
@@ -359,7 +454,28 @@ def test_groups_of_variables_have_their_own_learning_rate_and_weight_decay():
     assert float(trainer.encoder.bias[0]) == pytest.approx(0.1 * 2)
     with pytest.raises(ValueError, match="matches none"):
         trainer.compile("sgd", learning_rate_multipliers={"no such": 0.5})
-        trainer.fit(x, verbose=0)
+    used = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    trainer.compile(used)
+    trainer.fit(x, verbose=0)
+    with pytest.raises(ValueError, match="has not been used"):
+        trainer.compile(used, exclude_from_weight_decay=["bias"])
+    with pytest.raises(ValueError, match="use_ema"):
+        average = keras.optimizers.SGD(0.1, use_ema=True)
+        trainer.compile(average, learning_rate_multipliers={"^encoder/": 0.5})
+
+
+def test_groups_may_be_of_one_of_several_optimizers():
+    case = CASES["GAN"]
+    trainer = case.make()
+    trainer.compile(case.sgd(), learning_rate_multipliers={"^generator/": 0.0})
+    x = case.first(32)
+    trainer.build((None, *x.shape[1:]))
+    before = [np.asarray(w) for w in trainer.generator.trainable_weights]
+    discriminator = np.asarray(trainer.encoder.trainable_weights[0])
+    trainer.fit(x, verbose=0)
+    for weight, old in zip(trainer.generator.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), old)
+    assert not np.array_equal(np.asarray(trainer.encoder.trainable_weights[0]), discriminator)
 
 
 class SharpnessAware(keras.optimizers.SGD):

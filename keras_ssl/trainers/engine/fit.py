@@ -147,7 +147,7 @@ class DistributedFit:
         if self._distribute_strategy is not None:  # without one, Keras builds in the first step
             self._symbolic_build(data_batch=(x, y, None))
 
-    def check_evaluation_shapes(self, x: Any, y: Any) -> None:
+    def check_evaluation_shapes(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Raise an error if validation data of these shapes cannot be evaluated."""
 
     def before_steps(self) -> None:
@@ -164,9 +164,9 @@ class DistributedFit:
             if self._pending_validation is not None:
                 specs, self._pending_validation = self._pending_validation, None
                 self.check_evaluation_shapes(*specs)
+        self.before_steps()
         if iterator is not None:
             self._attach_keeper(iterator, (x, y))
-        self.before_steps()
 
     def _check_scope(self) -> None:
         """Raise an error if a variable was created outside of the strategy's scope."""
@@ -355,6 +355,13 @@ class DistributedFit:
         vars(self).pop("_train_functions", None)
         self.train_function = self.test_function = self.predict_function = None
 
+    def renew_functions(self) -> None:
+        """Trace all steps anew, also those of a `fit` that is running."""
+        is_training = self.train_function is not None
+        self.forget_train_functions()
+        if is_training:
+            self.make_train_function(force=True)
+
     @property
     def needs_static_batches(self) -> bool:
         """Whether the batch size must be known when a step is traced."""
@@ -439,25 +446,23 @@ class DistributedFit:
         return keras.tree.map_structure(lambda output: output[:-1], outputs)
 
 
-def _specs_of(data: Any) -> tuple[Any, Any] | None:
+def _specs_of(data: Any) -> tuple[Any, Any, Any] | None:
     """Return the shapes and dtypes of validation data, if known without reading from it."""
-    if isinstance(data, (tuple, list)) and not _are_arrays(data):
-        data = data[0]  # a dataset in a tuple
     if isinstance(data, keras.utils.PyDataset):
-        if not len(data):
-            return None
-        data = data[0]
+        data = data[0] if len(data) else None
     if hasattr(data, "element_spec"):
         specs = _map_specs(data.element_spec)
-    elif isinstance(data, (tuple, list)) and _are_arrays(data):
-        specs = keras.tree.map_structure(_spec_of_array, tuple(data))
     else:
+        specs = tuple(data) if isinstance(data, (tuple, list)) else (data,)
+        if not _are_arrays([leaf for leaf in keras.tree.flatten(specs) if leaf is not None]):
+            return None
+        specs = keras.tree.map_structure(_spec_of_array, specs)
+    return keras.utils.unpack_x_y_sample_weight(specs)
+
+
+def _spec_of_array(array: Any) -> keras.KerasTensor | None:
+    if array is None:
         return None
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(specs)
-    return x, y
-
-
-def _spec_of_array(array: Any) -> keras.KerasTensor:
     dtype = keras.backend.standardize_dtype(array.dtype)
     if keras.backend.is_float_dtype(dtype):
         dtype = keras.config.floatx()  # as Keras casts arrays

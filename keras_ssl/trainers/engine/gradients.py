@@ -79,10 +79,12 @@ class CachedGradients(PlainGradients):
                     "`micro_batch_size` needs batches of one size: use `dataset.batch(n, "
                     f"drop_remainder=True)`. Received: batches of unknown size, {x.element_spec}"
                 )
-        batch_size = batch_size or 32
-        self._check_batch(batch_size // replicas)
         leaves = [] if is_dataset else keras.tree.flatten(x)
         examples = getattr(leaves[0], "shape", None) if leaves else None
+        if not is_dataset and not examples:
+            return
+        batch_size = batch_size or 32
+        self._check_batch(batch_size // replicas)
         if examples and 0 < examples[0] < batch_size:
             raise ValueError(
                 "`micro_batch_size` needs full batches. "
