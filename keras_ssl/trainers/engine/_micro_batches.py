@@ -59,13 +59,11 @@ class MicroBatches:
 
         Returns the embeddings of all examples, and the losses that layers added, `(parts,)`.
         """
-        first = self._embed_part(0, after=self._before_all())
 
-        def write(part: Any, stores: list[tf.TensorArray]) -> list[tf.TensorArray]:
-            return _write(stores, part, self._embed_part(part, after=_flows(stores)))
+        def of_part(part: Any, after: Any) -> tuple[Any, list[Any]]:
+            return self._embed_part(part, after), []
 
-        stores = self._for_each_further_part(write, self._stores(first))
-        return _rows_of_stores(stores, first)
+        return self._add_up(of_part, after=self._before_all())[0]
 
     def embed_and_differentiate(
         self, loss: Callable[[dict[str, Any], Any], Any], variables: list[keras.Variable]
@@ -125,18 +123,13 @@ class MicroBatches:
         """Return the tensors that must be computed before the first part."""
         return [self.count] if tf.is_tensor(self.count) else []
 
-    def _stores(self, first: Any) -> list[tf.TensorArray]:
-        """Make an array for each tensor of a part, and write the first part to it."""
-        stores = [
-            tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape)
-            for leaf in keras.tree.flatten(first)
-        ]
-        return _write(stores, 0, first)
-
     def _embed_part(self, part: Any, after: Any = ()) -> tuple[dict[str, Any], Any]:
+        def rows(x: Any) -> Any:
+            return None if x is None else _rows(x, part, self.size)
+
         # a part begins when the one before has ended, so that its activations are released
         with tf.control_dependencies(keras.tree.flatten(after)):
-            taken = Batch(*(_rows_of_all(one, part, self.size) for one in self.batch))
+            taken = Batch(*(keras.tree.map_structure(rows, one) for one in self.batch))
         embeddings, added = self.embed(taken)
         checked = {
             name: keras.tree.map_structure(lambda leaf, n=name: self._check_rows(n, leaf), value)
@@ -166,12 +159,16 @@ class MicroBatches:
         """
         first, gradients = of_part(0, after)
         connected = [number for number, one in enumerate(gradients) if one is not None]
-        stores = self._stores(first)
+        stores = [
+            tf.TensorArray(leaf.dtype, self.count, element_shape=leaf.shape)
+            for leaf in keras.tree.flatten(first)
+        ]
+        stores = _write(stores, 0, first)
         stored = len(stores)
 
         def add(part: Any, carry: list[Any]) -> list[Any]:
             stores, sums = carry[:stored], carry[stored:]
-            rows, gradients = of_part(part, [*_flows(stores), *sums])
+            rows, gradients = of_part(part, [*(one.flow for one in stores), *sums])
             sums = [one + gradients[number] for one, number in zip(sums, connected, strict=True)]
             return [*_write(stores, part, rows), *sums]
 
@@ -222,10 +219,6 @@ def _write(stores: list[tf.TensorArray], part: Any, embedded: Any) -> list[tf.Te
     return [one.write(part, leaf) for one, leaf in zip(stores, leaves, strict=True)]
 
 
-def _flows(stores: list[tf.TensorArray]) -> list[Any]:
-    return [one.flow for one in stores]
-
-
 def _rows_of_stores(stores: list[tf.TensorArray], first: Any) -> Any:
     """Return a structure like the first part's with the rows of all parts."""
     leaves = keras.tree.flatten(first)
@@ -242,12 +235,6 @@ def _join_parts(stacked: Any, leaf: Any) -> Any:
     count, size = stacked.shape[:2]
     rows.set_shape([None if count is None else count * size, *others])
     return rows
-
-
-def _rows_of_all(structure: Any, part: Any, size: int) -> Any:
-    return keras.tree.map_structure(
-        lambda x: None if x is None else _rows(x, part, size), structure
-    )
 
 
 def _parts_of(batch: Batch, size: int) -> Any:
