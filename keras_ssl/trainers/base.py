@@ -751,7 +751,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             present = {type(one) for one in callbacks.callbacks}
             for one in own:
                 if type(one) not in present:
-                    callbacks.append(one)
+                    callbacks.callbacks.append(one)
             return callbacks
         given = keras.tree.flatten([] if callbacks is None else callbacks)
         return [*own, StopOnNaN(), *given]

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from keras_ssl.layers import SyncBatchNormalization
+from keras_ssl.trainers.engine.gradients import differentiate
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -103,11 +103,14 @@ class OnlineProbe(keras.layers.Layer):
     def learn(self, features: Any, y: Any) -> None:
         """Take one gradient step on `features`, without gradient to `features`."""
         features, y = ops.stop_gradient(features), ops.reshape(y, (-1,))
-        with tf.GradientTape() as tape:
+
+        def compute() -> tuple[Any, tuple]:
             logits = self(features, training=True)
             loss = self._cross_entropy(y, logits)
             scaled = self.optimizer.scale_loss(loss / distribute.replica_count())
-        gradients = tape.gradient(scaled, self.trainable_variables)
+            return scaled, (logits, loss)
+
+        (logits, loss), gradients = differentiate(compute, self.trainable_variables)
         self.optimizer.apply(
             skip_overflow_everywhere(self.optimizer, gradients), self.trainable_variables
         )

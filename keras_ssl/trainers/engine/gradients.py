@@ -13,6 +13,24 @@ from keras_ssl.trainers.engine._micro_batches import MicroBatches
 from keras_ssl.trainers.step import Batch, StepResult, Update, batch_size_of
 
 
+def differentiate(
+    compute: Callable[[], tuple[Any, Any]], variables: list[keras.Variable]
+) -> tuple[Any, list[Any]]:
+    """Differentiate a function with respect to variables.
+
+    Args:
+        compute: function that returns a scalar, and whatever else it computes.
+        variables: the variables.
+
+    Returns:
+        What else `compute` returned, and one gradient per variable, `None` if the scalar does not
+        depend on it.
+    """
+    with tf.GradientTape() as tape:
+        scalar, others = compute()
+    return others, tape.gradient(scalar, variables)
+
+
 class PlainGradients:
     """Computes the losses and gradients of an update for the whole batch at once."""
 
@@ -33,10 +51,13 @@ class PlainGradients:
 
     def __call__(self, trainer: keras.Model, update: Update, batch: Batch) -> StepResult:
         """Compute the losses of an update in training mode, and their gradients."""
-        with tf.GradientTape() as tape:
+
+        def compute() -> tuple[Any, StepResult]:
             result = self.losses(trainer, update, batch, training=True)
-            scaled = update.optimizer.scale_loss(result.total)
-        return result._replace(gradients=tape.gradient(scaled, update.variables))
+            return update.optimizer.scale_loss(result.total), result
+
+        result, gradients = differentiate(compute, update.variables)
+        return result._replace(gradients=gradients)
 
 
 class CachedGradients(PlainGradients):
