@@ -1,4 +1,4 @@
-"""What the package asks of Keras under names that Keras keeps to itself.
+"""The private names of Keras that the package uses, in one place.
 
 - `keras.src.backend.compute_output_spec` runs a function on shapes alone. Its public face,
   `Operation.compute_output_spec`, puts a text of its own before every error.

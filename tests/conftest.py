@@ -130,7 +130,7 @@ def deterministic():
     disable_op_determinism()
 
 
-# One strategy a process: a second one reuses the first one's collective keys, and TensorFlow then
+# One strategy per process: a second one reuses the first one's collective keys, and TensorFlow then
 # stops its `all_gather` with "Shape mismatch in the collective instance".
 @pytest.fixture(scope="session")
 def two_replicas():

@@ -12,7 +12,7 @@ class System:
 
     Attributes:
         name: of the device and of what joins its hosts.
-        peak: floating-point operations a second of a device in bfloat16, dense.
+        peak: floating-point operations per second of a device in bfloat16, dense.
         memory: bytes of a device.
         within_host: bytes per second that a device can send to others in its host.
         between_hosts: bytes per second at which a ring over many hosts can run, which is what all
@@ -32,7 +32,7 @@ class System:
     source: str
 
     def bandwidth(self, devices: int) -> float:
-        """Bytes a second that each of so many devices can send in a ring."""
+        """Bytes per second that each of so many devices can send in a ring."""
         within = devices <= self.devices_a_host
         return self.within_host if within else min(self.within_host, self.between_hosts)
 

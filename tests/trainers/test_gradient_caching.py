@@ -246,7 +246,7 @@ def test_size_is_saved_with_the_trainer(tmp_path):
 
 
 class AddedByExample(keras.layers.Layer):
-    """Adds a loss with a value an example."""
+    """Adds a loss with one value per example."""
 
     def call(self, x):
         self.add_loss(ops.mean(ops.square(x), axis=-1))
