@@ -516,7 +516,14 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if self._state.is_tracing or self._state.is_called:
             self._build_encoder(input_shape)
         elif self._state.step_specs is None:
-            self._build_for(self._specs_of_shape(input_shape))
+            try:
+                self._build_for(self._specs_of_shape(input_shape, keras.config.floatx()))
+            except (TypeError, ValueError) as error:
+                # a shape does not tell the dtype: tokens and indices are integers
+                try:
+                    self._build_for(self._specs_of_shape(input_shape, "int32"))
+                except (TypeError, ValueError):
+                    raise error from None
 
     def _build_encoder(self, input_shape: Any) -> None:
         is_one_shape = isinstance(input_shape, (tuple, list)) and not any(
@@ -559,15 +566,15 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def _are_views(self, x: Any) -> bool:
         return isinstance(x, (tuple, list)) and len(x) >= self.view_count
 
-    def _specs_of_shape(self, shape: Any) -> Any:
+    def _specs_of_shape(self, shape: Any, default: str) -> Any:
         """Specs of tensors of these shapes; dtypes are those of the encoder's inputs if known."""
         if isinstance(shape, dict):
-            return {name: self._specs_of_shape(one) for name, one in shape.items()}
+            return {name: self._specs_of_shape(one, default) for name, one in shape.items()}
         if any(isinstance(size, (tuple, list, dict)) for size in shape):
-            return tuple(self._specs_of_shape(one) for one in shape)
+            return tuple(self._specs_of_shape(one, default) for one in shape)
         inputs = getattr(self.encoder, "inputs", None) or []
         dtypes = {one.dtype for one in inputs if len(one.shape) == len(shape)}
-        dtype = dtypes.pop() if len(dtypes) == 1 else keras.config.floatx()
+        dtype = dtypes.pop() if len(dtypes) == 1 else default
         return keras.KerasTensor(tuple(shape), dtype)
 
     def build_step(self, x: Any, y: Any) -> None:

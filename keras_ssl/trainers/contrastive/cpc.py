@@ -206,11 +206,10 @@ class CPC(_PredictiveCoding):
         context = MaskedContext() if context is None else context
         super().__init__(encoder, context, projector, augment, loss, steps, directions, **kwargs)
 
-    def build(self, input_shape: Any) -> None:
-        """Build the encoder for patches."""
+    def _build_encoder(self, input_shape: Any) -> None:
         if self.augment is not None:
             input_shape = self.augment.compute_output_shape(input_shape)
-        super().build((None, *input_shape[3:]))
+        super()._build_encoder((None, *input_shape[3:]))
 
     def encode(self, views: Any, training: bool) -> Any:
         """Return the features of each patch, `(batch, rows, columns, features)`."""
