@@ -5,6 +5,9 @@ it after a plain `import keras_ssl`; what is heavy (TensorFlow Datasets, scikit-
 is imported where it is used.
 """
 
+import importlib
+from typing import Any
+
 import keras
 
 from keras_ssl import (
@@ -37,3 +40,10 @@ if keras.backend.backend() == "tensorflow":
     from keras_ssl import callbacks, evaluate, trainers
 
     __all__ += ["callbacks", "evaluate", "trainers"]
+else:
+
+    def __getattr__(name: str) -> Any:
+        # these rooms import TensorFlow, and on another backend say at first use what needs it
+        if name in ("callbacks", "evaluate", "trainers"):
+            return importlib.import_module(f"keras_ssl.{name}")
+        raise AttributeError(f"module 'keras_ssl' has no attribute {name!r}")

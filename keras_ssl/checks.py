@@ -1,4 +1,4 @@
-"""Checks of scalar arguments, shared by the whole package.
+"""Checks of scalar arguments and of the backend, shared by the whole package.
 
 Each check takes the argument's name and value. It returns the value as a plain Python number, or
 raises a `TypeError` (wrong type) or `ValueError` (wrong value) that ends in "Received: name=value".
@@ -138,6 +138,18 @@ def image_size(name: str, value: Any) -> tuple[int, int]:
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(message)
     return int(pair[0]), int(pair[1])
+
+
+def tensorflow_backend() -> None:
+    """Raise a `RuntimeError` that says what runs where, unless Keras' backend is TensorFlow."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            "Trainers, callbacks, strategies and the evaluation of encoders need the TensorFlow "
+            "backend, while layers, losses, optimizers, networks and augmentation run on every "
+            "backend of Keras: set the environment variable KERAS_BACKEND=tensorflow before Keras "
+            f"is imported. Received: the backend {backend!r}"
+        )
 
 
 def _real(name: str, value: Any, expected: str, is_allowed: Any) -> float:

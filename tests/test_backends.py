@@ -8,6 +8,8 @@ from pathlib import Path
 import keras
 import pytest
 
+from keras_ssl import checks
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,3 +44,61 @@ def test_folders_on_jax(folders):
     )
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
+
+
+USE_EVERYTHING = """
+import inspect, tempfile
+import keras, numpy as np, keras_ssl
+
+x, y = np.zeros((8, 4), "float32"), np.arange(8) % 2
+encoder = keras.Sequential([keras.layers.Dense(4)])
+evaluate, callbacks = keras_ssl.evaluate, keras_ssl.callbacks
+uses = {
+    name: getattr(keras_ssl.trainers, name)
+    for name in keras_ssl.trainers.__all__
+    if inspect.isclass(getattr(keras_ssl.trainers, name))
+    and name not in ("Batch", "Update", "EMATeacher")  # parts of a trainer that exists
+}
+uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
+for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,
+                 evaluate.representation_report):
+    uses[function.__name__] = lambda function=function: function(encoder, (x, y), (x, y))
+uses["extract_features"] = lambda: evaluate.extract_features(encoder, x)
+uses["KNNCallback"] = lambda: callbacks.KNNCallback((x, y), (x, y))
+uses["CollapseMonitor"] = lambda: callbacks.CollapseMonitor(x)
+uses["BackupAndResume"] = lambda: callbacks.BackupAndResume(tempfile.gettempdir())
+uses["strategy"] = lambda: keras_ssl.distribute.strategy("auto")
+uses["shard_batches"] = lambda: keras_ssl.distribute.shard_batches(None, 4)
+for name, use in uses.items():
+    try:
+        use()
+    except RuntimeError as error:
+        assert "need the TensorFlow backend" in str(error) and "KERAS_BACKEND" in str(error), name
+        assert "Received: the backend 'jax'" in str(error), name
+    else:
+        raise AssertionError(name)
+
+# what needs no TensorFlow goes on working
+assert 1.0 < evaluate.effective_rank(np.eye(4)[[0, 1, 2, 3, 1]]) <= 4.0
+assert callbacks.StopOnNaN() and not hasattr(keras_ssl, "no_such_room")
+print(len(uses), "uses")
+"""
+
+
+def test_what_needs_tensorflow_says_so_at_first_use():
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", USE_EVERYTHING],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout.split()[-2]) >= 35
+
+
+def test_the_sentence_names_the_backend(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(RuntimeError, match="Received: the backend 'torch'"):
+        checks.tensorflow_backend()

@@ -104,6 +104,7 @@ class BackupAndResume(EpochKeeper):
         every_steps: int | None = None,
         delete_at_end: bool = False,
     ):
+        checks.tensorflow_backend()
         super().__init__()
         if not isinstance(folder, (str, os.PathLike)) or not str(folder):
             raise ValueError(f"`folder` must be the path of a folder. Received: folder={folder!r}")

@@ -1,7 +1,5 @@
 """Training on several devices with `tf.distribute`."""
 
-import keras
-
 from keras_ssl.distribute.replicas import (
     all_gather,
     all_reduce_sum,
@@ -11,6 +9,7 @@ from keras_ssl.distribute.replicas import (
     replica_index,
 )
 from keras_ssl.distribute.strategies import STRATEGIES, strategy
+from keras_ssl.distribute.worker_batches import shard_batches
 from keras_ssl.distribute.workers import is_chief, on_chief
 
 __all__ = [
@@ -23,10 +22,6 @@ __all__ = [
     "on_chief",
     "replica_count",
     "replica_index",
+    "shard_batches",
     "strategy",
 ]
-
-if keras.backend.backend() == "tensorflow":
-    from keras_ssl.distribute.worker_batches import shard_batches
-
-    __all__ += ["shard_batches"]

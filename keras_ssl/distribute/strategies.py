@@ -69,11 +69,7 @@ def strategy(
     >>> with strategy.scope():
     ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "Strategies need the TensorFlow backend: set KERAS_BACKEND=tensorflow. Received: "
-            f"KERAS_BACKEND={keras.backend.backend()}"
-        )
+    checks.tensorflow_backend()
     if name not in STRATEGIES:
         raise ValueError(f"`name` must be one of {STRATEGIES}. Received: name={name!r}")
     replicas = checks.integer("replicas", replicas, minimum=1, optional=True)

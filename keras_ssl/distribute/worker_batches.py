@@ -8,12 +8,18 @@ Uses a private name of TensorFlow: `_cardinality` of a distributed dataset, whic
 process has several replicas. `tests/distribute/test_worker_batches.py` fails if it disappears.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
+import keras
 
+from keras_ssl import checks
 from keras_ssl.distribute.workers import is_multi_worker, worker_count, worker_index
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
 
 
 def shard_batches(
@@ -54,6 +60,7 @@ def shard_batches(
     >>> [batch.numpy().tolist() for batch in batches]
     [[0, 2, 4, 6], [8, 10, 12, 14]]
     """
+    checks.tensorflow_backend()
     strategy = tf.distribute.get_strategy() if strategy is None else strategy
     replicas = strategy.num_replicas_in_sync
     check_divisible(batch_size, replicas)

@@ -28,6 +28,7 @@ class Batches:
     """
 
     def __init__(self, data: Any, name: str, batch_size: int = 256, labelled: bool = False):
+        checks.tensorflow_backend()
         batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.name = name
         self.labelled = labelled

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl import checks
 from keras_ssl.evaluate._batches import Batches
 
 
@@ -17,6 +18,7 @@ class Forward:
     """
 
     def __init__(self, encoder: keras.layers.Layer | Callable):
+        checks.tensorflow_backend()
         self._encoder = encoder
         self._is_layer = isinstance(encoder, keras.layers.Layer)
         # a plain function may leave TensorFlow, so it is not traced

@@ -58,6 +58,7 @@ class OnlineProbe(keras.layers.Layer):
         by_position: bool = False,
         **kwargs: Any,
     ):
+        checks.tensorflow_backend()
         super().__init__(**kwargs)
         self.classes = checks.integer("classes", classes, minimum=2)
         self.by_position = bool(by_position)

@@ -30,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
+from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.distribute.worker_batches import (
     check_divisible,
@@ -132,6 +133,10 @@ class DistributedFit:
     >>> sorted(history.history)
     ['loss', 'mae']
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        checks.tensorflow_backend()
+        return super().__new__(cls, *args, **kwargs)
 
     _keeper: EpochKeeper | None = None
     _epochs: Epochs | None = None
