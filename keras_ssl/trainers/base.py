@@ -313,7 +313,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         # not in a step that only accumulated gradients, or that overflowed in float16
         has_moved = ops.not_equal(step, self.followed_step)
         for teacher in self._state.teachers:
-            teacher.follow(step, has_moved)
+            teacher.follow(step - 1, has_moved)
         self.followed_step.assign(step)
 
     def steps_taken(self) -> Any:

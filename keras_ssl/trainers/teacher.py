@@ -144,7 +144,8 @@ class EMATeacher:
         """Move the copies towards their students.
 
         Args:
-            step: int32 scalar, how many steps the optimizer has taken.
+            step: int32 scalar, the optimizer's step that the students have just taken, counted from
+                0 as for its learning rate.
             has_moved: bool scalar, whether it has moved the students since the last call.
         """
         m = self.momentum(step) if callable(self.momentum) else self.momentum

@@ -114,11 +114,44 @@ def test_statistics_are_the_teachers_own():
     np.testing.assert_allclose(statistics(trainer.teacher_encoder)[0], 0.1 * mean, rtol=1e-4)
 
 
+def test_statistics_are_those_of_the_teachers_own_activations_at_every_step():
+    """After several steps those of the student differ, and averaging them in would show."""
+    trainer, mean, variance = started(momentum=0.9), 0.0, 1.0
+    for x in np.random.default_rng(0).normal(3.0, 2.0, size=(4, 16, 3)).astype("float32"):
+        kernel, bias = (np.asarray(w, "float64") for w in trainer.teacher_encoder.weights[:2])
+        h = x.astype("float64") @ kernel + bias
+        mean, variance = 0.9 * mean + 0.1 * h.mean(0), 0.9 * variance + 0.1 * h.var(0)
+        trainer.train_on_batch(x)
+    ours, students = (statistics(one) for one in (trainer.teacher_encoder, trainer.encoder))
+    np.testing.assert_allclose(ours[0], mean, rtol=1e-4)
+    np.testing.assert_allclose(ours[1], variance, rtol=1e-4)
+    assert np.abs(ours[0] - students[0]).max() > 0.01
+
+
+class Rising(keras.optimizers.schedules.LearningRateSchedule):
+    """Momentum 0.1, 0.3, 0.5 and so on."""
+
+    def __call__(self, step):
+        return 0.1 + 0.2 * ops.cast(step, "float32")
+
+
 def test_schedule_is_read_at_the_optimizers_step():
-    schedule = cosine_momentum(0.5, steps=2)
-    trainer = trained(schedule, steps=2)
-    before = learned(trainer.teacher_encoder)  # at step 2 the momentum is 1
-    assert float(schedule(2)) == pytest.approx(1.0)
+    """As the learning rate is: after the first step the momentum is that of step 0."""
+    trainer = trained(Rising(), steps=0)
+    trainer.build_step(keras.KerasTensor((16, 3)), None)
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    for momentum in (0.1, 0.3, 0.5):
+        before = learned(trainer.teacher_encoder)
+        trainer.train_on_batch(x)
+        students = learned(trainer.encoder)
+        for xi, old, theta in zip(learned(trainer.teacher_encoder), before, students, strict=True):
+            expected = momentum * old + (1 - momentum) * theta
+            np.testing.assert_allclose(xi, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_cosine_momentum_stops_the_teacher_at_its_end():
+    trainer = trained(cosine_momentum(0.5, steps=2), steps=3)
+    before = learned(trainer.teacher_encoder)
     trainer.train_on_batch(np.ones((16, 3), "float32"))
     for xi, old in zip(learned(trainer.teacher_encoder), before, strict=True):
         np.testing.assert_array_equal(xi, old)

@@ -71,6 +71,34 @@ def test_any_order_of_layers_can_be_fused(rng, order):
     )
 
 
+class Mix(augment.ColorAugmentation):
+    """Affine maps that do not commute, unlike those of jitter and grayscale."""
+
+    def __init__(self, matrix, offset, **kwargs):
+        super().__init__(**kwargs)
+        self.matrix, self.offset = np.float32(matrix), np.float32(offset)
+
+    def parameters(self, uniforms, image_shape):
+        return {}
+
+    def color_map(self, parameters, channels):
+        return augment.ColorMap(self.matrix[None], 2 * self.matrix[None], self.offset[None])
+
+
+def test_colour_maps_are_composed_in_the_order_of_the_layers(rng):
+    images = rng.uniform(0, 50, (4, 9, 9, 3)).astype("float32")
+    expected = images.astype("float64")
+    steps = [(rng.uniform(0, 0.5, (3, 3)), rng.uniform(0, 20, 3)) for _ in range(3)]
+    for matrix, offset in steps:
+        mean = expected.mean(axis=(1, 2), keepdims=True)
+        expected = (expected - mean) @ matrix.T + 2 * mean @ matrix.T + offset
+    assert expected.max() < 255
+    for pipeline in (augment.FusedPipeline, keras.Sequential):
+        layers = [augment.RandomHorizontalFlip(0.0), *(Mix(*step) for step in steps)]
+        result = to_numpy(pipeline(layers)(images, training=True))
+        np.testing.assert_allclose(result, expected, rtol=1e-4)
+
+
 def test_contrast_pulls_to_the_mean_of_the_view_not_of_the_image(rng):
     images = rng.uniform(80, 120, (8, 20, 20, 3)).astype("float32")
     images[:, :10] += 60

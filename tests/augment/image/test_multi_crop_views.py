@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -11,8 +13,20 @@ def test_two_global_views_and_the_local_ones(rng):
     images = rng.integers(0, 256, (8, 32, 32, 3)).astype("uint8")
     views = augment.MultiCropViews(24, 12, local_count=3, seed=0)(images)
     assert [tuple(view.shape) for view in views] == [(8, 24, 24, 3)] * 2 + [(8, 12, 12, 3)] * 3
-    local = [to_numpy(view) for view in views[2:]]
-    assert np.abs(local[0] - local[1]).mean() > 1
+    views = [to_numpy(view) for view in views]
+    # of each image of noise, a view shows something of its own
+    assert min(view.std(axis=(1, 2, 3)).min() for view in views) > 5
+    for same_size in (views[:2], views[2:]):
+        for one, other in itertools.combinations(same_size, 2):
+            assert np.abs(one - other).mean(axis=(1, 2, 3)).min() > 1
+
+
+def test_views_outside_training_are_the_resized_images(rng):
+    images = np.repeat(np.repeat(rng.integers(0, 256, (4, 6, 6, 3)), 4, axis=1), 4, axis=2)
+    views = augment.MultiCropViews(24, 12, local_count=2)(images.astype("uint8"), training=False)
+    assert len(views) == 4
+    for view, expected in zip(views, [images] * 2 + [images[:, ::2, ::2]] * 2, strict=True):
+        assert np.corrcoef(to_numpy(view).ravel(), expected.ravel())[0, 1] > 0.95
 
 
 def test_crops_have_their_own_scales():

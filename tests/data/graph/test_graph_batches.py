@@ -133,6 +133,8 @@ def test_shuffling(members, make):
     first, second = orders(1)
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second != list(range(20))
+    # over all graphs, not only those of the next batches
+    assert max(first[:6]) > 9 and min(first[-6:]) < 10
     assert orders(1) == [first, second]
     assert orders(2)[0] != first
 

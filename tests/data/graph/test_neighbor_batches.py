@@ -164,6 +164,25 @@ def test_seeds_and_epochs(graph):
     assert sorted(node for nodes in first for node in nodes[:4]) == list(range(12))
 
 
+def test_seeds_are_shuffled_over_all_batches():
+    graph = graphs.Graph(np.arange(400.0)[:, None], sp.csr_array(np.eye(400)))
+    batches = data.neighbor_batches(graph, np.arange(400), [1], 20, shuffle=True, seed=0)
+    first = next(iter(batches))[0][0].numpy()[:20, 0]
+    assert abs(first.mean() - 199.5) < 5 * 115 / np.sqrt(20) and first.max() - first.min() > 200
+
+
+def test_layers_are_sampled_independently():
+    """Every node has the same 12 neighbors, so equal draws would give equal nodes."""
+    graph = graphs.Graph(np.arange(12.0)[:, None], sp.csr_array(np.ones((12, 12))))
+    equal = []
+    for batch in data.neighbor_batches(graph, np.arange(12), [2, 2], 4, seed=0).repeat(20):
+        nodes = batch[0][0].numpy()[:, 0]
+        first, second = nodes[4:12].reshape(4, 2), nodes[12:28].reshape(8, 2)
+        equal += [*(first == second[:4]).all(axis=1), *(first == second[4:]).all(axis=1)]
+        equal += [*(second[:4] == second[4:]).all(axis=1)]
+    assert np.mean(equal) < 0.05  # 1 in 132
+
+
 def test_sparse_features_and_masks(graph):
     sparse = graphs.Graph(sp.csr_array(graph.x), graph.a, graph.e, graph.y)
     mask = np.arange(12) % 3 == 0

@@ -105,6 +105,28 @@ def test_loss_matches_the_paper(loss, alpha, temperature):
     assert logs["loss"] == pytest.approx(alpha * hard + (1 - alpha) * soft, rel=1e-4)
 
 
+def test_teacher_runs_without_dropout_and_keeps_its_statistics():
+    """In training, too: the loss is that of its predictions, at every step."""
+    taught = keras.Sequential(
+        [
+            keras.layers.Input((784,)),
+            keras.layers.Dense(32, "relu"),
+            keras.layers.Dropout(0.5),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(10),
+        ]
+    )
+    trainer = make(teacher=taught, distillation_losses=LogitsDistillation(2.0))
+    trainer.compile(keras.optimizers.SGD(0.0))
+    x, y = data()
+    before = taught.get_weights()
+    logs = trainer.fit(x, y, batch_size=32, epochs=2, verbose=0).history
+    expected = 0.5 * terms(trainer, x, y, 2.0)[1]
+    np.testing.assert_allclose(logs["distillation"], expected, rtol=1e-4)
+    for weight, old in zip(taught.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
 def test_without_labels_the_loss_is_the_soft_loss():
     trainer = make(student_loss_weight=0)
     x, y = data()

@@ -58,11 +58,11 @@ def loss_of(trainer, graph):
     return float(tf.reduce_mean(values))
 
 
-def formula(trainer, x, a):
+def formula(trainer, x, a, summary=lambda z: 1 / (1 + np.exp(-z))):
     """Compute equation 1 of the paper for one graph in float64."""
     h = np.asarray(trainer.encoder([x, a]), "float64")
     corrupted = np.asarray(trainer.encoder([tf.abs(x) / 2, a]), "float64")
-    s = 1 / (1 + np.exp(-h.mean(axis=0)))
+    s = summary(h.mean(axis=0))
     w = np.asarray(trainer.critic.kernel, "float64")
     real, fake = (1 / (1 + np.exp(-(one @ w @ s))) for one in (h, corrupted))
     return -(np.log(real).sum() + np.log(1 - fake).sum()) / (len(real) + len(fake))
@@ -78,6 +78,19 @@ def test_loss_matches_the_paper_in_every_mode():
         assert loss_of(trainer, graph) == pytest.approx(value, rel=1e-5)
     for graphs in (padded(some), padded(some, filler=-3.0), disjoint(some)):
         assert loss_of(trainer, graphs) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "summary"), [(None, lambda z: z), ("relu", lambda z: z * (z > 0))]
+)
+def test_summary_activation(activation, summary):
+    trainer, (graph,) = make(summary_activation=activation), few_graphs((9,))
+    x, a = singles([graph])[0]
+    loss_of(trainer, (x, a))
+    trainer.critic.kernel.assign(3 * trainer.critic.kernel)
+    expected = formula(trainer, x, a, summary)
+    assert loss_of(trainer, (x, a)) == pytest.approx(expected, rel=1e-5)
+    assert abs(expected - formula(trainer, x, a)) > 1e-3
 
 
 def test_padded_graphs_and_nodes_are_ignored():
