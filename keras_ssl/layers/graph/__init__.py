@@ -14,7 +14,6 @@ from keras_ssl.layers.graph.conv import (
     LSTMNeighbors,
     MessagePassing,
     RadialBasis,
-    SparseDropout,
     SpectralConv,
     shifted_softplus,
 )
@@ -23,6 +22,7 @@ from keras_ssl.layers.graph.jumping_knowledge import JumpingKnowledge
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.nodes_and_edges import EdgesToNodes, NodesToEdges
 from keras_ssl.layers.graph.pool import AttentionPool, MaxPool, MeanPool, Set2Set, SumPool, TopKPool
+from keras_ssl.layers.graph.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 
 __all__ = [

@@ -5,7 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.ops.graph.edges import check_adjacency, check_edge_features
+from keras_ssl.ops.graph.edges import (
+    check_adjacency,
+    check_edge_features,
+    is_pair,
+    source_nodes,
+    target_nodes,
+)
 from keras_ssl.ops.graph.inputs import TakesGraphs
 from keras_ssl.ops.graph.sparse import is_sparse, stored_values, with_values
 
@@ -15,7 +21,8 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
 
     It checks shapes, computes the output shape and passes node masks through. Subclasses implement
     `build_nodes(features, edge_features)` and `call`. They set `channels` if they change the
-    number of features, and `takes_sparse_features` if `call` supports them.
+    number of features, `takes_sparse_features` if `call` supports them, and `takes_bipartite` if
+    it supports `[x_source, x_target]` in the place of `x`.
 
     Args:
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
@@ -38,6 +45,7 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
 
     channels: int | None = None
     takes_sparse_features = False
+    takes_bipartite = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -47,15 +55,26 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
         x, a, *e = shapes_of_inputs(input_shape)
         if len(e) > 1:
             raise ValueError(f"Expected `[x, a]` or `[x, a, e]`. Received: shapes {input_shape}")
+        if is_pair(x) and not self.takes_bipartite:
+            raise ValueError(
+                f"`{type(self).__name__}` takes one set of nodes, `[x, a]`; a bipartite graph, "
+                "`[[x_source, x_target], a]`, goes into `MessagePassing`, `GraphSAGEConv`, "
+                f"`GATConv`, `GATv2Conv` and `GINConv`. Received: features of shapes {x}"
+            )
         check_adjacency(x, a)
-        if x[-1] is None:
+        if any(shape[-1] is None for shape in (source_nodes(x), target_nodes(x))):
             raise ValueError(
                 f"The number of node features must be known. Received: features of shape {x}"
             )
-        self.build_nodes(x[-1], *(shape[-1] for shape in e))
+        self.is_bipartite = is_pair(x)
+        features = tuple(shape[-1] for shape in x) if self.is_bipartite else x[-1]
+        self.build_nodes(features, *(shape[-1] for shape in e))
 
     def build_nodes(self, features: int, edge_features: int | None = None) -> None:
-        """Create the weights for a number of node features and, if there are any, edge features."""
+        """Create the weights for a number of node features and, if there are any, edge features.
+
+        For a bipartite graph `features` is a pair of numbers, of sources and of targets.
+        """
 
     def split_inputs(self, inputs: Any) -> tuple[Any, Any, Any]:
         """Return node features, adjacency and edge features (or `None`), features as floats.
@@ -64,13 +83,17 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
         with them would cast weights to integers.
         """
         x, a, *e = inputs
-        if is_sparse(x) and not self.takes_sparse_features:
-            raise ValueError(
-                f"`{type(self).__name__}` needs dense node features. A layer that projects them "
-                "first, such as `GCNConv`, takes sparse ones. Received: a sparse tensor of "
-                f"shape {tuple(x.shape)}"
-            )
-        x, *e = (floating(one, self.compute_dtype) for one in (x, *e))
+        sides = [source_nodes(x), target_nodes(x)] if is_pair(x) else [x]
+        for side in sides:
+            if is_sparse(side) and not self.takes_sparse_features:
+                raise ValueError(
+                    f"`{type(self).__name__}` needs dense node features. A layer that projects "
+                    "them first, such as `GCNConv`, takes sparse ones. Received: a sparse tensor "
+                    f"of shape {tuple(side.shape)}"
+                )
+        sides = [floating(side, self.compute_dtype) for side in sides]
+        x = sides if is_pair(x) else sides[0]
+        e = [floating(one, self.compute_dtype) for one in e]
         if not e:
             return x, a, None
         check_edge_features(x, a, e[0])
@@ -78,11 +101,11 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         x = shapes_of_inputs(input_shape)[0]
-        return (*x[:-1], self.channels or x[-1])
+        return (*target_nodes(x)[:-1], self.channels or source_nodes(x)[-1])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the node mask."""
-        return previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+        return mask_of_nodes(previous_mask)
 
     @classmethod
     def from_config(cls, config: dict) -> "GraphLayer":
@@ -90,8 +113,17 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
+def mask_of_nodes(mask: Any) -> Any:
+    """Return the mask of the nodes that receive, of the masks of `[x, a, ...]`."""
+    first = mask[0] if isinstance(mask, (list, tuple)) else mask
+    return first[1] if isinstance(first, (list, tuple)) else first
+
+
 def shapes_of_inputs(input_shape: Any) -> list[Any]:
-    """Return the shapes of `[x, a, ...]` as tuples, that of an edge list as a dictionary."""
+    """Return the shapes of `[x, a, ...]` as tuples.
+
+    The shape of an edge list is a dictionary, that of the features of a bipartite graph a list.
+    """
     is_one = not isinstance(input_shape, (list, tuple)) or any(
         size is None or isinstance(size, int) for size in input_shape
     )
@@ -100,10 +132,15 @@ def shapes_of_inputs(input_shape: Any) -> list[Any]:
             "Graph layers are called on `[x, a]`, node features and adjacency. Received: "
             f"input of shape {input_shape}"
         )
-    return [
-        {key: tuple(one) for key, one in shape.items()} if isinstance(shape, dict) else tuple(shape)
-        for shape in input_shape
-    ]
+    return [_as_tuples(shape) for shape in input_shape]
+
+
+def _as_tuples(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {key: tuple(one) for key, one in shape.items()}
+    if any(isinstance(one, (list, tuple)) for one in shape):
+        return [tuple(one) for one in shape]
+    return tuple(shape)
 
 
 def floating(x: Any, dtype: str) -> Any:

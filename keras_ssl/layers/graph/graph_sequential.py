@@ -10,6 +10,7 @@ from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
+from keras_ssl.ops.graph.edges import is_pair
 from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
 
 
@@ -77,6 +78,12 @@ class GraphSequential(TakesGraphs, keras.Model):
     def _walk(self, input_shape: Any, build: bool) -> tuple[int | None, ...]:
         """Return the output shape, and build the layers on the way if asked to."""
         x, a, *others = shapes_of_inputs(input_shape)
+        if is_pair(x):
+            raise ValueError(
+                "`GraphSequential` takes one set of nodes, since its second graph layer would need "
+                "another adjacency. Call the layers of a bipartite graph by hand. Received: "
+                f"features of shapes {x}"
+            )
         is_batch = not isinstance(a, dict) and len(a) == 3
         # a vector is `i`; a matrix is the mask in batch mode, otherwise edge features
         edges = [one for one in others if len(one) > (2 if is_batch else 1)]

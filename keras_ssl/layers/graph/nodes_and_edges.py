@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
-from keras_ssl.ops.graph.edges import Edges, connect
+from keras_ssl.ops.graph.edges import Edges, connect, target_nodes
 from keras_ssl.ops.graph.sparse import is_sparse
 
 _COMBINATIONS = {
@@ -149,4 +149,4 @@ class EdgesToNodes(MessagePassing):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         x, _, e = shapes_of_inputs(input_shape)
-        return (*x[:-1], e[-1])
+        return (*target_nodes(x)[:-1], e[-1])

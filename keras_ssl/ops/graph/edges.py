@@ -25,6 +25,10 @@ class Edges:
     layout of messages differs between dense matrices and edge lists; features are on the last
     axis. All aggregations are 0 for a node without edges.
 
+    In a bipartite graph edges lead from sources to targets. Features of the nodes are then a pair
+    `[sources, targets]`, of which `from_senders` and `multiply` take the first and
+    `from_receivers` the second.
+
     Attributes:
         weights: weights of the edges, shaped like messages with one feature.
         exist: booleans of the same shape, `True` where there is an edge. A weight of 0 means that
@@ -101,6 +105,10 @@ class Edges:
         """Return the sum of the messages that each node sends, `(..., nodes, features)`."""
         raise NotImplementedError
 
+    def reverse(self) -> "Edges":
+        """Return the edges in the opposite direction, those of the transposed adjacency."""
+        raise NotImplementedError
+
     def _reduce_sum(self, messages: Any) -> Any:
         """Sum messages by receiver, including positions without an edge."""
         raise NotImplementedError
@@ -175,12 +183,13 @@ class DenseEdges(Edges):
         self.exist = ops.not_equal(self.weights, 0)
 
     def from_senders(self, h: Any) -> Any:
-        return ops.expand_dims(h, -3)
+        return ops.expand_dims(source_nodes(h), -3)
 
     def from_receivers(self, h: Any) -> Any:
-        return ops.expand_dims(h, -2)
+        return ops.expand_dims(target_nodes(h), -2)
 
     def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
+        h = source_nodes(h)
         nodes = ops.shape(self.a)[-1]
         columns = ops.arange(nodes, dtype="int32")
         senders = ops.sort(ops.where(self.exist[..., 0], columns, nodes), axis=-1)
@@ -198,6 +207,7 @@ class DenseEdges(Edges):
         return DenseEdges(ops.squeeze(weights, -1))
 
     def multiply(self, h: Any) -> Any:
+        h = source_nodes(h)
         return ops.matmul(ops.cast(self.a, h.dtype), h)
 
     def add_self_loops(self, e: Any = None) -> tuple[Edges, Any]:
@@ -215,6 +225,9 @@ class DenseEdges(Edges):
     def sum_to_senders(self, messages: Any) -> Any:
         return ops.sum(self._where_edges(messages, 0.0), axis=-3)
 
+    def reverse(self) -> "DenseEdges":
+        return DenseEdges(ops.swapaxes(self.a, -1, -2))
+
     def _reduce_sum(self, messages: Any) -> Any:
         return ops.sum(messages, axis=-2)
 
@@ -229,26 +242,36 @@ class ListedEdges(Edges):
         senders: `(edges,)` integers.
         receivers: `(edges,)` integers.
         weights: `(edges,)`. A weight of 0 means that there is no edge.
-        nodes: number of nodes.
+        nodes: number of nodes, in a bipartite graph of targets.
         matrix: the sparse adjacency with these edges, if there is one.
+        sources: number of sources in a bipartite graph.
     """
 
-    def __init__(self, senders: Any, receivers: Any, weights: Any, nodes: Any, matrix: Any = None):
+    def __init__(
+        self,
+        senders: Any,
+        receivers: Any,
+        weights: Any,
+        nodes: Any,
+        matrix: Any = None,
+        sources: Any = None,
+    ):
         self.senders = senders
         self.receivers = receivers
         self.weights = ops.expand_dims(weights, -1)
         self.exist = ops.not_equal(self.weights, 0)
         self.nodes = nodes
         self.matrix = matrix
+        self.sources = nodes if sources is None else sources
 
     def from_senders(self, h: Any) -> Any:
-        return ops.take(h, self.senders, axis=-2)
+        return ops.take(source_nodes(h), self.senders, axis=-2)
 
     def from_receivers(self, h: Any) -> Any:
-        return ops.take(h, self.receivers, axis=-2)
+        return ops.take(target_nodes(h), self.receivers, axis=-2)
 
     def from_first_senders(self, h: Any, count: int) -> tuple[Any, Any]:
-        exist = self.exist[:, 0]
+        h, exist = source_nodes(h), self.exist[:, 0]
         receivers = ops.where(exist, ops.cast(self.receivers, "int32"), self.nodes)
         order = ops.argsort(receivers)  # stable: keeps the order of each node's edges
         receivers = ops.take(receivers, order)
@@ -271,9 +294,10 @@ class ListedEdges(Edges):
         # in mixed mode weights may have a batch axis, which a sparse matrix has not
         is_matrix = self.matrix is not None and len(weights.shape) == 1
         matrix = with_values(self.matrix, weights) if is_matrix else None
-        return ListedEdges(self.senders, self.receivers, weights, self.nodes, matrix)
+        return ListedEdges(self.senders, self.receivers, weights, self.nodes, matrix, self.sources)
 
     def multiply(self, h: Any) -> Any:
+        h = source_nodes(h)
         # backends implement sparse products for float32 only
         if self.matrix is not None and keras.backend.standardize_dtype(h.dtype) == "float32":
             return multiply_nodes(self.matrix, h)
@@ -315,8 +339,11 @@ class ListedEdges(Edges):
         return ops.expand_dims(ops.equal(self.senders, self.receivers), -1)
 
     def sum_to_senders(self, messages: Any) -> Any:
-        back = ListedEdges(self.receivers, self.senders, self.weights[..., 0], self.nodes)
-        return back.sum(messages)
+        return self.reverse().sum(messages)
+
+    def reverse(self) -> "ListedEdges":
+        weights = self.weights[..., 0]
+        return ListedEdges(self.receivers, self.senders, weights, self.sources, sources=self.nodes)
 
     def _reduce_sum(self, messages: Any) -> Any:
         # segment sums add one by one: in half precision large sums would stop growing
@@ -337,7 +364,8 @@ def connect(x: Any, a: Any) -> Edges:
     """Return the edges of an adjacency in any form.
 
     Args:
-        x: node features, `(nodes, features)` or `(batch, nodes, features)`, dense or sparse.
+        x: node features, `(nodes, features)` or `(batch, nodes, features)`, dense or sparse; or
+            the pair `[sources, targets]` of a bipartite graph, whose `a` is `(targets, sources)`.
         a: adjacency. `a[i, j]` is the weight of the edge from node j to node i, 0 for no edge. A
             dense tensor `(nodes, nodes)` or `(batch, nodes, nodes)`, a sparse tensor
             `(nodes, nodes)`, or an edge list: a dictionary with integers `senders` and `receivers`
@@ -350,20 +378,45 @@ def connect(x: Any, a: Any) -> Edges:
         ValueError: if the shapes of `x` and `a` do not match.
         TypeError: if `a` is not an adjacency.
     """
-    check_adjacency(tuple(x.shape), shape_of(a))
+    shapes = [tuple(one.shape) for one in x] if is_pair(x) else tuple(x.shape)
+    check_adjacency(shapes, shape_of(a))
     if not isinstance(a, dict) and not is_sparse(a):
         return DenseEdges(a)
-    nodes = ops.shape(x)[-2] if x.shape[-2] is None else x.shape[-2]
+    nodes, sources = _rows(target_nodes(x)), _rows(source_nodes(x))
     if isinstance(a, dict):
         weights = a.get("weights")
         if weights is None:
             weights = ops.ones(ops.shape(a["senders"]), "float32")
-        return ListedEdges(a["senders"], a["receivers"], weights, nodes)
+        return ListedEdges(a["senders"], a["receivers"], weights, nodes, sources=sources)
     places, weights = coordinates(a), stored_values(a)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(weights.dtype)):
         weights = ops.cast(weights, "float32")  # there is no sparse product of integers
         a = with_values(a, weights)
-    return ListedEdges(places[:, 1], places[:, 0], weights, nodes, a)
+    return ListedEdges(places[:, 1], places[:, 0], weights, nodes, a, sources)
+
+
+def _rows(x: Any) -> Any:
+    return ops.shape(x)[-2] if x.shape[-2] is None else x.shape[-2]
+
+
+def is_pair(x: Any) -> bool:
+    """Whether node features, or their shapes, are a pair `[sources, targets]`.
+
+    A shape is a tuple of sizes, a pair of shapes a list.
+    """
+    return isinstance(x, list) or (
+        isinstance(x, tuple) and len(x) == 2 and all(hasattr(one, "shape") for one in x)
+    )
+
+
+def source_nodes(x: Any) -> Any:
+    """Return the features of the nodes that send, of a pair or of all nodes."""
+    return x[0] if is_pair(x) else x
+
+
+def target_nodes(x: Any) -> Any:
+    """Return the features of the nodes that receive, of a pair or of all nodes."""
+    return x[1] if is_pair(x) else x
 
 
 def shape_of(a: Any) -> Any:
@@ -378,8 +431,14 @@ def shape_of(a: Any) -> Any:
     return tuple(a.shape)
 
 
-def check_adjacency(x: tuple, a: Any) -> None:
-    """Check that the shape of the adjacency (of `shape_of`) matches that of the node features."""
+def check_adjacency(x: Any, a: Any) -> None:
+    """Check that the shape of the adjacency (of `shape_of`) matches that of the node features.
+
+    The features of a bipartite graph have a list of two shapes.
+    """
+    if is_pair(x):
+        _check_bipartite(x, a)
+        return
     if len(x) not in (2, 3):
         raise ValueError(
             "Node features must have shape (nodes, features) or (batch, nodes, features). "
@@ -404,6 +463,24 @@ def check_adjacency(x: tuple, a: Any) -> None:
         )
 
 
+def _check_bipartite(x: list, a: Any) -> None:
+    if len(x) != 2 or len(x[0]) not in (2, 3) or len(x[0]) != len(x[1]):
+        raise ValueError(
+            "The node features of a bipartite graph must be a pair [sources, targets], each of "
+            f"shape (nodes, features) or both (batch, nodes, features). Received: shapes {x}"
+        )
+    if isinstance(a, dict):
+        _check_edge_list(a)
+        return
+    expected = (x[1][-2], x[0][-2])
+    if len(a) not in (2, 3) or len(a) > len(x[0]) or not _matches(tuple(a[-2:]), expected):
+        raise ValueError(
+            "The adjacency of a bipartite graph must have shape (targets, sources), with a batch "
+            f"axis at most if the features have one. Received: shape {a} with features of "
+            f"{expected[1]} sources and {expected[0]} targets"
+        )
+
+
 def _check_edge_list(a: dict) -> None:
     if not {"senders", "receivers"} <= set(a) <= {"senders", "receivers", "weights"}:
         raise ValueError(
@@ -422,8 +499,8 @@ def check_edge_features(x: Any, a: Any, e: Any) -> None:
         edges = tuple(a["senders"].shape)
     else:
         edges = tuple(coordinates(a).shape[:1]) if is_sparse(a) else tuple(a.shape[-2:])
-    shape = tuple(e.shape[:-1])
-    if not any(_matches(shape, expected) for expected in (edges, (*x.shape[:-2], *edges))):
+    shape, batch = tuple(e.shape[:-1]), tuple(target_nodes(x).shape[:-2])
+    if not any(_matches(shape, expected) for expected in (edges, (*batch, *edges))):
         raise ValueError(
             "Edge features must have shape (edges, features), in the order of the edges of an "
             "edge list or a sparse adjacency, or (nodes, nodes, features) for a dense adjacency, "

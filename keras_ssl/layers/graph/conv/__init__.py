@@ -13,7 +13,6 @@ from keras_ssl.layers.graph.conv.gcn_conv import GCNConv
 from keras_ssl.layers.graph.conv.gin_conv import GINConv
 from keras_ssl.layers.graph.conv.graph_sage_conv import GraphSAGEConv, LSTMNeighbors
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
-from keras_ssl.layers.graph.conv.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.conv.spectral_conv import ChebConv, SpectralConv
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "LSTMNeighbors",
     "MessagePassing",
     "RadialBasis",
-    "SparseDropout",
     "SpectralConv",
     "shifted_softplus",
 ]

@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import GraphConv
-from keras_ssl.layers.graph.conv.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
-from keras_ssl.ops.graph.edges import Edges, connect
+from keras_ssl.layers.graph.sparse_dropout import SparseDropout
+from keras_ssl.ops.graph.edges import Edges, connect, source_nodes, target_nodes
 from keras_ssl.ops.graph.sparse import multiply_features
 
 
@@ -21,6 +21,7 @@ class _AttentionConv(GraphConv):
 
     aggregations = ("sum",)
     takes_sparse_features = True
+    takes_bipartite = True
 
     def __init__(
         self,
@@ -72,12 +73,18 @@ class _AttentionConv(GraphConv):
         """Number of features of the output."""
         return self.width if self.concat_heads else self.channels
 
-    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
+    def build_nodes(self, features: Any, edge_features: int | None = None) -> None:
+        if self.is_bipartite and self.add_self_loops:
+            raise ValueError(
+                "Sources and targets are different nodes, so a bipartite graph has no self-loops: "
+                f"use `{type(self).__name__}(..., add_self_loops=False)`. Received: "
+                "add_self_loops=True and inputs [[x_source, x_target], a]"
+            )
         self.build_score(features, edge_features)
         self.add_bias(self.output_width)
 
-    def build_score(self, features: int, edge_features: int | None) -> None:
-        """Create the weights of the projection and of the score."""
+    def build_score(self, features: Any, edge_features: int | None) -> None:
+        """Create the weights of the projection and of the score, for one number or a pair."""
         raise NotImplementedError
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
@@ -119,7 +126,7 @@ class _AttentionConv(GraphConv):
         return ops.reshape(h, (*ops.shape(h)[:-1], self.attn_heads, self.channels))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return (*shapes_of_inputs(input_shape)[0][:-1], self.output_width)
+        return (*target_nodes(shapes_of_inputs(input_shape)[0])[:-1], self.output_width)
 
     def compute_output_spec(
         self, inputs: Any, return_attention_scores: bool = False, training: bool | None = None
@@ -179,8 +186,9 @@ class GATConv(_AttentionConv):
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse. `a` as in
-            `layers.graph.MessagePassing`.
+        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse, or the pair
+            `[x_source, x_target]` of a bipartite graph, which needs `add_self_loops=False` and
+            gets another kernel for targets. `a` as in `layers.graph.MessagePassing`.
         return_attention_scores: whether to return `(output, scores)`. Scores are the coefficients
             α before dropout: `(..., nodes, nodes, attn_heads)`, receiver by sender, for a dense
             adjacency; otherwise `(..., edges, attn_heads)`, where the added self-loops follow the
@@ -212,8 +220,11 @@ class GATConv(_AttentionConv):
         - [Velickovic et al., 2018](https://arxiv.org/abs/1710.10903)
     """
 
-    def build_score(self, features: int, edge_features: int | None) -> None:
-        self.kernel = self.add_kernel((features, self.width))
+    def build_score(self, features: Any, edge_features: int | None) -> None:
+        sources, targets = features if self.is_bipartite else (features, None)
+        self.kernel = self.add_kernel((sources, self.width))
+        if self.is_bipartite:
+            self.target_kernel = self.add_kernel((targets, self.width), "target_kernel")
         vector = (self.attn_heads, self.channels)
         self.attention_sender = self.add_kernel(vector, "attention_sender")
         self.attention_receiver = self.add_kernel(vector, "attention_receiver")
@@ -222,10 +233,11 @@ class GATConv(_AttentionConv):
             self.attention_edge = self.add_kernel(vector, "attention_edge")
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
-        h = self.project(x, self.kernel, training)
-        heads = self.by_head(h)
-        senders = ops.sum(heads * self.attention_sender, axis=-1)
-        receivers = ops.sum(heads * self.attention_receiver, axis=-1)
+        h = target = self.project(source_nodes(x), self.kernel, training)
+        if self.is_bipartite:
+            target = self.project(target_nodes(x), self.target_kernel, training)
+        senders = ops.sum(self.by_head(h) * self.attention_sender, axis=-1)
+        receivers = ops.sum(self.by_head(target) * self.attention_receiver, axis=-1)
         logits = edges.from_senders(senders) + edges.from_receivers(receivers)
         if e is not None:
             # the small product of the weights comes first
@@ -258,8 +270,9 @@ class GATv2Conv(_AttentionConv):
             output's bias only.
 
     Call arguments:
-        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse. `a` as in
-            `layers.graph.MessagePassing`.
+        inputs: `[x, a]`, or `[x, a, e]` with edge features. `x` may be sparse, or the pair
+            `[x_source, x_target]` of a bipartite graph, which needs `add_self_loops=False`. `a`
+            as in `layers.graph.MessagePassing`.
         return_attention_scores: whether to return `(output, scores)`, as `GATConv`.
         training: whether to apply dropout.
 
@@ -298,11 +311,17 @@ class GATv2Conv(_AttentionConv):
         super().__init__(channels, attn_heads, activation=activation, use_bias=use_bias, **kwargs)
         self.share_weights = bool(share_weights)
 
-    def build_score(self, features: int, edge_features: int | None) -> None:
-        self.sender_kernel = self.add_kernel((features, self.width), "sender_kernel")
+    def build_score(self, features: Any, edge_features: int | None) -> None:
+        sources, targets = features if self.is_bipartite else (features, features)
+        if self.share_weights and sources != targets:
+            raise ValueError(
+                "`share_weights=True` needs as many features of sources as of targets. Received: "
+                f"{sources} features of sources, {targets} of targets"
+            )
+        self.sender_kernel = self.add_kernel((sources, self.width), "sender_kernel")
         self.sender_bias = self._add_projection_bias("sender_bias")
         if not self.share_weights:
-            self.receiver_kernel = self.add_kernel((features, self.width), "receiver_kernel")
+            self.receiver_kernel = self.add_kernel((targets, self.width), "receiver_kernel")
             self.receiver_bias = self._add_projection_bias("receiver_bias")
         self.attention = self.add_kernel((self.attn_heads, self.channels), "attention")
         if edge_features is not None:
@@ -314,9 +333,12 @@ class GATv2Conv(_AttentionConv):
         return self.add_weight(shape=(self.width,), initializer=self.bias_initializer, name=name)
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
-        sent = received = self._project(x, self.sender_kernel, self.sender_bias, training)
+        sources, targets = source_nodes(x), target_nodes(x)
+        sent = received = self._project(sources, self.sender_kernel, self.sender_bias, training)
         if not self.share_weights:
-            received = self._project(x, self.receiver_kernel, self.receiver_bias, training)
+            received = self._project(targets, self.receiver_kernel, self.receiver_bias, training)
+        elif self.is_bipartite:
+            received = self._project(targets, self.sender_kernel, self.sender_bias, training)
         pairs = edges.from_senders(sent) + edges.from_receivers(received)
         if e is not None:
             pairs = pairs + ops.matmul(ops.cast(e, pairs.dtype), self.edge_kernel)

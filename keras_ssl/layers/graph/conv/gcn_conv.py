@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_ssl import graphs
+from keras_ssl.layers.graph.conv._normalized import normalized_product
 from keras_ssl.layers.graph.conv.message_passing import GraphConv
-from keras_ssl.ops.graph.edges import Edges, connect
+from keras_ssl.ops.graph.edges import connect
 from keras_ssl.ops.graph.sparse import multiply_features
 
 
@@ -77,9 +77,8 @@ class GCNConv(GraphConv):
     def call(self, inputs: Any) -> Any:
         x, a, _ = self.split_inputs(inputs)
         edges = connect(x, a)
-        h = multiply_features(x, self.kernel)
-        h = _multiply_normalized(edges, h) if self.normalize else edges.multiply(h)
-        return self.finish(h)
+        multiply = normalized_product(edges) if self.normalize else edges.multiply
+        return self.finish(multiply(multiply_features(x, self.kernel)))
 
     @staticmethod
     def preprocess(a: Any) -> Any:
@@ -88,15 +87,3 @@ class GCNConv(GraphConv):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "normalize": self.normalize}
-
-
-def _multiply_normalized(edges: Edges, h: Any) -> Any:
-    """Return Â h without computing Â, given the edges of A."""
-    loops = edges.self_loops()
-    missing = ops.cast(ops.equal(loops, 0), "float32")
-    degree = edges.degree() + missing
-    is_reached = degree > 0
-    scale = ops.where(is_reached, ops.rsqrt(ops.where(is_reached, degree, 1.0)), 0.0)
-    scale, missing = ops.cast(scale, h.dtype), ops.cast(missing, h.dtype)
-    scaled = scale * h
-    return scale * (edges.multiply(scaled) + missing * scaled)

@@ -6,9 +6,9 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
-from keras_ssl.layers.graph.graph_layer import check_layer, shapes_of_inputs
+from keras_ssl.layers.graph.graph_layer import check_layer, mask_of_nodes, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
-from keras_ssl.ops.graph.edges import connect
+from keras_ssl.ops.graph.edges import connect, target_nodes
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -30,7 +30,8 @@ class GINConv(MessagePassing):
             `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
+        inputs: `[x, a]`, or `[[x_source, x_target], a]` with as many features of both. `a` as in
+            `layers.graph.MessagePassing`.
         mask: `[mask of x, ...]`, as passed by Keras; `(batch, nodes)`.
 
     Input shape:
@@ -74,7 +75,7 @@ class GINConv(MessagePassing):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        x = shapes_of_inputs(input_shape)[0]
+        x = target_nodes(shapes_of_inputs(input_shape)[0])
         if not self.mlp.built:  # independent of the number of nodes
             self.mlp.build((*(None for _ in x[:-1]), x[-1]))
         self.epsilon = self.initial_epsilon
@@ -85,10 +86,17 @@ class GINConv(MessagePassing):
                 name="epsilon",
             )
 
+    def build_nodes(self, features: Any, edge_features: int | None = None) -> None:
+        if self.is_bipartite and features[0] != features[1]:
+            raise ValueError(
+                "`GINConv` adds sources to targets, so both must have as many features. Received: "
+                f"{features[0]} features of sources, {features[1]} of targets"
+            )
+
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, a, e = self.split_inputs(inputs)
         h = self.propagate(x, connect(x, a), e)
-        node_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        node_mask = mask_of_nodes(mask)
         if node_mask is not None:
             h = self.node_mask([h, node_mask])
         return self.activation(keras.ops.cast(self.mlp(h), self.compute_dtype))
@@ -97,7 +105,8 @@ class GINConv(MessagePassing):
         return (1.0 + self.epsilon) * x + aggregated
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return tuple(self.mlp.compute_output_shape(shapes_of_inputs(input_shape)[0]))
+        x = target_nodes(shapes_of_inputs(input_shape)[0])
+        return tuple(self.mlp.compute_output_shape(x))
 
     def get_config(self) -> dict:
         return {

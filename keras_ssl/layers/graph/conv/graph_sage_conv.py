@@ -9,7 +9,7 @@ from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import GraphConv, MessagePassing
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
 from keras_ssl.ops import l2_normalize
-from keras_ssl.ops.graph.edges import connect
+from keras_ssl.ops.graph.edges import connect, is_pair, source_nodes, target_nodes
 from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
 
 
@@ -39,8 +39,8 @@ class GraphSAGEConv(GraphConv):
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`. `x` may be sparse if the
-            aggregation is "mean" or "sum".
+        inputs: `[x, a]`, or `[[x_source, x_target], a]` for a bipartite graph. `a` as in
+            `layers.graph.MessagePassing`. `x` may be sparse if the aggregation is "mean" or "sum".
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -66,6 +66,7 @@ class GraphSAGEConv(GraphConv):
     """
 
     takes_sparse_features = True
+    takes_bipartite = True
 
     def __init__(
         self,
@@ -91,19 +92,22 @@ class GraphSAGEConv(GraphConv):
         self.aggregated_features = self.aggregator.compute_output_shape(shapes)[-1]
         super().build(input_shape)
 
-    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
-        self.self_kernel = self.add_kernel((features, self.channels), "self_kernel")
+    def build_nodes(self, features: Any, edge_features: int | None = None) -> None:
+        own = features[1] if self.is_bipartite else features
+        self.self_kernel = self.add_kernel((own, self.channels), "self_kernel")
         shape = (self.aggregated_features, self.channels)
         self.neighbors_kernel = self.add_kernel(shape, "neighbors_kernel")
         self.add_bias(self.channels)
 
     def call(self, inputs: Any) -> Any:
         x, a, _ = self.split_inputs(inputs)
-        own = multiply_features(x, self.self_kernel)
+        sources, targets = source_nodes(x), target_nodes(x)
+        own = multiply_features(targets, self.self_kernel)
         is_linear = not self.is_by_layer and self.aggregation in ("sum", "mean")
-        if is_linear and (is_sparse(x) or self.channels < x.shape[-1]):
+        if is_linear and (is_sparse(sources) or self.channels < sources.shape[-1]):
             # projecting first is equivalent, and messages are smaller
-            received = self.aggregator([multiply_features(x, self.neighbors_kernel), a])
+            sent = multiply_features(sources, self.neighbors_kernel)
+            received = self.aggregator([[sent, own] if is_pair(x) else sent, a])
         else:
             received = ops.cast(self.aggregator([x, a]), self.compute_dtype)
             received = ops.matmul(received, self.neighbors_kernel)
@@ -134,7 +138,7 @@ class LSTMNeighbors(GraphLayer):
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `[x, a]`. `a` as in `layers.graph.MessagePassing`.
+        inputs: `[x, a]`, or `[[x_source, x_target], a]`. `a` as in `layers.graph.MessagePassing`.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -157,27 +161,27 @@ class LSTMNeighbors(GraphLayer):
         - [Hamilton et al., 2017](https://arxiv.org/abs/1706.02216), section 3.3
     """
 
+    takes_bipartite = True
+
     def __init__(self, units: int, max_neighbors: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = checks.integer("units", units, minimum=1)
         self.max_neighbors = checks.integer("max_neighbors", max_neighbors, minimum=1)
         self.lstm = keras.layers.LSTM(units, dtype=self.dtype_policy, name="lstm")
 
-    def build_nodes(self, features: int, edge_features: int | None = None) -> None:
-        self.lstm.build((None, self.max_neighbors, features))
+    def build_nodes(self, features: Any, edge_features: int | None = None) -> None:
+        sent = features[0] if self.is_bipartite else features
+        self.lstm.build((None, self.max_neighbors, sent))
 
     def call(self, inputs: Any) -> Any:
         x, a, _ = self.split_inputs(inputs)
         sent, is_sent = connect(x, a).from_first_senders(x, self.max_neighbors)
         is_sent = ops.broadcast_to(is_sent, ops.shape(sent)[:-1])
         state = self.lstm(
-            ops.reshape(sent, (-1, self.max_neighbors, x.shape[-1])),
+            ops.reshape(sent, (-1, self.max_neighbors, sent.shape[-1])),
             mask=ops.reshape(is_sent, (-1, self.max_neighbors)),
         )
-        return ops.reshape(state, (*ops.shape(x)[:-1], self.channels))
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return (*shapes_of_inputs(input_shape)[0][:-1], self.channels)
+        return ops.reshape(state, (*ops.shape(target_nodes(x))[:-1], self.channels))
 
     def get_config(self) -> dict:
         return {

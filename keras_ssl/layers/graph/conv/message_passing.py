@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.graph.graph_layer import GraphLayer
-from keras_ssl.ops.graph.edges import Edges, connect
+from keras_ssl.ops.graph.edges import Edges, connect, target_nodes
 
 AGGREGATIONS = ("sum", "mean", "max", "min", "std")
 
@@ -36,6 +36,11 @@ class MessagePassing(GraphLayer):
     `a[i, j]` is the weight of the edge from node j to node i. A weight of 0 means that there is no
     edge, so edge lists can be padded to a static length (for XLA) by edges of weight 0 between any
     two nodes. Nodes without incoming edges get zeros.
+
+    In a bipartite graph, nodes of one kind send to nodes of another, such as users to items:
+    `[[x_source, x_target], a]`, with as many features of each kind as one likes, an `a` of shape
+    `(targets, sources)`, and senders and receivers that count within their kind. x_j is then a
+    source, x_i a target, and the output has one row per target.
 
     Args:
         aggregation: "sum", "mean", "max", "min" or "std".
@@ -73,6 +78,7 @@ class MessagePassing(GraphLayer):
 
     # the aggregations that a layer supports
     aggregations: tuple[str, ...] = AGGREGATIONS
+    takes_bipartite = True
 
     def __init__(self, aggregation: str = "sum", **kwargs: Any):
         super().__init__(**kwargs)
@@ -99,18 +105,19 @@ class MessagePassing(GraphLayer):
             aggregated = edges.multiply(x)  # without materialising messages
         else:
             aggregated = self.aggregate(self.message(x, edges, e), edges)
-        return self.update(x, aggregated)
+        return self.update(target_nodes(x), aggregated)
 
     def message(self, x: Any, edges: Edges, e: Any = None) -> Any:
         """Return the message of each edge.
 
         Args:
-            x: node features.
+            x: node features, or the pair `[x_source, x_target]`.
             edges: `edges.from_senders(x)` is x_j of each edge, `edges.from_receivers(x)` is x_i,
                 `edges.weights` is a_ij.
             e: edge features, or `None`.
         """
-        return ops.cast(edges.weights, x.dtype) * edges.from_senders(x)
+        sent = edges.from_senders(x)
+        return ops.cast(edges.weights, sent.dtype) * sent
 
     def aggregate(self, messages: Any, edges: Edges) -> Any:
         """Return the aggregated messages of each node, `(..., nodes, features)`."""
@@ -129,6 +136,8 @@ class GraphConv(MessagePassing):
 
     Subclasses create kernels by `add_kernel` and the bias by `add_bias`, and end with `finish`.
     """
+
+    takes_bipartite = False
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, graphs
+from keras_ssl.layers.graph.conv._normalized import normalized_product
 from keras_ssl.layers.graph.conv.message_passing import GraphConv
 from keras_ssl.layers.graph.graph_layer import shapes_of_inputs
 from keras_ssl.ops.graph.edges import Edges, connect
@@ -105,15 +106,8 @@ def _rescaled_laplacian_of(edges: Edges) -> Any:
     """Return the function h -> L̃ h, where L̃ = -D^-1/2 A D^-1/2 for λ_max = 2."""
     no_weight = ops.zeros_like(edges.weights)
     edges = edges.with_weights(ops.where(edges.are_loops(), no_weight, edges.weights))
-    degree = edges.degree()
-    is_reached = degree > 0
-    scale = ops.where(is_reached, ops.rsqrt(ops.where(is_reached, degree, 1.0)), 0.0)
-
-    def multiply(h: Any) -> Any:
-        root = ops.cast(scale, h.dtype)
-        return -root * edges.multiply(root * h)
-
-    return multiply
+    product = normalized_product(edges, self_loops=False)
+    return lambda h: -product(h)
 
 
 def _kernel_last(multiply: Any, x: Any, kernel: Any) -> Any:

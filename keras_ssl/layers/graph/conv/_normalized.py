@@ -1,0 +1,32 @@
+"""Products with a normalized adjacency, computed in the call from the plain one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from keras_ssl.ops.graph.edges import Edges
+
+
+def normalized_product(edges: Edges, self_loops: bool = True) -> Callable[[Any], Any]:
+    """Return the function h -> D^-1/2 (A + I) D^-1/2 h, given the edges of A.
+
+    A node that has a self-loop gets none from I. Without `self_loops`, I is left out.
+    """
+    degree = edges.degree()
+    missing = None
+    if self_loops:
+        missing = ops.cast(ops.equal(edges.self_loops(), 0), degree.dtype)
+        degree = degree + missing
+    is_reached = degree > 0
+    scale = ops.where(is_reached, ops.rsqrt(ops.where(is_reached, degree, 1.0)), 0.0)
+
+    def multiply(h: Any) -> Any:
+        root = ops.cast(scale, h.dtype)
+        scaled = root * h
+        product = edges.multiply(scaled)
+        if missing is not None:
+            product = product + ops.cast(missing, h.dtype) * scaled
+        return root * product
+
+    return multiply
