@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ssl.callbacks._backup_settings import read_settings
 from keras_ssl.trainers.engine.epochs import Epochs
 
 # The state of Keras' callbacks, which have no method that returns it
@@ -32,12 +33,23 @@ def describe_run(model: keras.Model, epochs: Epochs) -> dict[str, Any]:
         },
         "steps": epochs.known_length,
         "steps_per_epoch": epochs.iterator.steps_per_epoch,
+        "settings": read_settings(model),
         "batch": [_global_shape(spec, replicas) for spec in keras.tree.flatten(epochs.specs)],
     }
 
 
-def check_same_run(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    """Raise a `ValueError` naming the differences unless both descriptions are of the same run."""
+def is_of_optimizer(group: str) -> bool:
+    """Whether a group of `training_variables` is the state of an optimizer."""
+    return group.startswith("optimizer") or group == "probe's optimizer"
+
+
+def check_same_run(
+    before: dict[str, Any], now: dict[str, Any], path: Path, with_optimizers: bool = True
+) -> None:
+    """Raise a `ValueError` naming the differences unless both descriptions are of the same run.
+
+    Without `with_optimizers`, those of the two runs may differ.
+    """
     found = []
     for name, title in (
         ("model", "the model's class"),
@@ -46,17 +58,23 @@ def check_same_run(before: dict[str, Any], now: dict[str, Any], path: Path) -> N
         ("steps_per_epoch", "`steps_per_epoch`"),
         ("batch", "the shapes and dtypes of a batch"),
     ):
+        if name == "optimizers" and not with_optimizers:
+            continue
         if before[name] != now[name]:
             found.append(f"{title}: {before[name]} in the backup, {now[name]} now")
     if not found:
         for name in {**before["variables"], **now["variables"]}:
+            if is_of_optimizer(name) and not with_optimizers:
+                continue
             groups = (about["variables"].get(name, []) for about in (before, now))
             found += _different_variables(name, *groups)
     if found:
+        of_optimizers = all("optimizer" in one for one in found)
+        hint = "pass `restore_optimizer=False`, " if of_optimizers and with_optimizers else ""
         raise ValueError(
             f"{path} is the backup of another run, and was not overwritten. Resume with the "
-            "settings of that run, choose another folder, or delete the backup to start from the "
-            f"beginning. Received: {'; '.join(found)}"
+            f"settings of that run, {hint}choose another folder, or delete the backup to start "
+            f"from the beginning. Received: {'; '.join(found)}"
         )
 
 

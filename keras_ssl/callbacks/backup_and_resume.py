@@ -16,6 +16,7 @@ from keras_ssl import checks
 from keras_ssl.callbacks._backup_contents import (
     check_same_run,
     describe_run,
+    is_of_optimizer,
     read_callbacks,
     write_callbacks,
 )
@@ -27,6 +28,7 @@ from keras_ssl.callbacks._backup_file import (
     remove_unfinished,
     write_backup,
 )
+from keras_ssl.callbacks._backup_settings import changed_settings, learning_rates
 from keras_ssl.distribute.workers import agree, gather_numbers, is_chief, is_multi_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, Position
 from keras_ssl.trainers.engine.pipelines import shuffles_without_seed
@@ -67,6 +69,16 @@ class BackupAndResume(EpochKeeper):
         every_steps: also back up within epochs, after every so many steps since the last backup;
             with `steps_per_execution`, at the end of an execution. `None`: only at epochs.
         delete_at_end: whether to delete the backup when training has ended.
+        restore_optimizer: whether a resumed run goes on with the optimizers of the interrupted one:
+            their learning rates, where these are numbers and not schedules, their slots and their
+            counts of steps. With `False` it starts with the optimizers that `compile` got, at step
+            0 of their schedules, whatever the interrupted run used: to resume with another learning
+            rate, schedule or optimizer. All else is restored. Pass it for the start that shall
+            change the optimizer, and leave it out of later ones.
+
+    A resumed run warns of settings that are not those with which the interrupted one was started,
+    with both values: of a learning rate in place of which the backup's is used, and of those that
+    count from then on, such as a schedule, a weight decay or the temperature of a loss.
 
     Raises:
         OSError: before the first step, if `folder` cannot be written to or has too little space;
@@ -103,6 +115,7 @@ class BackupAndResume(EpochKeeper):
         every_epochs: int = 1,
         every_steps: int | None = None,
         delete_at_end: bool = False,
+        restore_optimizer: bool = True,
     ):
         checks.tensorflow_backend()
         super().__init__()
@@ -113,6 +126,7 @@ class BackupAndResume(EpochKeeper):
         self.every_epochs = checks.integer("every_epochs", every_epochs, minimum=1)
         self.every_steps = checks.integer("every_steps", every_steps, minimum=1, optional=True)
         self.delete_at_end = delete_at_end
+        self.restore_optimizer = restore_optimizer
         self._forget()
 
     def _forget(self) -> None:
@@ -203,7 +217,9 @@ class BackupAndResume(EpochKeeper):
     def _prepare(self) -> None:
         self._about = describe_run(self._model, self._epochs)
         if self._manifest is not None:
-            check_same_run(self._manifest["about"], self._about, self.path)
+            before = self._manifest["about"]
+            check_same_run(before, self._about, self.path, self.restore_optimizer)
+            self._compare_settings(before)
             if self._position.step % self._epochs.together:
                 raise ValueError(
                     f"The backup in {self.folder} was made after {self._position.step} steps of an "
@@ -221,6 +237,35 @@ class BackupAndResume(EpochKeeper):
                     "`shuffle`.",
                     stacklevel=6,
                 )
+
+    def _compare_settings(self, before: dict[str, Any]) -> None:
+        """Warn of settings that differ from those of the interrupted run."""
+        if "settings" not in before:  # written by an earlier version
+            return
+        now, held = self._about["settings"], {}
+        if self.restore_optimizer:
+            held = learning_rates(before["variables"], self._arrays)
+        else:  # the optimizers are meant to differ
+            now = {part: values for part, values in now.items() if "optimizer" not in part}
+        replaced, counting = changed_settings(before["settings"], now, held)
+        for part in held:  # the rate of the run stays that with which it was started
+            rate = before["settings"].get(part, {}).get("learning_rate")
+            self._about["settings"][part]["learning_rate"] = rate
+        if not is_chief(self._strategy):
+            return
+        if replaced:
+            warnings.warn(
+                f"The learning rate is not that with which the run in {self.folder} was started. "
+                "The backup's is used. To train on with the new one, pass "
+                f"`BackupAndResume(restore_optimizer=False)`. Received: {'; '.join(replaced)}",
+                stacklevel=7,
+            )
+        if counting:
+            warnings.warn(
+                f"The run in {self.folder} was started with other settings. Training goes on with "
+                f"the new ones. Received: {'; '.join(counting)}",
+                stacklevel=7,
+            )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Print where training resumes."""
@@ -325,7 +370,18 @@ class BackupAndResume(EpochKeeper):
     def _restore_variables(self) -> None:
         by_replica = self._manifest["by_replica"]
         values = [(self._arrays[f"variable/{i}"], one) for i, one in enumerate(by_replica)]
-        self._replica_values()[1].write(values)
+        if self.restore_optimizer:
+            self._replica_values()[1].write(values)
+            return
+        start, kept = 0, []
+        for name, group in self._manifest["about"]["variables"].items():
+            if not is_of_optimizer(name):
+                kept += values[start : start + len(group)]
+            start += len(group)
+        groups = self._model.training_variables().items()
+        flat = [one for name, group in groups if not is_of_optimizer(name) for one in group]
+        ReplicaValues(self._strategy, flat).write(kept)
+        self._model.on_new_optimizer()
 
     def _restore_the_rest(self) -> None:
         write_callbacks(self._all_callbacks(), self._manifest["callbacks"], self._arrays)

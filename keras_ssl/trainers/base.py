@@ -421,8 +421,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 )
         state.optimizers = scaled
         self.optimizer = next(iter(scaled.values()))
-        if state.teachers:
-            self.followed_step.assign(self.steps_taken())  # a new optimizer counts from 0
+        self.on_new_optimizer()
         state.probe, state.gradients, state.groups = probe, gradients, groups
         self.forget_train_functions()
         if micro_batch_size and any(update.embed is None for update in self.updates()):
@@ -445,6 +444,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         }
         if state.step_specs is not None:
             self._build_training_state()
+
+    def on_new_optimizer(self) -> None:
+        """Let teachers follow from the step to which the first optimizer has counted."""
+        if self._state.teachers:
+            self.followed_step.assign(self.steps_taken())
 
     def _check_optimizers(self, optimizer: Any) -> dict[str, Any]:
         optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}

@@ -108,8 +108,17 @@ class EMATeacher:
         return ops.stop_gradient(self.trainer.teacher_projector(h, training=training))
 
     def build(self) -> None:
-        """Create the float32 averages of weights that have fewer bits."""
-        for student, teacher in self.pairs:
+        """Create weights of copies that no loss calls, and the averages of those of few bits."""
+        for name, (student, teacher) in zip(self.names, self.pairs, strict=True):
+            if student.built and len(teacher.weights) < len(student.weights):
+                with suppress(Exception):
+                    teacher.build_from_config(student.get_build_config())
+            if len(teacher.weights) != len(student.weights):
+                raise ValueError(
+                    f"`teacher_{name}` must have as many weights as `{name}`. Call both in "
+                    "`embed` or `compute_losses`, or pass an encoder that is built. Received: "
+                    f"{len(teacher.weights)} and {len(student.weights)} weights"
+                )
             for theta, xi in zip(student.weights, teacher.weights, strict=True):
                 if xi.dtype in ("float16", "bfloat16") and id(xi) not in self._averages:
                     self._averages[id(xi)] = self.trainer.add_weight(

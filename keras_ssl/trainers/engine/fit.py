@@ -158,6 +158,9 @@ class DistributedFit:
     def before_steps(self) -> None:
         """Prepare for the steps of `fit` or `evaluate`. All variables exist by then."""
 
+    def on_new_optimizer(self) -> None:
+        """Take note that an optimizer counts its steps from 0 in a model that has been trained."""
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
