@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import tree
+from keras import ops, tree
 from keras.src.testing import TestCase
 
 from keras_ssl import graphs
@@ -84,8 +84,48 @@ def assert_forms_agree(layer, x, a, e=None, tolerance=1e-5):
 
 def tensors(inputs):
     """Convert arrays in a nested input to tensors, as Keras needs it beside sparse tensors."""
-    from keras import ops
 
     return tree.map_structure(
         lambda one: ops.convert_to_tensor(one) if isinstance(one, np.ndarray) else one, inputs
     )
+
+
+def assert_gradients_are_slopes(layer, x, a, *more, tolerance=1e-4):
+    """Compare gradients of a layer in float64 with differences, along a random direction each.
+
+    The layer must be given with `dtype="float64"`. TensorFlow only.
+    """
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    x = tf.Variable(np.asarray(x, "float64"))
+    out = np.asarray(layer([tf.convert_to_tensor(x), a, *more]))
+    probe = rng.normal(size=out.shape)
+
+    def total():
+        return tf.reduce_sum(layer([tf.convert_to_tensor(x), a, *more]) * probe)
+
+    variables = [x, *(one.value for one in layer.trainable_weights)]
+    with tf.GradientTape() as tape:
+        value = total()
+    gradients = tape.gradient(value, variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        step = 1e-4 * rng.normal(size=variable.shape)
+        variable.assign_add(step)
+        above = total()
+        variable.assign_sub(2 * step)
+        below = total()
+        variable.assign_add(step)
+        expected = np.sum(np.asarray(gradient) * step)
+        assert abs(expected) > 1e-9, variable.name
+        np.testing.assert_allclose((above - below) / 2, expected, rtol=tolerance, atol=1e-9)
+
+
+def spektral_output(layer, inputs, weights):
+    """Return the output of a layer of Spektral with the given weights.
+
+    Keras 3 passes masks of `None` that Spektral multiplies by, so `call` is called directly.
+    """
+    layer.build([one.shape for one in inputs])
+    layer.set_weights(weights)
+    return layer.call([ops.convert_to_tensor(one) for one in inputs])

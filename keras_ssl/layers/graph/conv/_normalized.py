@@ -30,3 +30,10 @@ def normalized_product(edges: Edges, self_loops: bool = True) -> Callable[[Any],
         return root * product
 
     return multiply
+
+
+def transition_product(edges: Edges) -> Callable[[Any], Any]:
+    """Return the function h -> D^-1 A h, as `graphs.row_normalize` scales A."""
+    degree = edges.with_weights(ops.abs(edges.weights)).degree()
+    scale = ops.where(degree > 0, 1.0 / ops.where(degree > 0, degree, 1.0), 0.0)
+    return lambda h: ops.cast(scale, h.dtype) * edges.multiply(h)

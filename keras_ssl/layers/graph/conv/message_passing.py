@@ -1,5 +1,6 @@
 """The general graph layer, and the base of convolutions with dense kernels."""
 
+import math
 from typing import Any
 
 import keras
@@ -167,12 +168,32 @@ class GraphConv(MessagePassing):
 
     def add_kernel(self, shape: tuple[int, ...], name: str = "kernel") -> keras.Variable:
         """Create a kernel. The n-th kernel of a layer adds n - 1 to the initializer's seed."""
+        return self._add_kernel(shape, self._next_initializer(), name)
+
+    def add_stacked_kernels(self, shape: tuple[int, ...], name: str = "kernel") -> keras.Variable:
+        """Create kernels `(..., features, channels)`, each initialized as if it were the only one.
+
+        The initializer alone takes leading axes for a convolution window, over which it sums.
+        """
+        initializer = self._next_initializer()
+
+        def each(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            drawn = initializer(shape, dtype=dtype)
+            is_scaled = isinstance(initializer, keras.initializers.VarianceScaling)
+            return drawn * math.prod(shape[:-2]) ** 0.5 if is_scaled else drawn
+
+        return self._add_kernel(shape, each, name)
+
+    def _next_initializer(self) -> Any:
         initializer = initializer_copy(self.kernel_initializer, self._kernels + 1)
         seed = getattr(self.kernel_initializer, "seed", None)
         if isinstance(seed, int):
             # a seed that was not given was drawn with the layer, and must not be drawn again
             initializer.seed = seed + self._kernels
         self._kernels += 1
+        return initializer
+
+    def _add_kernel(self, shape: tuple[int, ...], initializer: Any, name: str) -> keras.Variable:
         return self.add_weight(
             shape=shape,
             initializer=initializer,
@@ -181,7 +202,7 @@ class GraphConv(MessagePassing):
             name=name,
         )
 
-    def add_bias(self, width: int) -> None:
+    def add_bias(self, width: int, name: str = "bias") -> None:
         """Create the bias, if the layer has one."""
         if self.use_bias:
             self.bias = self.add_weight(
@@ -189,7 +210,7 @@ class GraphConv(MessagePassing):
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
-                name="bias",
+                name=name,
             )
 
     def finish(self, h: Any) -> Any:

@@ -225,21 +225,9 @@ class SpectralConv(GraphConv):
                 f"`knots` must be at most the number of frequencies, {self.frequencies}. "
                 f"Received: knots={self.knots}"
             )
-        self.kernel = self.add_weight(
-            shape=(self.knots or self.frequencies, x[-1], self.channels),
-            initializer=self._initial_multipliers,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            name="kernel",
-        )
+        shape = (self.knots or self.frequencies, x[-1], self.channels)
+        self.kernel = self.add_stacked_kernels(shape)
         self.add_bias(self.channels)
-
-    def _initial_multipliers(self, shape: Any, dtype: Any = None) -> Any:
-        drawn = self.kernel_initializer(shape, dtype=dtype)
-        if isinstance(self.kernel_initializer, keras.initializers.VarianceScaling):
-            # it counts the first axis as part of the fan-in, as for a convolution window
-            drawn = drawn * shape[0] ** 0.5
-        return drawn
 
     def call(self, inputs: Any) -> Any:
         x, basis, _ = self.split_inputs(inputs)
