@@ -98,7 +98,9 @@ def changed_settings(
             if rate is None:
                 counting.append(f"`{key}` ({part}): {_text(old)} in the backup, {_text(value)} now")
             elif not _equal(rate, value):  # else a callback has changed it in this process
-                replaced.append(f"`{key}` ({part}): {_text(rate)} in the backup, {_text(value)} now")
+                replaced.append(
+                    f"`{key}` ({part}): {_text(rate)} in the backup, {_text(value)} now"
+                )
     return replaced, counting
 
 

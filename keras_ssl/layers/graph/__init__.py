@@ -27,7 +27,15 @@ from keras_ssl.layers.graph.graph_sequential import GraphSequential
 from keras_ssl.layers.graph.jumping_knowledge import JumpingKnowledge
 from keras_ssl.layers.graph.node_mask import NodeMask
 from keras_ssl.layers.graph.nodes_and_edges import EdgesToNodes, NodesToEdges
-from keras_ssl.layers.graph.pool import AttentionPool, MaxPool, MeanPool, Set2Set, SumPool, TopKPool
+from keras_ssl.layers.graph.pool import (
+    AttentionPool,
+    MaxPool,
+    MeanPool,
+    MinCutPool,
+    Set2Set,
+    SumPool,
+    TopKPool,
+)
 from keras_ssl.layers.graph.sparse_dropout import SparseDropout
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 
@@ -54,6 +62,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "MessagePassing",
+    "MinCutPool",
     "NodeMask",
     "NodesToEdges",
     "RGCNConv",

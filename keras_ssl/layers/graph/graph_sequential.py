@@ -7,6 +7,7 @@ import keras
 
 from keras_ssl.layers.graph.graph_layer import GraphLayer, check_layer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask
+from keras_ssl.layers.graph.pool.min_cut_pool import MinCutPool
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
@@ -40,8 +41,8 @@ class GraphSequential(TakesGraphs, keras.Model):
         That of the last layer.
 
     Raises:
-        TypeError: if `layers` holds anything but Keras layers, or a `TopKPool`, which returns a
-            graph.
+        TypeError: if `layers` holds anything but Keras layers, or a `TopKPool` or `MinCutPool`,
+            which return a graph.
         ValueError: if the inputs are not `x`, `a` and, at most once each, the others.
 
     Example:
@@ -59,10 +60,11 @@ class GraphSequential(TakesGraphs, keras.Model):
         super().__init__(**kwargs)
         for number, layer in enumerate(layers):
             check_layer(f"layers[{number}]", layer)
-            if isinstance(layer, TopKPool):
+            if isinstance(layer, (MinCutPool, TopKPool)):
+                name = type(layer).__name__
                 raise TypeError(
-                    "`layers` must return features. `TopKPool` returns a graph: call it by hand, "
-                    "`smaller = TopKPool()([x, a, ...])`, and another `GraphSequential` on "
+                    f"`layers` must return features. `{name}` returns a graph: call it by hand, "
+                    f"`smaller = {name}(...)([x, a, ...])`, and another `GraphSequential` on "
                     f"`smaller`. Received: {layer}"
                 )
         self.steps = list(layers)
