@@ -6,6 +6,14 @@ from keras_ssl.graphs.checks import (
     check_square,
     check_symmetric,
 )
+from keras_ssl.graphs.construction import (
+    TypedEdges,
+    from_cooccurrences,
+    from_image,
+    from_molecule,
+    from_text,
+    from_triples,
+)
 from keras_ssl.graphs.conversion import as_graph, from_edge_list, from_networkx
 from keras_ssl.graphs.disjoint_union import disjoint_union
 from keras_ssl.graphs.forms import edge_list, sparse_tensor
@@ -25,6 +33,7 @@ __all__ = [
     "Graph",
     "Neighbors",
     "SubtreeFeatures",
+    "TypedEdges",
     "as_graph",
     "check_edge_list",
     "check_finite",
@@ -32,8 +41,13 @@ __all__ = [
     "check_symmetric",
     "disjoint_union",
     "edge_list",
+    "from_cooccurrences",
     "from_edge_list",
+    "from_image",
+    "from_molecule",
     "from_networkx",
+    "from_text",
+    "from_triples",
     "is_edge",
     "is_possibly_isomorphic",
     "laplacian",
