@@ -59,9 +59,8 @@ def from_image(image: Any, neighbors: int = 8, offsets: bool = False, y: Any = N
         senders.append(receivers[-1] + row * width + column)
         of_edges.append(np.tile((row, column), (len(receivers[-1]), 1)))
     senders, receivers = np.concatenate(senders), np.concatenate(receivers)
-    a = scipy.sparse.coo_array(
-        (np.ones(len(senders)), (receivers, senders)), shape=2 * (rows.size,)
-    )
+    ones, shape = np.ones(len(senders)), 2 * (rows.size,)
+    a = scipy.sparse.coo_array((ones, (receivers, senders)), shape=shape)
     e = np.concatenate(of_edges)[np.lexsort((senders, receivers))] if offsets else None
     return Graph(image.reshape(rows.size, -1), a, e, y)
 
@@ -216,7 +215,7 @@ def from_molecule(
             raise ValueError(
                 f"`atoms` must be among `elements`, {list(known)}. Received: {unknown[:5]}"
             )
-        x = np.eye(len(known), dtype=np.float32)[[known[atom] for atom in atoms]]
+        x = np.eye(len(known), dtype=np.float32)[np.array([known[atom] for atom in atoms], int)]
     ends, kinds = [], []
     for bond in bonds:
         first, second, kind = (*bond, 1) if len(bond) == 2 else bond

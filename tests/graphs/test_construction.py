@@ -29,7 +29,7 @@ def test_image_of_eight_neighbors_is_the_king_s_graph(rng):
     np.testing.assert_array_equal(graph.a.toarray(), expected)
     assert graph.y == 7
     receivers, senders = graph.a.nonzero()
-    steps = np.array([np.subtract(order[s], order[r]) for r, s in zip(receivers, senders)])
+    steps = np.array(order)[senders] - np.array(order)[receivers]
     np.testing.assert_array_equal(graph.e, steps)
 
 
@@ -101,7 +101,8 @@ def test_molecule_of_acetic_acid():
     np.testing.assert_array_equal(graph.x, [[0, 1], [0, 1], [1, 0], [1, 0]])
     expected = nx.to_numpy_array(nx.Graph([(0, 1), (1, 2), (1, 3)]))
     np.testing.assert_array_equal(graph.a.toarray(), expected)
-    kinds = {tuple(pair): np.argmax(e) for pair, e in zip(np.transpose(graph.a.nonzero()), graph.e)}
+    pairs = zip(*graph.a.nonzero(), strict=True)
+    kinds = dict(zip(pairs, graph.e.argmax(1), strict=True))
     assert kinds == {(0, 1): 0, (1, 0): 0, (1, 2): 1, (2, 1): 1, (1, 3): 0, (3, 1): 0}
     assert graph.e.sum() == 6 and graph.y == -1.5
 

@@ -144,6 +144,7 @@ class RGCNConv(GraphConv):
     Types are edge features: their numbers from 0 in one column, `(..., 1)`. Where two nodes are
     connected by edges of several types, an edge list has several edges, and a matrix has features
     `(..., relations)` of zeros and ones. An edge whose number is out of range has no effect.
+    `graphs.from_triples` makes typed edges of facts, and adds inverse relations, as the paper does.
     Triples of a knowledge graph become edges by `graphs.from_triples`, which also adds the inverse
     of each relation, as the paper does.
 
