@@ -25,6 +25,7 @@ def graph(rng):
 
 def parts_of(batch):
     (x, a, e), y, weight = batch
+    assert x.shape[1:] == (12,) and e.shape == (len(a["weights"]), 1)
     edges = zip(*(part.numpy() for part in (a["senders"], a["receivers"])), strict=True)
     nodes = [int(row.argmax()) if row.any() else None for row in x.numpy()]
     return nodes, list(edges), a["weights"].numpy(), e.numpy()[:, 0], y.numpy(), weight.numpy()

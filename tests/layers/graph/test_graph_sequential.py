@@ -1,9 +1,12 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from keras_ssl import graphs
 from keras_ssl.layers.graph import (
+    GATConv,
     GCNConv,
     GraphSequential,
     MeanPool,
@@ -108,3 +111,36 @@ def test_a_mask_in_mixed_mode_is_not_taken_for_edge_features(rng):
     pooled = np.asarray(with_edges([x, a, e, mask]))
     out = np.asarray(with_edges.steps[0]([x, a, e]))
     np.testing.assert_allclose(pooled, [out[0].mean(0), out[1, :2].mean(0)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_symbolic_shapes_in_mixed_mode(mask, rng):
+    """The mask of a batch of graphs on one set of edges is not an edge feature."""
+    shapes = [(2, 5, 3), (5, 5)] + [(2, 5)] * mask
+    dtypes = ["float32", "float32"] + ["bool"] * mask
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=dtype)
+        for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
+    network = GraphSequential([GATConv(4), GCNConv(3), MeanPool()])
+    outputs = network(inputs)
+    assert outputs.shape == (2, 3) == network.compute_output_shape(shapes)
+    # with edge features, an attention layer would have weights for them
+    assert len(network.steps[0].weights) == 4
+    model = keras.Model(inputs, outputs)
+    values = [rng.normal(size=shapes[0]), np.ones(shapes[1]), np.ones((2, 5), bool)]
+    assert model(values[: len(shapes)]).shape == (2, 3)
+
+
+def test_a_mask_of_keras_reaches_the_layers(rng):
+    x, a = rng.normal(size=(2, 5, 3)).astype("float32"), np.ones((2, 5, 5), "float32")
+    x[1, 2:] = 0
+    inputs, edges = keras.Input((5, 3)), keras.Input((5, 5))
+    masked = keras.layers.Masking()(inputs)
+    network = GraphSequential([keras.layers.Dense(4, bias_initializer="ones"), MeanPool()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Keras warns of a mask that a layer drops
+        model = keras.Model([inputs, edges], network([masked, edges]))
+    h = np.asarray(network.steps[0](x))
+    expected = [h[0].mean(axis=0), h[1, :2].mean(axis=0)]
+    np.testing.assert_allclose(model([x, a]), expected, rtol=1e-5)
