@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.image._ragged import is_ragged, transform_ragged
 from keras_ssl.augment.image.fused_pipeline import FusedPipeline
 from keras_ssl.augment.image.image_augmentation import (
     ImageAugmentation,
@@ -53,13 +54,21 @@ class ViewGenerator(Augmentation):
                 f"drawn at once. Call the layer instead. Received: pipelines={self.pipelines}"
             )
         batch, *image_shape = ops.shape(inputs)
-        counts = [pipeline.uniforms_per_image for pipeline in self.pipelines]
-        uniforms = self.uniform((batch, sum(counts)), seed)
+        uniforms = self.uniform((batch, self.uniforms_per_image), seed)
+        return self.parameters(uniforms, tuple(image_shape))
+
+    @property
+    def uniforms_per_image(self) -> int:
+        """Sum over the views; only for pipelines of images."""
+        return sum(pipeline.uniforms_per_image for pipeline in self.pipelines)
+
+    def parameters(self, uniforms: Any, image_shape: tuple) -> list:
+        """Turn uniform random numbers into the parameters of each view."""
         parameters, used = [], 0
-        for pipeline, count in zip(self.pipelines, counts, strict=True):
-            own = uniforms[:, used : used + count]
-            parameters.append(pipeline.parameters(own, tuple(image_shape)))
-            used += count
+        for pipeline in self.pipelines:
+            own = uniforms[:, used : used + pipeline.uniforms_per_image]
+            parameters.append(pipeline.parameters(own, image_shape))
+            used += pipeline.uniforms_per_image
         return parameters
 
     def apply(self, inputs: Any, parameters: list) -> tuple:
@@ -76,6 +85,9 @@ class ViewGenerator(Augmentation):
 
     def transform(self, inputs: Any, training: bool, seed: Any = None) -> tuple:
         """Make the views, with random numbers from one generator."""
+        if self._of_images and is_ragged(inputs):
+            self.check_inputs(inputs)
+            return transform_ragged(self, inputs, training, seed)
         if self._of_images or not training:
             return super().transform(inputs, training, seed)
         seed = self.seed_generator if seed is None else seed

@@ -173,10 +173,10 @@ def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
 
     Colours are changed last, in the pass that transposes the planes to channels-last images.
     """
+    image_shape = tuple(ops.shape(images)[1:])
 
     def fold(parameters: list) -> tuple:
-        maps, color = AxisMaps(), None
-        shape = tuple(ops.shape(images)[1:])
+        maps, color, shape = AxisMaps(), None, image_shape
         for layer, drawn in zip(layers, parameters, strict=True):
             if isinstance(layer, GeometricAugmentation):
                 maps = layer.fold(maps, drawn, shape)
@@ -192,6 +192,7 @@ def _apply_linear(layers: list, images: Any, parameters: list) -> Any:
             views = layer.finish(views)
         return views
 
-    left, right, color = call_compiled(fold, parameters)
+    left, right, color = call_compiled(fold, parameters, image_shape=image_shape)
     planes = multiply_planes(left, planes_of(images), right)
-    return call_compiled(finish, planes, color)
+    # a crop has given all views one size
+    return call_compiled(finish, planes, color, image_shape=tuple(planes.shape[1:]))

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.augment._tensors import check_tensor
 from keras_ssl.augment.augmentation import Augmentation
+from keras_ssl.augment.image._ragged import is_ragged, transform_ragged
 
 
 class ImageAugmentation(Augmentation):
@@ -91,6 +92,10 @@ class ImageAugmentation(Augmentation):
         self, inputs: Any, training: bool, seed: keras.random.SeedGenerator | None = None
     ) -> Any:
         """Augment and finish images, with random numbers from a given generator."""
+        if is_ragged(inputs):
+            self.check_inputs(inputs)
+            outputs = transform_ragged(self, inputs, training, seed)
+            return self.finish(outputs) if training else outputs
         outputs = super().transform(inputs, training, seed)
         return self.finish(outputs) if training else outputs
 

@@ -82,7 +82,8 @@ class RandomSolarize(ImageAugmentation):
             x = ops.cast(images, "float32")
             return ops.where(x < threshold, x, sum(self.value_range) - x)
 
-        return call_compiled(invert, images, parameters["threshold"][:, None, None, None])
+        threshold = parameters["threshold"][:, None, None, None]
+        return call_compiled(invert, images, threshold, image_shape=tuple(ops.shape(images)[1:]))
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""
