@@ -77,6 +77,7 @@ def gat(
                 activation=None if is_logits else activation,
                 kernel_initializer=keras.initializers.GlorotUniform(offset),
                 kernel_regularizer=kernel_regularizer,
+                attn_kernel_regularizer=kernel_regularizer,
                 bias_regularizer=bias_regularizer,
             )
         )

@@ -36,9 +36,16 @@ class _AttentionConv(GraphConv):
         seed: int | None = None,
         activation: Any = None,
         use_bias: bool = True,
+        attn_kernel_initializer: Any = None,
+        attn_kernel_regularizer: Any = None,
+        attn_kernel_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(channels, activation, use_bias, **kwargs)
+        # `get` returns `None` unchanged
+        self.attn_kernel_initializer = keras.initializers.get(attn_kernel_initializer)
+        self.attn_kernel_regularizer = keras.regularizers.get(attn_kernel_regularizer)
+        self.attn_kernel_constraint = keras.constraints.get(attn_kernel_constraint)
         self.attn_heads = checks.integer("attn_heads", attn_heads, minimum=1)
         self.concat_heads = bool(concat_heads)
         self.dropout_rate = dropout_rate
@@ -86,6 +93,16 @@ class _AttentionConv(GraphConv):
     def build_score(self, features: Any, edge_features: int | None) -> None:
         """Create the weights of the projection and of the score, for one number or a pair."""
         raise NotImplementedError
+
+    def add_attention(self, name: str) -> keras.Variable:
+        """Create a vector of the score for each head."""
+        return self.add_weight(
+            shape=(self.attn_heads, self.channels),
+            initializer=self._next_initializer(self.attn_kernel_initializer),
+            regularizer=self.attn_kernel_regularizer,
+            constraint=self.attn_kernel_constraint,
+            name=name,
+        )
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
         """Return projected features and attention logits.
@@ -148,6 +165,10 @@ class _AttentionConv(GraphConv):
             "add_self_loops": self.add_self_loops,
             "negative_slope": self.negative_slope,
             "seed": self.seed,
+            "attn_kernel_initializer": self.attn_kernel_initializer
+            and keras.initializers.serialize(self.attn_kernel_initializer),
+            "attn_kernel_regularizer": keras.regularizers.serialize(self.attn_kernel_regularizer),
+            "attn_kernel_constraint": keras.constraints.serialize(self.attn_kernel_constraint),
         }
 
 
@@ -181,8 +202,11 @@ class GATConv(_AttentionConv):
         seed: integer seed of the dropout.
         activation: activation function.
         use_bias: whether to add a bias.
-        **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` of kernels and
-            attention vectors, `bias_initializer`, `bias_regularizer` and `bias_constraint`, as in
+        attn_kernel_initializer: initializer of the attention vectors; `None` for that of kernels.
+        attn_kernel_regularizer: regularizer of the attention vectors, which `kernel_regularizer`
+            does not include.
+        attn_kernel_constraint: constraint of the attention vectors.
+        **kwargs: initializers, regularizers and constraints of kernel and bias, as in
             `keras.layers.Dense`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -225,12 +249,11 @@ class GATConv(_AttentionConv):
         self.kernel = self.add_kernel((sources, self.width))
         if self.is_bipartite:
             self.target_kernel = self.add_kernel((targets, self.width), "target_kernel")
-        vector = (self.attn_heads, self.channels)
-        self.attention_sender = self.add_kernel(vector, "attention_sender")
-        self.attention_receiver = self.add_kernel(vector, "attention_receiver")
+        self.attention_sender = self.add_attention("attention_sender")
+        self.attention_receiver = self.add_attention("attention_receiver")
         if edge_features is not None:
             self.edge_kernel = self.add_kernel((edge_features, self.width), "edge_kernel")
-            self.attention_edge = self.add_kernel(vector, "attention_edge")
+            self.attention_edge = self.add_attention("attention_edge")
 
     def score(self, x: Any, edges: Edges, e: Any, training: bool | None = None) -> tuple[Any, Any]:
         h = target = self.project(source_nodes(x), self.kernel, training)
@@ -323,7 +346,7 @@ class GATv2Conv(_AttentionConv):
         if not self.share_weights:
             self.receiver_kernel = self.add_kernel((targets, self.width), "receiver_kernel")
             self.receiver_bias = self._add_projection_bias("receiver_bias")
-        self.attention = self.add_kernel((self.attn_heads, self.channels), "attention")
+        self.attention = self.add_attention("attention")
         if edge_features is not None:
             self.edge_kernel = self.add_kernel((edge_features, self.width), "edge_kernel")
 

@@ -184,9 +184,10 @@ class GraphConv(MessagePassing):
 
         return self._add_kernel(shape, each, name)
 
-    def _next_initializer(self) -> Any:
-        initializer = initializer_copy(self.kernel_initializer, self._kernels + 1)
-        seed = getattr(self.kernel_initializer, "seed", None)
+    def _next_initializer(self, given: Any = None) -> Any:
+        given = self.kernel_initializer if given is None else given
+        initializer = initializer_copy(given, self._kernels + 1)
+        seed = getattr(given, "seed", None)
         if isinstance(seed, int):
             # a seed that was not given was drawn with the layer, and must not be drawn again
             initializer.seed = seed + self._kernels

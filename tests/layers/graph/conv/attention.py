@@ -138,3 +138,43 @@ class Properties:
     def test_bad_arguments_raise(self, arguments, error, message):
         with pytest.raises(error, match=message):
             self.layer(**arguments)
+
+    @pytest.mark.parametrize("part", ["kernel", "attn_kernel", "bias"])
+    def test_regularizers_and_constraints_by_the_names_of_spektral(self, part):
+        """Each is applied to its own weights only."""
+        layer = self.layer(
+            3,
+            attn_heads=2,
+            bias_initializer="ones",
+            **{f"{part}_regularizer": keras.regularizers.L2(0.5), f"{part}_constraint": Halved()},
+        )
+        layer.build([(5, 4), (5, 5), (5, 5, 2)])
+        chosen = {
+            "kernel": lambda name: name.endswith("kernel"),
+            "attn_kernel": lambda name: name.startswith("attention"),
+            "bias": lambda name: name == "bias",  # projections of version 2 have biases too
+        }[part]
+        weights = [one for one in layer.weights if chosen(one.name)]
+        assert weights
+        penalty = sum(0.5 * np.square(np.asarray(one)).sum() for one in weights)
+        np.testing.assert_allclose(sum(float(one) for one in layer.losses), penalty, rtol=1e-5)
+        assert {id(one) for one in layer.weights if one.constraint} == {id(one) for one in weights}
+        copy = type(layer).from_config(layer.get_config())
+        assert copy.get_config() == layer.get_config()
+
+    def test_initializer_of_attention_vectors(self):
+        given = self.layer(3, attn_heads=2, attn_kernel_initializer="ones")
+        given.build([(5, 4), (5, 5)])
+        vectors = [one for one in given.weights if one.name.startswith("attention")]
+        assert vectors and all(np.all(np.asarray(one) == 1) for one in vectors)
+        default = self.layer(3, attn_heads=2, kernel_initializer="ones")
+        default.build([(5, 4), (5, 5)])
+        assert all(np.all(np.asarray(one) == 1) for one in default.weights if "bias" not in one.name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Halved(keras.constraints.Constraint):
+    """A constraint without arguments."""
+
+    def __call__(self, w):
+        return w / 2

@@ -6,7 +6,7 @@ import scipy.sparse
 from keras_ssl import graphs
 from keras_ssl.layers.graph import GATConv
 from tests.layers.graph import peers
-from tests.layers.graph.conformance import GraphLayerTest, tensors
+from tests.layers.graph.conformance import GraphLayerTest, spektral_output, tensors
 from tests.layers.graph.conv.attention import Properties, assert_equals_peer, built
 
 ORDER = (
@@ -95,3 +95,26 @@ def test_input_dropout_is_drawn_separately_for_each_head(form):
     kept = out > 0
     shares = [kept[:, 0].mean(), kept[:, 1].mean(), kept.all(axis=1).mean()]
     np.testing.assert_allclose(shares, [0.5, 0.5, 0.25], atol=5 * 0.5 / np.sqrt(400))
+
+
+@pytest.mark.parametrize("concat_heads", [True, False])
+def test_equals_spektral_with_the_same_weights_and_penalties(rng, concat_heads):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Spektral needs TensorFlow")
+    peers_layers = pytest.importorskip("spektral.layers")
+    penalties = {
+        "kernel_regularizer": keras.regularizers.L2(0.1),
+        "attn_kernel_regularizer": keras.regularizers.L1(0.2),
+        "bias_regularizer": keras.regularizers.L2(0.3),
+    }
+    settings = {"attn_heads": 2, "concat_heads": concat_heads, "bias_initializer": "ones"}
+    x = rng.normal(size=(6, 4)).astype("float32")
+    a = (rng.uniform(size=(6, 6)) < 0.5).astype("float32")
+    layer = GATConv(3, **settings, **penalties)
+    out = layer([x, a])
+    kernel, sender, receiver, bias = layer.get_weights()
+    peer = peers_layers.GATConv(3, dropout_rate=0.0, **settings, **penalties)
+    as_theirs = [kernel.reshape(4, 2, 3), receiver.T[..., None], sender.T[..., None], bias]
+    expected = spektral_output(peer, [x, a], as_theirs)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sum(layer.losses), sum(peer.losses), rtol=1e-5)
