@@ -7,6 +7,7 @@
 - `keras.src.random.seed_generator.global_seed_generator`, which `keras.random` draws from where it
   gets no seed: it belongs to no model.
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
+- `keras.src.backend.get_keras_mask` returns the mask that a layer set on a tensor.
 
 `tests/test_keras_internals.py` fails when one of them goes away. The hooks of
 `fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
@@ -15,7 +16,7 @@
 from typing import Any
 
 import keras
-from keras.src.backend import compute_output_spec
+from keras.src.backend import compute_output_spec, get_keras_mask
 from keras.src.random.seed_generator import global_seed_generator
 
 
@@ -56,3 +57,8 @@ def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 def global_seed_state() -> keras.Variable:
     """Return the state of the generator that `keras.random` draws from where it gets no seed."""
     return global_seed_generator().state
+
+
+def mask_of(x: Any) -> Any:
+    """Return the mask of a tensor that a layer returned, or `None` if it has none."""
+    return get_keras_mask(x)

@@ -327,7 +327,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         return step > 0 and ops.less(self.steps_taken(), step)
 
     def _record(self, losses: dict[str, Any], total: Any, batch: Batch) -> dict[str, Any]:
-        size = ops.shape(keras.tree.flatten(batch.x)[0])[0]
+        size = self.input_kind.examples_in(batch.x)
         replicas = distribute.replica_count()
         self._loss_tracker.update_state(total * replicas, sample_weight=size)
         for name, loss in losses.items():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ssl.trainers.step import batch_size_of
 
@@ -29,6 +30,17 @@ class ExampleInput:
         """Raise a `ValueError` if a batch of these shapes cannot be trained on."""
         if batch_size_of(x) == 0:
             raise ValueError("Expected batches with examples. Received: an empty batch")
+
+    def examples_in(self, x: Any) -> Any:
+        """Return how many examples the losses of a batch are means of.
+
+        The losses of an epoch are means of those of its batches with these weights.
+        """
+        return ops.shape(keras.tree.flatten(x)[0])[0]
+
+    def mask_padding(self, h: Any, x: Any, layer: keras.layers.Layer) -> Any:
+        """Return features of `x` for `layer`, with a Keras mask of the rows that are padding."""
+        return h
 
     def check_values(self, trainer: keras.Model, data: Any) -> None:
         """Raise a `ValueError` if the values of the data cannot be trained on."""

@@ -62,7 +62,8 @@ class JointEmbedding(SelfSupervisedModel):
     def project(self, view: Any, training: bool) -> tuple[Any, Any]:
         """Return the representation of a batch of views and its projection."""
         h = self.encoder(view, training=training)
-        return h, self.projector(h, training=training)
+        masked = self.input_kind.mask_padding(h, view, self.projector)
+        return h, self.projector(masked, training=training)
 
     def predict_from(self, z: Any, training: bool) -> Any:
         """Return the prediction made from a projection, which must have the same width."""

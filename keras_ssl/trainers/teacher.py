@@ -104,8 +104,10 @@ class EMATeacher:
         Returns:
             Tensor of shape `(batch, dim)`.
         """
+        projector = self.trainer.teacher_projector
         h = self.trainer.teacher_encoder(view, training=training)
-        return ops.stop_gradient(self.trainer.teacher_projector(h, training=training))
+        h = self.trainer.input_kind.mask_padding(h, view, projector)
+        return ops.stop_gradient(projector(h, training=training))
 
     def build(self) -> None:
         """Create weights of copies that no loss calls, and the averages of those of few bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,8 +49,9 @@ def disjoint_batches(
     Returns:
         `tf.data.Dataset` of `((x, a, i), y)`, with edge features `((x, a, e, i), y)`, without
         labels `((x, a, i),)`; `i` is int32. With `static_shapes` and labels a `sample_weight` of
-        shape `(batch_size,)` follows: 0 for padding, and scaled so that Keras' mean is the mean
-        over the real graphs.
+        shape `(batch_size,)` follows: 0 for padding, and the same for all graphs of all batches,
+        scaled so that the loss that Keras returns for an epoch is the mean over the graphs. Pass
+        metrics as `weighted_metrics` in `compile`; others count padding.
 
     Raises:
         TypeError: if `graphs` is a single graph, or a number not an integer.
@@ -82,6 +84,7 @@ def disjoint_batches(
     batch_size = int(batch_size)
     node_places = int(np.sort(store.node_counts)[-batch_size:].sum())
     edge_places = int(np.sort(store.edge_counts)[-batch_size:].sum())
+    weight = weight_of_rows(len(store), batch_size, batch_size, drop_remainder)
 
     def union(some: tf.Tensor) -> tuple:
         batch = store.gather(some)
@@ -102,9 +105,8 @@ def disjoint_batches(
         inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, NO_GRAPH))
         if y is None:
             return (inputs,)
-        count = tf.shape(y)[0]
-        scale = tf.cast(batch_size / count, tf.float32)
-        return inputs, _fill(y, batch_size), _fill(tf.fill([count], scale), batch_size)
+        weights = tf.fill([tf.shape(y)[0]], weight)
+        return inputs, _fill(y, batch_size), _fill(weights, batch_size)
 
     batches = numbers.map(union, num_parallel_calls=tf.data.AUTOTUNE)
     if static_shapes:
@@ -115,6 +117,23 @@ def disjoint_batches(
 def _element(x: Any, a: Any, e: Any, i: Any, y: Any) -> tuple:
     inputs = (x, a, i) if e is None else (x, a, e, i)
     return (inputs,) if y is None else (inputs, y)
+
+
+def weight_of_rows(count: int, batch_size: int, rows: int, drop_remainder: bool) -> float:
+    """Return the sample weight of examples in batches that are padded to a number of rows.
+
+    Keras divides the loss of a batch by its rows, and averages over batches. With this weight, the
+    loss of an epoch is the mean over examples. It is the same in all batches, since weighted
+    metrics are divided by the sum of all weights.
+
+    Args:
+        count: number of examples.
+        batch_size: number of examples of a full batch.
+        rows: number of rows of every batch.
+        drop_remainder: whether a smaller last batch is dropped.
+    """
+    batches = count // batch_size if drop_remainder else math.ceil(count / batch_size)
+    return batches * rows / (batches * batch_size if drop_remainder else count)
 
 
 def _fill(values: tf.Tensor, length: int, value: int = 0) -> tf.Tensor:

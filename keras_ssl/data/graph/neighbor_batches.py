@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
+from keras_ssl.data.graph.graph_batches import weight_of_rows
 from keras_ssl.data.graph.single_graph import graph_with_features
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def neighbor_batches(
     are used. A node that is sampled twice occurs twice in the tree.
 
     Shapes are static: a batch has `batch_size (1 + fanouts[0] + fanouts[0] fanouts[1] + ...)`
-    nodes, the seeds first. Unused places have features 0 and edges of weight 0. The cost of an
-    epoch grows with the number of seeds, not with the graph.
+    nodes, the seeds first. Unused places have features 0, edges of weight 0, and a mask that is
+    `False`, which layers with statistics over nodes need. The cost of an epoch grows with the
+    number of seeds, not with the graph.
 
     Edges keep their weights. If fanouts are at least the numbers of neighbors, the outputs of the
     seeds equal those on the whole graph for layers whose messages depend on sender and receiver
@@ -58,10 +60,11 @@ def neighbor_batches(
             sample weight 0.
 
     Returns:
-        `tf.data.Dataset` of `((x, a), y, sample_weight)`, with edge features
-        `((x, a, e), y, sample_weight)`, without node labels `((x, a),)`. `a` is an edge list.
-        `sample_weight` is nonzero only for the seeds, and scaled so that Keras' mean over all nodes
-        is the mean over the seeds.
+        `tf.data.Dataset` of `((x, a, mask), y, sample_weight)`, with edge features
+        `((x, a, e, mask), y, sample_weight)`, without node labels `((x, a, mask),)`. `a` is an edge
+        list, `mask` is `True` for nodes. `sample_weight` is 0 for all but the seeds, and the same
+        for all seeds of all batches, scaled so that the loss that Keras returns for an epoch is the
+        mean over the seeds. Pass metrics as `weighted_metrics` in `compile`; others count all rows.
 
     Raises:
         TypeError: if a number is not an integer.
@@ -73,7 +76,7 @@ def neighbor_batches(
     >>> from keras_ssl import data
     >>> club = data.load_graph("karate_club")
     >>> batches = data.neighbor_batches(club, seeds=[0, 33], fanouts=[5, 2], batch_size=2)
-    >>> (x, a), y, sample_weight = next(iter(batches))
+    >>> (x, a, mask), y, sample_weight = next(iter(batches))
     >>> x.shape, a["weights"].shape, y.shape
     (TensorShape([32, 34]), TensorShape([30]), TensorShape([32]))
 
@@ -98,7 +101,9 @@ def neighbor_batches(
             f"`batch_size` must be at most the number of seeds, {len(seeds)}, with "
             f"`drop_remainder`. Received: batch_size={batch_size}"
         )
-    tree = _Tree(graph, batch_size, fanouts)
+    size, _ = tree_sizes(batch_size, fanouts)
+    weight = weight_of_rows(len(seeds), batch_size, size, drop_remainder)
+    tree = _Tree(graph, batch_size, fanouts, weight)
     nodes = tf.data.Dataset.from_tensor_slices(seeds)
     if shuffle:
         nodes = nodes.shuffle(len(seeds), seed=seed)
@@ -110,14 +115,17 @@ def neighbor_batches(
 
 
 class _Tree:
-    """The tensors of a graph, from which batches are sampled."""
+    """The tensors of a graph, from which batches are sampled, and the weight of a seed."""
 
-    def __init__(self, graph: Graph, batch_size: int, fanouts: Sequence[int]) -> None:
+    def __init__(
+        self, graph: Graph, batch_size: int, fanouts: Sequence[int], weight: float
+    ) -> None:
         import scipy.sparse
         import tensorflow as tf
 
         self.batch_size = batch_size
         self.fanouts = tuple(fanouts)
+        self.weight = weight
         self.size, _ = tree_sizes(batch_size, self.fanouts)
         self.senders, self.receivers = map(tf.constant, tree_edges(batch_size, self.fanouts))
         self.starts = tf.constant(graph.a.indptr.astype(np.int64))
@@ -166,10 +174,11 @@ class _Tree:
         inputs = (x, {"senders": self.senders, "receivers": self.receivers, "weights": weights})
         if self.e is not None:
             inputs += (tf.gather(self.e, entries),)
+        inputs += (existing,)
         if self.y is None:
             return (inputs,)
         is_seed = tf.range(self.size) < count
-        sample_weight = tf.where(is_seed, tf.cast(self.size / count, tf.float32), 0.0)
+        sample_weight = tf.where(is_seed, tf.constant(self.weight, tf.float32), 0.0)
         return inputs, tf.gather(self.y, nodes), sample_weight
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops.graph.edges import (
     check_adjacency,
     check_edge_features,
@@ -165,7 +166,17 @@ def build_network(network: keras.layers.Layer, features: int) -> int:
     return network.compute_output_shape((None, features))[-1]
 
 
-def apply_to_edges(network: keras.layers.Layer, features: Any) -> Any:
-    """Apply a network built on `(rows, features)` to `(..., features)`."""
-    rows = network(ops.reshape(features, (-1, features.shape[-1])))
+def apply_to_edges(network: keras.layers.Layer, features: Any, exist: Any = None) -> Any:
+    """Apply a network built on `(rows, features)` to `(..., features)`.
+
+    Places without an edge, by `Edges.exist`, are masked, for the network's batch statistics.
+    """
+    rows = ops.reshape(features, (-1, features.shape[-1]))
+    if exist is not None:
+        exist = ops.squeeze(exist, -1)
+        if len(exist.shape) > len(features.shape) - 1:  # features that all graphs share
+            exist = ops.any(exist, axis=0)
+        exist = ops.broadcast_to(exist, ops.shape(features)[:-1])
+        rows = with_mask(rows, ops.reshape(exist, (-1,)), network)
+    rows = network(rows)
     return ops.reshape(rows, (*ops.shape(features)[:-1], rows.shape[-1]))

@@ -1,18 +1,20 @@
 """A sequence of layers on a graph."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_ssl.layers.graph.graph_layer import GraphLayer, check_layer, shapes_of_inputs
-from keras_ssl.layers.graph.node_mask import NodeMask
+from keras_ssl.layers.graph.node_mask import NodeMask, keep_mask, with_mask, without_mask
 from keras_ssl.layers.graph.pool.min_cut_pool import MinCutPool
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 from keras_ssl.ops.graph.edges import is_pair
-from keras_ssl.ops.graph.inputs import TakesGraphs, read_graph
+from keras_ssl.ops.graph.inputs import TakesGraphs, node_mask, read_graph
+from keras_ssl.ops.graph.sparse import is_sparse
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -23,6 +25,9 @@ class GraphSequential(TakesGraphs, keras.Model):
     mode, any other layer on `h`. A nested `GraphSequential`, such as an encoder before a pooling
     layer, gets `h` and all inputs after `x`. Only the number of features is fixed: the same network
     takes dense and sparse adjacencies, edge lists, and graphs of any size.
+
+    Padded nodes, by the node mask or an index of -1, are masked: batch normalization leaves them
+    out of its statistics, and pooling layers out of theirs.
 
     Args:
         layers: list of Keras layers.
@@ -68,7 +73,6 @@ class GraphSequential(TakesGraphs, keras.Model):
                     f"`smaller`. Received: {layer}"
                 )
         self.steps = list(layers)
-        self.node_mask = NodeMask(name="node_mask")
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -102,11 +106,14 @@ class GraphSequential(TakesGraphs, keras.Model):
         return x
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x, a, e, i, mask = read_graph(inputs)
+        graph = read_graph(inputs)
+        x, a, e, i, _ = graph
         edges = [] if e is None else [e]
-        if mask is not None:
-            x = self.node_mask([x, mask])
+        mask = node_mask(graph)
         for layer in self.steps:
+            if mask is not None and not is_sparse(x):
+                x, mask = with_mask(x, mask, layer), None
+            x = keep_mask(x, layer)
             if isinstance(layer, GraphSequential):
                 x = layer([x, *inputs[1:]])
             elif isinstance(layer, GraphLayer):
@@ -115,10 +122,61 @@ class GraphSequential(TakesGraphs, keras.Model):
                 x = layer([x, i])
             else:
                 x = layer(x)
+            pool = _pool_in(layer)
+            if pool is not None and i is not None and pool.graphs is not None:
+                mask = pool.is_graph(i)  # a union may have fewer graphs than places
         return x
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """Return `None`: the layers pass the mask on among themselves."""
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configure training, as `keras.Model.compile`.
+
+        Rows of sample weight 0, which are padding or nodes outside of a split, do not count in
+        `metrics` that are means over rows, such as the accuracy. Pass other metrics, such as
+        `keras.metrics.AUC`, as `weighted_metrics`.
+        """
+        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+        self._counting_all_rows = [
+            one for one in keras.tree.flatten(metrics) if one and not _is_mean_over_rows(one)
+        ]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss. Sample weights, if there are any, say alone which rows count."""
+        if sample_weight is not None:
+            y_pred = without_mask(y_pred)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """Update the metrics, without rows of sample weight 0, and return their values."""
+        if sample_weight is not None:
+            if self._counting_all_rows:
+                warnings.warn(
+                    "Only means over rows leave out rows of sample weight 0. Pass other metrics as "
+                    f"`weighted_metrics`. Received: metrics={self._counting_all_rows}",
+                    stacklevel=2,
+                )
+            is_counted = keras.ops.not_equal(sample_weight, 0)
+            if len(is_counted.shape) == len(y_pred.shape) > 1:
+                is_counted = keras.ops.squeeze(is_counted, -1)
+            y_pred = NodeMask(dtype=y_pred.dtype)([y_pred, is_counted])
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]
@@ -128,3 +186,19 @@ class GraphSequential(TakesGraphs, keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "GraphSequential":
         """Create the network from its config."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+
+def _is_mean_over_rows(metric: Any) -> bool:
+    """Whether a metric, its name or its function is a mean over rows, which Keras can mask."""
+    if isinstance(metric, str) and metric not in ("accuracy", "acc"):
+        metric = keras.metrics.get(metric)
+    is_metric = isinstance(metric, keras.metrics.Metric)
+    return not is_metric or isinstance(metric, keras.metrics.MeanMetricWrapper)
+
+
+def _pool_in(layer: keras.layers.Layer) -> NodePool | None:
+    """Return the last pooling layer of a network, or the layer itself if it is one."""
+    if isinstance(layer, NodePool):
+        return layer
+    steps = layer.steps if isinstance(layer, GraphSequential) else []
+    return next((pool for pool in map(_pool_in, reversed(steps)) if pool is not None), None)

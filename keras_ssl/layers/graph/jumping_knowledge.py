@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
+from keras_ssl.layers.graph.node_mask import keep_mask
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -79,7 +80,7 @@ class JumpingKnowledge(GraphLayer):
         h, *rest = inputs
         outputs = [h]
         for layer in self.steps:
-            h = layer([h, *rest])
+            h = layer([keep_mask(h, layer), *rest])
             outputs.append(h)
         kept = outputs if self.include_input else outputs[1:]
         return ops.concatenate([ops.cast(one, self.compute_dtype) for one in kept], axis=-1)

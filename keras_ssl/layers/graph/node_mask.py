@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_ssl._keras_internals import mask_of
+
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class NodeMask(keras.layers.Layer):
@@ -50,3 +52,30 @@ class NodeMask(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape[0])
+
+
+def with_mask(x: Any, mask: Any, layer: keras.layers.Layer) -> Any:
+    """Return features with a mask, `None` for no mask, in the dtype in which `layer` takes them.
+
+    Keras would cast them to that dtype when it calls the layer, and lose the mask.
+    """
+    if mask is None:
+        return x
+    if isinstance(layer, keras.Sequential):
+        # its layers pass a mask on, of which Keras knows nothing and warns
+        layer.supports_masking = True
+    return NodeMask(dtype=layer.dtype_policy, name="node_mask")([x, mask])
+
+
+def without_mask(x: Any) -> Any:
+    """Return features without their mask, by which Keras' losses would divide."""
+    return keras.ops.multiply(x, 1)
+
+
+def keep_mask(x: Any, layer: keras.layers.Layer) -> Any:
+    """Return features in the dtype in which `layer` takes them, with the mask that they have."""
+    if not hasattr(x, "dtype") or mask_of(x) is None:  # also of a pair of sources and targets
+        return x
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    is_cast = keras.backend.is_float_dtype(dtype) and dtype != layer.input_dtype
+    return with_mask(x, mask_of(x), layer) if is_cast else x

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import build_network, check_layer
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.membership import check_nodes, membership
 
@@ -120,7 +121,9 @@ class VirtualNode(keras.layers.Layer):
         received = members.mean(nodes) if self.aggregation == "mean" else members.sum(nodes)
         if state is not None:
             received = received + ops.cast(state, received.dtype)
-        state = self.network(received)
+        is_graph = None if i is None and mask is None else members.count()[..., 0] > 0
+        is_graph = None if is_graph is None else ops.reshape(is_graph, ops.shape(received)[:-1])
+        state = self.network(with_mask(received, is_graph, self.network))
         sent = ops.where(members.exist, members.from_receivers(state), ops.zeros((), state.dtype))
         h = ops.reshape(nodes + ops.cast(sent, nodes.dtype), ops.shape(x))
         h, state = (ops.cast(one, self.compute_dtype) for one in (h, state))

@@ -220,6 +220,7 @@ class PredictionHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         settings = {
             "normalization": normalization,
             "activation": activation,

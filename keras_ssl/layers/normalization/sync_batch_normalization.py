@@ -10,6 +10,7 @@ from keras_ssl.layers.normalization._fused_normalization import (
     fused_batch_normalization,
     synchronized_batch_normalization,
 )
+from keras_ssl.ops import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -39,7 +40,8 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         inputs: float tensor of rank 2 or more.
         training: whether to normalize by the statistics of the batch and update the moving ones
             (`True`), or to normalize by the moving ones (`False`).
-        mask: optional mask of rank one less than the inputs.
+        mask: optional mask of rank one less than the inputs: `False` for positions, such as padded
+            nodes, that are left out of the statistics.
 
     Input shape:
         Any shape with a channel axis (the last by default).
@@ -74,6 +76,8 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         update = bool(training) and self.trainable
         synchronize = update and distribute.replica_count() > 1
+        if update and mask is not None and not self.renorm:
+            return self._normalize_masked(inputs, mask)
         if not self._can_fuse(inputs, synchronize) or (update and mask is not None):
             return super().call(inputs, training=training, mask=mask)
         moving_mean = ops.cast(self.moving_mean, "float32")
@@ -93,6 +97,33 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             fresh = 1.0 - self.momentum
             self.moving_mean.assign(moving_mean * self.momentum + mean * fresh)
             self.moving_variance.assign(moving_variance * self.momentum + variance * fresh)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _normalize_masked(self, inputs: Any, mask: Any) -> Any:
+        """Normalize by the statistics of unmasked positions, those of all replicas."""
+        axis = self.axis % len(inputs.shape)
+        others = [one for one in range(len(inputs.shape)) if one != axis]
+        x = at_least_float32(inputs)
+        is_counted = ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), ops.shape(x))
+
+        def mean(values: Any) -> Any:
+            values = ops.where(is_counted, values, ops.zeros_like(values))
+            return distribute.all_reduce_sum(ops.sum(values, others, keepdims=True)) / count
+
+        count = ops.sum(ops.cast(is_counted, x.dtype), others, keepdims=True)
+        count = ops.maximum(distribute.all_reduce_sum(count), 1)
+        center = mean(x)
+        variance = mean(ops.square(x - center))
+        moving = ((self.moving_mean, center), (self.moving_variance, variance))
+        for average, value in moving:
+            value = ops.cast(ops.reshape(value, (-1,)), average.dtype)
+            average.assign(average * self.momentum + value * (1.0 - self.momentum))
+        outputs = (x - center) * ops.rsqrt(variance + self.epsilon)
+        channels = [size if one == axis else 1 for one, size in enumerate(inputs.shape)]
+        if self.scale:
+            outputs = outputs * ops.cast(ops.reshape(self.gamma, channels), x.dtype)
+        if self.center:
+            outputs = outputs + ops.cast(ops.reshape(self.beta, channels), x.dtype)
         return ops.cast(outputs, self.compute_dtype)
 
     def _can_fuse(self, inputs: Any, synchronize: bool) -> bool:

@@ -15,7 +15,9 @@ from keras_ssl.ops import at_least_float32
 _EXCLUDED = -1e9
 
 
-def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any = None) -> Any:
+def jensen_shannon_mi(
+    local_features: Any, global_features: Any, positives: Any = None, is_example: Any = None
+) -> Any:
     """Negative Jensen-Shannon estimator of mutual information, one value per example.
 
     Discriminates pairs of a local feature u and the global feature v of the same example from
@@ -36,6 +38,8 @@ def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any 
         positives: optional integers `(m,)`, for `local_features` of shape `(m, dim)`: the row of
             `global_features` that belongs to each, such as the graph of a node. By default row i
             of both belongs to example i.
+        is_example: optional booleans `(n,)`, `False` for rows of `global_features` that are padding
+            and no negatives.
 
     Returns:
         Tensor of shape `(n,)`, or `(m,)` with `positives`: one value per row of `local_features`.
@@ -77,10 +81,14 @@ def jensen_shannon_mi(local_features: Any, global_features: Any, positives: Any 
     candidates = distribute.all_gather(global_features)
     total = ops.shape(candidates)[0]
     columns = positives + distribute.replica_index() * count
-    is_positive = ops.arange(total, dtype="int32") == columns[:, None]
+    is_left_out = ops.arange(total, dtype="int32") == columns[:, None]
+    if is_example is not None:
+        is_example = distribute.all_gather(ops.cast(is_example, "float32"))
+        is_left_out = ops.logical_or(is_left_out, ops.equal(is_example, 0))
+        total = ops.sum(is_example)
     # rows, positions, candidates
     scores = ops.matmul(local_features, ops.transpose(candidates))
-    of_negatives = ops.where(is_positive[:, None, :], 0.0, ops.softplus(scores))
+    of_negatives = ops.where(is_left_out[:, None, :], 0.0, ops.softplus(scores))
     of_negatives = ops.sum(ops.mean(of_negatives, axis=1), axis=-1)
     # a last batch of a single example has no negatives
     negatives = ops.cast(ops.maximum(total - 1, 1), scores.dtype)
@@ -192,6 +200,8 @@ class JensenShannonMI(Float32Loss):
         sample_weight: optional weights of the rows of `local_features`; 0 excludes padding.
         positives: optional integers `(m,)`, for `local_features` of shape `(m, dim)`: the row of
             `global_features` that belongs to each, such as the graph of a node.
+        is_example: optional booleans `(batch,)`, `False` for rows of `global_features` that are
+            padding.
 
     Returns:
         The mean over the rows of `local_features`, or their values with `reduction=None`.
@@ -215,18 +225,22 @@ class JensenShannonMI(Float32Loss):
         global_features: Any,
         sample_weight: Any = None,
         positives: Any = None,
+        is_example: Any = None,
     ) -> Any:
         """Compute the loss of local and global features."""
         _check_features(local_features, global_features, positives)
-        inputs = (local_features,) if positives is None else (local_features, positives)
+        inputs = {"positives": positives, "is_example": is_example}
+        inputs = {name: one for name, one in inputs.items() if one is not None}
+        inputs["local_features"] = local_features
         return super().__call__(inputs, global_features, sample_weight=sample_weight)
 
     def call(self, inputs: Any, global_features: Any) -> Any:
-        """Return the values of the rows; `inputs` are local features and any positives."""
-        local_features, *positives = inputs
-        # Keras has cast positives to float32, exact up to 2^24
-        positives = ops.cast(positives[0], "int32") if positives else None
-        return jensen_shannon_mi(local_features, global_features, positives)
+        """Return the values of the rows; `inputs` are all arguments but the global features."""
+        inputs = dict(inputs)
+        if "positives" in inputs:
+            # Keras has cast positives to float32, exact up to 2^24
+            inputs["positives"] = ops.cast(inputs["positives"], "int32")
+        return jensen_shannon_mi(global_features=global_features, **inputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -50,6 +50,14 @@ def read_graph(inputs: Any) -> GraphInputs:
     return GraphInputs(x, a, **found)
 
 
+def node_mask(graph: GraphInputs) -> Any:
+    """Return booleans `(..., nodes)`, `False` for padding, or `None` if all rows are nodes."""
+    if graph.i is None:
+        return graph.mask
+    is_node = ops.greater_equal(graph.i, 0)
+    return is_node if graph.mask is None else ops.logical_and(is_node, graph.mask)
+
+
 def part_name(part: Any) -> str:
     """Return "e", "i" or "mask": the part of `GraphInputs` that a tensor after `[x, a]` is.
 

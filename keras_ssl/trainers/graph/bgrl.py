@@ -85,7 +85,7 @@ class BGRL(BYOL):
           https://arxiv.org/abs/2102.06514)
     """
 
-    input_kind = GraphInput()
+    input_kind = GraphInput(mean_over="rows")
     uses_sample_weight = True  # weights belong to the labels of nodes
 
     def __init__(

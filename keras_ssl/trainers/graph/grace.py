@@ -81,7 +81,7 @@ class GRACE(JointEmbedding):
           https://arxiv.org/abs/2006.04131)
     """
 
-    input_kind = GraphInput(takes_padding=False)
+    input_kind = GraphInput(takes_padding=False, mean_over="nodes")
     uses_sample_weight = True  # weights belong to the labels of nodes
 
     def __init__(

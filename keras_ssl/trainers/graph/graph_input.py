@@ -4,12 +4,15 @@ import warnings
 from typing import Any
 
 import keras
+from keras import ops
 
+from keras_ssl import distribute
 from keras_ssl.data.graph.single_graph import single_graph
 from keras_ssl.data.graph.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.graphs import Graph
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops.graph.edges import check_adjacency, shape_of
-from keras_ssl.ops.graph.inputs import graph_tensors, read_graph
+from keras_ssl.ops.graph.inputs import graph_tensors, node_mask, read_graph
 from keras_ssl.trainers.engine.gradients import CachedGradients
 from keras_ssl.trainers.engine.graph_values import check_values, first_graph
 from keras_ssl.trainers.inputs import ExampleInput
@@ -26,16 +29,29 @@ class GraphInput(ExampleInput):
         needs_edges: whether a graph without edges is rejected.
         needs_symmetry: whether each edge must have its reverse, with the same weight.
         takes_padding: whether graphs may have padded nodes.
+        mean_over: what the losses of a batch of several graphs are means over, by which the epoch's
+            loss weighs batches: "graphs"; "nodes"; or "rows", the nodes of a union, but the graphs
+            in batch mode. The loss of a single graph counts by its nodes. Padding never counts.
     """
 
     may_be_views = False
 
     def __init__(
-        self, needs_edges: bool = False, needs_symmetry: bool = False, takes_padding: bool = True
+        self,
+        needs_edges: bool = False,
+        needs_symmetry: bool = False,
+        takes_padding: bool = True,
+        mean_over: str = "graphs",
     ):
+        if mean_over not in ("graphs", "nodes", "rows"):
+            raise ValueError(
+                "`mean_over` must be 'graphs', 'nodes' or 'rows'. Received: "
+                f"mean_over={mean_over!r}"
+            )
         self.needs_edges = needs_edges
         self.needs_symmetry = needs_symmetry
         self.takes_padding = takes_padding
+        self.mean_over = mean_over
 
     def as_data(self, x: Any) -> Any:
         """Convert a `graphs.Graph` or a loader of Spektral to a dataset."""
@@ -49,6 +65,26 @@ class GraphInput(ExampleInput):
     def as_tensors(self, x: Any) -> Any:
         """Convert a `graphs.Graph` or SciPy matrices to tensors."""
         return graph_tensors(x)
+
+    def examples_in(self, x: Any) -> Any:
+        """Return the number of graphs or of nodes that the losses of a batch are means of."""
+        graph = read_graph(x)
+        is_batch = len(graph.x.shape) == 3
+        if is_batch and self.mean_over != "nodes":
+            return ops.shape(graph.x)[0]
+        if graph.i is not None and self.mean_over == "graphs":
+            return ops.max(graph.i) + 1
+        is_node = node_mask(graph)
+        if is_node is None:
+            nodes = ops.cast(ops.prod(ops.shape(graph.x)[:-1]), "float32")
+        else:
+            nodes = ops.sum(ops.cast(is_node, "float32"))
+        # all replicas count alike, since each adds its share of one mean
+        return distribute.all_reduce_sum(nodes) / distribute.replica_count()
+
+    def mask_padding(self, h: Any, x: Any, layer: keras.layers.Layer) -> Any:
+        """Return features of nodes for `layer`, with a Keras mask of the padded nodes."""
+        return with_mask(h, node_mask(read_graph(x)), layer)
 
     def check_shapes(self, trainer: keras.Model, x: Any) -> None:
         """Raise a `ValueError` if the trainer cannot learn from graphs of these shapes."""

@@ -82,7 +82,7 @@ class GraphMAE(GraphModel):
     """
 
     # without edges, there are no neighbours to reconstruct a node from
-    input_kind = GraphInput(needs_edges=True)
+    input_kind = GraphInput(needs_edges=True, mean_over="rows")
 
     def __init__(
         self,

@@ -8,10 +8,11 @@ from keras import ops
 from keras_ssl import distribute
 from keras_ssl.layers import ResidualHead
 from keras_ssl.layers.graph import SumPool
+from keras_ssl.layers.graph.node_mask import with_mask, without_mask
 from keras_ssl.losses import JensenShannonMI
 from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.trainers.checks import check_batch_size, check_type
-from keras_ssl.trainers.graph.graph_input import check_graph, check_node_features
+from keras_ssl.trainers.graph.graph_input import GraphInput, check_graph, check_node_features
 from keras_ssl.trainers.graph.graph_model import GraphModel
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -42,8 +43,9 @@ class InfoGraph(GraphModel):
         node_head: layer φ. `None` means `keras_ssl.layers.ResidualHead()`.
         graph_head: layer ψ, whose output is as wide as that of φ. `None` means
             `keras_ssl.layers.ResidualHead()`.
-        loss: called `loss(nodes, graphs, sample_weight, positives=graph_of_node)`. `None` means
-            `keras_ssl.losses.JensenShannonMI()`.
+        loss: called `loss(nodes, graphs, sample_weight, positives=graph_of_node)`, and with
+            `is_example=...`, which says which of the graphs exist, if the readout has places for a
+            number of graphs. `None` means `keras_ssl.losses.JensenShannonMI()`.
         augment: layer that maps a graph to a graph. `None` means no augmentation, as in the paper.
         **kwargs: `name`, `dtype` of the model.
 
@@ -79,6 +81,7 @@ class InfoGraph(GraphModel):
           Learning via Mutual Information Maximization](https://arxiv.org/abs/1908.01000)
     """
 
+    input_kind = GraphInput(mean_over="nodes")
     minimum_batch = 2  # negatives are other graphs
 
     def __init__(
@@ -120,12 +123,18 @@ class InfoGraph(GraphModel):
         """Return the outputs of both heads, the graph and mask of the nodes, and H."""
         _, _, _, i, mask = read_graph(batch.views)
         nodes, graphs = self._encode(batch.views, training)
+        is_graph = None
+        if i is not None and getattr(self.readout, "graphs", None) is not None:
+            # a union may have fewer graphs than the readout has places for
+            is_graph = ops.arange(ops.shape(graphs)[0], dtype=i.dtype) <= ops.max(i)
+        of_nodes = self.input_kind.mask_padding(nodes, batch.views, self.node_head)
+        of_graphs = with_mask(graphs, is_graph, self.graph_head)
         embeddings = {
-            "nodes": self.node_head(nodes, training=training),
-            "graphs": self.graph_head(graphs, training=training),
+            "nodes": without_mask(self.node_head(of_nodes, training=training)),
+            "graphs": without_mask(self.graph_head(of_graphs, training=training)),
             "representation": graphs,
         }
-        parts = {"graph_of_node": i, "mask": mask}
+        parts = {"graph_of_node": i, "mask": mask, "is_graph": is_graph}
         return embeddings | {name: part for name, part in parts.items() if part is not None}
 
     def _encode(self, x: Any, training: bool) -> tuple[Any, Any]:
@@ -157,7 +166,10 @@ class InfoGraph(GraphModel):
             graph_of_node = ops.repeat(ops.arange(count, dtype="int32"), places)
             nodes = ops.reshape(nodes, (-1, nodes.shape[-1]))
         weights = None if is_node is None else _scaled(ops.reshape(is_node, (-1,)))
-        loss = self.loss_function(nodes, graphs, weights, positives=graph_of_node)
+        padding = {}
+        if "is_graph" in embeddings:
+            padding = {"is_example": embeddings["is_graph"]}
+        loss = self.loss_function(nodes, graphs, weights, positives=graph_of_node, **padding)
         return {"mutual_information": loss}
 
     def get_config(self) -> dict:

@@ -24,10 +24,11 @@ def graph(rng):
 
 
 def parts_of(batch):
-    (x, a, e), y, weight = batch
+    (x, a, e, mask), y, weight = batch
     assert x.shape[1:] == (12,) and e.shape == (len(a["weights"]), 1)
     edges = zip(*(part.numpy() for part in (a["senders"], a["receivers"])), strict=True)
     nodes = [int(row.argmax()) if row.any() else None for row in x.numpy()]
+    assert mask.numpy().tolist() == [node is not None for node in nodes]
     return nodes, list(edges), a["weights"].numpy(), e.numpy()[:, 0], y.numpy(), weight.numpy()
 
 
@@ -53,7 +54,7 @@ def test_every_edge_is_an_edge_of_the_graph(graph):
             assert len(set(sampled)) == len(sampled) == min(degree, 4 if k < 5 else 3)
         known = [k for k, node in enumerate(nodes) if node is not None]
         assert [y[k] for k in known] == [nodes[k] for k in known]
-        np.testing.assert_allclose(sample_weight[:count], len(nodes) / count)
+        np.testing.assert_allclose(sample_weight[:count], 3 * len(nodes) / 12)
         assert not sample_weight[count:].any()
 
 
@@ -77,7 +78,7 @@ def test_with_all_neighbors_outputs_equal_those_on_the_whole_graph(graph):
         return keras.ops.convert_to_numpy(x)
 
     whole = apply(graph.x, graph.a.toarray())
-    (x, a, _), _, _ = next(iter(data.neighbor_batches(graph, np.arange(12), [12, 12], 12)))
+    (x, a, *_), _, _ = next(iter(data.neighbor_batches(graph, np.arange(12), [12, 12], 12)))
     np.testing.assert_allclose(apply(x, a)[:12], whole, atol=1e-6)
 
 
@@ -101,7 +102,7 @@ def test_networks_on_all_neighbors_equal_those_on_the_whole_graph(graph, kind):
     plain = graphs.Graph(graph.x, a)
     network = GraphSequential([layer(8, activation="relu"), layer(4)])
     whole = np.asarray(network([plain.x, plain.a.toarray()]))
-    ((x, a),) = next(iter(data.neighbor_batches(plain, np.arange(12), fanouts, 12)))
+    ((x, a, _),) = next(iter(data.neighbor_batches(plain, np.arange(12), fanouts, 12)))
     np.testing.assert_allclose(np.asarray(network([x, a]))[:12], whole, atol=1e-5)
 
 
@@ -112,7 +113,7 @@ def test_gcn_uses_the_degrees_of_the_tree(graph):
     layer = GCNConv(4, normalize=True)
     a = (graph.a.toarray() != 0).astype("float32")
     plain = graphs.Graph(graph.x, a)
-    ((x, edges),) = next(iter(data.neighbor_batches(plain, np.arange(12), [12], 12)))
+    ((x, edges, _),) = next(iter(data.neighbor_batches(plain, np.arange(12), [12], 12)))
     loops = np.eye(12)[np.diag(a) == 0].sum(0)  # self-loops are added to nodes without one
     received = a.sum(1) + loops
     weights = a + np.diag(loops)
@@ -197,7 +198,7 @@ def test_sparse_features_and_masks(graph):
 
 def test_without_labels_or_edges():
     lonely = graphs.Graph(np.eye(4), sp.csr_array((4, 4)))
-    ((x, a),) = next(iter(data.neighbor_batches(lonely, [2], [3], 2)))
+    ((x, a, _),) = next(iter(data.neighbor_batches(lonely, [2], [3], 2)))
     assert x.numpy().sum() == 1 and not a["weights"].numpy().any()
 
 

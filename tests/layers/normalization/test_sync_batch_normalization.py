@@ -393,3 +393,23 @@ def test_config_has_no_synchronized():
     assert again.get_config() == layer.get_config()
     with pytest.raises(ValueError, match=r"synchronizes.*Received"):
         SyncBatchNormalization(synchronized=True)
+
+
+@only_tensorflow
+def test_masked_statistics_are_those_of_all_replicas(two_replicas, rng):
+    """Replicas have different numbers of unmasked positions, as of graphs of different sizes."""
+    x, mask = rng.normal(3, 2, (8, 6, 5)), rng.uniform(size=(8, 6)) < 0.5
+    mask[:4, 2:] = False
+    with two_replicas.scope():
+        layer = SyncBatchNormalization(momentum=0.0, epsilon=EPSILON)
+        layer.build(x.shape)
+
+    def step(x, mask):
+        return (layer(x, training=True, mask=mask > 0),)
+
+    (y,) = on_two_replicas(two_replicas, x.shape, step, x, mask)
+    mean, variance = mean_and_variance(x[mask])
+    expected = (x - mean) / np.sqrt(variance + EPSILON)
+    np.testing.assert_allclose(np.concatenate(y), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)

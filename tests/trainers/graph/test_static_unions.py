@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_ssl import augment, data, graphs, trainers
-from keras_ssl.layers.graph import GCNConv, GraphSequential
+from keras_ssl.layers import PredictionHead, ProjectionHead, SyncBatchNormalization
+from keras_ssl.layers.graph import GCNConv, GINConv, GraphSequential, MeanPool, SumPool
 from tests.trainers.graph.small_graphs import encoder, graph, losses_of
 
 
@@ -91,9 +92,129 @@ def test_grace_rejects_padded_nodes():
 def test_padded_union_trains_with_xla():
     trainer = trainers.GAE(GraphSequential([GCNConv(3, normalize=True)]))
     trainer.compile(keras.optimizers.SGD(0.0), jit_compile=True)
-    # one batch only, since Keras weights the losses of batches by their rows
-    found = trainer.fit(unions(static_shapes=True).take(1), verbose=0).history["loss"]
+    found = trainer.fit(unions(static_shapes=True), verbose=0).history["loss"]
     plain = trainers.GAE(trainer.encoder)
     plain.compile(keras.optimizers.SGD(0.0))
-    wanted = plain.fit(unions().take(1), verbose=0).history["loss"]
+    wanted = plain.fit(unions(), verbose=0).history["loss"]
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def normalized(width=4, momentum=0.5):
+    """Return dense layers with batch normalization."""
+    normalization = SyncBatchNormalization(momentum=momentum)
+    return ProjectionHead((width, width), normalization, last_normalization=normalization)
+
+
+def gin():
+    return GraphSequential([GINConv(normalized()), GINConv(normalized())])
+
+
+def small_vgae(places):
+    head = GCNConv(2, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(-30))
+    return trainers.VGAE(gin(), normalized(2), head)
+
+
+NORMALIZED = {
+    "GAE": lambda places: trainers.GAE(gin()),
+    "VGAE": small_vgae,
+    "DGI": lambda places: trainers.DGI(
+        gin(), corruption=OppositeFeatures(), readout=MeanPool(places)
+    ),
+    "InfoGraph": lambda places: trainers.InfoGraph(
+        gin(), SumPool(places), normalized(3), normalized(3)
+    ),
+    "BGRL": lambda places: trainers.BGRL(
+        gin(), projector=normalized(3), predictor=PredictionHead(4), augment=same_views()
+    ),
+    "GraphMAE": lambda places: trainers.GraphMAE(gin(), normalized(5), mask_rate=1.0),
+}
+
+
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_padding_enters_no_batch_statistics(name):
+    """Two graphs in the last batch of four: losses, weights and moving averages are equal."""
+    results = []
+    for static in (False, True):
+        keras.utils.set_random_seed(0)
+        trainer = NORMALIZED[name](4 if static else None)
+        trainer.compile(keras.optimizers.SGD(0.01))
+        batches = data.disjoint_batches(
+            members((5, 9, 6, 7, 4, 8)), 4, adjacency="edges", static_shapes=static
+        )
+        history = trainer.fit(batches, validation_data=batches, verbose=0).history
+        moving = [one for one in trainer.weights if "moving_" in one.path]
+        assert moving
+        results.append((history, trainer.get_weights()))
+    (plain, weights), (static, found) = results
+    assert plain.keys() == static.keys()
+    for key, value in plain.items():
+        np.testing.assert_allclose(static[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+    for one, other in zip(found, weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_losses_of_an_epoch_are_means_over_all_graphs_or_nodes(static):
+    """BGRL's loss is a mean over nodes, DGI's one over graphs: whatever the batches."""
+    sizes = (5, 9, 6, 7, 4)
+    for name in ("BGRL", "DGI"):
+        trainer = METHODS[name]()
+        trainer.compile(keras.optimizers.SGD(0.0))
+        found = [
+            trainer.evaluate(
+                data.disjoint_batches(
+                    members(sizes), batch_size, adjacency="edges", static_shapes=static
+                ),
+                verbose=0,
+                return_dict=True,
+            )["loss"]
+            for batch_size in (5, 2, 3)
+        ]
+        np.testing.assert_allclose(found, found[0], rtol=1e-5)
+        alone = [
+            losses_of(trainer, *graph(number, nodes), training=False)
+            for number, nodes in enumerate(sizes)
+        ]
+        alone = [next(v for k, v in one.items() if k != "representation").mean() for one in alone]
+        weights = sizes if name == "BGRL" else None
+        np.testing.assert_allclose(found[0], np.average(alone, weights=weights), rtol=1e-5)
+
+
+def test_losses_of_padded_batches_are_means_over_graphs():
+    trainer = trainers.BGRL(encoder(), predictor=keras.layers.Dense(3), augment=same_views())
+    trainer.compile(keras.optimizers.SGD(0.0))
+    found = trainer.evaluate(
+        data.padded_batches(members((5, 9, 6, 7, 4)), 2), verbose=0, return_dict=True
+    )["loss"]
+    alone = [
+        losses_of(trainer, *graph(number, nodes), training=False)["regression"].mean()
+        for number, nodes in enumerate((5, 9, 6, 7, 4))
+    ]
+    np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["BGRL", "DGI", "GraphMAE"])
+def test_neighbor_batches_have_the_losses_and_statistics_of_their_nodes(name):
+    """Unused places change nothing: a batch equals the same batch without them."""
+    x, a = graph(1, 12)
+    batches = data.neighbor_batches(graphs.Graph(x, a), [0, 1, 2], [5, 2], 4, seed=0)
+    ((x, a, mask),) = next(iter(batches))
+    keep = np.flatnonzero(mask)
+    assert len(keep) < len(mask)
+    place = np.zeros(len(mask), int)
+    place[keep] = np.arange(len(keep))
+    edges = np.flatnonzero(a["weights"])
+    small = {
+        end: place[a[end].numpy()[edges]].astype("int32") for end in ("senders", "receivers")
+    } | {"weights": a["weights"].numpy()[edges]}
+    results = []
+    for inputs in ((x.numpy()[keep], small), (x, a, mask)):
+        keras.utils.set_random_seed(0)
+        trainer = NORMALIZED[name](None)
+        trainer.compile(keras.optimizers.SGD(0.01))
+        losses = trainer.train_on_batch(inputs, return_dict=True)
+        results.append((losses, trainer.get_weights()))
+    for key, value in results[0][0].items():
+        np.testing.assert_allclose(results[1][0][key], value, rtol=1e-4, err_msg=key)
+    for one, other in zip(results[1][1], results[0][1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -234,12 +234,12 @@ class ContinuousFilterConv(GraphConv):
         return self.finish(ops.matmul(h, self.out_kernel))
 
     def message(self, x: Any, edges: Any, e: Any = None) -> Any:
-        return edges.from_senders(x) * ops.cast(self.filter(e), x.dtype)
+        return edges.from_senders(x) * ops.cast(self.filter(e, edges.exist), x.dtype)
 
-    def filter(self, distances: Any) -> Any:
-        """Return the filter `(..., filters)` at distances `(..., 1)`."""
+    def filter(self, distances: Any, exist: Any = None) -> Any:
+        """Return the filter `(..., filters)` at distances `(..., 1)` of the edges that exist."""
         expanded = apply_to_edges(self.radial_basis, distances)
-        values = apply_to_edges(self.filter_network, expanded)
+        values = apply_to_edges(self.filter_network, expanded, exist)
         if self.cutoff is None:
             return values
         share = 0.5 * (ops.cos(distances * (math.pi / self.cutoff)) + 1)

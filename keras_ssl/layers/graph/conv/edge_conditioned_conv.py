@@ -104,7 +104,7 @@ class EdgeConditionedConv(GraphConv):
         return self.finish(self.propagate(x, connect(x, a), e))
 
     def message(self, x: Any, edges: Edges, e: Any = None) -> Any:
-        z = e if self.edge_network is None else apply_to_edges(self.edge_network, e)
+        z = e if self.edge_network is None else apply_to_edges(self.edge_network, e, edges.exist)
         z = ops.concatenate([ops.cast(z, x.dtype), ops.ones_like(z[..., :1], dtype=x.dtype)], -1)
         sent = edges.from_senders(x)
         # the outer product of z and x_j, flattened

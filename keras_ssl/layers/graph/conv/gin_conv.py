@@ -7,7 +7,7 @@ import keras
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import MessagePassing
 from keras_ssl.layers.graph.graph_layer import check_layer, mask_of_nodes, shapes_of_inputs
-from keras_ssl.layers.graph.node_mask import NodeMask
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops.graph.edges import connect, target_nodes
 
 
@@ -71,7 +71,6 @@ class GINConv(MessagePassing):
         self.initial_epsilon = checks.number("epsilon", epsilon)
         self.learn_epsilon = bool(learn_epsilon)
         self.activation = keras.activations.get(activation)
-        self.node_mask = NodeMask(dtype=self.dtype_policy, name="node_mask")
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -96,9 +95,7 @@ class GINConv(MessagePassing):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, a, e = self.split_inputs(inputs)
         h = self.propagate(x, connect(x, a), e)
-        node_mask = mask_of_nodes(mask)
-        if node_mask is not None:
-            h = self.node_mask([h, node_mask])
+        h = with_mask(h, mask_of_nodes(mask), self.mlp)
         return self.activation(keras.ops.cast(self.mlp(h), self.compute_dtype))
 
     def update(self, x: Any, aggregated: Any) -> Any:

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.conv.message_passing import GraphConv, MessagePassing
-from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
+from keras_ssl.layers.graph.graph_layer import GraphLayer, mask_of_nodes, shapes_of_inputs
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops import l2_normalize
 from keras_ssl.ops.graph.edges import connect, is_pair, source_nodes, target_nodes
 from keras_ssl.ops.graph.sparse import is_sparse, multiply_features
@@ -41,6 +42,7 @@ class GraphSAGEConv(GraphConv):
     Call arguments:
         inputs: `[x, a]`, or `[[x_source, x_target], a]` for a bipartite graph. `a` as in
             `layers.graph.MessagePassing`. `x` may be sparse if the aggregation is "mean" or "sum".
+        mask: `[mask of x, ...]`, as passed by Keras, for the statistics of an aggregation.
 
     Input shape:
         As `layers.graph.MessagePassing`.
@@ -99,7 +101,7 @@ class GraphSAGEConv(GraphConv):
         self.neighbors_kernel = self.add_kernel(shape, "neighbors_kernel")
         self.add_bias(self.channels)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         x, a, _ = self.split_inputs(inputs)
         sources, targets = source_nodes(x), target_nodes(x)
         own = multiply_features(targets, self.self_kernel)
@@ -109,7 +111,8 @@ class GraphSAGEConv(GraphConv):
             sent = multiply_features(sources, self.neighbors_kernel)
             received = self.aggregator([[sent, own] if is_pair(x) else sent, a])
         else:
-            received = ops.cast(self.aggregator([x, a]), self.compute_dtype)
+            sent = x if is_pair(x) else with_mask(x, mask_of_nodes(mask), self.aggregator)
+            received = ops.cast(self.aggregator([sent, a]), self.compute_dtype)
             received = ops.matmul(received, self.neighbors_kernel)
         h = self.finish(own + received)
         return ops.cast(l2_normalize(h), self.compute_dtype) if self.l2_normalize else h

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.graph.graph_layer import check_layer
+from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.ops.graph.edges import Edges
 
@@ -74,9 +75,10 @@ class AttentionPool(NodePool):
                 part.build((None, features))
 
     def pool(self, x: Any, members: Edges) -> Any:
-        weights = members.softmax(self.gate(x))
+        is_node = members.exist[..., 0]
+        weights = members.softmax(self.gate(with_mask(x, is_node, self.gate)))
         if self.transform is not None:
-            x = self.transform(x)
+            x = self.transform(with_mask(x, is_node, self.transform))
         return members.sum(weights * ops.cast(x, weights.dtype))
 
     def output_channels(self, features: int | None) -> int | None:

@@ -71,6 +71,11 @@ class NodePool(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def is_graph(self, i: Any) -> Any:
+        """Return booleans `(graphs,)`: which of the places for graphs of a union hold one."""
+        _, members = membership(None, i, None, self.graphs)
+        return ops.squeeze(members.count() > 0, -1)
+
     def output_channels(self, features: int | None) -> int | None:
         """Return the length of the vectors, given the number of node features."""
         return features
