@@ -2,10 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import keras
 
+from keras_ssl.layers.graph._export import (
+    as_input_specs,
+    export_with_sparse_inputs,
+    is_example,
+    signature_of_example,
+    signature_of_shapes,
+)
 from keras_ssl.layers.graph.graph_layer import GraphLayer, check_layer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask, keep_mask, with_mask, without_mask
 from keras_ssl.layers.graph.pool.min_cut_pool import MinCutPool
@@ -13,7 +21,7 @@ from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 from keras_ssl.ops.graph.edges import is_pair
-from keras_ssl.ops.graph.inputs import TakesGraphs, node_mask, read_graph
+from keras_ssl.ops.graph.inputs import TakesGraphs, graph_tensors, node_mask, read_graph
 from keras_ssl.ops.graph.sparse import is_sparse
 
 
@@ -177,6 +185,67 @@ class GraphSequential(TakesGraphs, keras.Model):
                 is_counted = keras.ops.squeeze(is_counted, -1)
             y_pred = NodeMask(dtype=y_pred.dtype)([y_pred, is_counted])
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @property
+    def _default_save_signature(self) -> None:
+        """No signature beside that of `export`: Keras' has float32 for every input."""
+        return
+
+    def export(
+        self,
+        filepath: str | PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export the network for serving, as `keras.Model.export`, for graphs of any size.
+
+        Args:
+            filepath: folder or file to write.
+            format: as in `keras.Model.export`. Sparse inputs need "tf_saved_model".
+            verbose: whether to print the signature.
+            input_signature: an example of the inputs, `[x, a, ...]` or a `graphs.Graph`, whose
+                forms the exported network takes: `serve` of an example with a sparse adjacency
+                takes a `tf.SparseTensor`. Or specs, as in Keras. `None` for the inputs of the first
+                call, with a dense adjacency unless it was an edge list.
+            **kwargs: as in `keras.Model.export`.
+
+        Raises:
+            ValueError: if the network has not been called, or `format` does not take sparse inputs.
+
+        Example:
+
+        >>> import tempfile
+        >>> import tensorflow as tf
+        >>> from keras_ssl import data, networks
+        >>> graph, folder = data.load_graph("karate_club"), tempfile.mkdtemp()
+        >>> model = networks.gcn((16,), classes=2)
+        >>> logits = model(graph)
+        >>> model.export(folder, verbose=False, input_signature=graph)
+        >>> (x, a), y = next(iter(data.single_graph(graph)))
+        >>> served = tf.saved_model.load(folder)
+        >>> served.serve([x, a]).shape  # `a` is sparse
+        TensorShape([34, 2])
+        """
+        if input_signature is None and self._called:
+            shapes = shapes_of_inputs(self._build_shapes_dict["input_shape"])
+            signature = signature_of_shapes(shapes, self.input_dtype)
+        elif is_example(input_signature):
+            signature = signature_of_example(graph_tensors(input_signature))
+        else:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if not any(one.sparse for one in keras.tree.flatten(signature)):
+            super().export(filepath, format, verbose, as_input_specs(signature), **kwargs)
+        elif format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
+            export_with_sparse_inputs(self, filepath, signature, verbose)
+        else:
+            raise ValueError(
+                "Sparse inputs are exported by the TensorFlow backend in the format "
+                "'tf_saved_model'; other formats take a dense adjacency or an edge list, as in "
+                f"`input_signature=[x, graphs.edge_list(a)]`. Received: format={format!r}"
+            )
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]

@@ -169,7 +169,9 @@ class Properties:
         assert vectors and all(np.all(np.asarray(one) == 1) for one in vectors)
         default = self.layer(3, attn_heads=2, kernel_initializer="ones")
         default.build([(5, 4), (5, 5)])
-        assert all(np.all(np.asarray(one) == 1) for one in default.weights if "bias" not in one.name)
+        assert all(
+            np.all(np.asarray(one) == 1) for one in default.weights if "bias" not in one.name
+        )
 
 
 @keras.saving.register_keras_serializable(package="tests")
