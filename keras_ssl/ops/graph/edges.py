@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.sparse import (
+    check_rank,
     coordinates,
     is_sparse,
     multiply_nodes,
@@ -428,6 +429,7 @@ def shape_of(a: Any) -> Any:
             "The adjacency must be a dense or sparse tensor, or a dictionary of 'senders', "
             f"'receivers' and 'weights'. Received: {type(a)}"
         )
+    check_rank(a)
     return tuple(a.shape)
 
 

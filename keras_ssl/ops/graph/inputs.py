@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl.graphs import Graph, sparse_tensor
-from keras_ssl.ops.graph.sparse import is_sparse
+from keras_ssl.ops.graph.sparse import check_rank, is_sparse
 
 
 class GraphInputs(NamedTuple):
@@ -95,7 +95,10 @@ def graph_tensors(inputs: Any) -> Any:
                 f"Graph layers need node features: expected a `Graph` with `x`. Received: {inputs}"
             )
         inputs = [inputs.x, inputs.a, *([] if inputs.e is None else [inputs.e])]
-    if not any(issparse(part) or is_sparse(part) for part in keras.tree.flatten(inputs)):
+    parts = keras.tree.flatten(inputs)
+    for part in parts:
+        check_rank(part)
+    if not any(issparse(part) or is_sparse(part) for part in parts):
         return inputs
 
     def as_tensor(part: Any) -> Any:

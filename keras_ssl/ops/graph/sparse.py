@@ -17,6 +17,17 @@ def is_sparse(x: Any) -> bool:
     return hasattr(x, "dense_shape") or (hasattr(x, "indices") and hasattr(x, "data"))
 
 
+def check_rank(x: Any) -> None:
+    """Raise a `ValueError` for a sparse tensor that is no matrix, such as a batch of adjacencies."""
+    if is_sparse(x) and len(x.shape) != 2:
+        raise ValueError(
+            "A sparse tensor must be a matrix: an adjacency (nodes, nodes), or features (nodes, "
+            "features). For several graphs, pass dense tensors with a batch axis, or their union, "
+            "as `data.disjoint_batches` makes it. Received: a sparse tensor of shape "
+            f"{tuple(x.shape)}"
+        )
+
+
 def coordinates(x: Any) -> Any:
     """Return the indices of the stored values of a sparse matrix, `(stored, 2)`."""
     return x.indices
