@@ -18,7 +18,7 @@ def is_sparse(x: Any) -> bool:
 
 
 def check_rank(x: Any) -> None:
-    """Raise a `ValueError` for a sparse tensor that is no matrix, such as a batch of adjacencies."""
+    """Raise a `ValueError` for a sparse tensor that is no matrix, as a batch of adjacencies."""
     if is_sparse(x) and len(x.shape) != 2:
         raise ValueError(
             "A sparse tensor must be a matrix: an adjacency (nodes, nodes), or features (nodes, "

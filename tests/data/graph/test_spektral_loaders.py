@@ -46,9 +46,11 @@ class Model(keras.Model):
         self.classify = keras.layers.Dense(2)
 
     def call(self, inputs):
-        x, a, *i = inputs
+        x, a, *others = inputs
+        i = [one for one in others if one.dtype != "bool"]
+        mask = next((one for one in others if one.dtype == "bool"), None)
         h = self.conv([x, a])
-        h = h if self.pool is None else self.pool([h, *i] if i else h)
+        h = h if self.pool is None else self.pool([h, *i] if i else h, mask=mask)
         return self.classify(h)
 
 
@@ -117,3 +119,65 @@ def test_a_functional_model_as_in_spektrals_examples():
     assert np.isfinite(history["loss"]).all()
     hat = GCNConv.preprocess(Members([20], node_labels=True)[0].a)
     assert abs(members[0].a - hat).max() < 1e-6
+
+
+def padded_loader(name, mask=False, sizes=(3, 5, 4, 2), batch_size=3):
+    kind = {"batch": spektral_data.BatchLoader, "packed": spektral_data.PackedBatchLoader}[name]
+    return kind(Members(sizes), mask=mask, batch_size=batch_size, shuffle=False)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("name", ["batch", "packed"])
+def test_padding_is_masked(name, mask):
+    """Features are those of the graphs, without a column of the mask."""
+    batches = list(data.from_spektral_loader(padded_loader(name, mask)))
+    assert [len(inputs) for inputs, _ in batches] == [3, 3]
+    masks = np.concatenate([inputs[2].numpy().sum(axis=1) for inputs, _ in batches])
+    np.testing.assert_array_equal(masks, [3, 5, 4, 2])
+    for number, size in enumerate((3, 5, 4, 2)):
+        (x, a, kept), y = batches[number // 3]
+        x, kept = x[number % 3].numpy(), kept[number % 3].numpy()
+        assert x.shape[1] == 3 and kept[:size].all() and not kept[size:].any()
+        np.testing.assert_array_equal(x, kept[:, None] * np.full(3, number))
+        graph = Members((3, 5, 4, 2))[number]
+        found = a[number % 3].numpy()
+        np.testing.assert_array_equal(found[:size, :size], graph.a.toarray())
+        np.testing.assert_array_equal(y[number % 3], graph.y)
+
+
+@pytest.mark.parametrize("name", ["batch", "packed"])
+def test_batches_may_be_left_as_spektral_makes_them(name):
+    (x, _), _ = next(iter(data.from_spektral_loader(padded_loader(name, True), node_mask=False)))
+    assert x.shape == (3, 5, 4)
+    inputs, _ = next(iter(data.from_spektral_loader(padded_loader(name, sizes=(4, 4, 4)))))
+    assert len(inputs) == 2  # nothing is padded
+
+
+def test_labels_of_padded_nodes():
+    loader = spektral_data.BatchLoader(
+        Members((3, 5), node_labels=True), mask=True, batch_size=2, node_level=True, shuffle=False
+    )
+    ((x, _, mask), y) = next(iter(data.from_spektral_loader(loader)))
+    assert x.shape == (2, 5, 3) and mask.shape == (2, 5) and y.shape == (2, 5, 2)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("name", ["batch", "packed"])
+def test_networks_and_trainers_do_not_count_padding(name, mask):
+    """Vectors of padded graphs are those of the graphs alone, with a bias and batch statistics."""
+    from keras_ssl import networks, trainers
+    from keras_ssl.layers.graph import GraphSequential
+
+    network = GraphSequential(
+        [GCNConv(4, normalize=True, bias_initializer="ones"), MeanPool(), keras.layers.Dense(2)]
+    )
+    batches = data.from_spektral_loader(padded_loader(name, mask))
+    found = network.predict(batches, verbose=0)
+    expected = [network([one.x[None], one.a.toarray()[None]])[0] for one in Members((3, 5, 4, 2))]
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-5)
+
+    trainer = trainers.InfoGraph(networks.gin((4,)))
+    trainer.compile("sgd")
+    loss = trainer.evaluate(padded_loader(name, mask, batch_size=2), verbose=0)
+    members = data.padded_batches(Members((3, 5, 4, 2)), 2)
+    np.testing.assert_allclose(loss, trainer.evaluate(members, verbose=0), rtol=1e-5)
