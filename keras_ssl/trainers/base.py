@@ -9,9 +9,11 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl._keras_internals import forget_losses, global_seed_state, run_on_shapes
+from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state, run_on_shapes
+from keras_ssl._quantized import quantize_again, read_quantization
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
+from keras_ssl.trainers._output_shapes import output_shapes_of
 from keras_ssl.trainers.checks import (
     check_batch_size,
     check_remainder,
@@ -796,9 +798,24 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         state = self._state
         if not state.is_started:
             self._start()  # weights of a student may have been set since all state was created
+        if not state.is_evaluating:
+            self._check_not_quantized()
         state.is_started |= not state.is_evaluating
         if state.is_evaluating:
             state.seeds.fix()
+
+    def _check_not_quantized(self) -> None:
+        # a frozen part, such as the teacher of a distillation, may be quantized
+        frozen = {id(one) for part in self.frozen_parts() for one in all_layers(part)}
+        layers = [one for one in all_layers(self)[1:] if id(one) not in frozen]
+        # weights of float8 learn
+        modes = {getattr(one.dtype_policy, "quantization_mode", None) for one in layers}
+        modes -= {None, "float8"}
+        if modes:
+            raise ValueError(
+                f"A quantized {type(self).__name__} cannot be trained: save it before `quantize`, "
+                f"and train the saved one. Received: a trainer with layers in {sorted(modes)}"
+            )
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -862,7 +879,24 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Whether a step is traced for each size of batches."""
         return isinstance(self._gradients, CachedGradients)
 
-    # Saving
+    # Showing and saving
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Print a summary, as `keras.Model.summary`, with output shapes for any batch size.
+
+        Args:
+            *args: as in `keras.Model.summary`.
+            **kwargs: as in `keras.Model.summary`.
+        """
+        if self._state.step_specs is None:
+            super().summary(*args, **kwargs)
+            return
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(_of_any_batch_size(self._state.step_specs))
+        with (
+            self.distribute_strategy.scope(),
+            output_shapes_of(self, lambda: self._trace(x, y, training=True)),
+        ):
+            super().summary(*args, **kwargs)
 
     def training_variables(self) -> dict[str, list[keras.Variable]]:
         """All that training changes: model, metrics, optimizers, the probe and its optimizer."""
@@ -895,14 +929,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         specs = self._state.step_specs
         if specs is None:
             return super().get_build_config()
-        # of any batch size: a share of one example is too few where there is one replica
-        specs = keras.tree.map_structure(
-            lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
-            specs,
-        )
+        specs = _of_any_batch_size(specs)
         # Keras writes only shapes and dtypes
         are_sparse = [spec.sparse for spec in keras.tree.flatten(specs)]
-        return {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
+        config = {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
+        if quantization := read_quantization(self):
+            config["quantization"] = quantization
+        return config
 
     def build_from_config(self, config: dict) -> None:
         """Create all variables for the shapes in `config`."""
@@ -919,6 +952,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             tuple(keras.tree.pack_sequence_as(data, specs))
         )
         self._build_step_for(x, y)
+        quantize_again(self, config.get("quantization", []))
 
     def set_weights(self, weights: list[Any]) -> None:
         """Set all weights, those of teachers included, as `keras.Model.set_weights`."""
@@ -1010,6 +1044,14 @@ class _TrainingState:
         self.seeds = None
         self.is_tracing = self.is_called = self.is_evaluating = False
         self.is_started = False  # whether a step was taken, or weights were loaded
+
+
+def _of_any_batch_size(specs: Any) -> Any:
+    """The same specs for batches of any size: a share of one example may be too few."""
+    return keras.tree.map_structure(
+        lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
+        specs,
+    )
 
 
 def _spec_of(x: Any) -> keras.KerasTensor:

@@ -96,8 +96,8 @@ class GraphAugmentation(TakesGraphs, keras.layers.Layer):
         """Draw integers for `hashed_uniform`."""
         return keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=self.seed_generator)
 
-    def compute_output_shape(self, graph_shape: Any) -> Any:
-        return graph_shape
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
     def compute_output_spec(self, graph: Any, training: bool = True) -> Any:
         parts = read_graph(graph)

@@ -39,6 +39,7 @@ class NodeMask(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
+        self.built = True  # without weights, and called only where there is a mask
 
     def get_config(self) -> dict:
         return super().get_config()
