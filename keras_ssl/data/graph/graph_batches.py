@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
-from keras_ssl.data.graph.single_graph import graph_with_features
+from keras_ssl.data.graph.single_graph import graph_with_features, weights_of_classes
+from keras_ssl.graphs import Graph
 from keras_ssl.graphs.disjoint_union import check_alike, check_not_empty, several_graphs
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def disjoint_batches(
     shuffle: bool = False,
     seed: int | None = None,
     drop_remainder: bool = False,
+    node_labels: bool = False,
+    class_weight: Mapping[int, float] | str | None = None,
 ) -> tf.data.Dataset:
     """Batch graphs as disjoint unions (disjoint mode).
 
@@ -45,13 +48,16 @@ def disjoint_batches(
         shuffle: whether to shuffle the graphs before each epoch.
         seed: integer seed of the shuffling.
         drop_remainder: whether to drop a smaller last batch.
+        node_labels: whether `y` are labels of the nodes, as in PPI, and not of the graphs.
+        class_weight: weight of each class, or "balanced", as in `single_graph`.
 
     Returns:
         `tf.data.Dataset` of `((x, a, i), y)`, with edge features `((x, a, e, i), y)`, without
-        labels `((x, a, i),)`; `i` is int32. With `static_shapes` and labels a `sample_weight` of
-        shape `(batch_size,)` follows: 0 for padding, and the same for all graphs of all batches,
-        scaled so that the loss that Keras returns for an epoch is the mean over the graphs. Pass
-        metrics as `weighted_metrics` in `compile`; others count padding.
+        labels `((x, a, i),)`; `i` is int32. `y` has one row per graph, or per node of the union.
+        With `static_shapes` and labels a `sample_weight` for each row follows: 0 for padding, and
+        the same for all graphs or nodes of all batches, scaled so that the loss that Keras returns
+        for an epoch is the mean over them. Pass metrics as `weighted_metrics` in `compile`; others
+        count padding.
 
     Raises:
         TypeError: if `graphs` is a single graph, or a number not an integer.
@@ -79,12 +85,15 @@ def disjoint_batches(
             "`static_shapes` needs `adjacency='edges'`, since the number of entries of a sparse "
             "tensor is not static. Received: adjacency='sparse'"
         )
-    store = GraphStore(graphs)
+    store = GraphStore(graphs, node_labels, class_weight)
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
     batch_size = int(batch_size)
     node_places = int(np.sort(store.node_counts)[-batch_size:].sum())
     edge_places = int(np.sort(store.edge_counts)[-batch_size:].sum())
-    weight = weight_of_rows(len(store), batch_size, batch_size, drop_remainder)
+    rows = node_places if node_labels else batch_size
+    weight = weight_of_rows(len(store), batch_size, rows, drop_remainder)
+    if node_labels:
+        weight /= store.mean_nodes(batch_size, drop_remainder, shuffle)
 
     def union(some: tf.Tensor) -> tuple:
         batch = store.gather(some)
@@ -96,27 +105,23 @@ def disjoint_batches(
             a = tf.SparseTensor(indices, batch.weights, [n, n])
         else:
             a = {"senders": senders, "receivers": receivers, "weights": batch.weights}
-        return _element(batch.x, a, batch.e, batch.i, batch.y)
+        inputs = (batch.x, a, batch.i) if batch.e is None else (batch.x, a, batch.e, batch.i)
+        return tuple(one for one in (inputs, batch.y, batch.weight) if one is not None)
 
-    def filled(inputs: tuple, y: tf.Tensor | None = None) -> tuple:
+    def filled(inputs: tuple, y: tf.Tensor | None = None, factor: Any = 1.0) -> tuple:
         x, a, *e, i = inputs
         a = {name: _fill(part, edge_places) for name, part in a.items()}
         e = [_fill(part, edge_places) for part in e]
         inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, NO_GRAPH))
         if y is None:
             return (inputs,)
-        weights = tf.fill([tf.shape(y)[0]], weight)
-        return inputs, _fill(y, batch_size), _fill(weights, batch_size)
+        weights = tf.fill([tf.shape(y)[0]], weight) * factor
+        return inputs, _fill(y, rows), _fill(weights, rows)
 
     batches = numbers.map(union, num_parallel_calls=tf.data.AUTOTUNE)
     if static_shapes:
         batches = batches.map(filled, num_parallel_calls=tf.data.AUTOTUNE)
     return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
-
-
-def _element(x: Any, a: Any, e: Any, i: Any, y: Any) -> tuple:
-    inputs = (x, a, i) if e is None else (x, a, e, i)
-    return (inputs,) if y is None else (inputs, y)
 
 
 def weight_of_rows(count: int, batch_size: int, rows: int, drop_remainder: bool) -> float:
@@ -152,6 +157,8 @@ def padded_batches(
     shuffle: bool = False,
     seed: int | None = None,
     drop_remainder: bool = False,
+    node_labels: bool = False,
+    class_weight: Mapping[int, float] | str | None = None,
 ) -> tf.data.Dataset:
     """Batch graphs as dense arrays, padded with zeros (batch mode).
 
@@ -166,12 +173,16 @@ def padded_batches(
         shuffle: whether to shuffle the graphs before each epoch.
         seed: integer seed of the shuffling.
         drop_remainder: whether to drop a smaller last batch.
+        node_labels: whether `y` are labels of the nodes, as in PPI, and not of the graphs.
+        class_weight: weight of each class, or "balanced", as in `single_graph`.
 
     Returns:
         `tf.data.Dataset` of `((x, a, mask), y)`: `x` of shape `(batch, nodes, features)`, `a` of
         shape `(batch, nodes, nodes)`, `mask` of shape `(batch, nodes)`, true for nodes.
         With edge features `((x, a, e, mask), y)`, `e` of shape `(batch, nodes, nodes, features)`;
-        without labels `((x, a, mask),)`.
+        without labels `((x, a, mask),)`. With `node_labels`, `y` has shape `(batch, nodes, ...)`,
+        and a `sample_weight` of shape `(batch, nodes)` follows: 0 for padding, and the same for all
+        nodes, scaled so that the loss that Keras returns for an epoch is the mean over the nodes.
 
     Raises:
         TypeError: if `graphs` is a single graph, or a number not an integer.
@@ -190,7 +201,7 @@ def padded_batches(
     """
     import tensorflow as tf
 
-    store = GraphStore(graphs)
+    store = GraphStore(graphs, node_labels, class_weight)
     largest = int(np.max(store.node_counts))
     places = largest if nodes is None else checks.integer("nodes", nodes)
     if places < largest:
@@ -199,6 +210,8 @@ def padded_batches(
             f"nodes={nodes}"
         )
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
+    # Keras weighs batches by their graphs
+    node_weight = places / store.mean_nodes(int(batch_size), drop_remainder, shuffle)
 
     def pad(some: tf.Tensor) -> tuple:
         batch = store.gather(some)
@@ -214,7 +227,13 @@ def padded_batches(
             inputs.append(tf.scatter_nd(pair, batch.e, [size, places, places, batch.e.shape[1]]))
         inputs.append(tf.sequence_mask(batch.nodes, places))
         inputs = tuple(tf.ensure_shape(part, [count, *part.shape[1:]]) for part in inputs)
-        return (inputs,) if batch.y is None else (inputs, batch.y)
+        y, weight = batch.y, batch.weight
+        if node_labels and y is not None:
+            y = tf.scatter_nd(place, y, [size, places, *y.shape[1:]])
+            weight = tf.fill([tf.size(batch.i)], node_weight) * (1.0 if weight is None else weight)
+            weight = tf.scatter_nd(place, weight, [size, places])
+            y, weight = (tf.ensure_shape(one, [count, *one.shape[1:]]) for one in (y, weight))
+        return tuple(one for one in (inputs, y, weight) if one is not None)
 
     batches = numbers.map(pad, num_parallel_calls=tf.data.AUTOTUNE)
     return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
@@ -232,7 +251,8 @@ class GatheredGraphs(NamedTuple):
         weights: edge weights, `(edges,)`.
         e: edge features, or `None`.
         edge_graph: index of each edge's graph, `(edges,)`.
-        y: labels of the graphs, `(graphs, ...)`, or `None`.
+        y: labels of the graphs, `(graphs, ...)`, or of the nodes, `(n, ...)`; or `None`.
+        weight: weight of the class of each row of `y`, or `None`.
     """
 
     nodes: tf.Tensor
@@ -244,12 +264,21 @@ class GatheredGraphs(NamedTuple):
     e: tf.Tensor | None
     edge_graph: tf.Tensor
     y: tf.Tensor | None
+    weight: tf.Tensor | None
 
 
 class GraphStore:
-    """The concatenated tensors of many graphs with features, from which batches are gathered."""
+    """The concatenated tensors of many graphs with features, from which batches are gathered.
 
-    def __init__(self, graphs: Iterable[Any]) -> None:
+    Args:
+        graphs: graphs of any kind.
+        node_labels: whether their labels are those of nodes.
+        class_weight: weight of each class, or `None`.
+    """
+
+    def __init__(
+        self, graphs: Iterable[Any], node_labels: bool = False, class_weight: Any = None
+    ) -> None:
         import scipy.sparse
         import tensorflow as tf
 
@@ -257,12 +286,8 @@ class GraphStore:
         check_not_empty(graphs)
         graphs = [graph_with_features(graph, "graphs") for graph in graphs]
         check_alike(graphs)
-        labels = [graph.y for graph in graphs]
-        if len({None if y is None else y.shape for y in labels}) > 1:
-            raise ValueError(
-                "`graphs` must have labels of the same shape, one number or vector per graph. "
-                f"Received: y of shapes {sorted({y.shape for y in labels})[:5]}"
-            )
+        self.node_labels = bool(node_labels)
+        y = _labels_of(graphs, self.node_labels)
         self.node_counts = np.array([graph.nodes for graph in graphs])
         self.edge_counts = np.array([graph.edges for graph in graphs])
         edges = [graph.a.tocoo() for graph in graphs]
@@ -273,7 +298,10 @@ class GraphStore:
         self._weights = tf.constant(np.concatenate([a.data for a in edges]))
         has_e = graphs[0].e is not None
         self._e = tf.constant(np.concatenate([g.e for g in graphs])) if has_e else None
-        self._y = None if labels[0] is None else tf.constant(np.stack(labels))
+        self._y = None if y is None else tf.constant(y)
+        self._weight = None
+        if class_weight is not None:
+            self._weight = tf.constant(weights_of_classes(y, class_weight))
         self._node_ends = tf.constant(np.cumsum(self.node_counts))
         self._edge_ends = tf.constant(np.cumsum(self.edge_counts))
         self._nodes = tf.constant(self.node_counts)
@@ -293,6 +321,7 @@ class GraphStore:
         node_rows = tf.ragged.range(node_ends - nodes, node_ends).values
         edge_rows = tf.ragged.range(edge_ends - edges, edge_ends).values
         order = tf.range(tf.size(numbers))
+        labelled = node_rows if self.node_labels else numbers
         return GatheredGraphs(
             nodes=tf.cast(nodes, tf.int32),
             x=tf.gather(self._x, node_rows),
@@ -302,8 +331,16 @@ class GraphStore:
             weights=tf.gather(self._weights, edge_rows),
             e=None if self._e is None else tf.gather(self._e, edge_rows),
             edge_graph=tf.repeat(order, edges),
-            y=None if self._y is None else tf.gather(self._y, numbers),
+            y=None if self._y is None else tf.gather(self._y, labelled),
+            weight=None if self._weight is None else tf.gather(self._weight, labelled),
         )
+
+    def mean_nodes(self, batch_size: int, drop_remainder: bool, shuffle: bool) -> float:
+        """Return the number of nodes per graph of an epoch, if it drops graphs at random of all."""
+        count = len(self)
+        if drop_remainder and not shuffle:
+            count -= count % batch_size
+        return float(np.mean(self.node_counts[:count]))
 
     def batches(
         self, batch_size: int, shuffle: bool, seed: int | None, drop_remainder: bool
@@ -321,3 +358,28 @@ class GraphStore:
         if shuffle:
             numbers = numbers.shuffle(len(self), seed=seed)
         return numbers.batch(batch_size, drop_remainder=drop_remainder)
+
+
+def _labels_of(graphs: list[Graph], node_labels: bool) -> np.ndarray | None:
+    """Return the labels of all graphs, stacked, or those of all nodes, concatenated."""
+    labels = [graph.y for graph in graphs]
+    if labels[0] is None:  # all graphs have labels, or none has
+        return None
+    if node_labels:
+        wrong = [
+            (graph.nodes, graph.y.shape) for graph in graphs if graph.y.shape[:1] != (graph.nodes,)
+        ]
+        if wrong:
+            raise ValueError(
+                "`node_labels=True` needs a row of `y` for each node. Received: a graph of "
+                f"{wrong[0][0]} nodes with y of shape {wrong[0][1]}"
+            )
+    shapes = {y.shape[1:] if node_labels else y.shape for y in labels}
+    if len(shapes) > 1:
+        hint = "" if node_labels else "; labels of nodes need `node_labels=True`"
+        raise ValueError(
+            "`graphs` must have labels of the same shape, one number or vector per "
+            f"{'node' if node_labels else 'graph'}{hint}. Received: y of shapes "
+            f"{sorted({y.shape for y in labels})[:5]}"
+        )
+    return np.concatenate(labels) if node_labels else np.stack(labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.data.graph.graph_batches import weight_of_rows
-from keras_ssl.data.graph.single_graph import graph_with_features
+from keras_ssl.data.graph.single_graph import graph_with_features, weights_of_classes
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,6 +27,7 @@ def neighbor_batches(
     shuffle: bool = False,
     seed: int | None = None,
     drop_remainder: bool = False,
+    class_weight: Mapping[int, float] | str | None = None,
 ) -> tf.data.Dataset:
     """Batch nodes of a large graph, each with a tree of sampled neighbors.
 
@@ -58,6 +59,7 @@ def neighbor_batches(
         seed: integer seed of shuffling and sampling.
         drop_remainder: whether to drop a smaller last batch; otherwise it is padded with nodes of
             sample weight 0.
+        class_weight: weight of each class, or "balanced", as in `single_graph`.
 
     Returns:
         `tf.data.Dataset` of `((x, a, mask), y, sample_weight)`, with edge features
@@ -104,6 +106,11 @@ def neighbor_batches(
     size, _ = tree_sizes(batch_size, fanouts)
     weight = weight_of_rows(len(seeds), batch_size, size, drop_remainder)
     tree = _Tree(graph, batch_size, fanouts, weight)
+    if class_weight is not None:
+        is_seed = np.zeros(graph.nodes, bool)
+        is_seed[seeds] = True
+        labels = graph.y if tree.y is not None else None
+        tree.factors = tf.constant(weights_of_classes(labels, class_weight, is_seed))
     nodes = tf.data.Dataset.from_tensor_slices(seeds)
     if shuffle:
         nodes = nodes.shuffle(len(seeds), seed=seed)
@@ -126,6 +133,7 @@ class _Tree:
         self.batch_size = batch_size
         self.fanouts = tuple(fanouts)
         self.weight = weight
+        self.factors = None  # of the classes of the nodes
         self.size, _ = tree_sizes(batch_size, self.fanouts)
         self.senders, self.receivers = map(tf.constant, tree_edges(batch_size, self.fanouts))
         self.starts = tf.constant(graph.a.indptr.astype(np.int64))
@@ -178,7 +186,10 @@ class _Tree:
         if self.y is None:
             return (inputs,)
         is_seed = tf.range(self.size) < count
-        sample_weight = tf.where(is_seed, tf.constant(self.weight, tf.float32), 0.0)
+        weight = tf.constant(self.weight, tf.float32)
+        if self.factors is not None:
+            weight *= tf.gather(self.factors, nodes)
+        sample_weight = tf.where(is_seed, weight, 0.0)
         return inputs, tf.gather(self.y, nodes), sample_weight
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.graphs import Graph, as_graph, edge_list
 from keras_ssl.graphs.forms import sparse_parts
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def single_graph(
-    graph: Any, split: str | None = None, adjacency: str = "sparse"
+    graph: Any,
+    split: str | None = None,
+    adjacency: str = "sparse",
+    class_weight: Mapping[int, float] | str | None = None,
 ) -> tf.data.Dataset:
     """Create a dataset with a whole graph as its only batch (single mode).
 
@@ -31,16 +37,21 @@ def single_graph(
         split: name of one of the graph's splits, or `None` for all nodes.
         adjacency: form of `a`: `"sparse"` (`tf.SparseTensor`), `"edges"` (an edge list, whose
             shapes are static) or `"dense"`.
+        class_weight: weight of the loss of each class, as in Keras' `fit`, which refuses its own
+            beside the sample weights of a split: a mapping from class to weight, 1 for classes that
+            it lacks; or `"balanced"`, which weighs classes against their frequency, as
+            scikit-learn does.
 
     Returns:
         `tf.data.Dataset` of one element `((x, a), y)`, or `((x, a), y, sample_weight)` with a
-        split; `((x, a),)` for a graph without labels. With edge features the inputs are
-        `(x, a, e)`: one row per edge, or of shape `(n, n, features)` if `a` is dense. Sparse
-        features are a `tf.SparseTensor`.
+        split or `class_weight`; `((x, a),)` for a graph without labels. With edge features the
+        inputs are `(x, a, e)`: one row per edge, or of shape `(n, n, features)` if `a` is dense.
+        Sparse features are a `tf.SparseTensor`.
 
     Raises:
         ValueError: if the graph has no features or no nodes, `split` is unknown or empty or the
-            nodes have no labels, or `adjacency` is unknown.
+            nodes have no labels, `adjacency` is unknown, or `class_weight` does not fit the labels.
+        TypeError: if `class_weight` is neither a mapping nor `"balanced"`.
 
     Example:
 
@@ -59,8 +70,14 @@ def single_graph(
     if graph.e is not None:
         inputs += (_dense_features(graph) if adjacency == "dense" else graph.e,)
     element = (inputs,) if graph.y is None else (inputs, graph.y)
-    if split is not None:
-        element = (*element, _weights(graph, split))
+    weights = None if split is None else _weights(graph, split)
+    if class_weight is not None:
+        rows = None if weights is None else weights > 0
+        labels = graph.y if graph.y is not None and len(graph.y.shape) else None
+        factors = weights_of_classes(labels, class_weight, rows)
+        weights = factors if weights is None else weights * factors
+    if weights is not None:
+        element = (*element, weights)
     return without_autotuning(tf.data.Dataset.from_tensors(element))
 
 
@@ -118,6 +135,55 @@ def graph_with_features(graph: Any, name: str = "graph") -> Graph:
     if not graph.nodes:
         raise ValueError(f"`{name}` must have nodes. Received: a graph without nodes")
     return graph
+
+
+def weights_of_classes(y: Any, class_weight: Any, rows: Any = None) -> np.ndarray:
+    """Return the weight of the class of each label.
+
+    Args:
+        y: labels, integers `(n,)` or `(n, 1)`, or one-hot vectors `(n, classes)`.
+        class_weight: mapping from class to weight, or `"balanced"`.
+        rows: booleans `(n,)`, the labels that are used; `None` for all. Others have weight 0.
+
+    Returns:
+        `(n,)`, float32.
+    """
+    is_balanced = isinstance(class_weight, str) and class_weight == "balanced"
+    if not is_balanced and not isinstance(class_weight, Mapping):
+        raise TypeError(
+            "`class_weight` must be a mapping from class to weight, or 'balanced'. Received: "
+            f"class_weight={class_weight!r}"
+        )
+    classes = _classes(y)
+    rows = np.ones(len(classes), bool) if rows is None else rows
+    if classes[rows].min() < 0:
+        raise ValueError(
+            f"`class_weight` needs labels from 0. Received: a label of {classes[rows].min()}"
+        )
+    if is_balanced:
+        found, counts = np.unique(classes[rows], return_counts=True)
+        class_weight = dict(zip(found, counts.sum() / (len(found) * counts), strict=True))
+    weights = np.ones(len(classes))
+    for one, weight in class_weight.items():
+        if isinstance(one, bool) or not isinstance(one, numbers.Integral):
+            raise TypeError(f"`class_weight` must have integers as keys. Received: {one!r}")
+        weights[classes == one] = checks.number(f"class_weight[{one}]", weight, minimum=0)
+    return np.where(rows, weights, 0).astype(np.float32)
+
+
+def _classes(y: Any) -> np.ndarray:
+    """Return the class of each label."""
+    if y is not None and y.ndim == 2 and y.shape[1] > 1:
+        is_one_hot = np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
+        if is_one_hot:
+            return y.argmax(axis=1)
+    elif y is not None and y.ndim in (1, 2) and y.dtype.kind in "iu":
+        return y.reshape(-1)
+    shape = None if y is None else f"y of shape {y.shape}, dtype {y.dtype}"
+    raise ValueError(
+        "`class_weight` needs one class for each row: integers (n,), or one-hot vectors "
+        f"(n, classes). Received: {shape}"
+    )
 
 
 def mask_weights(mask: np.ndarray) -> np.ndarray:
