@@ -26,6 +26,7 @@ import keras
 from keras import ops
 
 from keras_ssl.ops.precision import at_least_float32
+from keras_ssl.ops.schedules import is_schedule
 
 INFINITY = float("inf")
 
@@ -85,6 +86,14 @@ def temperature(name: str, value: Any) -> Any:
     if len(value.shape) != 0:
         raise ValueError(f"`{name}` must be a scalar. Received: {name}.shape={tuple(value.shape)}")
     return at_least_float32(value)
+
+
+def positive_or_schedule(name: str, value: Any) -> Any:
+    """Check a finite number above 0, or a schedule of such numbers."""
+    if is_schedule(value):
+        return value
+    expected = "a positive number or a schedule, such as one of `keras.optimizers.schedules`"
+    return _real(name, value, expected, lambda v: v > 0)
 
 
 def momentum(name: str, value: Any) -> Any:

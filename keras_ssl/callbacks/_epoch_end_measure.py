@@ -1,12 +1,15 @@
 """Base of callbacks that measure the representation at the end of epochs."""
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_ssl import checks
 from keras_ssl.distribute import is_chief, on_chief
-from keras_ssl.evaluate._forward import Forward, forward_function
+from keras_ssl.evaluate._batch_statistics import LagCheck
+from keras_ssl.evaluate._forward import Forward
 
 
 class EpochEndMeasure(keras.callbacks.Callback):
@@ -39,6 +42,12 @@ class EpochEndMeasure(keras.callbacks.Callback):
         self._forward = None
         self._measured_model = None
         self._numbers = None
+        self._lag_check = None
+        self._lag_is_known = False
+
+    def encoder(self) -> tuple[keras.layers.Layer, Callable[[Any], Any] | None]:
+        """Return what is measured, and what prepares a batch for it."""
+        return self.model, None
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """Return the numbers to log."""
@@ -51,8 +60,11 @@ class EpochEndMeasure(keras.callbacks.Callback):
         """Make the forward function of the model and check the data."""
         # kept from one `fit` to the next, so that the graph is traced once
         if self._measured_model is not self.model:
-            self._measured_model, self._forward = self.model, forward_function(self.model)
-        self._numbers = None
+            self._measured_model = self.model
+            encoder, prepare = self.encoder()
+            self._forward = Forward(encoder, prepare)
+            self._lag_check = LagCheck(encoder, self._forward, prepare)
+        self._numbers, self._lag_is_known = None, False
         on_chief(lambda: self.check(self._forward), self.model.distribute_strategy)
 
     def get_state(self) -> dict[str, Any]:
@@ -75,6 +87,12 @@ class EpochEndMeasure(keras.callbacks.Callback):
                 self.examine(epoch, self._numbers)
         if logs is not None:
             logs.update(self._numbers)
+
+    def warn_of_lag(self, epoch: int, lag: str) -> None:
+        """Warn once in a `fit` that moving statistics lag behind."""
+        if not self._lag_is_known:
+            warnings.warn(f"{type(self).__name__}: after epoch {epoch + 1}, {lag}.", stacklevel=3)
+        self._lag_is_known = True
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
         """Act on new numbers; does nothing by default."""

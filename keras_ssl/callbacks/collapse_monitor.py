@@ -10,6 +10,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.callbacks._epoch_end_measure import EpochEndMeasure
 from keras_ssl.distribute import on_chief
+from keras_ssl.evaluate._batch_statistics import batch_statistics, describe_lag
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
@@ -99,6 +100,10 @@ class CollapseMonitor(EpochEndMeasure):
     - dimensional collapse of the representation, whose features vary along very few directions:
       `effective_rank < 1 + min_rank_fraction * (m - 1)`, where $m$ is the smaller of the number of
       dimensions and the number of examples minus 1.
+
+    Features are those of inference mode. If these look collapsed and those with the statistics of
+    the batch do not, the warning says that the moving statistics of batch normalization lag behind
+    (see `keras_ssl.evaluate.recalibrate`): nothing has collapsed then.
 
     Every measurement uses the same examples, the first ones of `data`, which are read once and
     kept. Labels are not used. Shuffle data that is sorted by class.
@@ -212,11 +217,32 @@ class CollapseMonitor(EpochEndMeasure):
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
         """Warn of a kind of collapse that the previous measurement did not show."""
         found = self._complete(numbers) or self._dimensional(numbers)
+        if found.keys() - self._warned and self._lag_check.applies:
+            found = self._without_lag(epoch, numbers, found)
         for kind in found.keys() - self._warned:
             warnings.warn(
                 f"CollapseMonitor: {kind} after epoch {epoch + 1}: {found[kind]}.", stacklevel=2
             )
         self._warned, self._before = set(found), numbers
+
+    def _without_lag(
+        self, epoch: int, numbers: dict[str, float], found: dict[str, str]
+    ) -> dict[str, str]:
+        """Return what is found with the statistics of the batch too, and warn if they differ."""
+        with batch_statistics(self.model):
+            by_batch = self.measure(self._lag_check.by_batch)
+        measures = {f"complete collapse of the {one}": m for one, (m, _) in _MEANINGS.items()}
+        limits = dict.fromkeys(measures.values(), self.min_std)
+        limits["effective_rank"] = self._least_rank()
+        for kind in list(found):
+            measure = measures.get(kind, "effective_rank")
+            if by_batch[measure] >= max(limits[measure], 2 * numbers[measure]):
+                self.warn_of_lag(epoch, describe_lag(measure, numbers[measure], by_batch[measure]))
+                del found[kind]
+        return found
+
+    def _least_rank(self) -> float:
+        return 1 + self.min_rank_fraction * (self._directions - 1)
 
     def _complete(self, numbers: dict[str, float]) -> dict[str, str]:
         """The first stage of the forward pass that is nearly the same for all examples."""
@@ -239,7 +265,7 @@ class CollapseMonitor(EpochEndMeasure):
     def _dimensional(self, numbers: dict[str, float]) -> dict[str, str]:
         """Whether the features vary along too few directions."""
         rank = numbers["effective_rank"]
-        least_rank = 1 + self.min_rank_fraction * (self._directions - 1)
+        least_rank = self._least_rank()
         if rank >= least_rank:
             return {}
         return {

@@ -1,13 +1,17 @@
-"""Stop a run whose loss is NaN or infinite."""
+"""Stop a run whose loss is NaN or infinite, that of the online probe included."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
+_STOPPING = ("loss", "probe_loss")
+
 
 class StopOnNaN(keras.callbacks.Callback):
     """Raise an error after the first batch whose loss is NaN or infinite.
+
+    That is the entry `loss` of the logs, or `probe_loss`, the loss of an online probe.
 
     `keras.callbacks.TerminateOnNaN` ends `fit` silently; this callback raises an error that names
     the loss and the step, so that scripts and schedulers notice. Trainers of keras_ssl always use
@@ -63,14 +67,14 @@ class StopOnNaN(keras.callbacks.Callback):
         self._last_batch = -1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Check the total loss."""
+        """Check the total loss and that of the online probe."""
         together = getattr(self.model, "steps_per_execution", 1)
         first = batch - together + 1
         # Keras counts the last, shorter execution of an epoch as a full one
         batch = min(batch, ((self.params or {}).get("steps") or batch + 1) - 1)
         self._last_batch = max(self._last_batch, batch)
         logs = logs or {}
-        if np.all(np.isfinite(logs.get("loss", 0.0))):
+        if all(np.all(np.isfinite(logs.get(name, 0.0))) for name in _STOPPING):
             return
         # Keras may raise a later batch's error first: every error names the earliest batch
         if self._error is None or batch < self._error_batch:
@@ -86,5 +90,5 @@ class StopOnNaN(keras.callbacks.Callback):
         return FloatingPointError(
             f"{', '.join(named)} became NaN or infinite at {step} (epoch {self._epoch + 1}). "
             "Common causes: a learning rate that is too high, NaN in the input, a temperature that "
-            "is too low."
+            "is too low, labels out of range."
         )

@@ -4,12 +4,14 @@ from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
-from keras_ssl.evaluate.linear_probe import linear_probe
+from keras_ssl.evaluate.linear_probe import LinearProbe, linear_probe
 from keras_ssl.evaluate.random_encoder import random_encoder
+from keras_ssl.evaluate.recalibrate import recalibrate
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
 __all__ = [
+    "LinearProbe",
     "RepresentationReport",
     "effective_rank",
     "extract_features",
@@ -23,5 +25,6 @@ __all__ = [
     "node_probe",
     "random_encoder",
     "raw_pixels",
+    "recalibrate",
     "representation_report",
 ]

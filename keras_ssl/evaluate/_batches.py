@@ -1,6 +1,6 @@
 """Data sets and arrays read as batches of `(x, y)`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl import checks
+from keras_ssl.evaluate._labels import class_labels
 
 
 class Batches:
@@ -19,15 +20,18 @@ class Batches:
             place are ignored.
         name: name of the argument for error messages.
         batch_size: examples per batch of arrays. A data set has its own batches.
-        labelled: whether labels are required, and checked to be integers.
+        labelled: whether labels are required, and checked to be classes; or a function of labels
+            and `name` that checks and returns them.
 
     Raises:
-        TypeError: if `data` is none of these, or its labels are not integers.
+        TypeError: if `data` is none of these, or its labels are neither integers nor strings.
         ValueError: if `data` is empty, unbatched or infinite, required labels are missing, or the
             numbers of labels and examples differ.
     """
 
-    def __init__(self, data: Any, name: str, batch_size: int = 256, labelled: bool = False):
+    def __init__(
+        self, data: Any, name: str, batch_size: int = 256, labelled: bool | Callable = False
+    ):
         checks.tensorflow_backend()
         batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.name = name
@@ -77,7 +81,7 @@ class Batches:
             return None
         if not self.labelled:
             return np.asarray(y)
-        y = class_labels(y, self.name)
+        y = (self.labelled if callable(self.labelled) else class_labels)(y, self.name)
         if rows is not None and len(y) != rows:
             raise ValueError(
                 f"`{self.name}` must have one label per example. "
@@ -133,7 +137,9 @@ class Batches:
         return array
 
 
-def as_batches(data: Any, name: str, batch_size: int = 256, labelled: bool = False) -> Batches:
+def as_batches(
+    data: Any, name: str, batch_size: int = 256, labelled: bool | Callable = False
+) -> Batches:
     """Return `data` as `Batches`; `Batches` are returned unchanged."""
     return data if isinstance(data, Batches) else Batches(data, name, batch_size, labelled)
 
@@ -188,21 +194,3 @@ class ShuffledArrays(keras.utils.PyDataset):
 
 def _rows(arrays: Any, rows: Any) -> Any:
     return keras.tree.map_structure(lambda array: array[rows], arrays)
-
-
-def class_labels(labels: Any, name: str) -> np.ndarray:
-    """Return integer labels of shape `(n,)` or `(n, 1)` as a NumPy vector, or raise."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"The labels in `{name}` must be integers, the index of each example's class. "
-            f"Received: dtype {labels.dtype}"
-        )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(
-            f"The labels in `{name}` must have shape (examples,). For one-hot labels, pass "
-            f"`argmax(labels, axis=-1)`. Received: shape {labels.shape}"
-        )
-    return labels

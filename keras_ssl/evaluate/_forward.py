@@ -15,11 +15,18 @@ class Forward:
     """A function from batches to float32 feature vectors that traces its encoder only once.
 
     A callback that evaluates the same encoder again and again keeps one and passes it as `encoder`.
+
+    Args:
+        encoder: a Keras layer, or a function of a batch.
+        prepare: function that maps a batch to what a layer gets; `None` changes nothing.
     """
 
-    def __init__(self, encoder: keras.layers.Layer | Callable):
+    def __init__(
+        self, encoder: keras.layers.Layer | Callable, prepare: Callable[[Any], Any] | None = None
+    ):
         checks.tensorflow_backend()
         self._encoder = encoder
+        self._prepare = prepare
         self._is_layer = isinstance(encoder, keras.layers.Layer)
         # a plain function may leave TensorFlow, so it is not traced
         self._eager = not self._is_layer or getattr(encoder, "run_eagerly", False)
@@ -39,6 +46,7 @@ class Forward:
     def _features(self, x: Any) -> tf.Tensor:
         if not self._is_layer:
             return as_vectors(self._encoder(x))
+        x = x if self._prepare is None else self._prepare(x)
         return as_vectors(self._encoder(as_input(x), training=False))
 
 
@@ -52,14 +60,14 @@ def _any_batch_size(x: Any) -> tf.TypeSpec:
 
 
 def as_input(x: Any) -> Any:
-    """Cast uint8 to float32 without rescaling, in any structure of arrays or tensors.
+    """Cast uint8 and uint16, which are pixels, to float32 without rescaling, in any structure.
 
     Augmentation does the same, and not every layer casts integers itself.
     """
 
     def cast(leaf: Any) -> Any:
         leaf = _as_tensor(leaf)
-        return tf.cast(leaf, tf.float32) if leaf.dtype == tf.uint8 else leaf
+        return tf.cast(leaf, tf.float32) if leaf.dtype in (tf.uint8, tf.uint16) else leaf
 
     return keras.tree.map_structure(cast, x)
 

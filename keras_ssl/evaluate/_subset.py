@@ -7,13 +7,14 @@ import numpy as np
 
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import Batches
+from keras_ssl.evaluate._labels import is_labelled
 
 
 def balanced_subset(labels: np.ndarray, labels_per_class: int, seed: int) -> np.ndarray:
     """Return the sorted indices of `labels_per_class` random examples of every class.
 
-    Every example draws a random number; the smallest ones of each class are chosen. Raise a
-    `ValueError` if a class has too few examples.
+    Every example draws a random number; the smallest ones of each class are chosen. Examples
+    without a label, which is -1, never are. Raise a `ValueError` if a class has too few examples.
     """
     checks.integer("labels_per_class", labels_per_class, minimum=1)
     priorities = np.random.default_rng(seed).random(len(labels))
@@ -41,13 +42,16 @@ def take_balanced(data: Batches, labels_per_class: int, seed: int) -> tuple[Any,
 
 
 def _smallest(labels: np.ndarray, priorities: np.ndarray, count: int) -> np.ndarray:
-    by_class = (np.flatnonzero(labels == label) for label in np.unique(labels))
-    chosen = [rows[np.argsort(priorities[rows])[:count]] for rows in by_class]
+    classes = np.unique(labels[is_labelled(labels)])
+    by_class = [np.flatnonzero(labels == label) for label in classes]
+    chosen = [np.array([], int)] + [rows[np.argsort(priorities[rows])[:count]] for rows in by_class]
     return np.sort(np.concatenate(chosen))
 
 
 def _check_complete(labels: np.ndarray, labels_per_class: int) -> None:
     classes, counts = np.unique(labels, return_counts=True)
+    if not len(counts):
+        raise ValueError("`train` must hold examples with a label. Received: none")
     if counts.min() < labels_per_class:
         rarest = counts.argmin()
         raise ValueError(

@@ -1,8 +1,10 @@
 """End-to-end training of a classifier from a pretrained encoder."""
 
+import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ssl import checks
@@ -10,6 +12,7 @@ from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate._forward import as_input, ensure_built
+from keras_ssl.evaluate._labels import integer_labels
 from keras_ssl.evaluate._subset import take_balanced
 from keras_ssl.evaluate.random_encoder import seeded
 
@@ -26,17 +29,21 @@ def fine_tune(
     seed: int = 0,
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
+    unfreeze: bool = False,
 ) -> tuple[keras.Model, float]:
     """Train a copy of the encoder together with a linear classifier, and test them.
 
-    The classifier starts from zero weights, the encoder from its learned weights, all of which are
-    trained. The encoder passed in is not changed. There is no augmentation except what `train`
-    applies (such as `tf.data`'s `map`). All labels are read and checked before training.
+    The classifier starts from zero weights, the encoder from its learned weights. Layers whose
+    `trainable` flag is off stay as they are, the moving statistics of batch normalisation included;
+    all others are trained. The encoder passed in is not changed. There is no augmentation except
+    what `train` applies (such as `tf.data`'s `map`). All labels are read and checked before
+    training.
 
     Args:
         encoder: a `keras.Model` or Keras layer.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
-            or a tuple of arrays. Labels are integers from 0 to `classes - 1`.
+            or a tuple of arrays. Labels are integers from 0 to `classes - 1`; examples with the
+            label -1, which means no label, are left out.
         test: labelled data in the same form.
         classes: number of classes. `None` means the largest label of `train` plus 1.
         labels_per_class: train on this many random examples of every class. `None` means all.
@@ -48,6 +55,8 @@ def fine_tune(
             is read in its own order: its `shuffle` has its own seed.
         callbacks: Keras callbacks for `fit`.
         verbose: as in `keras.Model.fit`.
+        unfreeze: whether to train all layers, those that are frozen in `encoder` too. The teacher
+            of a trainer, whose weights are all frozen, needs it.
 
     Returns:
         `(model, accuracy)`: a `keras.Model` from inputs to logits, and its accuracy on `test`, from
@@ -55,8 +64,8 @@ def fine_tune(
 
     Raises:
         TypeError: if `encoder` is not a Keras model or layer, or labels are not integers.
-        ValueError: if data is empty, infinite, not batched or without labels, labels lie outside
-            `0..classes - 1`, or a class has fewer than `labels_per_class` examples.
+        ValueError: if data is empty, infinite, not batched or without labels, labels are neither -1
+            nor in `0..classes - 1`, or a class has fewer than `labels_per_class` examples.
 
     Example:
 
@@ -75,35 +84,45 @@ def fine_tune(
     checks.integer("classes", classes, minimum=2, optional=True)
     if not isinstance(encoder, keras.layers.Layer):
         raise TypeError(f"`encoder` must be a keras.Model or a Keras layer. Received: {encoder!r}")
-    batches = as_batches(train, "train", batch_size, labelled=True)
-    test_batches = as_batches(test, "test", batch_size, labelled=True)
+    batches = as_batches(train, "train", batch_size, labelled=integer_labels)
+    test_batches = as_batches(test, "test", batch_size, labelled=integer_labels)
     if labels_per_class is not None:
         train = take_balanced(batches, labels_per_class, seed)
-        batches = as_batches(train, "train", batch_size, labelled=True)
+        batches = as_batches(train, "train", batch_size, labelled=integer_labels)
     classes = _check_classes(batches, test_batches, classes)
     ensure_built(encoder, batches)
     with seeded(seed):
-        model = _classifier(copy_layer(encoder), classes)
+        model = _classifier(copy_layer(encoder), classes, unfreeze)
         model(as_input(batches.first()[0]))
         model.compile(
             optimizer=keras.optimizers.Adam(1e-3) if optimizer is None else optimizer,
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss=keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            ),
+            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         )
-        if not _is_dataset(train):
-            train = ShuffledArrays(train[:2], batch_size, seed)
-        model.fit(train, epochs=epochs, callbacks=callbacks, verbose=verbose)
-    if not _is_dataset(test):
-        test = ShuffledArrays(test[:2], batch_size, seed)
-    results = model.evaluate(test, verbose=0, return_dict=True)
+        model.fit(
+            _labelled(train, batch_size, seed), epochs=epochs, callbacks=callbacks, verbose=verbose
+        )
+    results = model.evaluate(_labelled(test, batch_size, seed), verbose=0, return_dict=True)
     return model, float(results["accuracy"])
 
 
-def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
-    """Stack a linear classifier on an encoder, all weights trainable."""
-    # one by one: setting `trainable` of a Sequential leaves layers that were frozen alone frozen
-    for layer in all_layers(backbone):
-        layer.trainable = True
+def _classifier(backbone: keras.layers.Layer, classes: int, unfreeze: bool) -> keras.Model:
+    """Stack a linear classifier on an encoder."""
+    if unfreeze:
+        # One by one: setting `trainable` of a Sequential leaves layers that were frozen alone
+        # frozen. Off and on again, which passes the flag on to weights that were frozen alone.
+        for layer in all_layers(backbone):
+            layer.trainable = False
+            layer.trainable = True
+    elif not backbone.trainable_weights:
+        warnings.warn(
+            "No weight of `encoder` is trainable, so only the classifier on it learns. Pass "
+            "`unfreeze=True` to train all of it.",
+            stacklevel=3,
+        )
+        backbone.trainable = False  # statistics of batch normalisation stay as well
     return keras.Sequential(
         [
             backbone,
@@ -115,12 +134,63 @@ def _classifier(backbone: keras.layers.Layer, classes: int) -> keras.Model:
     )
 
 
+def _labelled(data: Any, batch_size: int, seed: int) -> Any:
+    """Return data as Keras reads it, in which examples without a label have weight 0."""
+    if isinstance(data, tf.data.Dataset):
+        return data.map(lambda *batch: _weighted(*keras.utils.unpack_x_y_sample_weight(batch)))
+    if isinstance(data, keras.utils.PyDataset):
+        return _Weighted(data)
+    x, y = data[:2]
+    y = integer_labels(y, "train")
+    if (y < 0).any():
+        x, y = keras.tree.map_structure(lambda array: np.asarray(array)[y >= 0], (x, y))
+    return ShuffledArrays((x, y), batch_size, seed)
+
+
+def _weighted(x: Any, y: Any, _: Any = None) -> tuple:
+    y = tf.reshape(tf.cast(y, tf.int64), [-1])
+    return x, tf.maximum(y, 0), tf.cast(y >= 0, tf.float32)
+
+
+class _Weighted(keras.utils.PyDataset):
+    """Batches of another dataset, in which examples without a label have weight 0."""
+
+    def __init__(self, data: keras.utils.PyDataset):
+        settings = {"workers": data.workers, "max_queue_size": data.max_queue_size}
+        super().__init__(use_multiprocessing=data.use_multiprocessing, **settings)
+        self._data = data
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._data.num_batches
+
+    def __len__(self) -> int:
+        return self._data.num_batches
+
+    def __getitem__(self, index: int) -> tuple:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(self._data[index])
+        y = integer_labels(y, "train")
+        return x, np.maximum(y, 0), (y >= 0).astype("float32")
+
+    def on_epoch_begin(self) -> None:
+        self._data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._data.on_epoch_end()
+
+
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
     for batches in (train, test):
-        extremes = [(int(labels.min()), int(labels.max())) for _, labels in batches]
-        smallest, largest = min(low for low, _ in extremes), max(high for _, high in extremes)
+        # -1 means no label
+        labels = np.unique(np.concatenate([np.unique(labels) for _, labels in batches]))
+        labels = labels[labels != -1]
+        if not len(labels):
+            raise ValueError(
+                f"`{batches.name}` must hold examples with a label. Received: only labels of -1"
+            )
+        smallest, largest = int(labels[0]), int(labels[-1])
         if classes is None:
-            if smallest == largest:
+            if 0 <= smallest == largest:
                 raise ValueError(
                     f"`train` must hold at least two classes. Received: only class {largest}"
                 )
@@ -128,10 +198,6 @@ def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:
         if smallest < 0 or largest >= classes:
             raise ValueError(
                 f"The labels in `{batches.name}` must lie in 0..{classes - 1}. "
-                f"Received: labels from {smallest} to {largest}"
+                f"Received: labels from {smallest} to {largest}; only -1 means no label"
             )
     return classes
-
-
-def _is_dataset(data: Any) -> bool:
-    return isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_ssl.evaluate._forward import check_features
+from keras_ssl.evaluate._labels import class_labels, is_labelled, labelled_only
 from keras_ssl.graphs import as_graph
 
 
@@ -26,7 +27,8 @@ def graph_probe(
 
     Args:
         features: one vector per graph, `(graphs, features)`.
-        y: integer labels of the graphs, `(graphs,)`.
+        y: labels of the graphs, integers or strings, `(graphs,)` or `(graphs, 1)`. Graphs with the
+            label -1, which means no label, are left out.
         folds: number of folds.
         regularizations: values of C to try.
         inner_folds: number of folds for the choice of C.
@@ -36,8 +38,8 @@ def graph_probe(
         The mean accuracy over folds, from 0 to 1.
 
     Raises:
-        ValueError: if features are not finite, `y` is not one integer per graph, there are less
-            than two classes, or a class has fewer graphs than there are folds.
+        ValueError: if features are not finite, `y` is not one label per graph, there are less than
+            two classes, or a class has fewer graphs than there are folds.
 
     Example:
 
@@ -56,11 +58,12 @@ def graph_probe(
     from sklearn.svm import SVC
 
     features, y = check_features(features, "features"), np.asarray(y)
-    if y.shape != (len(features),) or y.dtype.kind not in "iu":
+    if len(y.ravel()) != len(features) or y.dtype.kind not in "iuUSO":
         raise ValueError(
-            f"`y` must hold an integer label for each of {len(features)} graphs. Received: "
-            f"{y.dtype} of shape {y.shape}"
+            f"`y` must hold an integer label or a string for each of {len(features)} graphs. "
+            f"Received: {y.dtype} of shape {y.shape}"
         )
+    features, y = labelled_only(features, class_labels(y, "y"), "y")
     counts = np.unique(y, return_counts=True)[1]
     if len(counts) < 2 or counts.min() < folds:
         raise ValueError(
@@ -91,8 +94,8 @@ def node_probe(
 
     Args:
         features: one vector per node, `(nodes, features)`, as returned by `trainer.predict`.
-        graph: a graph with integer node labels `y` and splits "train", "val" and "test", such as
-            `keras_ssl.data.load_graph("cora")`.
+        graph: a graph with node labels `y`, integers of which -1 means no label, and splits
+            "train", "val" and "test", such as `keras_ssl.data.load_graph("cora")`.
         regularizations: values of $C$ to try. The default suits vectors of norms below 1, such as
             DGI's.
         max_iterations: maximum number of L-BFGS steps.
@@ -121,8 +124,8 @@ def node_probe(
 
     graph = as_graph(graph)
     features = check_features(features, "features")
-    train, val, test = _splits(graph, len(features))
-    y = graph.y
+    y = _node_labels(graph, len(features))
+    train, val, test = _splits(graph, is_labelled(y))
     # one thread, as in `linear_probe`
     with threadpool_limits(1):
         fitted = [
@@ -133,22 +136,28 @@ def node_probe(
         return float(best.score(features[test], y[test]))
 
 
-def _splits(graph: Any, rows: int) -> list[np.ndarray]:
+def _node_labels(graph: Any, rows: int) -> np.ndarray:
     if rows != graph.nodes:
         raise ValueError(
             f"`features` must hold one vector for each of the {graph.nodes} nodes. Received: {rows}"
         )
-    if graph.y is None or graph.y.shape != (rows,) or graph.y.dtype.kind not in "iu":
+    fits = graph.y is not None and graph.y.shape in ((rows,), (rows, 1))
+    if not fits or graph.y.dtype.kind not in "iu":
         received = "none" if graph.y is None else f"{graph.y.dtype} of shape {graph.y.shape}"
         raise ValueError(
             f"`graph` must have one integer label per node, `y` of shape ({rows},). Received: "
             f"{received}"
         )
+    return graph.y.reshape(-1)
+
+
+def _splits(graph: Any, has_label: np.ndarray) -> list[np.ndarray]:
     names = ("train", "val", "test")
-    splits = [graph.splits.get(name, np.zeros(rows, bool)) for name in names]
+    splits = [graph.splits.get(name, np.zeros(len(has_label), bool)) for name in names]
+    splits = [split & has_label for split in splits]
     if not all(split.any() for split in splits):
         raise ValueError(
-            f"`graph` must have nodes in the splits {names}. Received: "
+            f"`graph` must have nodes in the splits {names}, with labels. Received: "
             f"{ {name: int(split.sum()) for name, split in graph.splits.items()} }"
         )
     return splits

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl import checks
-from keras_ssl.evaluate._batches import as_batches, class_labels
+from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import check_features, forward_function
+from keras_ssl.evaluate._labels import class_labels, labelled_only
 from keras_ssl.evaluate.features import extract_features
 
 # 2^25 similarities in float32 take 128 MB
@@ -36,7 +37,8 @@ def knn_accuracy(
             For precomputed features, pass `keras_ssl.evaluate.raw_pixels` and the features in
             place of the inputs.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
-            or a tuple of arrays. Its examples are the neighbours.
+            or a tuple of arrays. Its examples are the neighbours. Labels are integers or strings;
+            examples with the label -1, which means no label, are left out.
         test: labelled data in the same form. Its examples are classified.
         k: number of neighbours that vote.
         temperature: temperature of the votes. A smaller one gives near neighbours more weight.
@@ -47,7 +49,7 @@ def knn_accuracy(
         The accuracy on `test`, from 0 to 1.
 
     Raises:
-        TypeError: if labels are not integers, or `temperature` is not a number.
+        TypeError: if labels are neither integers nor strings, or `temperature` is not a number.
         ValueError: if data is empty, infinite, not batched or without labels, `k` exceeds the
             number of training examples, `temperature` is not positive, `train` has only one class,
             or features are not finite.
@@ -71,6 +73,7 @@ def knn_accuracy(
     forward = forward_function(encoder)
     train_features, train_labels = extract_features(forward, train, verbose=verbose)
     test_features, test_labels = extract_features(forward, test, verbose=verbose)
+    test_features, test_labels = labelled_only(test_features, test_labels, "test")
     predicted = knn_predict(train_features, train_labels, test_features, k, temperature)
     return float(np.mean(predicted == test_labels))
 
@@ -94,7 +97,8 @@ def knn_predict(
 
     Args:
         train_features: array of shape `(train examples, dimensions)`.
-        train_labels: integer array of shape `(train examples,)`.
+        train_labels: integers or strings of shape `(train examples,)` or `(train examples, 1)`.
+            Examples with the label -1, which means no label, are no neighbours.
         test_features: array of shape `(test examples, dimensions)`.
         k: number of neighbours that vote.
         temperature: $\tau$.
@@ -103,7 +107,7 @@ def knn_predict(
         Array of shape `(test examples,)` with values of `train_labels`, in their dtype.
 
     Raises:
-        TypeError: if labels are not integers, or `temperature` is not a number.
+        TypeError: if labels are neither integers nor strings, or `temperature` is not a number.
         ValueError: if shapes do not fit, `k` exceeds the number of training examples, `temperature`
             is not positive, there is only one class, or features are not finite.
 
@@ -132,6 +136,7 @@ def knn_predict(
             "`train_labels` must have one label per row of `train_features`. "
             f"Received: {len(train_labels)} labels and {len(train_features)} rows"
         )
+    train_features, train_labels = labelled_only(train_features, train_labels, "train_features")
     check_neighbours(train_labels, k)
     classes, train_classes = np.unique(train_labels, return_inverse=True)
     neighbours = _normalize(tf.constant(train_features))

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import ensure_built, forward_function
+from keras_ssl.evaluate._labels import labelled_only
 from keras_ssl.evaluate._subset import balanced_subset
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
@@ -77,7 +78,8 @@ def representation_report(
         encoder: a `keras.Model` or Keras layer, or any function of a batch that returns features.
             A plain function has no row for the random encoder.
         train: labelled data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`,
-            or a tuple of arrays, in the scale that `encoder` expects.
+            or a tuple of arrays, in the scale that `encoder` expects. Labels are integers or
+            strings; examples with the label -1, which means no label, are left out of accuracies.
         test: labelled data in the same form.
         labels_per_class: examples per class for the few-label probe. `None` omits that probe.
         trials: number of random subsets over which the few-label probe is averaged.
@@ -95,7 +97,7 @@ def representation_report(
         shows it as a table.
 
     Raises:
-        TypeError: if labels are not integers, or `temperature` is not a number.
+        TypeError: if labels are neither integers nor strings, or `temperature` is not a number.
         ValueError: as raised by the functions that measure. Arguments and data are checked before
             the first measurement.
 
@@ -119,6 +121,7 @@ def representation_report(
     train = as_batches(train, "train", batch_size, labelled=True)
     test = as_batches(test, "test", batch_size, labelled=True)
     labels = np.concatenate([y for _, y in train])
+    (labels,) = labelled_only(labels, labels, "train")[:1]
     check_neighbours(labels, k)
     if labels_per_class is not None:
         balanced_subset(labels, labels_per_class, seed)

@@ -4,13 +4,17 @@ from typing import Any
 
 import keras
 
+from keras_ssl.ops.schedules import value_now
+
 
 class Float32Loss(keras.losses.Loss):
     """Base of the losses, which compute in at least float32 under mixed precision.
 
     A subclass validates its inputs in `__call__`, before Keras casts them, which would hide
-    integers.
+    integers. It reads an argument that may be a schedule by `value_now`.
     """
+
+    _optimizer = None
 
     def __init__(
         self,
@@ -21,6 +25,58 @@ class Float32Loss(keras.losses.Loss):
         if dtype is None:
             dtype = keras.backend.result_type(keras.config.floatx(), "float32")
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def follow(self, optimizer: keras.optimizers.Optimizer) -> Any:
+        """Let schedules among the arguments follow the steps of an optimizer.
+
+        Trainers of keras_ssl tell the step themselves, and go first. Call this for a loss whose
+        temperature is a schedule in a plain Keras model: `model.compile(optimizer,
+        loss=loss.follow(optimizer))`. It is not saved with the loss.
+
+        Args:
+            optimizer: the optimizer whose steps count.
+
+        Returns:
+            The loss itself.
+
+        Raises:
+            TypeError: if `optimizer` is not a Keras optimizer.
+            ValueError: on a backend other than TensorFlow, whose compiled steps do not show a loss
+                the step.
+        """
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"`optimizer` must be a Keras optimizer. Received: {optimizer!r}")
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "A loss can follow an optimizer with the TensorFlow backend only. Write a "
+                "`train_step` that passes `schedule(step)` to the function of the loss. "
+                f"Received: the backend {keras.backend.backend()!r}"
+            )
+        self._optimizer = optimizer
+        return self
+
+    def value_now(self, name: str) -> Any:
+        """Return the current value of an argument that is a number or a schedule.
+
+        Args:
+            name: name of the argument.
+
+        Returns:
+            A number or a scalar tensor.
+        """
+        return value_now(getattr(self, name), name, self._optimizer)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Return the loss that `config` describes."""
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict)
+                else value
+                for name, value in config.items()
+            }
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

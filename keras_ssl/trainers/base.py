@@ -11,8 +11,10 @@ from keras import ops
 from keras_ssl import distribute
 from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state, run_on_shapes
 from keras_ssl._quantized import quantize_again, read_quantization
+from keras_ssl.callbacks._validation_lag import ValidationLag
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
+from keras_ssl.ops.schedules import at_step
 from keras_ssl.trainers._output_shapes import output_shapes_of
 from keras_ssl.trainers.checks import (
     check_batch_size,
@@ -28,6 +30,7 @@ from keras_ssl.trainers.engine.gradients import (
     closure,
     mean_over_replicas,
 )
+from keras_ssl.trainers.engine.label_values import check_label_values, label_errors
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
 from keras_ssl.trainers.inputs import ExampleInput
 from keras_ssl.trainers.parameter_groups import ParameterGroups
@@ -173,6 +176,14 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def check_representation(self, features: Any) -> None:
         """Raise a `ValueError` if the method cannot train on features of this shape."""
 
+    def label_classes(self) -> float | None:
+        """Return how many classes labels may be of, in addition to -1, which means no label.
+
+        The default is what the probe says. `None` means that labels are not read as classes, and
+        infinity that any number of at least 0 is a class.
+        """
+        return None if self.probe is None else self.probe.label_classes
+
     def check_data(self, data: Any) -> None:
         """Raise a `ValueError` if the method cannot train on the values of `data`."""
         self.input_kind.check_values(self, data)
@@ -214,31 +225,33 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Take one step on a batch and return the running means of all metrics."""
         batch = self._make_batch(data)
         losses, total, representation = {}, 0.0, None
-        for update in self.updates():
-            result = self._gradients(self, update, batch)
-            self._apply(update, batch, result.gradients)
-            losses |= result.losses
-            total += result.total
-            if result.representation is not None:
-                representation = result.representation
+        with at_step(self.steps_taken):
+            for update in self.updates():
+                result = self._gradients(self, update, batch)
+                self._apply(update, batch, result.gradients)
+                losses |= result.losses
+                total += result.total
+                if result.representation is not None:
+                    representation = result.representation
         self._follow_students()
         self.after_update()
         if self.probe is not None:
             if representation is None:
                 representation = self._representation_of(batch)
-            self.probe.learn(representation, batch.y)
+            self.probe.learn(representation, batch.y, batch.sample_weight)
         return self._record(losses, total, batch)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Compute the losses of a batch without learning from it."""
         batch = self._make_batch(data)
         losses, total = {}, 0.0
-        for update in self.updates():
-            result = self._gradients.losses(self, update, batch)
-            losses |= result.losses
-            total += result.total
+        with at_step(self.steps_taken):
+            for update in self.updates():
+                result = self._gradients.losses(self, update, batch)
+                losses |= result.losses
+                total += result.total
         if self.probe is not None:
-            self.probe.evaluate(self._representation_of(batch), batch.y)
+            self.probe.evaluate(self._representation_of(batch), batch.y, batch.sample_weight)
         return self._record(losses, total, batch)
 
     def _make_batch(self, data: Any) -> Batch:
@@ -258,10 +271,14 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def _representation_of(self, batch: Batch) -> Any:
         """The representation of a batch; of the first view if the data holds ready views."""
-        inputs = self.to_encode(batch.x)
+        return self(self._without_views(batch.x), training=False)
+
+    def _without_views(self, x: Any) -> Any:
+        """Return `x`, or its first view if the data holds ready views."""
+        inputs = self.to_encode(x)
         may_be_views = self.augment is None and self.input_kind.may_be_views
         are_views = may_be_views and self.view_count != 1 and isinstance(inputs, (tuple, list))
-        return self(inputs[0] if are_views else batch.x, training=False)
+        return inputs[0] if are_views else x
 
     @property
     def _gradients(self) -> PlainGradients | CachedGradients:
@@ -625,7 +642,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
         def trace(*data: Any) -> tuple[list[dict], Any]:
             batch = self._make_batch(data)
-            losses = [update.compute_losses(batch, training) for update in self.updates()]
+            with at_step(self.steps_taken):
+                losses = [update.compute_losses(batch, training) for update in self.updates()]
             check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
             # called even if the step returns features, so that Keras knows the model's input
             features = self._representation_of(batch)
@@ -742,7 +760,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         x, y, kwargs = self.split_validation(x, y, kwargs)
         validation = self.input_kind.as_data(kwargs.get("validation_data"))
         self.check_data(x)
+        x = self._check_labels(x, y)
         if validation is not None:
+            validation = self._check_labels(validation, name="validation_data")
             kwargs["validation_data"] = validation
             size = kwargs.get("validation_batch_size") or batch_size
             self._check_validation_data(validation, size)
@@ -751,15 +771,27 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
         warn_of_scale(x, self.augment)
-        callbacks = self._with_callbacks(callbacks)
+        callbacks = self._with_callbacks(callbacks, validation)
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
-        history = super().fit(x, y, batch_size, **kwargs)
+        with label_errors():
+            history = super().fit(x, y, batch_size, **kwargs)
         if epochs > kwargs.get("initial_epoch", 0) and history.epoch and not history.history:
             raise ValueError("`x` gave no batch. Expected at least one in every epoch.")
         return history
 
-    def _with_callbacks(self, callbacks: Any) -> Any:
+    def _check_labels(self, x: Any, y: Any = None, name: str = "y") -> Any:
+        """Check the values of class labels; return `x`, whose batches may be checked when read."""
+        classes = self.label_classes()
+        if classes is None:
+            return x
+        if name == "validation_data" and isinstance(x, (tuple, list)):
+            y = keras.utils.unpack_x_y_sample_weight(tuple(x))[1]
+        return check_label_values(x, y, classes, name)
+
+    def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
         own = self.training_callbacks()
+        if validation is not None:
+            own = [*own, ValidationLag(validation, self._without_views)]
         if isinstance(callbacks, keras.callbacks.CallbackList):
             present = {type(one) for one in callbacks.callbacks}
             for one in own:
@@ -838,9 +870,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self._make_global_generator()
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
+            x = self._check_labels(x, y)
             if not self.needs_full_batches:
                 check_remainder(x, batch_size, self.minimum_batch)
-        with self._evaluating():
+        with self._evaluating(), label_errors():
             return super().evaluate(x, y, batch_size, **kwargs)
 
     def _make_global_generator(self) -> None:

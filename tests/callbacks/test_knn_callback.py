@@ -198,3 +198,17 @@ def test_data_that_does_not_fit_is_found_before_the_first_step(arguments, messag
         classifier(encoder).fit(X, Y, verbose=0, callbacks=[callback])
     for weight, old in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("kind", ["missing", "strings"])
+def test_labels_that_are_missing_or_strings(kind):
+    (x, y), (test_x, test_y) = fashion("train[:60]"), fashion("test[:40]")
+    if kind == "missing":
+        y, test_y = np.where(np.arange(60) < 25, -1, y)[:, None], np.where(test_y == 3, -1, test_y)
+    else:
+        y, test_y = y.astype(str), test_y.astype(str)
+    train, test = (x, y), (test_x, test_y)
+    model = classifier(convolutional_encoder())
+    callback = KNNCallback(train, test, k=5, batch_size=20)  # the first batch has no label
+    history = model.fit(x, np.zeros(60, int), verbose=0, callbacks=[callback])
+    assert history.history["knn_accuracy"] == [evaluate.knn_accuracy(model, train, test, k=5)]

@@ -106,13 +106,21 @@ def test_one_hot_labels():
         Batches((X, np.eye(10, 4, dtype="int32")), "train", labelled=True)
 
 
-@pytest.mark.parametrize("labels", [Y.astype("float32"), Y > 0, np.array(list("abcdefghij"))])
+@pytest.mark.parametrize("labels", [Y.astype("float32"), Y > 0, Y.astype("complex64")])
 def test_labels_that_are_not_integers(labels):
     with pytest.raises(TypeError, match="`train` must be integers"):
         Batches((X, labels), "train", labelled=True)
     dataset = tf.data.Dataset.from_tensor_slices((X, labels)).batch(3)
     with pytest.raises(TypeError, match="`train` must be integers"):
         Batches(dataset, "train", labelled=True).first()
+
+
+def test_labels_that_are_strings():
+    names = np.array(list("abcdefghij"))
+    dataset = tf.data.Dataset.from_tensor_slices((X, names[:, None])).batch(10)
+    for data in ((X, names), (X, names.astype(object)), (X, names.astype("S")), dataset):
+        _, labels = Batches(data, "train", labelled=True, batch_size=10).first()
+        np.testing.assert_array_equal(labels, names)
 
 
 def test_lengths_differ():

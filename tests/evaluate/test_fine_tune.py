@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_ssl import evaluate
 from keras_ssl.evaluate._batches import ShuffledArrays
+from keras_ssl.layers import SyncBatchNormalization
 from tests.evaluate.fashion import convolutional_encoder, fashion
 
 
@@ -16,7 +17,13 @@ def test_learns_without_changing_the_encoder(tmp_path):
     encoder.layers[1].trainable = False
     before = encoder.get_weights()
     model, accuracy = evaluate.fine_tune(
-        encoder, train, test, epochs=15, batch_size=50, optimizer=keras.optimizers.Adam(5e-3)
+        encoder,
+        train,
+        test,
+        epochs=15,
+        batch_size=50,
+        optimizer=keras.optimizers.Adam(5e-3),
+        unfreeze=True,
     )
     assert accuracy > 0.4  # chance is 0.1
     for weight, old in zip(encoder.get_weights(), before, strict=True):
@@ -146,7 +153,7 @@ def test_every_epoch_sees_every_example_once_in_another_order():
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
-@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("label", [-2, 2])
 def test_labels_out_of_range_in_a_later_batch(name, label):
     class Trained(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -176,7 +183,10 @@ X, Y = np.ones((8, 4), "float32"), np.arange(8) % 2
         ({"epochs": 0}, ValueError, "`epochs` must be a positive integer"),
         ({"classes": 1}, ValueError, "`classes` must be an integer of at least 2"),
         ({"classes": 2, "test": (X, Y + 5)}, ValueError, r"in `test` must lie in 0\.\.1"),
-        ({"train": (X, Y - 1)}, ValueError, r"in `train` must lie in 0"),
+        ({"train": (X, Y - 2)}, ValueError, r"in `train` must lie in 0"),
+        ({"train": (X, Y - 1)}, ValueError, "at least two classes"),
+        ({"train": (X, Y * 0 - 1)}, ValueError, "`train` must hold examples with a label"),
+        ({"train": (X, np.array(["a", "b"] * 4))}, TypeError, "np.unique"),
         ({"train": (X, Y * 0)}, ValueError, "at least two classes"),
         ({"train": X}, ValueError, "`train` must carry labels"),
         ({"train": (X, Y * 1.0)}, TypeError, "`train` must be integers"),
@@ -187,3 +197,86 @@ def test_wrong_arguments(arguments, error, message):
     encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     with pytest.raises(error, match=message):
         evaluate.fine_tune(**{"encoder": encoder, "train": (X, Y), "test": (X, Y), **arguments})
+
+
+def normalized_encoder():
+    """Dense layers with batch normalisation, of which the first block and the last are frozen."""
+    encoder = keras.Sequential(
+        [
+            keras.layers.Input((4,)),
+            keras.Sequential([keras.layers.Dense(6), keras.layers.BatchNormalization()]),
+            keras.layers.Dense(5),
+            SyncBatchNormalization(),
+            keras.layers.Dense(3),
+        ]
+    )
+    encoder.layers[0].trainable = encoder.layers[3].trainable = False
+    return encoder
+
+
+@pytest.mark.parametrize("unfreeze", [False, True])
+def test_frozen_layers_and_their_statistics_stay(unfreeze, rng):
+    x, y = rng.normal(3, 2, size=(40, 4)).astype("float32"), np.arange(40) % 2
+    encoder = normalized_encoder()
+    flags = [layer.trainable for layer in encoder._flatten_layers()]
+    model, _ = evaluate.fine_tune(encoder, (x, y), (x, y), epochs=3, unfreeze=unfreeze)
+    tuned = model.layers[0]
+    frozen, learned = (0, 3), (1, 2)
+    for number in (*frozen, *learned):
+        pairs = zip(
+            encoder.layers[number].get_weights(), tuned.layers[number].get_weights(), strict=True
+        )
+        for old, new in pairs:
+            assert np.array_equal(old, new) == (number in frozen and not unfreeze)
+    assert [layer.trainable for layer in encoder._flatten_layers()] == flags
+    assert unfreeze == all(layer.trainable for layer in tuned._flatten_layers())
+
+
+def test_frozen_encoder_is_not_changed_and_warns(rng):
+    """The teacher of a trainer, whose weights are frozen one by one."""
+    x, y = rng.normal(3, 2, size=(40, 4)).astype("float32"), np.arange(40) % 2
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    encoder.add(keras.layers.BatchNormalization())
+    for weight in encoder.weights:
+        weight.trainable = False
+    with pytest.warns(UserWarning, match="unfreeze=True"):
+        model, _ = evaluate.fine_tune(encoder, (x, y), (x, y), epochs=2)
+    for old, new in zip(encoder.get_weights(), model.layers[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model, _ = evaluate.fine_tune(encoder, (x, y), (x, y), epochs=2, unfreeze=True)
+    for old, new in zip(encoder.get_weights(), model.layers[0].get_weights(), strict=True):
+        assert not np.array_equal(old, new)
+
+
+class OneBatch(keras.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.x, self.y
+
+
+@pytest.mark.parametrize("form", ["arrays", "tf.data", "PyDataset"])
+def test_examples_without_a_label_are_left_out(form, rng):
+    """One step of SGD equals that on the labelled examples alone, and so does the accuracy."""
+    x, y = rng.normal(size=(30, 4)).astype("float32"), (np.arange(30) % 3)[:, None]
+    y[rng.random(30) < 0.4] = -1
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, "relu")])
+    data = {
+        "arrays": lambda: (x, y),
+        "tf.data": lambda: tf.data.Dataset.from_tensor_slices((x, y)).batch(30),
+        "PyDataset": lambda: OneBatch(x, y),
+    }[form]()
+    known = y[:, 0] >= 0
+    results = []
+    for each in (data, (x[known], y[known])):
+        model, accuracy = evaluate.fine_tune(
+            encoder, each, each, epochs=1, optimizer=keras.optimizers.SGD(0.5), batch_size=30
+        )
+        results.append([accuracy, *model.get_weights()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

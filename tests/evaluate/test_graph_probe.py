@@ -50,3 +50,14 @@ def test_wrong_input_raises(rng):
     ):
         with pytest.raises(ValueError, match=message):
             evaluate.graph_probe(features, labels)
+
+
+def test_graphs_without_a_label_are_left_out_and_strings_are_labels(rng):
+    x, y = examples(rng)
+    known = rng.random(80) < 0.7
+    settings = {"folds": 4, "regularizations": (2.0,)}
+    expected = evaluate.graph_probe(x[known], y[known], **settings)
+    assert evaluate.graph_probe(x, np.where(known, y, -1)[:, None], **settings) == expected
+    names = np.array(["mutagenic", "harmless"])
+    plain = evaluate.graph_probe(x, 1 - y, **settings)
+    assert evaluate.graph_probe(x, names[y], **settings) == pytest.approx(plain)

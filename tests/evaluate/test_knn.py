@@ -150,3 +150,30 @@ def test_wrong_data_raises_before_encoding():
         evaluate.knn_accuracy(encoder, (FEATURES, LABELS * 0.5), (FEATURES, LABELS))
     with pytest.raises(ValueError, match="`temperature`"):
         evaluate.knn_accuracy(encoder, (FEATURES, LABELS), (FEATURES, LABELS), temperature=-1.0)
+
+
+def test_examples_without_a_label_are_left_out(rng):
+    train, test = rng.normal(size=(60, 8)), rng.normal(size=(40, 8))
+    labels, test_labels = rng.integers(-1, 3, size=60), rng.integers(-1, 3, size=40)
+    known, known_test = labels >= 0, test_labels >= 0
+    expected = reference(train[known], labels[known], test, 5, 0.1)
+    np.testing.assert_array_equal(evaluate.knn_predict(train, labels[:, None], test, 5), expected)
+    accuracy = evaluate.knn_accuracy(
+        evaluate.raw_pixels, (train, labels), (test, test_labels[:, None]), k=5
+    )
+    assert accuracy == np.mean(expected[known_test] == test_labels[known_test])
+    with pytest.raises(ValueError, match="`k` must not exceed"):
+        evaluate.knn_predict(train, labels, test, k=int(known.sum()) + 1)
+    with pytest.raises(ValueError, match="must hold examples with a label"):
+        evaluate.knn_predict(train, np.full(60, -1), test, k=5)
+
+
+def test_labels_that_are_strings(rng):
+    train, test = rng.normal(size=(60, 8)), rng.normal(size=(40, 8))
+    labels = rng.integers(0, 3, size=60)
+    names = np.array(["a", "bb", "c"])
+    expected = names[evaluate.knn_predict(train, labels, test, k=5)]
+    np.testing.assert_array_equal(evaluate.knn_predict(train, names[labels], test, k=5), expected)
+    data = tf.data.Dataset.from_tensor_slices((train, names[labels])).batch(16)
+    accuracy = evaluate.knn_accuracy(evaluate.raw_pixels, data, (test, expected), k=5)
+    assert accuracy == 1.0

@@ -43,3 +43,16 @@ def test_wrong_input_raises(rng):
     ):
         with pytest.raises(ValueError, match=message):
             evaluate.node_probe(features, of)
+
+
+def test_nodes_without_a_label_are_left_out(rng):
+    graph, x = labelled_graph(rng)
+    missing = rng.random(300) < 0.4
+    splits = {name: split & ~missing for name, split in graph.splits.items()}
+    expected = evaluate.node_probe(x, dataclasses.replace(graph, splits=splits))
+    y = np.where(missing, -1, graph.y)
+    assert evaluate.node_probe(x, dataclasses.replace(graph, y=y)) == expected
+    assert evaluate.node_probe(x, dataclasses.replace(graph, y=y[:, None])) == expected
+    none = dataclasses.replace(graph, y=np.where(graph.splits["val"], -1, graph.y))
+    with pytest.raises(ValueError, match="must have nodes in the splits"):
+        evaluate.node_probe(x, none)

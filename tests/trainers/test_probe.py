@@ -1,6 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from scipy.special import log_softmax
+from sklearn.metrics import balanced_accuracy_score, r2_score, top_k_accuracy_score
 
 from keras_ssl import trainers
 from tests.trainers.small import encoder, images
@@ -80,3 +83,241 @@ def test_number_of_classes_is_checked(classes, error):
 def test_compile_takes_a_probe_only():
     with pytest.raises(TypeError, match="OnlineProbe"):
         make("SimCLR", probe=keras.layers.Dense(10))
+
+
+def some_labels(missing=0.5, columns=False):
+    """Labels of the images, of which a part is missing."""
+    y = images()[1].astype("int64").copy()
+    y[np.random.default_rng(0).random(len(y)) < missing] = -1
+    return y[:, None] if columns else y
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_missing_labels_are_left_out(jit_compile, as_dataset):
+    x, y = images()[0][:64], some_labels(columns=True)[:64]
+    trainer = trainers.SimCLR(encoder())
+    probe = trainers.OnlineProbe(10, optimizer=keras.optimizers.SGD(0.1))
+    trainer.compile(keras.optimizers.SGD(0.05), probe=probe, jit_compile=jit_compile)
+    data = (x.astype("float32"), x[:, :, ::-1].astype("float32"))
+    if as_dataset:
+        logs = trainer.fit(tf.data.Dataset.from_tensor_slices((data, y)).batch(32), verbose=0)
+    else:
+        logs = trainer.fit(data, y, batch_size=32, verbose=0)
+    assert np.isfinite(logs.history["probe_loss"][0])
+    results = trainer.evaluate(data, y, batch_size=32, verbose=0, return_dict=True)
+
+    logits = probe(trainer.predict(data[0].astype("float32"), verbose=0)).numpy()
+    known = y[:, 0] >= 0
+    correct = np.argmax(logits[known], axis=1) == y[known, 0]
+    assert results["probe_accuracy"] == pytest.approx(np.mean(correct))
+    values = -log_softmax(logits.astype("float64"), axis=1)[known, y[known, 0]]
+    assert results["probe_loss"] == pytest.approx(np.mean(values), rel=1e-4)
+
+
+def test_step_is_that_of_the_mean_over_the_labelled(rng):
+    """The gradient in float64 NumPy, from features that the probe has standardised."""
+    features, y = rng.normal(size=(12, 4)).astype("float32"), np.arange(12) % 3
+    y[[1, 5, 6]] = -1
+    weights = rng.uniform(0.5, 2, size=12)
+    class_weight = {0: 2.0, 2: 0.5}
+    settings = {"optimizer": keras.optimizers.SGD(1.0), "class_weight": class_weight}
+    probe = trainers.OnlineProbe(3, **settings)
+    probe.build((None, 4))
+    kernel, bias = (w.astype("float64") for w in probe.logits.get_weights())
+    probe.learn(features, y, weights)
+
+    f = (features - features.mean(0)) / np.sqrt(features.var(0, dtype="float64") + 1e-5)
+    p = np.exp(log_softmax(f @ kernel + bias, axis=1))
+    w = weights * np.array([2.0, 1.0, 0.5])[y] * (y >= 0)
+    error = w[:, None] * (p - np.eye(3)[y]) / w.sum()
+    new_kernel, new_bias = probe.logits.get_weights()
+    np.testing.assert_allclose(new_kernel, kernel - f.T @ error, atol=1e-5)
+    np.testing.assert_allclose(new_bias, bias - error.sum(0), atol=1e-5)
+
+
+def test_a_batch_without_labels_teaches_nothing(rng):
+    probe = trainers.OnlineProbe(3, optimizer=keras.optimizers.SGD(1.0))
+    probe.build((None, 4))
+    before = probe.logits.get_weights()
+    probe.learn(rng.normal(size=(8, 4)).astype("float32"), np.full(8, -1))
+    for one, other in zip(before, probe.logits.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("form", "wrong", "jit_compile"),
+    [
+        ("arrays", 10, False),
+        ("dataset", -2, False),
+        ("dataset", 10, True),
+        ("validation", -2, False),
+        ("evaluate", 10, False),
+    ],
+)
+def test_labels_out_of_range_are_refused_before_their_step(form, wrong, jit_compile):
+    x, good = images()[0][:64], images()[1][:64].astype("int64")
+    bad = good.copy()
+    bad[1] = wrong
+    trainer = make("SimCLR")
+    trainer.compile(
+        keras.optimizers.SGD(0.05), probe=trainers.OnlineProbe(10), jit_compile=jit_compile
+    )
+    with pytest.raises(ValueError, match=rf"0\.\.9.*Received:.*{wrong}"):
+        if form == "arrays":
+            trainer.fit(x, bad, batch_size=32, verbose=0)
+        elif form == "dataset":
+            data = tf.data.Dataset.from_tensor_slices((x, bad)).batch(32)
+            trainer.fit(data, verbose=0)
+        elif form == "validation":
+            trainer.fit(x, good, validation_data=(x, bad), batch_size=32, verbose=0)
+        else:
+            trainer.evaluate(tf.data.Dataset.from_tensor_slices((x, bad)).batch(32), verbose=0)
+    assert int(trainer.optimizer.iterations) == 0
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches whose labels nobody looks at before the step."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return self.x[32 * index : 32 * index + 32], self.y[32 * index : 32 * index + 32]
+
+
+def test_nan_of_the_probe_stops_the_run_and_spares_the_weights():
+    x, y = images()[0][:64], images()[1][:64].astype("int64")
+    y[40] = 99
+    trainer = make("SimCLR")
+    probe = trainers.OnlineProbe(10)
+    trainer.compile(keras.optimizers.SGD(0.05), probe=probe, jit_compile=True)
+    with pytest.raises(FloatingPointError, match=r"probe_loss became NaN.*step 2.*labels out of"):
+        trainer.fit(Batches(x, y), shuffle=False, verbose=0)
+    for weight in [*probe.weights, *trainer.weights]:
+        assert np.isfinite(np.asarray(weight)).all()
+
+
+def test_missing_labels_on_replicas_equal_those_on_one(two_replicas):
+    """All labels of the first replica's share are missing in one batch."""
+    results = []
+    y = images()[1][:64].astype("int64").copy()
+    y[:16] = -1
+    y[50] = -1
+    for strategy in (None, two_replicas):
+        keras.utils.set_random_seed(1)
+        with strategy.scope() if strategy else keras.name_scope("one"):
+            trainer = trainers.SimCLR(encoder())
+            metrics = ["accuracy", "balanced_accuracy", "top_3_accuracy"]
+            probe = trainers.OnlineProbe(10, keras.optimizers.SGD(0.1), metrics=metrics)
+            trainer.compile(keras.optimizers.SGD(0.05), probe=probe)
+        x = images()[0]
+        views = (x[:64].astype("float32"), x[:64, :, ::-1].astype("float32"))
+        history = trainer.fit(views, y, batch_size=32, shuffle=False, verbose=0).history
+        results.append([*map(np.asarray, probe.weights), *history.values()])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_metrics_of_classes_equal_scikit_learn(rng):
+    features = rng.normal(size=(200, 8)).astype("float32")
+    y = np.where(rng.random(200) < 0.7, 0, rng.integers(0, 6, 200))
+    names = ["accuracy", "balanced_accuracy", "top_3_accuracy"]
+    probe = trainers.OnlineProbe(6, metrics=[*names, keras.metrics.SparseCategoricalAccuracy()])
+    probe.build((None, 8))
+    y[:20] = -1
+    for rows in (slice(0, 90), slice(90, 200)):
+        probe.evaluate(features[rows], y[rows])
+    logits, known = probe(features).numpy(), y >= 0
+    predicted = np.argmax(logits, axis=1)
+    found = {metric.name: float(metric.result()) for metric in probe.metrics}
+    assert found["probe_accuracy"] == pytest.approx(np.mean(predicted[known] == y[known]))
+    assert found["sparse_categorical_accuracy"] == found["probe_accuracy"]
+    expected = balanced_accuracy_score(y[known], predicted[known])
+    assert found["probe_balanced_accuracy"] == pytest.approx(expected)
+    expected = top_k_accuracy_score(y[known], logits[known], k=3, labels=range(6))
+    assert found["probe_top_3_accuracy"] == pytest.approx(expected)
+
+
+def test_multi_label_probe(rng):
+    features = rng.normal(size=(512, 8)).astype("float32")
+    y = np.stack([features[:, 0] > 0, features[:, 1] > 0.5, features[:, 2] < 0], 1).astype("int64")
+    y[rng.random(y.shape) < 0.2] = -1
+    probe = trainers.OnlineProbe(3, keras.optimizers.Adam(0.3), task="multi_label")
+    probe.check_labels(y)
+    probe.build((None, 8))
+    for _ in range(30):
+        probe.learn(features, y)
+    for metric in probe.metrics:
+        metric.reset_state()
+    probe.evaluate(features, y)
+    logits, known = probe(features).numpy().astype("float64"), y >= 0
+    accuracy = np.mean((logits > 0)[known] == y[known])
+    assert accuracy > 0.95
+    assert float(probe.accuracy.result()) == pytest.approx(accuracy)
+    values = np.logaddexp(0, np.where(y == 1, -logits, logits))[known]
+    assert float(probe.loss_tracker.result()) == pytest.approx(np.mean(values), rel=1e-4)
+
+
+def test_regression_probe(rng):
+    features = rng.normal(size=(512, 8)).astype("float32")
+    y = features @ rng.normal(size=(8, 2)).astype("float32") + 3
+    y[::7, 1] = np.nan
+    probe = trainers.OnlineProbe(2, keras.optimizers.Adam(0.3), task="regression")
+    probe.check_labels(y)
+    probe.build((None, 8))
+    for _ in range(40):
+        probe.learn(features, y)
+    for metric in probe.metrics:
+        metric.reset_state()
+    probe.evaluate(features, y)
+    known = np.isfinite(y).all(1)
+    predicted = probe(features).numpy()[known]
+    assert float(probe.accuracy.result()) > 0.9
+    expected = r2_score(y[known], predicted)
+    assert float(probe.accuracy.result()) == pytest.approx(expected, abs=1e-4)
+    expected = np.mean(np.square(predicted - y[known]))
+    assert float(probe.loss_tracker.result()) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        {"classes": 10, "class_weight": {3: 2.0}, "metrics": ["top_5_accuracy"]},
+        {"classes": 2, "task": "regression", "metrics": [keras.metrics.R2Score(name="r2")]},
+        {"classes": 10, "task": "multi_label", "by_position": True},
+    ],
+)
+def test_probe_config(probe):
+    probe = trainers.OnlineProbe(**probe)
+    config = keras.saving.serialize_keras_object(probe)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.get_config() == probe.get_config()
+    assert [one.name for one in again.metrics] == [one.name for one in probe.metrics]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "ranking"}, "`task` must be one of"),
+        ({"class_weight": [1.0]}, "one weight for each of 3"),
+        ({"class_weight": {3: 1.0}}, r"in 0\.\.2"),
+        ({"class_weight": {0: -1.0}}, "class_weight"),
+        ({"task": "regression", "class_weight": {0: 2.0}}, "belongs to"),
+        ({"metrics": ["top"]}, "`metrics` must hold"),
+    ],
+)
+def test_arguments_of_the_probe_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        trainers.OnlineProbe(3, **arguments)
+
+
+def test_string_labels_are_refused_with_a_remedy():
+    trainer = make("SimCLR")
+    trainer.compile("adam", probe=trainers.OnlineProbe(10))
+    with pytest.raises(ValueError, match=r"np\.unique"):
+        trainer.fit(images()[0][:64], np.array(["cat", "dog"] * 32), verbose=0)

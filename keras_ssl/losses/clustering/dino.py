@@ -8,13 +8,14 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.losses._base import Float32Loss
 from keras_ssl.losses.clustering._base import check_same_shape, cross_view_entropy, scores_by_view
+from keras_ssl.ops.schedules import serialize
 
 
 def dino(
     teacher_scores: Any,
     student_scores: Any,
     teacher_temperature: Any = 0.04,
-    student_temperature: float = 0.1,
+    student_temperature: Any = 0.1,
 ) -> Any:
     """Cross entropy of the teacher's and student's distributions across views, per example.
 
@@ -32,7 +33,7 @@ def dino(
             one tensor `(T, n, prototypes)`.
         student_scores: the same for the S views of the student.
         teacher_temperature: above 0: a number, or a scalar tensor, such as a schedule's value.
-        student_temperature: above 0, usually higher than the teacher's.
+        student_temperature: the same for the student, usually higher than the teacher's.
 
     Returns:
         Tensor of shape `(n,)`, at least float32.
@@ -55,13 +56,15 @@ def dino(
           Transformers](https://arxiv.org/abs/2104.14294)
     """
     teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
-    checks.positive("student_temperature", student_temperature)
+    student_temperature = checks.temperature("student_temperature", student_temperature)
     teacher, student = _check_views(teacher_scores, student_scores)
     targets = [
         ops.stop_gradient(ops.softmax(scores / ops.cast(teacher_temperature, scores.dtype)))
         for scores in teacher
     ]
-    log_predictions = [ops.log_softmax(scores / student_temperature) for scores in student]
+    log_predictions = [
+        ops.log_softmax(scores / ops.cast(student_temperature, scores.dtype)) for scores in student
+    ]
     return cross_view_entropy(targets, log_predictions)
 
 
@@ -86,12 +89,13 @@ class DINOLoss(Float32Loss):
     float32 under mixed precision. Replicas exchange nothing here; `keras_ssl.layers.Center`
     averages the teacher's scores over all replicas.
 
-    The paper raises the teacher's temperature linearly over the first epochs: pass the value of a
-    Keras schedule to the call.
+    The paper raises the teacher's temperature linearly over the first epochs: pass a schedule of
+    Keras, or the value of one to the call.
 
     Args:
-        teacher_temperature: float above 0, used unless the call gives one. Low values sharpen.
-        student_temperature: float above 0.
+        teacher_temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`; used
+            unless the call gives one. Low values sharpen.
+        student_temperature: float above 0, or a schedule.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
@@ -120,13 +124,17 @@ class DINOLoss(Float32Loss):
 
     def __init__(
         self,
-        teacher_temperature: float = 0.04,
-        student_temperature: float = 0.1,
+        teacher_temperature: Any = 0.04,
+        student_temperature: Any = 0.1,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.teacher_temperature = checks.positive("teacher_temperature", teacher_temperature)
-        self.student_temperature = checks.positive("student_temperature", student_temperature)
+        self.teacher_temperature = checks.positive_or_schedule(
+            "teacher_temperature", teacher_temperature
+        )
+        self.student_temperature = checks.positive_or_schedule(
+            "student_temperature", student_temperature
+        )
 
     def __call__(
         self,
@@ -138,7 +146,7 @@ class DINOLoss(Float32Loss):
         """Compute the loss of the teacher's and the student's scores."""
         _check_views(teacher_scores, student_scores)
         if teacher_temperature is None:
-            teacher_temperature = self.teacher_temperature
+            teacher_temperature = self.value_now("teacher_temperature")
         teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
         return super().__call__(
             (teacher_scores, teacher_temperature), student_scores, sample_weight=sample_weight
@@ -147,12 +155,13 @@ class DINOLoss(Float32Loss):
     def call(self, inputs: Any, student_scores: Any) -> Any:
         """Return the values of the examples; `inputs` are teacher's scores and temperature."""
         teacher_scores, teacher_temperature = inputs
-        return dino(teacher_scores, student_scores, teacher_temperature, self.student_temperature)
+        student_temperature = self.value_now("student_temperature")
+        return dino(teacher_scores, student_scores, teacher_temperature, student_temperature)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "teacher_temperature": self.teacher_temperature,
-            "student_temperature": self.student_temperature,
+            "teacher_temperature": serialize(self.teacher_temperature),
+            "student_temperature": serialize(self.student_temperature),
         }

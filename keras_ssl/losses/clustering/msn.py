@@ -11,12 +11,13 @@ from keras_ssl.losses._base import Float32Loss
 from keras_ssl.losses.clustering._base import check_same_shape, check_scores, scores_by_view
 from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
 from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.schedules import serialize
 
 
 def msn(
     target_scores: Any,
     anchor_scores: Any,
-    temperature: float = 0.1,
+    temperature: Any = 0.1,
     sharpening: float = 0.25,
     regularization_weight: float = 1.0,
     sinkhorn_iterations: int = 0,
@@ -38,7 +39,7 @@ def msn(
     Args:
         target_scores: `(n, prototypes)`, floating-point.
         anchor_scores: a list of M tensors `(n, prototypes)`, or one tensor `(M, n, prototypes)`.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number or a scalar tensor.
         sharpening: T, above 0 and at most 1, where 1 does not sharpen.
         regularization_weight: λ, at least 0.
         sinkhorn_iterations: iterations of `keras_ssl.losses.sinkhorn_knopp` that balance the
@@ -64,9 +65,12 @@ def msn(
         - [Assran et al., Masked Siamese Networks for Label-Efficient
           Learning](https://arxiv.org/abs/2204.07141)
     """
-    _check_settings(temperature, sharpening, regularization_weight, sinkhorn_iterations)
+    temperature = checks.temperature("temperature", temperature)
+    _check_settings(sharpening, regularization_weight, sinkhorn_iterations)
     views = _check_views(target_scores, anchor_scores)
-    target = ops.stop_gradient(at_least_float32(target_scores)) / (temperature * sharpening)
+    target = ops.stop_gradient(at_least_float32(target_scores))
+    temperature = ops.cast(temperature, target.dtype)
+    target = target / (temperature * sharpening)
     if sinkhorn_iterations:
         log_target = ops.log_softmax(target)
         target = sinkhorn_knopp(log_target, epsilon=1.0, iterations=sinkhorn_iterations)
@@ -90,10 +94,9 @@ def _missing_entropy(log_p: list[Any]) -> Any:
 
 
 def _check_settings(
-    temperature: Any, sharpening: Any, regularization_weight: Any, sinkhorn_iterations: Any
-) -> tuple[float, float, float, int]:
+    sharpening: Any, regularization_weight: Any, sinkhorn_iterations: Any
+) -> tuple[float, float, int]:
     return (
-        checks.positive("temperature", temperature),
         checks.positive("sharpening", sharpening, maximum=1),
         checks.number("regularization_weight", regularization_weight, minimum=0),
         checks.integer("sinkhorn_iterations", sinkhorn_iterations, minimum=0),
@@ -127,7 +130,8 @@ class MSNLoss(Float32Loss):
     replicas, and the value is divided by the number of replicas, as with every Keras loss.
 
     Args:
-        temperature: float above 0, of anchors and targets.
+        temperature: float above 0, of anchors and targets, or a schedule, see
+            `keras_ssl.losses.NTXent`.
         sharpening: float above 0 and at most 1. Low values make targets more certain.
         regularization_weight: float of at least 0, of the entropy of the mean assignment.
         sinkhorn_iterations: iterations of `keras_ssl.losses.sinkhorn_knopp` that balance the
@@ -158,19 +162,17 @@ class MSNLoss(Float32Loss):
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: Any = 0.1,
         sharpening: float = 0.25,
         regularization_weight: float = 1.0,
         sinkhorn_iterations: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        (
-            self.temperature,
-            self.sharpening,
-            self.regularization_weight,
-            self.sinkhorn_iterations,
-        ) = _check_settings(temperature, sharpening, regularization_weight, sinkhorn_iterations)
+        self.temperature = checks.positive_or_schedule("temperature", temperature)
+        self.sharpening, self.regularization_weight, self.sinkhorn_iterations = _check_settings(
+            sharpening, regularization_weight, sinkhorn_iterations
+        )
 
     def __call__(self, target_scores: Any, anchor_scores: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of the scores of targets and anchors."""
@@ -182,7 +184,7 @@ class MSNLoss(Float32Loss):
         return msn(
             target_scores,
             anchor_scores,
-            self.temperature,
+            self.value_now("temperature"),
             self.sharpening,
             self.regularization_weight,
             self.sinkhorn_iterations,
@@ -192,7 +194,7 @@ class MSNLoss(Float32Loss):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "temperature": self.temperature,
+            "temperature": serialize(self.temperature),
             "sharpening": self.sharpening,
             "regularization_weight": self.regularization_weight,
             "sinkhorn_iterations": self.sinkhorn_iterations,

@@ -9,13 +9,14 @@ from keras_ssl import checks
 from keras_ssl.losses._base import Float32Loss
 from keras_ssl.losses.clustering._base import check_same_shape, cross_view_entropy, scores_by_view
 from keras_ssl.losses.clustering.sinkhorn_knopp import check_queue_scores, sinkhorn_knopp
+from keras_ssl.ops.schedules import serialize
 
 
 def swav(
     global_scores: Any,
     local_scores: Any = (),
     queue_scores: Any = (),
-    temperature: float = 0.1,
+    temperature: Any = 0.1,
     epsilon: float = 0.05,
     iterations: int = 3,
 ) -> Any:
@@ -36,7 +37,7 @@ def swav(
         queue_scores: optional scores of a queue of earlier embeddings, one tensor
             `(any number, prototypes)` per global view, the same on all replicas, which take part
             in the computation of codes.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number, or a scalar tensor or variable.
         epsilon: ε of `sinkhorn_knopp`, above 0.
         iterations: those of `sinkhorn_knopp`, at least 1.
 
@@ -61,14 +62,15 @@ def swav(
         - [Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster
           Assignments](https://arxiv.org/abs/2006.09882)
     """
-    checks.positive("temperature", temperature)
+    temperature = checks.temperature("temperature", temperature)
     coded, views = _check_views(global_scores, local_scores, queue_scores)
     queues = list(queue_scores) or [None] * len(coded)
     codes = [
         sinkhorn_knopp(scores, epsilon, iterations, queue)
         for scores, queue in zip(coded, queues, strict=True)
     ]
-    return cross_view_entropy(codes, [ops.log_softmax(view / temperature) for view in views])
+    log_predictions = [ops.log_softmax(view / ops.cast(temperature, view.dtype)) for view in views]
+    return cross_view_entropy(codes, log_predictions)
 
 
 def _check_views(
@@ -107,7 +109,8 @@ class SwAVLoss(Float32Loss):
     with every Keras loss.
 
     Args:
-        temperature: float above 0, of the predictions.
+        temperature: float above 0, of the predictions, or a schedule, see
+            `keras_ssl.losses.NTXent`.
         epsilon: float above 0, of the codes; low values give sharp codes.
         iterations: iterations of Sinkhorn-Knopp, at least 1.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
@@ -137,13 +140,13 @@ class SwAVLoss(Float32Loss):
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: Any = 0.1,
         epsilon: float = 0.05,
         iterations: int = 3,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.temperature = checks.positive("temperature", temperature)
+        self.temperature = checks.positive_or_schedule("temperature", temperature)
         self.epsilon = checks.positive("epsilon", epsilon)
         self.iterations = checks.integer("iterations", iterations, minimum=1)
 
@@ -163,14 +166,14 @@ class SwAVLoss(Float32Loss):
     def call(self, inputs: Any, local_scores: Any) -> Any:
         """Return the values of the examples; `inputs` are scores of global views and queues."""
         global_scores, queue_scores = inputs
-        settings = (self.temperature, self.epsilon, self.iterations)
+        settings = (self.value_now("temperature"), self.epsilon, self.iterations)
         return swav(global_scores, local_scores, queue_scores, *settings)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "temperature": self.temperature,
+            "temperature": serialize(self.temperature),
             "epsilon": self.epsilon,
             "iterations": self.iterations,
         }

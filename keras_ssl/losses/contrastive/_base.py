@@ -8,21 +8,22 @@ from keras_ssl import checks, distribute
 from keras_ssl.losses._base import Float32Loss
 from keras_ssl.losses._checks import check_has_negatives, check_views
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
+from keras_ssl.ops.schedules import serialize
 
 
 class ContrastiveLoss(Float32Loss):
     """Base of the losses that are a softmax over similarities divided by a temperature."""
 
-    def __init__(self, temperature: float = 0.1, chunk_size: int | None = None, **kwargs: Any):
+    def __init__(self, temperature: Any = 0.1, chunk_size: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.temperature = checks.positive("temperature", temperature)
+        self.temperature = checks.positive_or_schedule("temperature", temperature)
         self.chunk_size = checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "temperature": self.temperature,
+            "temperature": serialize(self.temperature),
             "chunk_size": self.chunk_size,
         }
 
@@ -36,8 +37,13 @@ class TwoViewLoss(ContrastiveLoss):
         return super().__call__(z1, z2, sample_weight=sample_weight)
 
 
+def like(temperature: Any, z: Any) -> Any:
+    """Return a temperature that is a tensor in the dtype of embeddings; a number as it is."""
+    return temperature if isinstance(temperature, float) else ops.cast(temperature, z.dtype)
+
+
 def view_similarities(
-    z1: Any, z2: Any, temperature: float, chunk_size: int | None
+    z1: Any, z2: Any, temperature: Any, chunk_size: int | None
 ) -> tuple[Any, Any]:
     """Similarities of each view with the other view, and with all views of other examples.
 
@@ -51,10 +57,11 @@ def view_similarities(
     the rows of `z1` first. Where a batch of unknown size holds a single example, its negatives
     are so low that their `exp` is 0.
     """
-    checks.positive("temperature", temperature)
+    temperature = checks.temperature("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     check_views(z1, z2)
     z1, z2 = l2_normalize(z1), l2_normalize(z2)
+    temperature = like(temperature, z1)
     check_has_negatives(z1)
     anchors = ops.concatenate([z1, z2], axis=0)
     # replica by replica, each with its first views and then its second ones

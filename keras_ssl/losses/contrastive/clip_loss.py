@@ -70,7 +70,8 @@ class CLIPLoss(ContrastiveLoss):
     `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
-        temperature: float above 0, used unless the call gives one.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`; used unless the
+            call gives one.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
@@ -80,7 +81,7 @@ class CLIPLoss(ContrastiveLoss):
         texts: embeddings of the other, `(batch, dim)`; row i belongs to row i of `images`.
         sample_weight: optional weights of the anchors, `(2 * batch,)`, those of `images` first.
         temperature: optional scalar tensor or variable, such as a learned one, that replaces the
-            constructor's number.
+            constructor's.
 
     Returns:
         The mean over the anchors, or their `(2 * batch,)` values with `reduction=None`.
@@ -99,7 +100,7 @@ class CLIPLoss(ContrastiveLoss):
     0.1269
     """
 
-    def __init__(self, temperature: float = 0.07, chunk_size: int | None = None, **kwargs: Any):
+    def __init__(self, temperature: Any = 0.07, chunk_size: int | None = None, **kwargs: Any):
         super().__init__(temperature, chunk_size, **kwargs)
 
     def __call__(
@@ -107,7 +108,7 @@ class CLIPLoss(ContrastiveLoss):
     ) -> Any:
         """Compute the loss of two modalities."""
         check_views(images, texts, _NAMES)
-        temperature = self.temperature if temperature is None else temperature
+        temperature = self.value_now("temperature") if temperature is None else temperature
         temperature = checks.temperature("temperature", temperature)
         return super().__call__((images, temperature), texts, sample_weight=sample_weight)
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import are_compatible, check_dtype
-from keras_ssl.losses.contrastive._base import ContrastiveLoss
+from keras_ssl.losses.contrastive._base import ContrastiveLoss, like
 from keras_ssl.ops import at_least_float32, log_sum_exp_of_similarities
 
 
@@ -61,6 +61,7 @@ def cpc(prediction: Any, target: Any, temperature: Any = 1.0, chunk_size: int | 
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     _check_inputs(prediction, target)
     prediction, target = at_least_float32(prediction), at_least_float32(target)
+    temperature = like(temperature, prediction)
     dim = prediction.shape[-1]
     positives = target[:, -prediction.shape[1] :]
     positive = ops.sum(prediction * positives, axis=-1) / temperature
@@ -101,7 +102,7 @@ class CPCLoss(ContrastiveLoss):
     prediction are the targets at all positions.
 
     Args:
-        temperature: float above 0.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
@@ -124,7 +125,7 @@ class CPCLoss(ContrastiveLoss):
     0.5514
     """
 
-    def __init__(self, temperature: float = 1.0, chunk_size: int | None = None, **kwargs: Any):
+    def __init__(self, temperature: Any = 1.0, chunk_size: int | None = None, **kwargs: Any):
         super().__init__(temperature, chunk_size, **kwargs)
 
     def __call__(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
@@ -134,7 +135,7 @@ class CPCLoss(ContrastiveLoss):
 
     def call(self, prediction: Any, target: Any) -> Any:
         """Return the values of the predictions, before the reduction."""
-        return cpc(prediction, target, self.temperature, self.chunk_size)
+        return cpc(prediction, target, self.value_now("temperature"), self.chunk_size)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses.contrastive._base import TwoViewLoss, view_similarities
+from keras_ssl.losses.contrastive._base import TwoViewLoss, like, view_similarities
 
 
-def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = None) -> Any:
+def dcl(z1: Any, z2: Any, temperature: Any = 0.1, chunk_size: int | None = None) -> Any:
     """Decoupled contrastive loss, one value per anchor.
 
     NT-Xent without the positive in the denominator. With s the cosine similarity, τ the
@@ -24,7 +24,8 @@ def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = Non
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point. They are normalised here.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
+            gradient.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
             `(chunk_size, chunk_size)`, with the same value and gradient but without second
             derivatives; 2048 is a good size.
@@ -56,7 +57,7 @@ def dcl(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = Non
 def dclw(
     z1: Any,
     z2: Any,
-    temperature: float = 0.1,
+    temperature: Any = 0.1,
     sigma: float = 0.5,
     chunk_size: int | None = None,
 ) -> Any:
@@ -75,7 +76,8 @@ def dclw(
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point. They are normalised here.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
+            gradient.
         sigma: σ, above 0. The larger, the more equal the weights.
         chunk_size: as in `keras_ssl.losses.dcl`.
 
@@ -101,7 +103,8 @@ def dclw(
     checks.positive("sigma", sigma)
     positives, negatives = view_similarities(z1, z2, temperature, chunk_size)
     # from anchors in place of examples: each example occurs twice, which changes no mean
-    weights = _von_mises_fisher_weights(positives * temperature, sigma)
+    similarities = positives * like(checks.temperature("temperature", temperature), positives)
+    weights = _von_mises_fisher_weights(similarities, sigma)
     return _decoupled(weights * positives, negatives)
 
 
@@ -130,7 +133,7 @@ class DCL(TwoViewLoss):
     formula, errors and reference, and `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
-        temperature: float above 0.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
@@ -154,7 +157,7 @@ class DCL(TwoViewLoss):
 
     def call(self, z1: Any, z2: Any) -> Any:
         """Return the values of the anchors, before the reduction."""
-        return dcl(z1, z2, self.temperature, self.chunk_size)
+        return dcl(z1, z2, self.value_now("temperature"), self.chunk_size)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -165,7 +168,7 @@ class DCLW(TwoViewLoss):
     `keras_ssl.losses.dclw` for the formula, errors and reference.
 
     Args:
-        temperature: float above 0.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`.
         sigma: float above 0, the width of the von Mises-Fisher weights.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`.
@@ -192,7 +195,7 @@ class DCLW(TwoViewLoss):
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: Any = 0.1,
         sigma: float = 0.5,
         chunk_size: int | None = None,
         **kwargs: Any,
@@ -202,7 +205,7 @@ class DCLW(TwoViewLoss):
 
     def call(self, z1: Any, z2: Any) -> Any:
         """Return the values of the anchors, before the reduction."""
-        return dclw(z1, z2, self.temperature, self.sigma, self.chunk_size)
+        return dclw(z1, z2, self.value_now("temperature"), self.sigma, self.chunk_size)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

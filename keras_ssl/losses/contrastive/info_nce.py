@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import check_has_negatives, check_matrix, check_views
-from keras_ssl.losses.contrastive._base import ContrastiveLoss
+from keras_ssl.losses.contrastive._base import ContrastiveLoss, like
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_queue, log_sum_exp_of_similarities
 
 _NAMES = ("query", "key")
@@ -75,6 +75,7 @@ def info_nce(
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     _check_inputs(query, key, negatives, queue)
     query, key = l2_normalize(query), l2_normalize(key)
+    temperature = like(temperature, query)
     anchors = query / temperature
     if queue is not None:
         queue = ops.cast(ops.convert_to_tensor(queue), anchors.dtype)
@@ -122,7 +123,7 @@ class InfoNCE(ContrastiveLoss):
     `keras_ssl.losses.NTXent` for mixed precision and replicas.
 
     Args:
-        temperature: float above 0.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`. With `queue`, tiles are `(batch, chunk_size)`, and `None`
             means 8192.
@@ -168,5 +169,5 @@ class InfoNCE(ContrastiveLoss):
 
     def call(self, inputs: dict[str, Any], key: Any) -> Any:
         """Return the values of the queries; `inputs` are queries and any negatives."""
-        settings = {"temperature": self.temperature, "chunk_size": self.chunk_size}
+        settings = {"temperature": self.value_now("temperature"), "chunk_size": self.chunk_size}
         return info_nce(key=key, **inputs, **settings)

@@ -8,7 +8,7 @@ from keras import ops
 from keras_ssl.losses.contrastive._base import TwoViewLoss, view_similarities
 
 
-def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None = None) -> Any:
+def nt_xent(z1: Any, z2: Any, temperature: Any = 0.1, chunk_size: int | None = None) -> Any:
     """Normalised temperature-scaled cross entropy, one value per anchor.
 
     N examples have 2N embeddings, each of which is an anchor once. With s the cosine similarity,
@@ -22,7 +22,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float = 0.1, chunk_size: int | None =
     Args:
         z1: embeddings of the first views, `(n, dim)`, floating-point. They are normalised here.
         z2: embeddings of the second views, `(n, dim)`; row i belongs to row i of `z1`.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
+            gradient.
         chunk_size: `None` stores the `(2 * n, 2 * N)` matrix of similarities. An integer computes
             it in tiles of at most `(chunk_size, chunk_size)` that are not kept, with the same
             value and gradient but without second derivatives; 2048 is a good size.
@@ -67,7 +68,9 @@ class NTXent(TwoViewLoss):
     the replicas sum to those of the global batch.
 
     Args:
-        temperature: float above 0. Low values put the weight on the nearest negatives.
+        temperature: float above 0. Low values put the weight on the nearest negatives. Or a
+            schedule by training steps, such as `keras.optimizers.schedules.CosineDecay(0.5, steps,
+            alpha=0.2)`: trainers tell the loss the step; for a plain Keras model, see `follow`.
         chunk_size: `None` stores the matrix of similarities, which is quadratic in the batch
             size. An integer computes it in tiles of at most `(chunk_size, chunk_size)`, with the
             same value and gradient in memory that is linear in the batch size; 2048 is a good
@@ -98,4 +101,4 @@ class NTXent(TwoViewLoss):
 
     def call(self, z1: Any, z2: Any) -> Any:
         """Return the values of the anchors, before the reduction."""
-        return nt_xent(z1, z2, self.temperature, self.chunk_size)
+        return nt_xent(z1, z2, self.value_now("temperature"), self.chunk_size)

@@ -7,12 +7,12 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.losses._checks import are_compatible, check_dtype, is_single_example
-from keras_ssl.losses.contrastive._base import ContrastiveLoss
+from keras_ssl.losses.contrastive._base import ContrastiveLoss, like
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
 
 def sup_con(
-    labels: Any, embeddings: Any, temperature: float = 0.1, chunk_size: int | None = None
+    labels: Any, embeddings: Any, temperature: Any = 0.1, chunk_size: int | None = None
 ) -> Any:
     """Supervised contrastive loss, one value per anchor.
 
@@ -25,14 +25,17 @@ def sup_con(
     anchor without positives has the value 0 and no gradient, but is a negative of others. With
     two views and different labels everywhere, the loss is NT-Xent.
 
+    The label -1 means that an example has none: its positives are its own other views only.
+
     The positives of a class are summed once for all its anchors, so that at most one
     `(anchors, candidates)` matrix is stored, or none with `chunk_size`.
 
     Args:
-        labels: integers `(n,)` or `(n, 1)`, the class of each example.
+        labels: integers `(n,)` or `(n, 1)`, the class of each example, or -1 for no label.
         embeddings: `(n, dim)`, or `(n, views, dim)` with several views of each example;
             floating-point. They are normalised here.
-        temperature: τ, above 0.
+        temperature: τ, above 0: a number, or a scalar tensor or variable, which gets its
+            gradient.
         chunk_size: `None` stores all similarities. An integer computes them in tiles of at most
             `(chunk_size, chunk_size)`, with the same value and gradient but without second
             derivatives; 2048 is a good size.
@@ -58,15 +61,16 @@ def sup_con(
     Reference:
         - [Khosla et al., Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362)
     """
-    checks.positive("temperature", temperature)
+    temperature = checks.temperature("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     _check_inputs(labels, embeddings)
     return _values(_class_numbers(labels), embeddings, temperature, chunk_size)
 
 
-def _values(classes: Any, embeddings: Any, temperature: float, chunk_size: int | None) -> Any:
+def _values(classes: Any, embeddings: Any, temperature: Any, chunk_size: int | None) -> Any:
     """Values of the anchors, whose classes are numbered from 0."""
     z = l2_normalize(embeddings)
+    temperature = like(temperature, z)
     shape = ops.shape(z)
     views = 1 if len(shape) == 2 else shape[1]
     z = ops.reshape(z, (-1, shape[-1]))
@@ -95,7 +99,9 @@ def _class_numbers(labels: Any) -> Any:
     labels = distribute.all_gather(labels)
     order = ops.argsort(labels)
     ordered = ops.take(labels, order)
-    is_new = ops.cast(ops.not_equal(ordered[1:], ordered[:-1]), "int32")
+    # each example without a label is a class of its own
+    is_new = ops.logical_or(ops.not_equal(ordered[1:], ordered[:-1]), ops.equal(ordered[1:], -1))
+    is_new = ops.cast(is_new, "int32")
     first = ops.zeros((1,), "int32")
     numbers = ops.cumsum(ops.concatenate([first, is_new], axis=0), axis=0)
     return distribute.local_rows(ops.take(numbers, ops.argsort(order)), count)
@@ -133,13 +139,14 @@ class SupConLoss(ContrastiveLoss):
     `model.compile(loss=keras_ssl.losses.SupConLoss())`.
 
     Args:
-        temperature: float above 0.
+        temperature: float above 0, or a schedule, see `keras_ssl.losses.NTXent`.
         chunk_size: `None`, or the side of the tiles in which similarities are computed, see
             `keras_ssl.losses.NTXent`.
         **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
-        labels: integers `(batch,)` or `(batch, 1)`, the class of each example.
+        labels: integers `(batch,)` or `(batch, 1)`, the class of each example, or -1 for an
+            example without a label.
         embeddings: `(batch, dim)`, or `(batch, views, dim)` with several views of each example;
             floating-point.
         sample_weight: optional weights of the examples, `(batch,)`, or of the anchors.
@@ -174,4 +181,4 @@ class SupConLoss(ContrastiveLoss):
     def call(self, classes: Any, embeddings: Any) -> Any:
         """Return the values of the anchors, before the reduction; `classes` are numbered from 0."""
         classes = ops.cast(classes, "int32")
-        return _values(classes, embeddings, self.temperature, self.chunk_size)
+        return _values(classes, embeddings, self.value_now("temperature"), self.chunk_size)

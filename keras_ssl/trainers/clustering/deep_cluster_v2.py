@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_ssl import checks, distribute, layers
 from keras_ssl.ops import l2_normalize
+from keras_ssl.ops.schedules import serialize, value_now
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.joint_embedding import MultiCrop
@@ -57,7 +58,7 @@ class DeepClusterV2(MultiCrop):
             `keras_ssl.augment.MultiCropViews`. `None` if the data already holds views.
         loss: loss called `loss(cluster, logits)` on batches of integers and of `(batch, K)`.
             `None` means `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
-        temperature: τ, above 0.
+        temperature: τ, above 0, or a schedule of it by optimizer steps.
         iterations: number of iterations of k-means before an epoch, at least 0.
         seed: integer seed, at least 0, of the choice of the initial centroids.
         **kwargs: `name`, `dtype` of the model.
@@ -115,7 +116,7 @@ class DeepClusterV2(MultiCrop):
         prototypes: int | Sequence[int] = (3000, 3000, 3000),
         augment: keras.layers.Layer | None = None,
         loss: keras.losses.Loss | None = None,
-        temperature: float = 0.1,
+        temperature: float | keras.optimizers.schedules.LearningRateSchedule = 0.1,
         iterations: int = 10,
         seed: int | None = None,
         **kwargs: Any,
@@ -127,7 +128,7 @@ class DeepClusterV2(MultiCrop):
         check_type("bank", bank, layers.MemoryBank)
         self.bank = bank
         self.prototypes = _make_prototypes(prototypes, bank.size)
-        self.temperature = checks.positive("temperature", temperature)
+        self.temperature = checks.positive_or_schedule("temperature", temperature)
         self.iterations = checks.integer("iterations", iterations, minimum=0)
         seed = random.randrange(2**31) if seed is None else seed
         self.seed = checks.integer("seed", seed, minimum=0)
@@ -175,7 +176,7 @@ class DeepClusterV2(MultiCrop):
                 cluster = ops.cast(nearest, "int32")
             is_known = ops.cast(cluster != _UNKNOWN, "bool")
             # equal logits give a loss of log K without gradient
-            logits = ops.cast(scores, "float32") / self.temperature
+            logits = ops.cast(scores, "float32") / value_now(self.temperature)
             logits = ops.where(is_known[None, :, None], logits, 0.0)
             cluster = ops.tile(ops.maximum(cluster, 0), (z.shape[0],))
             total += self.loss_function(cluster, ops.reshape(logits, (-1, prototypes.count)))
@@ -214,7 +215,7 @@ class DeepClusterV2(MultiCrop):
         parts = serialize_parts(bank=self.bank)
         settings = {
             "prototypes": [one.count for one in self.prototypes],
-            "temperature": self.temperature,
+            "temperature": serialize(self.temperature),
             "iterations": self.iterations,
             "seed": self.seed,
         }

@@ -9,6 +9,7 @@ from keras_ssl import checks, distribute
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
 from keras_ssl.ops import l2_normalize
+from keras_ssl.ops.schedules import serialize, value_now
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type, check_views
 from keras_ssl.trainers.joint_embedding import JointEmbedding
@@ -50,7 +51,7 @@ class InstanceDiscrimination(JointEmbedding):
         augment: layer that makes one view of a batch. `None` leaves the input unchanged.
         loss: loss called `loss(labels, scores)`, with the scores log(P / P_n) of the candidates of
             each example and the column of its own entry. `None` means `keras_ssl.losses.NCE()`.
-        temperature: τ, above 0.
+        temperature: τ, above 0, or a schedule of it by optimizer steps.
         noise_samples: m, how many entries are drawn as noise. `None` compares with all entries.
         proximal_weight: λ, at least 0.
         seed: integer seed of the noise.
@@ -105,13 +106,13 @@ class InstanceDiscrimination(JointEmbedding):
         projector: keras.layers.Layer | None = None,
         augment: keras.layers.Layer | None = None,
         loss: keras.losses.Loss | None = None,
-        temperature: float = 0.07,
+        temperature: float | keras.optimizers.schedules.LearningRateSchedule = 0.07,
         noise_samples: int | None = 4096,
         proximal_weight: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ):
-        checks.positive("temperature", temperature)
+        temperature = checks.positive_or_schedule("temperature", temperature)
         checks.number("proximal_weight", proximal_weight, minimum=0)
         if noise_samples is not None:
             noise_samples = checks.integer("noise_samples", noise_samples, minimum=1)
@@ -119,7 +120,7 @@ class InstanceDiscrimination(JointEmbedding):
         super().__init__(encoder, projector, augment, NCE() if loss is None else loss, **kwargs)
         check_type("bank", bank, MemoryBank)
         self.bank = bank
-        self.temperature = float(temperature)
+        self.temperature = temperature
         self.noise_samples = noise_samples
         self.proximal_weight = float(proximal_weight)
         self.seed = seed
@@ -160,15 +161,16 @@ class InstanceDiscrimination(JointEmbedding):
 
     def _candidates(self, z: Any, own: Any, index: Any, training: bool) -> tuple[Any, Any]:
         """Return the column of each example's own entry and the scores of its candidates."""
+        temperature = ops.cast(value_now(self.temperature), z.dtype)
         if self.noise_samples is None:
-            scores = ops.matmul(z, ops.transpose(self.bank.embeddings)) / self.temperature
+            scores = ops.matmul(z, ops.transpose(self.bank.embeddings)) / temperature
             return index, scores - self.log_normalizer(scores, training=training)
         # all replicas have the same seed and draw the same noise
         drawn = keras.random.randint(
             (self.noise_samples,), 0, self.bank.size, seed=self.seed_generator
         )
-        noise = ops.matmul(z, ops.transpose(self.bank.rows(drawn))) / self.temperature
-        positive = ops.sum(z * own, axis=-1, keepdims=True) / self.temperature
+        noise = ops.matmul(z, ops.transpose(self.bank.rows(drawn))) / temperature
+        positive = ops.sum(z * own, axis=-1, keepdims=True) / temperature
         scores = ops.concatenate([positive, noise], axis=1)
         return ops.zeros_like(index), scores - self.log_normalizer(noise, training=training)
 
@@ -176,7 +178,7 @@ class InstanceDiscrimination(JointEmbedding):
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(bank=self.bank)
         settings = {
-            "temperature": self.temperature,
+            "temperature": serialize(self.temperature),
             "noise_samples": self.noise_samples,
             "proximal_weight": self.proximal_weight,
             "seed": self.seed,

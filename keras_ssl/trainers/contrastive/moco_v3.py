@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl.layers import ProjectionHead, SyncBatchNormalization
 from keras_ssl.losses import InfoNCE
+from keras_ssl.ops.schedules import value_now
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -117,7 +118,7 @@ class MoCoV3(JointEmbedding):
         """Return the symmetric contrastive loss."""
         loss_1 = self.loss_function(embeddings["q_1"], embeddings["k_2"])
         loss_2 = self.loss_function(embeddings["q_2"], embeddings["k_1"])
-        temperature = getattr(self.loss_function, "temperature", 0.5)
+        temperature = value_now(getattr(self.loss_function, "temperature", 0.5))
         return {"contrastive": 2 * temperature * (loss_1 + loss_2)}
 
     def get_config(self) -> dict:

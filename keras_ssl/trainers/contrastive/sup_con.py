@@ -26,6 +26,9 @@ class SupCon(JointEmbedding):
     is the loss of SimCLR. The projector is discarded after training: `r` is the representation, on
     which the paper trains a linear classifier with the encoder frozen.
 
+    Not every example needs a label: the label -1 means that there is none. Such an example attracts
+    only its own other view, as in SimCLR.
+
     Args:
         encoder: `keras.Model` or layer `Enc`, that maps a batch to `(batch, features)`.
         projector: layer `Proj`. `None` means the projector of the paper for a ResNet-50:
@@ -42,7 +45,7 @@ class SupCon(JointEmbedding):
 
     Input shape:
         What the encoder takes: any structure of tensors. `fit` takes `(x, y)` with integer labels
-        `y`, `(batch,)` or `(batch, 1)`.
+        `y`, `(batch,)` or `(batch, 1)`, where -1 means no label.
 
     Output shape:
         `(batch, features)`, the output of the encoder.
@@ -87,6 +90,11 @@ class SupCon(JointEmbedding):
             projector = ProjectionHead((2048, 128), normalization=False)
         loss = losses.SupConLoss() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
+
+    def label_classes(self) -> float:
+        """Return the number of the probe's classes, or infinity: any number may be a class."""
+        classes = super().label_classes()
+        return float("inf") if classes is None else classes
 
     def check_views(self, views: Any) -> None:
         """Raise unless there are two views of the same structure and shape."""

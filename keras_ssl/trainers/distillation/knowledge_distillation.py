@@ -9,6 +9,7 @@ from keras import ops
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
 from keras_ssl import checks, distribute
+from keras_ssl.trainers._class_labels import are_class_labels, class_labels
 from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_one_view, check_type
@@ -37,6 +38,9 @@ class KnowledgeDistillation(SelfSupervisedModel):
     features. Unlike `keras.distillation.Distiller`, this trainer supports micro-batches, replicas,
     the online probe and training without labels. The two terms are reported, weighted, as `hard`
     and `distillation`.
+
+    Not every example needs a label: with class indices as labels, -1 means that there is none. Such
+    an example counts in the soft loss, and the hard loss is the mean over the labelled ones.
 
     The teacher runs in inference mode and is frozen: `teacher.trainable` becomes `False`, as in
     `Distiller`. It is saved with the trainer. `trainer.encoder`, the student, is the product.
@@ -183,9 +187,40 @@ class KnowledgeDistillation(SelfSupervisedModel):
             distillation += weight * _value_of(loss, v, z)
         losses = {"distillation": (1 - self.student_loss_weight) * distillation}
         if self.uses_labels:
-            hard = self.student_loss(embeddings["labels"], embeddings["student"])
+            hard = self._hard_loss(embeddings["labels"], embeddings["student"])
             losses["hard"] = self.student_loss_weight * hard
         return losses
+
+    @property
+    def _has_class_labels(self) -> bool:
+        """Whether the labels are indices of classes, -1 among them free to mean no label."""
+        loss = self.student_loss
+        is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+        return self.uses_labels and is_sparse and loss.ignore_class is None
+
+    def label_classes(self) -> float | None:
+        """Return the number of classes of student or probe, infinity if it is not known yet."""
+        classes = super().label_classes()
+        if not self._has_class_labels:
+            return classes
+        spec = self._state.representation_spec
+        shape = getattr(self.encoder, "output_shape", None) if spec is None else spec.shape
+        is_known = isinstance(shape, tuple) and len(shape) == 2 and shape[1] is not None
+        of_student = shape[1] if is_known else float("inf")
+        return of_student if classes is None else min(classes, of_student)
+
+    def _hard_loss(self, y: Any, z: Any) -> Any:
+        if not (self._has_class_labels and are_class_labels(y)):
+            return self.student_loss(y, z)
+        labels, is_known, fault = class_labels(y, z.shape[-1])
+        is_known = ops.cast(is_known, "float32")
+        weights = ops.cast(is_known, "float32")
+        if self.student_loss.reduction != "sum":
+            # Keras divides by the number of all examples, not of labelled ones
+            examples = ops.cast(ops.shape(labels)[0], "float32") * distribute.replica_count()
+            labelled = distribute.all_reduce_sum(ops.sum(weights))
+            weights = weights * ops.divide_no_nan(examples, labelled)
+        return self.student_loss(labels, z, sample_weight=weights) + fault
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -50,6 +50,18 @@ def test_gradient_equals_finite_differences_of_the_formula(rng, shape, chunk_siz
 
 
 @chunked
+@few_shapes
+def test_examples_without_a_label_are_classes_of_their_own(rng, shape, chunk_size):
+    z = embeddings(rng, shape)
+    labels = np.where(np.isin(np.arange(8), [0, 3, 5]), -1, LABELS)
+    expected = formulas.sup_con(np.where(labels == -1, 100 + np.arange(8), labels), z, 0.2)
+    values = losses.sup_con(labels, z, 0.2, chunk_size)
+    np.testing.assert_allclose(values, expected, rtol=3e-6, atol=2e-6)
+    loss = losses.SupConLoss(0.2, chunk_size)
+    np.testing.assert_allclose(loss(labels[:, None], z), expected.mean(), rtol=2e-6)
+
+
+@chunked
 def test_equals_nt_xent_if_all_labels_differ(rng, chunk_size):
     z1, z2 = embeddings(rng, (8, 5)), embeddings(rng, (8, 5))
     labels = rng.permutation(8)

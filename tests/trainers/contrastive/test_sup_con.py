@@ -50,9 +50,10 @@ def test_loss_matches_the_paper(column):
     assert logs["contrastive"] == pytest.approx(formulas.sup_con(y, z, 0.1).mean(), rel=1e-5)
 
 
-def test_equals_simclr_if_no_class_occurs_twice():
+@pytest.mark.parametrize("labels", [np.arange(32), np.full((32, 1), -1)], ids=["all", "none"])
+def test_equals_simclr_if_no_class_occurs_twice(labels):
     supervised, plain = make(), make(trainers.SimCLR)
-    supervised.fit(pairs(), np.arange(32), batch_size=16, shuffle=False, verbose=0)
+    supervised.fit(pairs(), labels, batch_size=16, shuffle=False, verbose=0)
     plain.fit(pairs(), batch_size=16, shuffle=False, verbose=0)
     for one, other in zip(plain.get_weights(), supervised.get_weights(), strict=True):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)
@@ -99,3 +100,13 @@ def test_batch_of_one_and_single_view_are_rejected():
         make().fit(pairs(33), images()[1][:33], batch_size=32, verbose=0)
     with pytest.raises(ValueError, match="tuple of 2 views"):
         make().fit(pairs()[0], images()[1][:32], verbose=0)
+
+
+@pytest.mark.parametrize("wrong", [-2, 10])
+def test_labels_that_are_no_classes_are_rejected(wrong):
+    trainer = make()
+    trainer.compile("adam", probe=trainers.OnlineProbe(10))
+    y = images()[1][:32].astype("int64")
+    y[7] = wrong
+    with pytest.raises(ValueError, match=f"-1 for an example without a label.*{wrong}"):
+        trainer.fit(pairs(), y, batch_size=32, verbose=0)

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
+from scipy.special import log_softmax
 
 from keras_ssl import augment, trainers
 from tests.trainers.case import BAD_SINGLE_VIEW, Case
@@ -400,3 +402,48 @@ def test_invalid_data_is_rejected_before_the_first_step(arguments, x, y, message
     with pytest.raises(ValueError, match=message):
         trainer.fit(x, of.get(y), verbose=0)
     assert int(trainer.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_hard_loss_is_the_mean_over_the_labelled(as_dataset):
+    trainer = make(student_loss_weight=0.5)
+    x, y = scaled_images()[:32], images()[1][:32].astype("int64")[:, None].copy()
+    y[::3] = -1
+    data = (x, y)
+    if as_dataset:
+        data = (tf.data.Dataset.from_tensor_slices(data).batch(32),)
+    found = trainer.evaluate(*data, batch_size=32, verbose=0, return_dict=True)
+    logits = trainer.encoder(x).numpy().astype("float64")
+    known = y[:, 0] >= 0
+    values = -log_softmax(logits, axis=1)[known, y[known, 0]]
+    assert found["hard"] == pytest.approx(0.5 * values.mean(), rel=1e-5)
+    trainer.fit(*data, batch_size=32, verbose=0)
+    assert all(np.isfinite(weight).all() for weight in trainer.get_weights())
+
+
+def test_hard_loss_of_replicas_is_the_mean_over_the_labelled_of_all(two_replicas):
+    x, y = scaled_images()[:32], images()[1][:32].astype("int64").copy()
+    y[:12] = -1  # most of the first replica's share
+    results = []
+    for scope in (keras.name_scope("one"), two_replicas.scope()):
+        with scope:
+            trainer = make(student_loss_weight=0.5)
+        history = trainer.fit(x, y, batch_size=32, shuffle=False, verbose=0).history
+        results.append([history["hard"], *trainer.get_weights()])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_labels_out_of_range_are_rejected_before_the_step(as_dataset, jit_compile):
+    trainer = make(student_loss_weight=0.5)
+    trainer.compile(keras.optimizers.SGD(RATE), jit_compile=jit_compile)
+    before = trainer.get_weights()
+    data = (scaled_images()[:32], np.append(images()[1][:31].astype("int64"), 10))
+    if as_dataset:
+        data = (tf.data.Dataset.from_tensor_slices(data).batch(32),)
+    with pytest.raises(ValueError, match=r"0\.\.9.*10"):
+        trainer.fit(*data, batch_size=32, verbose=0)
+    for one, other in zip(before, trainer.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

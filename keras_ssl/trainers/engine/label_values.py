@@ -1,0 +1,78 @@
+"""Checks of the values of class labels, before the step that would read them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_WRONG = "Labels must be integers from 0 to the number of classes - 1, or -1 for no label"
+
+
+def check_label_values(x: Any, y: Any, classes: float, name: str = "y") -> Any:
+    """Check the class labels of data for `fit` or `evaluate`.
+
+    Labels in arrays are checked at once. Those of a `tf.data.Dataset` are checked batch by batch,
+    when a batch is read; `label_errors` makes errors of that readable.
+
+    Args:
+        x: data: arrays, or a dataset that holds the labels.
+        y: labels of arrays, or `None`.
+        classes: number of classes; infinity if any label of at least 0 is a class.
+        name: name of the labels in messages.
+
+    Returns:
+        `x`, a dataset with the check added.
+
+    Raises:
+        ValueError: if labels in arrays are neither -1 nor classes.
+    """
+    if isinstance(x, tf.data.Dataset):
+        return _with_check(x, classes)
+    if y is not None and not keras.tree.is_nested(y):
+        y = np.asarray(y)
+        wrong = y[(y < -1) | (y >= classes)] if y.dtype.kind in "iu" else y[:0]
+        if wrong.size:
+            raise ValueError(
+                f"`{name}` must hold {_range(classes)}, or -1 for an example without a label. "
+                f"Received: {wrong.size} others, such as {wrong.flat[0]}"
+            )
+    return x
+
+
+def _range(classes: float) -> str:
+    return "labels of at least 0" if classes == float("inf") else f"labels in 0..{classes - 1:g}"
+
+
+def _with_check(data: tf.data.Dataset, classes: float) -> tf.data.Dataset:
+    spec = data.element_spec
+    is_labelled = isinstance(spec, tuple) and len(spec) > 1 and isinstance(spec[1], tf.TensorSpec)
+    if not is_labelled or not spec[1].dtype.is_integer:
+        return data
+    limit = spec[1].dtype.max if classes == float("inf") else min(classes - 1, spec[1].dtype.max)
+    least = max(-1, spec[1].dtype.min)
+
+    def check(*batch: Any) -> tuple:
+        y = batch[1]
+        outside = tf.boolean_mask(y, (y < least) | (y > limit))
+        fine = tf.debugging.Assert(
+            tf.equal(tf.size(outside), 0), [f"{_WRONG}: {_range(classes)}. Received:", outside]
+        )
+        with tf.control_dependencies([fine]):
+            return batch[0], tf.identity(y), *batch[2:]
+
+    return data.map(check)
+
+
+@contextmanager
+def label_errors() -> Iterator[None]:
+    """Raise a `ValueError` where the check of a dataset's labels fails."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if _WRONG not in str(error):
+            raise
+        text = error.message[error.message.index(_WRONG) :]
+        raise ValueError(" ".join(text.partition("\n\t")[0].split())) from error
