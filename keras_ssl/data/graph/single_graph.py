@@ -104,6 +104,19 @@ def _dense_features(graph: Any) -> np.ndarray:
     return dense
 
 
+def only_batch(inputs: Any, y: Any = None, sample_weight: Any = None) -> tf.data.Dataset:
+    """Create a dataset whose only batch is a graph in tensors, arrays and SciPy matrices."""
+    import keras
+    import scipy.sparse
+    import tensorflow as tf
+
+    parts = [tuple(inputs), *(one for one in (y, sample_weight) if one is not None)]
+    parts = keras.tree.map_structure(
+        lambda one: sparse_tensor(one) if scipy.sparse.issparse(one) else one, tuple(parts)
+    )
+    return without_autotuning(tf.data.Dataset.from_tensors(parts))
+
+
 def adjacency_tensors(a: Any, form: str) -> Any:
     """Convert a scipy.sparse adjacency to the requested form."""
     if form == "sparse":

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_ssl.data.graph.single_graph import graph_with_features, only_batch
+from keras_ssl.graphs import Graph, edge_list
 from keras_ssl.layers.graph._export import (
     as_input_specs,
     export_with_sparse_inputs,
@@ -158,6 +160,50 @@ class GraphSequential(TakesGraphs, keras.Model):
             one for one in keras.tree.flatten(metrics) if one and not _is_mean_over_rows(one)
         ]
 
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`.
+
+        A `graphs.Graph`, or the arrays `[x, a, ...]` of one graph or union, are one batch, as
+        `data.single_graph` gives it; `validation_data` may be the same, with labels.
+
+        Raises:
+            ValueError: if arrays of one graph are to be split into batches.
+        """
+        validation = kwargs.get("validation_data")
+        is_pair = isinstance(validation, (list, tuple)) and len(validation) in (2, 3)
+        values = validation if is_pair and not _is_graph(validation) else (validation,)
+        if _is_graph(values[0]):
+            kwargs["validation_data"] = _as_batch(*values)
+        if _is_graph(x):
+            if kwargs.get("validation_split"):
+                raise ValueError(
+                    "`validation_split` cannot split one graph. Pass splits of its nodes as "
+                    "`data.single_graph(graph, 'train')` and `validation_data`. Received: "
+                    f"validation_split={kwargs['validation_split']}"
+                )
+            x, y = _as_batch(x, y, kwargs.pop("sample_weight", None), batch_size), None
+            if len(args) < 6:  # the only batch has no order
+                kwargs.setdefault("shuffle", False)
+            batch_size = None
+        return super().fit(x, y, batch_size, *args, **kwargs)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Compute the loss and metrics, as `keras.Model.evaluate`, of data as in `fit`."""
+        if _is_graph(x):
+            x, y = _as_batch(x, y, kwargs.pop("sample_weight", None), batch_size), None
+            batch_size = None
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
+
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output, as `keras.Model.predict`, of data as in `fit`."""
+        if _is_graph(x):
+            x, batch_size = _as_batch(x, batch_size=batch_size), None
+        return super().predict(x, batch_size, *args, **kwargs)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -255,6 +301,40 @@ class GraphSequential(TakesGraphs, keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "GraphSequential":
         """Create the network from its config."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+
+def _is_graph(x: Any) -> bool:
+    """Whether `x` is a `Graph`, or arrays `[x, a, ...]`, whose rows are no separate examples."""
+    if isinstance(x, Graph):
+        return True
+    is_list = isinstance(x, (list, tuple)) and len(x) >= 2
+    if not is_list or isinstance(x[1], Graph) or not hasattr(x[0], "shape"):
+        return False
+    is_edge_list = isinstance(x[1], dict) and "senders" in x[1]
+    return len(x[0].shape) in (2, 3) and (is_edge_list or len(getattr(x[1], "shape", ())) == 2)
+
+
+def _as_batch(x: Any, y: Any = None, sample_weight: Any = None, batch_size: Any = None) -> Any:
+    """Return a dataset whose only batch is a graph; `None` for missing labels and weights."""
+    if isinstance(x, Graph):
+        y = x.y if y is None else y
+        x = graph_with_features(x)
+        a = x.a if keras.backend.backend() == "tensorflow" else edge_list(x.a)
+        x = [x.x, a, *([] if x.e is None else [x.e])]
+    if len(x[0].shape) == 3:
+        raise ValueError(
+            "Arrays of node features `(batch, nodes, features)` need an adjacency for each graph, "
+            "`(batch, nodes, nodes)`, since Keras takes the first axis of all arrays for examples. "
+            "For features of several examples on one graph (mixed mode), pass a `tf.data.Dataset` "
+            f"of `((x, a), y)`. Received: x of shape {tuple(x[0].shape)} and one adjacency"
+        )
+    if batch_size is not None and batch_size < x[0].shape[0]:
+        raise ValueError(
+            "The nodes of one graph cannot be split into batches without their neighbors. Pass no "
+            "`batch_size`, `data.neighbor_batches`, or several graphs as `data.disjoint_batches`. "
+            f"Received: batch_size={batch_size} and {x[0].shape[0]} nodes"
+        )
+    return only_batch(x, y, sample_weight)
 
 
 def _is_mean_over_rows(metric: Any) -> bool:

@@ -1,5 +1,6 @@
 """Checks of the values of a graph: finite numbers, edges, unions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ def check_values(
     needs_symmetry: bool = False,
     takes_padding: bool = True,
     minimum_graphs: int = 1,
+    normalizing: Sequence[Any] = (),
 ) -> None:
     """Raise an error if a method cannot learn from the values of a graph.
 
@@ -40,6 +42,7 @@ def check_values(
         needs_symmetry: whether each edge must have its reverse, with the same weight.
         takes_padding: whether a union may have padded nodes.
         minimum_graphs: how many graphs a union must have at least.
+        normalizing: layers that normalize the adjacency in the call, by roots of degrees.
 
     Raises:
         TypeError: if features or weights are not numbers.
@@ -60,6 +63,11 @@ def check_values(
         raise ValueError("`a` must hold an edge: the method learns from edges. Received: no edges")
     if needs_symmetry:
         check_symmetric(_matrix(a, features.shape[-2]), "a")
+    if np.any(weights < 0):
+        matrix = _matrix(a, features.shape[-2])
+        for layer in normalizing:
+            for one in matrix if len(matrix.shape) == 3 else [matrix]:
+                layer.preprocess(one)  # which raises an error for negative degrees
     if i is not None:
         _check_union(np.asarray(i), features.shape[0], takes_padding, minimum_graphs)
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl._keras_internals import all_layers
 from keras_ssl.data.graph.single_graph import single_graph
 from keras_ssl.data.graph.spektral_loaders import from_spektral_loader, is_spektral_loader
 from keras_ssl.graphs import Graph
@@ -117,7 +118,8 @@ class GraphInput(ExampleInput):
         check_graph(first)
         _check_shared(first, trainer.distribute_strategy.num_replicas_in_sync)
         requirements = (self.needs_edges, self.needs_symmetry, self.takes_padding)
-        check_values(first, *requirements, trainer.minimum_batch)
+        normalizing = [layer for layer in all_layers(trainer) if getattr(layer, "normalize", False)]
+        check_values(first, *requirements, trainer.minimum_batch, normalizing)
 
 
 def check_graph(x: Any) -> None:
@@ -177,7 +179,10 @@ def check_node_features(features: Any, x: Any) -> None:
 
 def _check_not_single_arrays(x: Any) -> None:
     """Raise a `ValueError` for a single graph in arrays, which Keras would split into batches."""
-    if isinstance(x, (tuple, list)) and len(x) >= 2 and len(getattr(x[0], "shape", ())) == 2:
+    if not isinstance(x, (tuple, list)) or len(x) < 2:
+        return
+    rank = len(getattr(x[0], "shape", ()))
+    if rank == 2 or (rank == 3 and len(getattr(x[1], "shape", (0, 0))) == 2):
         raise ValueError(
             "A single graph `(x, a)` cannot be passed as arrays, which Keras would split into "
             "batches of nodes. Expected `data.single_graph(graph)`, whose only batch is the "

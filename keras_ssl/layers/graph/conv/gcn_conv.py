@@ -40,7 +40,8 @@ class GCNConv(GraphConv):
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` is not positive, or shapes do not match.
+        ValueError: if `channels` is not positive, shapes do not match, or `normalize` meets a
+            negative degree. A compiled call cannot raise this error, and gives NaN.
 
     Example:
 

@@ -47,7 +47,8 @@ class ChebConv(GraphConv):
         `(nodes, channels)` or `(batch, nodes, channels)`.
 
     Raises:
-        ValueError: if `channels` or `K` is not positive, or shapes do not match.
+        ValueError: if `channels` or `K` is not positive, shapes do not match, or `normalize` meets
+            a negative degree. A compiled call cannot raise this error, and gives NaN.
 
     Example:
 
