@@ -106,8 +106,8 @@ def _copy_layer(layer: keras.layers.Layer, memo: dict[int, Any]) -> keras.layers
     # `__new__` of Keras' base class wraps `build`, so the wrapper knows the copy
     copied = keras.layers.Layer.__new__(type(layer))
     ready = set()
-    if isinstance(layer, _functional_class()):
-        _functional_class().__init__(copied, *_copy_graph(layer, memo), name=layer.name)
+    if isinstance(layer, functional_class()):
+        functional_class().__init__(copied, *_copy_graph(layer, memo), name=layer.name)
         ready = _attributes_beyond_layer(copied)
     elif isinstance(layer, keras.Sequential):
         parts = [_copy(part, memo) for part in layer._layers]
@@ -240,7 +240,7 @@ def _attributes_beyond_layer(model: keras.Model) -> set[str]:
 
 
 @functools.cache
-def _functional_class() -> type:
+def functional_class() -> type:
     """The class of functional models, for which Keras has no public name."""
     inputs = keras.Input((1,))
     return type(keras.Model(inputs, inputs))

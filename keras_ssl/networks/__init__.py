@@ -1,6 +1,7 @@
 """Encoders, built as Keras models."""
 
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
+from keras_ssl.networks.to_keras import to_keras
 from keras_ssl.networks.vision import (
     cifar_stem,
     imagenet_stem,
@@ -25,4 +26,5 @@ __all__ = [
     "resnet50",
     "small_resnet",
     "strided_stem",
+    "to_keras",
 ]

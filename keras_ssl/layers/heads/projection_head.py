@@ -117,6 +117,11 @@ class ProjectionHead(keras.layers.Layer):
         for number, width in enumerate(self.widths, start=1):
             self._add_steps(number, width, is_last=number == len(self.widths))
 
+    @property
+    def steps(self) -> list[keras.layers.Layer]:
+        """The layers that are called one after the other."""
+        return list(self._steps)
+
     def _add_steps(self, number: int, width: int, is_last: bool) -> None:
         """Add a dense layer and what follows it."""
         pattern = self.last_normalization if is_last else self.normalization

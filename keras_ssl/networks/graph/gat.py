@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_ssl.layers.graph import GATConv, GraphSequential
+from keras_ssl.networks._normalization import check_normalization, normalize_and_activate
 
 
 def gat(
@@ -19,6 +20,7 @@ def gat(
     bias_regularizer: Any = None,
     seed: int | None = None,
     name: str = "gat",
+    normalization: bool | keras.layers.Layer = False,
 ) -> GraphSequential:
     """Build a graph attention network: from `[x, a]` to a vector, or logits, per node.
 
@@ -39,6 +41,9 @@ def gat(
         bias_regularizer: regularizer of all biases.
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
+        normalization: `False` for none, as in the paper; `True` for
+            `layers.SyncBatchNormalization()` between each hidden layer and its
+            activation; or a Keras layer to be copied.
 
     Returns:
         `layers.graph.GraphSequential`, which takes adjacencies in any form, sparse features, and
@@ -61,6 +66,7 @@ def gat(
     widths = [*channels, *([] if classes is None else [classes])]
     if not widths:
         raise ValueError("`channels` must not be empty without `classes`. Received: channels=()")
+    check_normalization(normalization)
     layers = []
     for number, width in enumerate(widths):
         is_logits = classes is not None and number == len(widths) - 1
@@ -74,11 +80,13 @@ def gat(
                 input_dropout_rate=dropout,
                 feature_dropout_rate=dropout,
                 seed=None if seed is None else offset + 1,
-                activation=None if is_logits else activation,
+                activation=None if is_logits or normalization is not False else activation,
                 kernel_initializer=keras.initializers.GlorotUniform(offset),
                 kernel_regularizer=kernel_regularizer,
                 attn_kernel_regularizer=kernel_regularizer,
                 bias_regularizer=bias_regularizer,
             )
         )
+        if normalization is not False and not is_logits:
+            layers += normalize_and_activate(normalization, activation)
     return GraphSequential(layers, name=name)

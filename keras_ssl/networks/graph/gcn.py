@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_ssl.layers.graph import GCNConv, GraphSequential, SparseDropout
+from keras_ssl.networks._normalization import check_normalization, normalize_and_activate
 
 
 def gcn(
@@ -17,6 +18,7 @@ def gcn(
     kernel_regularizer: Any = None,
     seed: int | None = None,
     name: str = "gcn",
+    normalization: bool | keras.layers.Layer = False,
 ) -> GraphSequential:
     """Build a graph convolutional network: from `[x, a]` to a vector, or logits, per node.
 
@@ -34,6 +36,9 @@ def gcn(
         kernel_regularizer: regularizer of the first kernel.
         seed: integer seed of the initial weights and of dropout.
         name: name of the model.
+        normalization: `False` for none, as in the paper; `True` for
+            `layers.SyncBatchNormalization()` between each hidden convolution and its
+            activation; or a Keras layer to be copied.
 
     Returns:
         `layers.graph.GraphSequential`, which takes adjacencies in any form, sparse features, and
@@ -56,6 +61,7 @@ def gcn(
     widths = [*channels, *([] if classes is None else [classes])]
     if not widths:
         raise ValueError("`channels` must not be empty without `classes`. Received: channels=()")
+    check_normalization(normalization)
     layers = []
     for number, width in enumerate(widths):
         is_logits = classes is not None and number == len(widths) - 1
@@ -66,9 +72,11 @@ def gcn(
             GCNConv(
                 width,
                 normalize=normalize,
-                activation=None if is_logits else activation,
+                activation=None if is_logits or normalization is not False else activation,
                 kernel_initializer=keras.initializers.GlorotUniform(offset),
                 kernel_regularizer=kernel_regularizer if number == 0 else None,
             )
         )
+        if normalization is not False and not is_logits:
+            layers += normalize_and_activate(normalization, activation)
     return GraphSequential(layers, name=name)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_ssl.layers.graph import GraphSAGEConv, GraphSequential
+from keras_ssl.networks._normalization import check_normalization, normalize_and_activate
 
 
 def graphsage(
@@ -17,6 +18,7 @@ def graphsage(
     dropout: float = 0.0,
     seed: int | None = None,
     name: str = "graphsage",
+    normalization: bool | keras.layers.Layer = False,
 ) -> GraphSequential:
     """Build a GraphSAGE network: from `[x, a]` to a vector, or logits, per node.
 
@@ -33,6 +35,9 @@ def graphsage(
         dropout: dropout rate of the features before each layer but the first, in [0, 1).
         seed: integer seed of the initial kernels and of dropout.
         name: name of the model.
+        normalization: `False` for none, as in the paper; `True` for
+            `layers.SyncBatchNormalization()` between each layer and its
+            activation; or a Keras layer to be copied.
 
     Returns:
         `layers.graph.GraphSequential`, which takes adjacencies in any form and graphs of any size.
@@ -53,6 +58,7 @@ def graphsage(
     """
     if not channels:
         raise ValueError(f"`channels` must not be empty. Received: channels={channels}")
+    check_normalization(normalization)
     layers = []
     for number, width in enumerate(channels):
         offset = None if seed is None else seed + 2 * number
@@ -62,11 +68,13 @@ def graphsage(
             GraphSAGEConv(
                 width,
                 aggregation=_copy(aggregation),
-                activation=activation,
+                activation=activation if normalization is False else None,
                 l2_normalize=l2_normalize,
                 kernel_initializer=keras.initializers.GlorotUniform(offset),
             )
         )
+        if normalization is not False:
+            layers += normalize_and_activate(normalization, activation)
     if classes is not None:
         offset = None if seed is None else seed + 2 * len(channels)
         kernel_initializer = keras.initializers.GlorotUniform(offset)

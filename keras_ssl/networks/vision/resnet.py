@@ -1,11 +1,13 @@
 """Residual networks that encode each image as one feature vector."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_ssl import checks
+from keras_ssl.networks._normalization import check_normalization
 from keras_ssl.networks.vision._residual import residual_block
 from keras_ssl.networks.vision.stems import cifar_stem, strided_stem
 
@@ -15,16 +17,17 @@ def resnet(
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     width: int = 64,
     bottleneck: bool = False,
-    stem: Callable[[Any, int], Any] = cifar_stem,
+    stem: Callable[..., Any] = cifar_stem,
     include_rescaling: bool = True,
     zero_init_last_gamma: bool = True,
     name: str = "resnet",
+    normalization: bool | keras.layers.Layer = True,
 ) -> keras.Model:
     """Build a residual network that ends in global average pooling.
 
     Stage `i` (from 0) has `blocks[i]` residual blocks of `width * 2**i` channels; all stages but
     the first halve the height and width of the feature map. The stride of a bottleneck block
-    is in its 3x3 convolution, as in torchvision. Normalization is `layers.SyncBatchNormalization`.
+    is in its 3x3 convolution, as in torchvision.
 
     Args:
         blocks: number of residual blocks in each stage.
@@ -33,13 +36,19 @@ def resnet(
         bottleneck: if `False`, a block is two 3x3 convolutions. If `True`, it is a 1x1, a 3x3
             and a 1x1 convolution, the last with four times the channels.
         stem: function from the images and `width` to the first feature map, such as
-            `networks.cifar_stem`, `networks.strided_stem` or `networks.imagenet_stem`.
+            `networks.cifar_stem`, `networks.strided_stem` or `networks.imagenet_stem`. If it has an
+            argument `normalization`, it gets that too.
         include_rescaling: whether the network first rescales pixels from [0, 255] to [-1, 1]. If
             `False`, images are not rescaled.
         zero_init_last_gamma: whether the last normalization of each block starts with scale 0, so
             that each block starts as its shortcut
             ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677)).
         name: name of the model.
+        normalization: `True` for `layers.SyncBatchNormalization()`, `False` for none (convolutions
+            then have a bias), or a Keras layer to be copied after each convolution, such as
+            `keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)` or
+            `keras.layers.GroupNormalization(8)`. With a layer of Keras the network consists of
+            Keras' own layers, and its file is loaded without `import keras_ssl`.
 
     Returns:
         `keras.Model` from `(batch, height, width, channels)` to `(batch, features)`. Its layers
@@ -49,7 +58,7 @@ def resnet(
     Raises:
         ValueError: if `blocks` is empty, `input_shape` has no known number of channels, or a
             number is not positive.
-        TypeError: if `stem` is not callable.
+        TypeError: if `stem` is not callable, or `normalization` is neither a bool nor a layer.
 
     Example:
 
@@ -62,12 +71,13 @@ def resnet(
     Reference:
         - [He et al., Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385)
     """
-    _check_arguments(blocks, input_shape, width, stem)
+    _check_arguments(blocks, input_shape, width, stem, normalization)
     images = keras.Input(input_shape, name="images")
     x = images
     if include_rescaling:
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(x)
-    x = stem(x, width)
+    takes_normalization = "normalization" in inspect.signature(stem).parameters
+    x = stem(x, width, **({"normalization": normalization} if takes_normalization else {}))
     kernel_sizes = (1, 3, 1) if bottleneck else (3, 3)
     for stage, count in enumerate(blocks):
         channels = width * 2**stage
@@ -80,6 +90,7 @@ def resnet(
                 strides=2 if stage > 0 and block == 0 else 1,
                 zero_init_last_gamma=zero_init_last_gamma,
                 name=f"stage{stage + 1}_block{block + 1}",
+                normalization=normalization,
             )
     features = keras.layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(images, features, name=name)
@@ -175,7 +186,7 @@ def resnet50(
 def small_resnet(
     input_shape: tuple[int | None, int | None, int] = (28, 28, 1),
     width: int = 32,
-    stem: Callable[[Any, int], Any] = strided_stem,
+    stem: Callable[..., Any] = strided_stem,
     name: str = "small_resnet",
     **kwargs: Any,
 ) -> keras.Model:
@@ -200,7 +211,9 @@ def small_resnet(
     return resnet((1, 1, 1), input_shape, width, stem=stem, name=name, **kwargs)
 
 
-def _check_arguments(blocks: Any, input_shape: Any, width: Any, stem: Any) -> None:
+def _check_arguments(
+    blocks: Any, input_shape: Any, width: Any, stem: Any, normalization: Any
+) -> None:
     if not blocks or any(count < 1 for count in blocks):
         raise ValueError(
             f"`blocks` must hold a positive number of blocks for each stage. Received: {blocks=}"
@@ -216,3 +229,4 @@ def _check_arguments(blocks: Any, input_shape: Any, width: Any, stem: Any) -> No
             "`stem` must be a function of (images, width), such as `networks.cifar_stem`. "
             f"Received: {stem=}"
         )
+    check_normalization(normalization)
