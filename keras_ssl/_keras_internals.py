@@ -8,6 +8,8 @@
   gets no seed: it belongs to no model.
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
 - `keras.src.backend.get_keras_mask` returns the mask that a layer set on a tensor.
+- `Model._loss_tracker`, and `DotNotTrackScope` to replace it: Keras weighs the losses of batches by
+  the rows of the first input, which are nodes where the labels are of graphs.
 
 `tests/test_keras_internals.py` fails when one of them goes away. The hooks of
 `fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
@@ -18,6 +20,7 @@ from typing import Any
 import keras
 from keras.src.backend import compute_output_spec, get_keras_mask
 from keras.src.random.seed_generator import global_seed_generator
+from keras.src.utils.tracking import DotNotTrackScope
 
 
 def run_on_shapes(function: Any, *specs: Any) -> Any:
@@ -62,3 +65,34 @@ def global_seed_state() -> keras.Variable:
 def mask_of(x: Any) -> Any:
     """Return the mask of a tensor that a layer returned, or `None` if it has none."""
     return get_keras_mask(x)
+
+
+class _MeanOverBatches(keras.metrics.Mean):
+    """The mean of the losses of batches, each weighed by the rows that were set last."""
+
+    rows = None
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> Any:
+        return super().update_state(values, sample_weight if self.rows is None else self.rows)
+
+
+def weigh_losses_by_rows(model: keras.Model) -> None:
+    """Let `set_rows` say how much each batch counts in the loss of an epoch; after `compile`.
+
+    Args:
+        model: a compiled model.
+    """
+    with DotNotTrackScope():  # Keras lists this metric by itself
+        model._loss_tracker = _MeanOverBatches(name="loss")
+
+
+def set_rows(model: keras.Model, rows: Any) -> None:
+    """Set how much the batch whose loss is being computed counts in the loss of the epoch.
+
+    Args:
+        model: a model of `weigh_losses_by_rows`.
+        rows: number, or `None` for the rows of the first input. The step reads it before the next
+            one, in the same trace.
+    """
+    if isinstance(model._loss_tracker, _MeanOverBatches):
+        model._loss_tracker.rows = rows

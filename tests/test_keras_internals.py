@@ -12,6 +12,8 @@ from keras_ssl._keras_internals import (
     forget_losses,
     global_seed_state,
     run_on_shapes,
+    set_rows,
+    weigh_losses_by_rows,
 )
 
 
@@ -42,3 +44,34 @@ def test_global_seed_state_is_what_unseeded_draws_start_from():
     assert (state.numpy() != start).any()
     state.assign(start)
     np.testing.assert_array_equal(keras.random.normal((4,)), first)
+
+
+class OfRows(keras.Model):
+    """A model whose batches count by the square of their rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+
+    def call(self, x):
+        return self.layer(x)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        rows = keras.ops.shape(x)[0]
+        set_rows(self, None if y is None else rows * rows)
+        return keras.ops.mean(y_pred)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_losses_of_batches_are_weighed_by_the_rows_that_are_set(eager):
+    model = OfRows()
+    model.compile("sgd", run_eagerly=eager)
+    weigh_losses_by_rows(model)
+    x = np.array([[1.0], [1.0], [1.0], [7.0]])
+    squares = model.evaluate(x, x, batch_size=3, verbose=0)
+    assert squares == pytest.approx((9 * 1 + 1 * 7) / 10)
+    assert model.evaluate(x, batch_size=3, verbose=0) == pytest.approx(10 / 4)
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(x, x, batch_size=3, shuffle=False, verbose=0).history
+    assert history["loss"] == pytest.approx([1.6]) and list(history) == ["loss"]
+    assert [one.name for one in model.metrics] == ["loss"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl._keras_internals import set_rows, weigh_losses_by_rows
 from keras_ssl.data.graph.single_graph import graph_with_features, only_batch
 from keras_ssl.graphs import Graph, edge_list
 from keras_ssl.layers.graph._export import (
@@ -156,6 +157,7 @@ class GraphSequential(TakesGraphs, keras.Model):
         `keras.metrics.AUC`, as `weighted_metrics`.
         """
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+        weigh_losses_by_rows(self)
         self._counting_all_rows = [
             one for one in keras.tree.flatten(metrics) if one and not _is_mean_over_rows(one)
         ]
@@ -212,7 +214,12 @@ class GraphSequential(TakesGraphs, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss. Sample weights, if there are any, say alone which rows count."""
+        """Return the loss. Sample weights, if there are any, say alone which rows count.
+
+        The loss of an epoch is the mean over the rows of the labels: over graphs if the labels of a
+        union are those of its graphs.
+        """
+        set_rows(self, None if y is None else keras.ops.shape(keras.tree.flatten(y)[0])[0])
         if sample_weight is not None:
             y_pred = without_mask(y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)

@@ -143,3 +143,22 @@ def test_metrics_that_would_count_padding_are_named():
     model.compile("sgd", "mse", metrics=[auc])
     with pytest.warns(UserWarning, match="`weighted_metrics`.*iou"):
         model.evaluate(batches.map(lambda x, y, w: (x, y[:, None], w)), verbose=0)
+
+
+@pytest.mark.parametrize("form", ["sparse", "edges"])
+def test_the_loss_of_an_epoch_of_unions_is_the_mean_over_graphs(rng, form):
+    """Keras weighs batches by the rows of `x`, the nodes."""
+    members = [
+        graphs.Graph(rng.normal(size=(n, 3)), np.ones((n, n)), y=float(n)) for n in (2, 3, 4, 30, 1)
+    ]
+    layers = [GCNConv(2, normalize=True), SumPool(), keras.layers.Dense(1)]
+    model = GraphSequential(layers)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    out = [float(model([one.x, one.a.toarray()])[0, 0]) for one in members]
+    expected = np.mean([(o - one.y) ** 2 for o, one in zip(out, members, strict=True)])
+    batches = data.disjoint_batches(members, 2, adjacency=form)
+    history = model.fit(batches, validation_data=batches, verbose=0).history
+    found = [model.evaluate(batches, verbose=0), *history["loss"], *history["val_loss"]]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    model.compile(keras.optimizers.SGD(0.0), "mse", steps_per_execution=2)
+    assert model.evaluate(batches, verbose=0) == pytest.approx(expected, rel=1e-4)
