@@ -1,6 +1,13 @@
 """Layers for self-supervised learning that Keras lacks."""
 
 from keras_ssl.layers import graph
+from keras_ssl.layers.attention import (
+    LearnedPositionalEmbedding,
+    MultiHeadAttention,
+    RelativePositionBias,
+    RotaryEmbedding,
+    SinusoidalPositionalEncoding,
+)
 from keras_ssl.layers.heads import (
     BilinearCritic,
     ConcatAndConvolve,
@@ -20,14 +27,19 @@ __all__ = [
     "ConcatAndConvolve",
     "EncodeAndDotProduct",
     "FeatureQueue",
+    "LearnedPositionalEmbedding",
     "MaskToken",
     "MaskedContext",
     "MemoryBank",
+    "MultiHeadAttention",
     "PatchGrid",
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",
+    "RelativePositionBias",
     "ResidualHead",
+    "RotaryEmbedding",
+    "SinusoidalPositionalEncoding",
     "StepPredictor",
     "SyncBatchNormalization",
     "graph",

@@ -1,0 +1,603 @@
+"""Multi-head attention with fused projections, grouped heads, positions and a cache."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ssl import checks
+from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.attention.positions import RotaryEmbedding
+
+_NAMES = ("query", "key", "value")
+_NORMALIZATIONS = {
+    None: None,
+    "rms": keras.layers.RMSNormalization,
+    "layer": keras.layers.LayerNormalization,
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MultiHeadAttention(keras.layers.Layer):
+    r"""Multi-head attention with one projection for queries, keys and values.
+
+    For each head h, with the group g of keys and values that it shares:
+
+        A_h = softmax((X W_h^q) (C W_g^k)^T / sqrt(key_dim) + B_h)
+        Y   = sum_h A_h (C W_g^v) W_h^o + b
+
+    where C is X for self-attention, otherwise the context. The three projections of self-attention
+    are one matrix product. Unlike `keras.layers.MultiHeadAttention`, whose results it shares given
+    the same weights (see `from_keras` and `to_keras`), the layer knows grouped heads, rotary and
+    relative positions, normalised queries and keys, packed documents, and a cache for decoding.
+
+    Args:
+        num_heads: number of heads of queries.
+        key_dim: width of each head of queries and keys; by default, the width of the query divided
+            by `num_heads`.
+        value_dim: width of each head of values; `key_dim` by default.
+        num_key_value_heads: number of heads of keys and values, a divisor of `num_heads`, each of
+            which is shared by as many heads of queries; `num_heads` by default. 1 is multi-query
+            attention.
+        output_dim: width of the output; by default, that of the query.
+        dropout_rate: dropout rate of the attention scores.
+        use_bias: whether projections add a bias.
+        query_key_norm: `None`, or `"rms"` or `"layer"`: normalises each head of queries and keys,
+            with a learned scale, which keeps scores small in large models.
+        rotary: a `RotaryEmbedding` that turns queries and keys by their positions, or `None`.
+        position_bias: a layer that returns a bias of the scores, such as `RelativePositionBias`, or
+            `None`. It is called on queries and keys, each `(batch, positions, heads, width)`.
+        kernel_initializer: initializer of the kernels. Each of the four projections uses a copy.
+        bias_initializer: initializer of the biases.
+        kernel_regularizer: regularizer of the kernels.
+        bias_regularizer: regularizer of the biases.
+        seed: integer seed of the dropout.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        query: tensor of the queries; for self-attention also of keys and values.
+        value: tensor that keys and values are made of, for cross-attention.
+        key: tensor that keys are made of, if not `value`.
+        query_mask: booleans `(batch, queries)`, `False` for padding, which in self-attention is not
+            attended to. Keras passes the mask of `query` by itself, as the next two.
+        value_mask: booleans `(batch, keys)`: which of `value` may be attended to.
+        key_mask: the same for `key`.
+        attention_mask: booleans, `True` where a query may attend to a key, of shape
+            `(queries, keys)`, `(batch, queries, keys)` or `(batch, heads, queries, keys)`.
+        segments: integers `(batch, queries)`, the document of each position of packed sequences.
+            Positions attend to their own document only. For self-attention without a cache.
+        use_causal_mask: whether queries attend only to keys at their own position or before.
+        cache: dictionary of keys and values as `make_cache` returns it. Keys and values of `query`
+            are written at `cache_index`, and queries attend to what stands up to themselves.
+        cache_index: integer or integer scalar, the position of the first query in the cache.
+        return_attention_scores: whether to return `(output, scores)`.
+        mask: `query_mask`, under the name by which Keras passes it if `query` is the only tensor.
+        training: whether to apply dropout.
+
+    Input shape:
+        `query` `(batch, queries, width)`, `value` and `key` `(batch, keys, context width)`.
+
+    Output shape:
+        `(batch, queries, output_dim)`; scores `(batch, num_heads, queries, keys)`, before dropout.
+        With `cache`, a tuple that ends in the new cache.
+
+    Raises:
+        TypeError: if a number is not an integer, or `rotary` or `position_bias` no such layer.
+        ValueError: if a number is not positive, heads do not divide the width or each other, a mask
+            has another shape, or queries do not fit into the cache.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> attention = layers.MultiHeadAttention(num_heads=4)
+    >>> x = np.ones((2, 10, 32), "float32")
+    >>> attention(x, use_causal_mask=True).shape
+    TensorShape([2, 10, 32])
+    >>> cache = attention.make_cache(2, length=16)
+    >>> y, cache = attention(x[:, :1], cache=cache, cache_index=0)
+    >>> y.shape, cache["key"].shape
+    (TensorShape([2, 1, 32]), TensorShape([2, 16, 4, 8]))
+
+    Reference:
+        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
+        - [Ainslie et al., GQA: Training Generalized Multi-Query Transformer
+          Models](https://arxiv.org/abs/2305.13245)
+        - [Henry et al., Query-Key Normalization for Transformers](https://arxiv.org/abs/2010.04245)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int | None = None,
+        *,
+        value_dim: int | None = None,
+        num_key_value_heads: int | None = None,
+        output_dim: int | None = None,
+        dropout_rate: float = 0.0,
+        use_bias: bool = True,
+        query_key_norm: str | None = None,
+        rotary: RotaryEmbedding | None = None,
+        position_bias: keras.layers.Layer | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
+        self.key_dim = checks.integer("key_dim", key_dim, minimum=1, optional=True)
+        self.value_dim = checks.integer("value_dim", value_dim, minimum=1, optional=True)
+        self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
+        self.num_key_value_heads = checks.integer(
+            "num_key_value_heads",
+            num_heads if num_key_value_heads is None else num_key_value_heads,
+            minimum=1,
+        )
+        if self.num_heads % self.num_key_value_heads:
+            raise ValueError(
+                "`num_key_value_heads` must be a divisor of `num_heads`. Received: "
+                f"num_key_value_heads={num_key_value_heads}, num_heads={num_heads}"
+            )
+        self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
+        self.use_bias = bool(use_bias)
+        if query_key_norm not in _NORMALIZATIONS:
+            raise ValueError(
+                f"`query_key_norm` must be one of {list(_NORMALIZATIONS)}. "
+                f"Received: query_key_norm={query_key_norm!r}"
+            )
+        self.query_key_norm = query_key_norm
+        for name, part, kind in (
+            ("rotary", rotary, RotaryEmbedding),
+            ("position_bias", position_bias, keras.layers.Layer),
+        ):
+            if part is not None and not isinstance(part, kind):
+                raise TypeError(
+                    f"`{name}` must be a `{kind.__name__}` or `None`. "
+                    f"Received: {name}={part!r} of type {type(part)}"
+                )
+        self.rotary = rotary
+        self.position_bias = position_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        # here and not in `build`, since each copy may draw a seed
+        self._initializers = [initializer_copy(self.kernel_initializer, n + 1) for n in range(4)]
+        self.seed = checks.integer("seed", seed, optional=True)
+        self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
+
+    def build(
+        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
+    ) -> None:
+        width = query_shape[-1]
+        if self.key_dim is None and width % self.num_heads:
+            raise ValueError(
+                "`num_heads` must be a divisor of the width of the query, or pass `key_dim`. "
+                f"Received: num_heads={self.num_heads}, query of shape {tuple(query_shape)}"
+            )
+        head_width = self.key_dim or width // self.num_heads
+        value_width = self.value_dim or head_width
+        groups = self.num_key_value_heads
+        # heads and their widths, of queries, keys and values
+        self._heads = [(self.num_heads, head_width), (groups, head_width), (groups, value_width)]
+        value_shape = value_shape or query_shape
+        inputs = [width, (key_shape or value_shape)[-1], value_shape[-1]]
+        is_self_attention = value_shape is query_shape and key_shape is None
+        has_one_context = inputs[1] == inputs[2]
+        together = [[0, 1, 2]] if is_self_attention else [[0], [1, 2]]
+        self._projections = [
+            _Projection(self, numbers, inputs)
+            for numbers in (together if has_one_context else [[0], [1], [2]])
+        ]
+        self.output_kernel = self.add_weight(
+            name="output_kernel",
+            shape=(self.num_heads * value_width, self.output_dim or width),
+            initializer=self._initializers[3],
+            regularizer=self.kernel_regularizer,
+        )
+        self.output_bias = self.add_bias("output_bias", self.output_dim or width)
+        self._norms = []
+        if self.query_key_norm is not None:
+            for name in _NAMES[:2]:
+                norm = _NORMALIZATIONS[self.query_key_norm](
+                    epsilon=1e-6, dtype=self.dtype_policy, name=f"{name}_norm"
+                )
+                norm.build((None, None, None, head_width))
+                self._norms.append(norm)
+        if self.rotary is not None and not self.rotary.built:
+            self.rotary.build((None, None, self.num_heads, head_width))
+        if self.position_bias is not None and not self.position_bias.built:
+            heads = (None, query_shape[1], self.num_heads, head_width)
+            self.position_bias.build(heads, heads)
+
+    def add_bias(self, name: str, width: int) -> keras.Variable | None:
+        """Create the bias of a projection, if the layer has any."""
+        if not self.use_bias:
+            return None
+        return self.add_weight(
+            name=name,
+            shape=(width,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+        )
+
+    def call(
+        self,
+        query: Any,
+        value: Any = None,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        segments: Any = None,
+        use_causal_mask: bool = False,
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = 0,
+        return_attention_scores: bool = False,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        if value is None and key is None and value_mask is None:
+            value_mask = mask if query_mask is None else query_mask
+        value = query if value is None else value
+        q, k, v = self._project([query, value if key is None else key, value])
+        if self._norms:
+            q, k = (norm(one) for norm, one in zip(self._norms, (q, k), strict=True))
+        start = 0 if cache is None else cache_index
+        if self.rotary is not None:
+            q, k = (ops.cast(self.rotary(one, start=start), one.dtype) for one in (q, k))
+        allowed = _merge_masks(attention_mask, value_mask, key_mask, segments)
+        if cache is not None:
+            k, v, allowed, cache = self._read_cache(cache, start, k, v, allowed)
+        outputs, scores = self._attend(
+            q, k, v, allowed, use_causal_mask and cache is None, return_attention_scores, training
+        )
+        outputs = ops.reshape(outputs, (*ops.shape(outputs)[:2], self.output_kernel.shape[0]))
+        outputs = ops.matmul(outputs, self.output_kernel)
+        if self.output_bias is not None:
+            outputs = outputs + self.output_bias
+        extras = ((scores,) if return_attention_scores else ()) + (
+            () if cache is None else (cache,)
+        )
+        return (outputs, *extras) if extras else outputs
+
+    def _project(self, inputs: list[Any]) -> list[Any]:
+        """Return queries, keys and values, each `(batch, positions, heads, width)`."""
+        found: dict[int, Any] = {}
+        for projection in self._projections:
+            found.update(projection(inputs))
+        return [
+            ops.reshape(found[number], (*ops.shape(found[number])[:-1], *self._heads[number]))
+            for number in range(3)
+        ]
+
+    def _attend(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        mask: Any,
+        is_causal: bool,
+        return_scores: bool,
+        training: bool | None,
+    ) -> tuple[Any, Any]:
+        """Return the heads' outputs, `(batch, queries, heads, width)`, and scores if asked for."""
+        bias = None
+        if self.position_bias is not None:
+            bias = self.position_bias(q, k)
+        shared = self.num_heads // self.num_key_value_heads
+        if self.num_key_value_heads == 1:  # which not every backend repeats
+            k, v = ops.repeat(k, shared, axis=2), ops.repeat(v, shared, axis=2)
+        drops = bool(training) and self.dropout_rate > 0
+        if not return_scores and not drops:
+            # this takes the kernels that the backend has, such as flash attention
+            outputs = ops.dot_product_attention(q, k, v, bias=bias, mask=mask, is_causal=is_causal)
+            return outputs, None
+        if k.shape[2] < self.num_heads:
+            k, v = ops.repeat(k, shared, axis=2), ops.repeat(v, shared, axis=2)
+        logits = ops.cast(ops.einsum("bqhd,bkhd->bhqk", q, k), "float32")
+        logits = logits / math.sqrt(q.shape[-1])
+        if bias is not None:
+            logits = logits + ops.cast(bias, logits.dtype)
+        if is_causal:
+            causal = causal_mask(ops.shape(q)[1], ops.shape(k)[1])[None, None]
+            mask = causal if mask is None else ops.logical_and(mask, causal)
+        if mask is not None:
+            # the lowest number and not infinity: a row without any key stays finite
+            logits = ops.where(mask, logits, float(np.finfo("float32").min) / 2)
+        scores = ops.cast(ops.softmax(logits), v.dtype)
+        dropped = self.dropout(scores, training=training)
+        return ops.einsum("bhqk,bkhd->bqhd", dropped, v), scores
+
+    def make_cache(self, batch_size: int, length: int, dtype: str | None = None) -> dict[str, Any]:
+        """Return an empty cache for decoding: zeros in place of keys and values.
+
+        Args:
+            batch_size: number of sequences.
+            length: the most positions that a sequence can have.
+            dtype: dtype of the cache; the layer's compute dtype by default.
+
+        Returns:
+            Dictionary of `"key"` and `"value"`, each `(batch_size, length, heads, width)`.
+        """
+        if not self.built:
+            raise ValueError("`make_cache` needs a built layer: call the layer or `build` it first")
+        length = checks.integer("length", length, minimum=1)
+        dtype = dtype or self.compute_dtype
+        return {
+            name: ops.zeros((batch_size, length, *heads), dtype)
+            for name, heads in zip(_NAMES[1:], self._heads[1:], strict=True)
+        }
+
+    def _read_cache(
+        self, cache: dict[str, Any], start: Any, k: Any, v: Any, mask: Any
+    ) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """Write new keys and values at `start`; return those of all positions, and the mask."""
+        length, count = cache["key"].shape[1], k.shape[1]
+        if isinstance(start, int) and start + count > length:
+            raise ValueError(
+                "Queries must fit into the cache: make it longer by `make_cache(length=...)`. "
+                f"Received: {count} positions at cache_index={start} for a cache of {length}"
+            )
+        place = (0, start, 0, 0)
+        cache = {
+            "key": ops.slice_update(cache["key"], place, ops.cast(k, cache["key"].dtype)),
+            "value": ops.slice_update(cache["value"], place, ops.cast(v, cache["value"].dtype)),
+        }
+        written = ops.arange(length)[None, :] <= start + ops.arange(count)[:, None]
+        mask = written[None, None] if mask is None else ops.logical_and(mask, written[None, None])
+        return ops.cast(cache["key"], k.dtype), ops.cast(cache["value"], v.dtype), mask, cache
+
+    def compute_output_shape(
+        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
+    ) -> tuple:
+        return (*query_shape[:-1], self.output_dim or query_shape[-1])
+
+    @classmethod
+    def from_keras(cls, layer: keras.layers.Layer, **kwargs: Any) -> "MultiHeadAttention":
+        """Return a layer that computes what Keras' does, with a copy of its weights.
+
+        Args:
+            layer: a built `keras.layers.MultiHeadAttention` or
+                `keras.layers.GroupQueryAttention` on sequences.
+            **kwargs: further arguments of the new layer, such as `name`.
+        """
+        _check_keras_layer(layer)
+        arrays = [_matrix(layer, name) for name in _PARTS]
+        is_grouped = isinstance(layer, keras.layers.GroupQueryAttention)
+        config = layer.get_config()
+        made = cls(
+            num_heads=config["num_query_heads" if is_grouped else "num_heads"],
+            key_dim=config["head_dim" if is_grouped else "key_dim"],
+            value_dim=None if is_grouped else config["value_dim"],
+            num_key_value_heads=config["num_key_value_heads"] if is_grouped else None,
+            output_dim=arrays[3][0].shape[1],
+            dropout_rate=config["dropout"],
+            use_bias=config["use_bias"],
+            dtype=layer.dtype_policy,
+            **kwargs,
+        )
+        widths = [kernel.shape[0] for kernel, _ in arrays[:3]]
+        shapes = [(None, None, width) for width in widths]
+        made.build(*(shapes[:1] if len(set(widths)) == 1 else (shapes[0], shapes[2], shapes[1])))
+        made.set_projections(arrays)
+        return made
+
+    def to_keras(self, **kwargs: Any) -> keras.layers.Layer:
+        """Return Keras' own layer that computes the same, with a copy of the weights.
+
+        Args:
+            **kwargs: further arguments of the new layer, such as `name`.
+
+        Returns:
+            A `keras.layers.MultiHeadAttention`, or `keras.layers.GroupQueryAttention` if heads
+            share keys and values.
+        """
+        extras = {
+            name: getattr(self, name)
+            for name in ("query_key_norm", "rotary", "position_bias")
+            if getattr(self, name) is not None
+        }
+        if not self.built or extras:
+            raise ValueError(
+                "Keras' own layer has neither normalised queries and keys nor positions, and only "
+                f"a built layer has weights. Received: built={self.built}, {extras}"
+            )
+        (heads, head_width), (groups, _), (_, value_width) = self._heads
+        arrays = self.get_projections()
+        shared = {"dropout": self.dropout_rate, "use_bias": self.use_bias, "seed": self.seed}
+        shared |= {"dtype": self.dtype_policy, **kwargs}
+        width = arrays[0][0].shape[0]
+        if groups == heads:
+            layer = keras.layers.MultiHeadAttention(
+                heads, head_width, value_width, output_shape=self.output_dim, **shared
+            )
+        elif value_width == head_width and arrays[3][0].shape[1] == width:
+            layer = keras.layers.GroupQueryAttention(head_width, heads, groups, **shared)
+        else:
+            raise ValueError(
+                "`keras.layers.GroupQueryAttention` has values as wide as keys and an output as "
+                f"wide as its query. Received: value_dim={value_width}, key_dim={head_width}, "
+                f"output_dim={self.output_dim}"
+            )
+        shapes = [(None, None, kernel.shape[0]) for kernel, _ in arrays[:3]]
+        layer.build(shapes[0], shapes[2], shapes[1])
+        for name, (kernel, bias) in zip(_PARTS, arrays, strict=True):
+            dense = getattr(layer, f"_{name}_dense")
+            dense.kernel.assign(np.reshape(kernel, dense.kernel.shape))
+            if bias is not None:
+                dense.bias.assign(np.reshape(bias, dense.bias.shape))
+        return layer
+
+    def get_projections(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Return kernel and bias of query, key, value and output, as matrices and vectors."""
+        found: dict[int, tuple] = {}
+        for projection in self._projections:
+            found.update(projection.get())
+        bias = None if self.output_bias is None else ops.convert_to_numpy(self.output_bias)
+        return [found[number] for number in range(3)] + [
+            (ops.convert_to_numpy(self.output_kernel), bias)
+        ]
+
+    def set_projections(self, arrays: list[tuple[Any, Any]]) -> None:
+        """Set kernels and biases, given as `get_projections` returns them."""
+        for projection in self._projections:
+            projection.set(arrays)
+        self.output_kernel.assign(arrays[3][0])
+        if self.output_bias is not None:
+            self.output_bias.assign(arrays[3][1])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "value_dim": self.value_dim,
+            "num_key_value_heads": self.num_key_value_heads,
+            "output_dim": self.output_dim,
+            "dropout_rate": self.dropout_rate,
+            "use_bias": self.use_bias,
+            "query_key_norm": self.query_key_norm,
+            "rotary": keras.saving.serialize_keras_object(self.rotary),
+            "position_bias": keras.saving.serialize_keras_object(self.position_bias),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "MultiHeadAttention":
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("rotary", "position_bias")
+        }
+        return cls(**{**config, **parts})
+
+
+class _Projection:
+    """One kernel for those of queries, keys and values that are made of the same input."""
+
+    def __init__(self, layer: MultiHeadAttention, numbers: list[int], inputs: list[int]) -> None:
+        self.numbers = numbers
+        self.widths = [math.prod(layer._heads[number]) for number in numbers]
+        name = "_".join(_NAMES[number] for number in numbers)
+
+        def initialize(shape: tuple, dtype: Any = None) -> Any:
+            # each part as if it were alone, since its scale depends on its width
+            parts = [
+                layer._initializers[number]((shape[0], width), dtype)
+                for number, width in zip(numbers, self.widths, strict=True)
+            ]
+            return ops.concatenate(parts, axis=-1)
+
+        self.kernel = layer.add_weight(
+            name=f"{name}_kernel",
+            shape=(inputs[numbers[0]], sum(self.widths)),
+            initializer=initialize,
+            regularizer=layer.kernel_regularizer,
+        )
+        self.bias = layer.add_bias(f"{name}_bias", sum(self.widths))
+
+    def __call__(self, inputs: list[Any]) -> dict[int, Any]:
+        """Return the projections of `inputs` by number; equal inputs share one product."""
+        own = [inputs[number] for number in self.numbers]
+        if all(one is own[0] for one in own):
+            products = self._apply(own[0], self.kernel, self.bias)
+            return dict(zip(self.numbers, self._split(products), strict=True))
+        kernels = self._split(ops.convert_to_tensor(self.kernel))
+        biases = [None] * len(own)
+        if self.bias is not None:
+            biases = self._split(ops.convert_to_tensor(self.bias))
+        parts = zip(own, kernels, biases, strict=True)
+        return dict(zip(self.numbers, (self._apply(*part) for part in parts), strict=True))
+
+    @staticmethod
+    def _apply(x: Any, kernel: Any, bias: Any) -> Any:
+        h = ops.matmul(x, kernel)
+        return h if bias is None else h + bias
+
+    def _split(self, x: Any) -> list[Any]:
+        if len(self.widths) == 1:
+            return [x]
+        return ops.split(x, np.cumsum(self.widths)[:-1].tolist(), axis=-1)
+
+    def get(self) -> dict[int, tuple]:
+        """Return kernel and bias by number, as arrays."""
+        at = np.cumsum(self.widths)[:-1]
+        kernels = np.split(ops.convert_to_numpy(self.kernel), at, axis=-1)
+        biases = [None] * len(kernels)
+        if self.bias is not None:
+            biases = np.split(ops.convert_to_numpy(self.bias), at)
+        return dict(zip(self.numbers, zip(kernels, biases, strict=True), strict=True))
+
+    def set(self, arrays: list[tuple[Any, Any]]) -> None:
+        """Set kernel and bias from those of all three."""
+        self.kernel.assign(np.concatenate([arrays[n][0] for n in self.numbers], axis=-1))
+        if self.bias is not None:
+            self.bias.assign(np.concatenate([arrays[n][1] for n in self.numbers]))
+
+
+_PARTS = ("query", "key", "value", "output")
+
+
+def _check_keras_layer(layer: Any) -> None:
+    kinds = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+    if not isinstance(layer, kinds) or not layer.built:
+        raise ValueError(
+            "`layer` must be a built `keras.layers.MultiHeadAttention` or "
+            f"`keras.layers.GroupQueryAttention`. Received: {layer}"
+        )
+    config = layer.get_config()
+    for name in ("use_gate", "sliding_window"):
+        if config.get(name):
+            raise ValueError(f"`layer` must not have `{name}`. Received: {config[name]}")
+    if len(layer._query_dense.kernel.shape) != 3 or len(layer._output_dense.kernel.shape) != 3:
+        raise ValueError(f"`layer` must work on sequences. Received: {layer}")
+
+
+def _matrix(layer: keras.layers.Layer, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return kernel and bias of a projection of Keras' layer, as a matrix and a vector."""
+    dense = getattr(layer, f"_{name}_dense")
+    kernel = ops.convert_to_numpy(dense.kernel)
+    rows = math.prod(kernel.shape[:2]) if name == "output" else kernel.shape[0]
+    bias = None if dense.bias is None else ops.convert_to_numpy(dense.bias).ravel()
+    return kernel.reshape(rows, -1), bias
+
+
+def causal_mask(queries: Any, keys: Any) -> Any:
+    """Return booleans `(queries, keys)`, `True` where a key is not after its query."""
+    return ops.arange(queries)[:, None] >= ops.arange(keys)[None, :]
+
+
+def _merge_masks(attention_mask: Any, value_mask: Any, key_mask: Any, segments: Any) -> Any:
+    """Return one mask that broadcasts to `(batch, heads, queries, keys)`, or `None`."""
+    masks = [
+        ops.cast(one, "bool")[:, None, None, :] for one in (value_mask, key_mask) if one is not None
+    ]
+    if attention_mask is not None:
+        mask = ops.cast(attention_mask, "bool")
+        rank = len(mask.shape)
+        if rank not in (2, 3, 4):
+            raise ValueError(
+                "`attention_mask` must have shape (queries, keys), (batch, queries, keys) or "
+                f"(batch, heads, queries, keys). Received: shape {tuple(mask.shape)}"
+            )
+        masks.append(mask if rank == 4 else mask[:, None] if rank == 3 else mask[None, None])
+    if segments is not None:
+        segments = ops.convert_to_tensor(segments)
+        masks.append((segments[:, :, None] == segments[:, None, :])[:, None])
+    if not masks:
+        return None
+    merged = masks[0]
+    for mask in masks[1:]:
+        merged = ops.logical_and(merged, mask)
+    return merged
