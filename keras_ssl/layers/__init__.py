@@ -20,13 +20,24 @@ from keras_ssl.layers.heads import (
 from keras_ssl.layers.memory import Center, FeatureQueue, MemoryBank, Prototypes
 from keras_ssl.layers.normalization import SyncBatchNormalization
 from keras_ssl.layers.tokens import MaskedContext, MaskToken, PatchGrid
+from keras_ssl.layers.transformer import (
+    DropPath,
+    FeedForward,
+    LayerScale,
+    SwiGLU,
+    TransformerDecoderBlock,
+    TransformerEncoderBlock,
+)
 
 __all__ = [
     "BilinearCritic",
     "Center",
     "ConcatAndConvolve",
+    "DropPath",
     "EncodeAndDotProduct",
     "FeatureQueue",
+    "FeedForward",
+    "LayerScale",
     "LearnedPositionalEmbedding",
     "MaskToken",
     "MaskedContext",
@@ -41,6 +52,9 @@ __all__ = [
     "RotaryEmbedding",
     "SinusoidalPositionalEncoding",
     "StepPredictor",
+    "SwiGLU",
     "SyncBatchNormalization",
+    "TransformerDecoderBlock",
+    "TransformerEncoderBlock",
     "graph",
 ]

@@ -1,0 +1,13 @@
+"""Blocks of transformers and their parts."""
+
+from keras_ssl.layers.transformer.blocks import TransformerDecoderBlock, TransformerEncoderBlock
+from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale, SwiGLU
+
+__all__ = [
+    "DropPath",
+    "FeedForward",
+    "LayerScale",
+    "SwiGLU",
+    "TransformerDecoderBlock",
+    "TransformerEncoderBlock",
+]

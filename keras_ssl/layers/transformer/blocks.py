@@ -1,0 +1,433 @@
+"""Blocks of transformers: attention and a feed-forward network, each with a residual connection."""
+
+from typing import Any
+
+import keras
+
+from keras_ssl import checks
+from keras_ssl.layers.attention import MultiHeadAttention
+from keras_ssl.layers.normalization import SyncBatchNormalization
+from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
+
+_NORMALIZATIONS = {
+    "layer": keras.layers.LayerNormalization,
+    "rms": keras.layers.RMSNormalization,
+    "batch": SyncBatchNormalization,
+}
+
+
+class _Residual(keras.layers.Layer):
+    """What stands around a part of a block: normalisation, scale, dropout and the connection."""
+
+    def __init__(
+        self,
+        norm: str,
+        norm_first: bool,
+        epsilon: float,
+        dropout_rate: float,
+        drop_path_rate: float,
+        layer_scale: float | None,
+        seeds: tuple[int | None, int | None],
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        shared = {"dtype": self.dtype_policy}
+        self.norm_first = norm_first
+        self.norm = _NORMALIZATIONS[norm](epsilon=epsilon, name="norm", **shared)
+        self.dropout = keras.layers.Dropout(dropout_rate, seed=seeds[0], **shared)
+        self.drop_path = DropPath(drop_path_rate, seed=seeds[1], **shared)
+        self.layer_scale = None
+        if layer_scale is not None:
+            self.layer_scale = LayerScale(layer_scale, name="layer_scale", **shared)
+
+    def build(self, input_shape: tuple) -> None:
+        for part in (self.norm, self.layer_scale):
+            if part is not None:
+                part.build(input_shape)
+        self.built = True
+
+    def enter(self, x: Any, training: bool | None) -> Any:
+        """Return what goes into the part."""
+        return self._normalize(x, training) if self.norm_first else x
+
+    def leave(self, x: Any, outputs: Any, training: bool | None) -> Any:
+        """Return what comes out of the part, with the connection."""
+        outputs = self.dropout(outputs, training=training)
+        if self.layer_scale is not None:
+            outputs = self.layer_scale(outputs)
+        x = x + self.drop_path(outputs, training=training)
+        return x if self.norm_first else self._normalize(x, training)
+
+    def _normalize(self, x: Any, training: bool | None) -> Any:
+        if isinstance(self.norm, SyncBatchNormalization):
+            return self.norm(x, training=training)
+        return self.norm(x)
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class TransformerEncoderBlock(keras.layers.Layer):
+    r"""Self-attention and a feed-forward network, each with a norm and a residual connection.
+
+    With the normalisation first, as in vision transformers and GPT-2:
+
+        x ← x + DropPath(γ_1 Attention(Norm(x)))
+        x ← x + DropPath(γ_2 FeedForward(Norm(x)))
+
+    and last, as in the original transformer and BERT, `x ← Norm(x + ...)`. With
+    `use_causal_mask=True` it is also the block of a language model.
+
+    Args:
+        num_heads: number of heads of the attention.
+        hidden_dim: width of the hidden layer of the feed-forward network.
+        attention: layer to use in place of `MultiHeadAttention(num_heads)`; it is called on the
+            tokens with the call arguments below.
+        feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as
+            `SwiGLU`.
+        activation: activation function of the default feed-forward network.
+        norm: `"layer"`, `"rms"` or `"batch"`: kind of normalisation.
+        norm_first: whether to normalise the input of attention and feed-forward network, or the sum
+            behind them.
+        epsilon: small number added to variances.
+        dropout_rate: dropout rate of the outputs of both parts and of the default feed-forward
+            network's hidden layer.
+        attention_dropout_rate: dropout rate of the default attention's scores.
+        drop_path_rate: rate of `DropPath` of both parts.
+        layer_scale: initial value of a `LayerScale` of both parts, or `None` for none.
+        seed: integer seed of dropout.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: tokens.
+        mask: booleans `(batch, tokens)`, `False` for padding, which is not attended to. Keras
+            passes the mask of the tokens by itself.
+        inputs_mask: the same, under the name that Keras uses if there are other tensors.
+        attention_mask: as of `MultiHeadAttention`, as the following.
+        segments: the document of each token.
+        use_causal_mask: whether tokens attend only to themselves and those before.
+        cache: keys and values of earlier tokens, returned anew after the tokens.
+        cache_index: position of the first token in the cache.
+        return_attention_scores: whether to return the scores after the tokens.
+        training: whether to apply dropout and to use the statistics of the batch.
+
+    Input shape:
+        `(batch, tokens, width)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        TypeError: if a number is not an integer, or a part no layer.
+        ValueError: if a number is out of range or `norm` unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> block = layers.TransformerEncoderBlock(num_heads=4, hidden_dim=64, drop_path_rate=0.1)
+    >>> block(np.ones((2, 10, 16), "float32")).shape
+    TensorShape([2, 10, 16])
+    >>> gated = layers.SwiGLU(42)
+    >>> block = layers.TransformerEncoderBlock(4, 64, feed_forward=gated, norm="rms")
+    >>> x, scores = block(np.ones((2, 10, 16), "float32"), return_attention_scores=True)
+    >>> scores.shape
+    TensorShape([2, 4, 10, 10])
+
+    Reference:
+        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
+        - [Xiong et al., On Layer Normalization in the Transformer
+          Architecture](https://arxiv.org/abs/2002.04745)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        *,
+        attention: keras.layers.Layer | None = None,
+        feed_forward: keras.layers.Layer | None = None,
+        activation: Any = "gelu",
+        norm: str = "layer",
+        norm_first: bool = True,
+        epsilon: float = 1e-6,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
+        self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
+        self.activation = keras.activations.get(activation)
+        if norm not in _NORMALIZATIONS:
+            raise ValueError(
+                f"`norm` must be one of {list(_NORMALIZATIONS)}. Received: norm={norm!r}"
+            )
+        self.norm = norm
+        self.norm_first = bool(norm_first)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
+        self.attention_dropout_rate = checks.below_one(
+            "attention_dropout_rate", attention_dropout_rate
+        )
+        self.drop_path_rate = checks.below_one("drop_path_rate", drop_path_rate)
+        if layer_scale is not None:
+            layer_scale = checks.number("layer_scale", layer_scale)
+        self.layer_scale = layer_scale
+        self.seed = checks.integer("seed", seed, optional=True)
+        self._given = {"attention": attention, "feed_forward": feed_forward}
+        for name, part in self._given.items():
+            if part is not None and not isinstance(part, keras.layers.Layer):
+                raise TypeError(
+                    f"`{name}` must be a Keras layer or `None`. "
+                    f"Received: {name}={part!r} of type {type(part)}"
+                )
+        self.attention = self._make_attention("attention") if attention is None else attention
+        if feed_forward is None:
+            feed_forward = FeedForward(
+                self.hidden_dim,
+                self.activation,
+                dropout_rate=self.dropout_rate,
+                seed=self._next_seed(),
+                dtype=self.dtype_policy,
+                name="feed_forward",
+            )
+        self.feed_forward = feed_forward
+        self.attention_residual = self._make_residual("attention_residual")
+        self.feed_forward_residual = self._make_residual("feed_forward_residual")
+
+    def _next_seed(self) -> int | None:
+        """Return another seed for each part that draws, so that their masks differ."""
+        if self.seed is None:
+            return None
+        self._seeds_used = getattr(self, "_seeds_used", -1) + 1
+        return self.seed + self._seeds_used
+
+    def _make_attention(self, name: str) -> MultiHeadAttention:
+        return MultiHeadAttention(
+            self.num_heads,
+            dropout_rate=self.attention_dropout_rate,
+            seed=self._next_seed(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _make_residual(self, name: str) -> _Residual:
+        return _Residual(
+            self.norm,
+            self.norm_first,
+            self.epsilon,
+            self.dropout_rate,
+            self.drop_path_rate,
+            self.layer_scale,
+            (self._next_seed(), self._next_seed()),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape: tuple) -> None:
+        for part in (
+            self.attention,
+            self.attention_residual,
+            self.feed_forward,
+            self.feed_forward_residual,
+        ):
+            if not part.built:
+                part.build(input_shape)
+
+    def call(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        inputs_mask: Any = None,
+        attention_mask: Any = None,
+        segments: Any = None,
+        use_causal_mask: bool = False,
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = 0,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        arguments = {
+            "query_mask": mask if inputs_mask is None else inputs_mask,
+            "attention_mask": attention_mask,
+            "segments": segments,
+            "use_causal_mask": use_causal_mask,
+            "cache": cache,
+            "return_attention_scores": return_attention_scores,
+        }
+        x, extras = self._attend(inputs, arguments, cache_index, training)
+        x = self._feed(x, training)
+        return (x, *extras) if extras else x
+
+    def _attend(
+        self, x: Any, arguments: dict, cache_index: Any, training: bool | None
+    ) -> tuple[Any, list]:
+        """Return the tokens after self-attention, and scores and cache if asked for."""
+        residual = self.attention_residual
+        # an attention layer of one's own needs to know only what is asked for
+        arguments = {
+            name: one for name, one in arguments.items() if one is not None and one is not False
+        }
+        if "cache" in arguments:
+            arguments["cache_index"] = cache_index
+        outputs = self.attention(residual.enter(x, training), training=training, **arguments)
+        outputs, *extras = outputs if isinstance(outputs, tuple) else (outputs,)
+        return residual.leave(x, outputs, training), extras
+
+    def _feed(self, x: Any, training: bool | None) -> Any:
+        residual = self.feed_forward_residual
+        outputs = self.feed_forward(residual.enter(x, training), training=training)
+        return residual.leave(x, outputs, training)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return tuple(input_shape)
+
+    def compute_output_spec(self, inputs: Any, **arguments: Any) -> Any:
+        if arguments.get("return_attention_scores") or arguments.get("cache") is not None:
+            return keras.Operation.compute_output_spec(self, inputs, **arguments)
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            **{
+                name: keras.saving.serialize_keras_object(part)
+                for name, part in self._given.items()
+            },
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "norm": self.norm,
+            "norm_first": self.norm_first,
+            "epsilon": self.epsilon,
+            "dropout_rate": self.dropout_rate,
+            "attention_dropout_rate": self.attention_dropout_rate,
+            "drop_path_rate": self.drop_path_rate,
+            "layer_scale": self.layer_scale,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "TransformerEncoderBlock":
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("attention", "feed_forward", "cross_attention")
+            if config.get(name) is not None
+        }
+        return cls(**{**config, **parts})
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class TransformerDecoderBlock(TransformerEncoderBlock):
+    r"""Causal self-attention, attention to a context, and a feed-forward network.
+
+    The block of the decoder of translation: as `TransformerEncoderBlock`, with a causal mask and,
+    between its two parts, `x ← x + DropPath(γ Attention(Norm(x), context))`.
+
+    Args:
+        num_heads: number of heads of both attentions.
+        hidden_dim: width of the hidden layer of the feed-forward network.
+        cross_attention: layer to use in place of `MultiHeadAttention(num_heads)` for the context,
+            called on tokens and context.
+        **kwargs: other arguments of `TransformerEncoderBlock`.
+
+    Call arguments:
+        inputs: tokens.
+        context: what they attend to, such as the outputs of an encoder.
+        inputs_mask: booleans `(batch, tokens)`, `False` for padding.
+        context_mask: booleans `(batch, positions)`, `False` for padding. Keras passes both.
+        attention_mask: of the self-attention, as the following; see `TransformerEncoderBlock`.
+        segments: the document of each token.
+        use_causal_mask: whether tokens attend only to themselves and those before.
+        cache: keys and values of earlier tokens, returned anew after the tokens.
+        cache_index: position of the first token in the cache.
+        return_attention_scores: whether to return the scores after the tokens.
+        training: whether to apply dropout and to use the statistics of the batch.
+
+    Input shape:
+        `(batch, tokens, width)` and `(batch, positions, context width)`.
+
+    Output shape:
+        That of the tokens.
+
+    Raises:
+        TypeError: as `TransformerEncoderBlock`.
+        ValueError: as `TransformerEncoderBlock`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> block = layers.TransformerDecoderBlock(num_heads=4, hidden_dim=64)
+    >>> block(np.ones((2, 5, 16), "float32"), np.ones((2, 9, 32), "float32")).shape
+    TensorShape([2, 5, 16])
+
+    Reference:
+        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        *,
+        cross_attention: keras.layers.Layer | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(num_heads, hidden_dim, **kwargs)
+        if cross_attention is not None and not isinstance(cross_attention, keras.layers.Layer):
+            raise TypeError(
+                "`cross_attention` must be a Keras layer or `None`. Received: "
+                f"cross_attention={cross_attention!r} of type {type(cross_attention)}"
+            )
+        self._given["cross_attention"] = cross_attention
+        if cross_attention is None:
+            cross_attention = self._make_attention("cross_attention")
+        self.cross_attention = cross_attention
+        self.cross_attention_residual = self._make_residual("cross_attention_residual")
+
+    def build(self, inputs_shape: tuple, context_shape: tuple) -> None:
+        super().build(inputs_shape)
+        if not self.cross_attention.built:
+            self.cross_attention.build(inputs_shape, context_shape)
+        self.cross_attention_residual.build(inputs_shape)
+
+    def call(
+        self,
+        inputs: Any,
+        context: Any,
+        inputs_mask: Any = None,
+        context_mask: Any = None,
+        attention_mask: Any = None,
+        segments: Any = None,
+        use_causal_mask: bool = True,
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = 0,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        arguments = {
+            "query_mask": inputs_mask,
+            "attention_mask": attention_mask,
+            "segments": segments,
+            "use_causal_mask": use_causal_mask,
+            "cache": cache,
+            "return_attention_scores": return_attention_scores,
+        }
+        x, extras = self._attend(inputs, arguments, cache_index, training)
+        residual = self.cross_attention_residual
+        entered = residual.enter(x, training)
+        outputs = self.cross_attention(entered, context, value_mask=context_mask, training=training)
+        x = self._feed(residual.leave(x, outputs, training), training)
+        return (x, *extras) if extras else x
+
+    def compute_output_shape(self, inputs_shape: tuple, context_shape: tuple) -> tuple:
+        return tuple(inputs_shape)
+
+    def compute_output_spec(self, inputs: Any, context: Any, **arguments: Any) -> Any:
+        if arguments.get("return_attention_scores") or arguments.get("cache") is not None:
+            return keras.Operation.compute_output_spec(self, inputs, context, **arguments)
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

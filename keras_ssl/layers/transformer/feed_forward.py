@@ -1,0 +1,292 @@
+"""Parts of a transformer block beside attention: feed-forward networks, residual branches."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import checks
+from keras_ssl.layers._initializer_copy import initializer_copy
+
+
+class _FeedForward(keras.layers.Layer):
+    """Network of each token with one hidden layer; subclasses say how it is activated."""
+
+    _hidden_kernels = 1
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        activation: Any,
+        *,
+        output_dim: int | None = None,
+        dropout_rate: float = 0.0,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
+        self.activation = keras.activations.get(activation)
+        self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
+        self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._initializers = [initializer_copy(self.kernel_initializer, n) for n in (1, 2, 3)]
+        self.seed = checks.integer("seed", seed, optional=True)
+        self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        width = input_shape[-1]
+
+        def initialize(shape: tuple, dtype: Any = None) -> Any:
+            parts = [one((width, self.hidden_dim), dtype) for one in self._initializers[1:]]
+            return ops.concatenate(parts[: self._hidden_kernels], axis=-1)
+
+        hidden = self._hidden_kernels * self.hidden_dim
+        self.hidden = keras.layers.Dense(
+            hidden,
+            use_bias=self.use_bias,
+            kernel_initializer=initialize,
+            dtype=self.dtype_policy,
+            name="hidden",
+        )
+        self.outputs = keras.layers.Dense(
+            self.output_dim or width,
+            use_bias=self.use_bias,
+            kernel_initializer=self._initializers[0],
+            dtype=self.dtype_policy,
+            name="outputs",
+        )
+        self.hidden.build(input_shape)
+        self.outputs.build((*input_shape[:-1], self.hidden_dim))
+
+    def activate(self, h: Any) -> Any:
+        """Return the activations of the hidden layer."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        h = self.dropout(self.activate(self.hidden(inputs)), training=training)
+        return self.outputs(h)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.output_dim or input_shape[-1])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "output_dim": self.output_dim,
+            "dropout_rate": self.dropout_rate,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class FeedForward(_FeedForward):
+    """Feed-forward network of a transformer: `activation(x W_1 + b_1) W_2 + b_2` of each token.
+
+    Args:
+        hidden_dim: width of the hidden layer.
+        activation: activation function of the hidden layer.
+        output_dim: width of the output; that of the input by default.
+        dropout_rate: dropout rate of the hidden layer.
+        use_bias: whether the dense layers add a bias.
+        kernel_initializer: initializer of the kernels. Each uses a copy.
+        seed: integer seed of the dropout.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: tokens.
+        training: whether to apply dropout.
+
+    Input shape:
+        `(..., width)`.
+
+    Output shape:
+        `(..., output_dim)`.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if a number is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> layers.FeedForward(64)(np.ones((2, 10, 16), "float32")).shape
+    TensorShape([2, 10, 16])
+
+    Reference:
+        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
+    """
+
+    def __init__(self, hidden_dim: int, activation: Any = "gelu", **kwargs: Any):
+        super().__init__(hidden_dim, activation, **kwargs)
+
+    def activate(self, h: Any) -> Any:
+        return self.activation(h)
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SwiGLU(_FeedForward):
+    """Gated feed-forward network of a transformer: `(silu(x W_1) * x W_2) W_3`.
+
+    The two hidden products are one. To have as many weights as a `FeedForward`, the hidden layer
+    has two thirds of its width.
+
+    Args:
+        hidden_dim: width of the hidden layer.
+        activation: activation function of the gate.
+        **kwargs: other arguments of `FeedForward`.
+
+    Call arguments:
+        inputs: tokens.
+        training: whether to apply dropout.
+
+    Input shape:
+        `(..., width)`.
+
+    Output shape:
+        `(..., output_dim)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> layers.SwiGLU(42, use_bias=False)(np.ones((2, 10, 16), "float32")).shape
+    TensorShape([2, 10, 16])
+
+    Reference:
+        - [Shazeer, GLU Variants Improve Transformer](https://arxiv.org/abs/2002.05202)
+    """
+
+    _hidden_kernels = 2
+
+    def __init__(self, hidden_dim: int, activation: Any = "silu", **kwargs: Any):
+        super().__init__(hidden_dim, activation, **kwargs)
+
+    def activate(self, h: Any) -> Any:
+        gate, values = ops.split(h, 2, axis=-1)
+        return self.activation(gate) * values
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class DropPath(keras.layers.Layer):
+    """Stochastic depth: in training, leaves out a residual branch for some of the examples.
+
+    Examples are left out with probability `rate`, and the others scaled by `1 / (1 - rate)`.
+
+    Args:
+        rate: probability, in [0, 1).
+        seed: integer seed.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: outputs of a residual branch.
+        training: whether to leave out any.
+
+    Input shape:
+        `(batch, ...)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: if `rate` is outside [0, 1).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> y = layers.DropPath(0.5, seed=0)(np.ones((100, 4, 2), "float32"), training=True)
+    >>> sorted(set(np.array(y).ravel().tolist()))
+    [0.0, 2.0]
+
+    Reference:
+        - [Huang et al., Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382)
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.rate = checks.below_one("rate", rate)
+        self.seed = checks.integer("seed", seed, optional=True)
+        if rate:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple) -> None:
+        """Nothing to create: the layer has no weights."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if not training or not self.rate:
+            return inputs
+        shape = (ops.shape(inputs)[0], *[1] * (len(inputs.shape) - 1))
+        # the random numbers in float32: the 11 bits of float16 would shift the probability
+        uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        kept = ops.cast(uniform >= self.rate, inputs.dtype)
+        return inputs * kept / ops.cast(1.0 - self.rate, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class LayerScale(keras.layers.Layer):
+    """Learned factor for each feature of a residual branch, small at the start.
+
+    Args:
+        initial_value: factor at the start.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: outputs of a residual branch.
+
+    Input shape:
+        `(..., width)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        TypeError: if `initial_value` is not a number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> layers.LayerScale(0.5)(np.ones((1, 3), "float32"))
+    <tf.Tensor: shape=(1, 3), dtype=float32, numpy=array([[0.5, 0.5, 0.5]], dtype=float32)>
+
+    Reference:
+        - [Touvron et al., Going Deeper with Image Transformers](https://arxiv.org/abs/2103.17239)
+    """
+
+    def __init__(self, initial_value: float = 1e-5, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.initial_value = checks.number("initial_value", initial_value)
+
+    def build(self, input_shape: tuple) -> None:
+        self.factors = self.add_weight(
+            name="factors",
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(self.initial_value),
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factors
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "initial_value": self.initial_value}
