@@ -296,7 +296,7 @@ class MultiHeadAttention(keras.layers.Layer):
         if self.num_key_value_heads == 1:  # which not every backend repeats
             k, v = ops.repeat(k, shared, axis=2), ops.repeat(v, shared, axis=2)
         drops = bool(training) and self.dropout_rate > 0
-        if not return_scores and not drops:
+        if not return_scores and not drops and v.shape[-1] == q.shape[-1]:
             # this takes the kernels that the backend has, such as flash attention
             outputs = ops.dot_product_attention(q, k, v, bias=bias, mask=mask, is_causal=is_causal)
             return outputs, None
