@@ -24,7 +24,6 @@ from keras_ssl.layers.transformer import (
     DropPath,
     FeedForward,
     LayerScale,
-    SwiGLU,
     TransformerDecoderBlock,
     TransformerEncoderBlock,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "RotaryEmbedding",
     "SinusoidalPositionalEncoding",
     "StepPredictor",
-    "SwiGLU",
     "SyncBatchNormalization",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",

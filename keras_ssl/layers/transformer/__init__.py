@@ -1,13 +1,12 @@
 """Blocks of transformers and their parts."""
 
 from keras_ssl.layers.transformer.blocks import TransformerDecoderBlock, TransformerEncoderBlock
-from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale, SwiGLU
+from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
 
 __all__ = [
     "DropPath",
     "FeedForward",
     "LayerScale",
-    "SwiGLU",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
 ]

@@ -81,8 +81,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
         hidden_dim: width of the hidden layer of the feed-forward network.
         attention: layer to use in place of `MultiHeadAttention(num_heads)`; it is called on the
             tokens with the call arguments below.
-        feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as
-            `SwiGLU`.
+        feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as a
+            gated one, SwiGLU.
         activation: activation function of the default feed-forward network.
         norm: `"layer"`, `"rms"` or `"batch"`: kind of normalisation.
         norm_first: whether to normalise the input of attention and feed-forward network, or the sum
@@ -126,7 +126,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
     >>> block = layers.TransformerEncoderBlock(num_heads=4, hidden_dim=64, drop_path_rate=0.1)
     >>> block(np.ones((2, 10, 16), "float32")).shape
     TensorShape([2, 10, 16])
-    >>> gated = layers.SwiGLU(42)
+    >>> gated = layers.FeedForward(42, "silu", gated=True)
     >>> block = layers.TransformerEncoderBlock(4, 64, feed_forward=gated, norm="rms")
     >>> x, scores = block(np.ones((2, 10, 16), "float32"), return_attention_scores=True)
     >>> scores.shape
@@ -293,10 +293,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            **{
-                name: keras.saving.serialize_keras_object(part)
-                for name, part in self._given.items()
-            },
+            "attention": keras.saving.serialize_keras_object(self._given["attention"]),
+            "feed_forward": keras.saving.serialize_keras_object(self._given["feed_forward"]),
             "num_heads": self.num_heads,
             "hidden_dim": self.hidden_dim,
             "activation": keras.activations.serialize(self.activation),
@@ -431,3 +429,7 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
         if arguments.get("return_attention_scores") or arguments.get("cache") is not None:
             return keras.Operation.compute_output_spec(self, inputs, context, **arguments)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict:
+        cross_attention = keras.saving.serialize_keras_object(self._given["cross_attention"])
+        return {**super().get_config(), "cross_attention": cross_attention}

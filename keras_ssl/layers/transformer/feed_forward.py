@@ -9,94 +9,23 @@ from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
 
 
-class _FeedForward(keras.layers.Layer):
-    """Network of each token with one hidden layer; subclasses say how it is activated."""
-
-    _hidden_kernels = 1
-
-    def __init__(
-        self,
-        hidden_dim: int,
-        activation: Any,
-        *,
-        output_dim: int | None = None,
-        dropout_rate: float = 0.0,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-        self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
-        self.activation = keras.activations.get(activation)
-        self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
-        self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self._initializers = [initializer_copy(self.kernel_initializer, n) for n in (1, 2, 3)]
-        self.seed = checks.integer("seed", seed, optional=True)
-        self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
-
-    def build(self, input_shape: tuple) -> None:
-        width = input_shape[-1]
-
-        def initialize(shape: tuple, dtype: Any = None) -> Any:
-            parts = [one((width, self.hidden_dim), dtype) for one in self._initializers[1:]]
-            return ops.concatenate(parts[: self._hidden_kernels], axis=-1)
-
-        hidden = self._hidden_kernels * self.hidden_dim
-        self.hidden = keras.layers.Dense(
-            hidden,
-            use_bias=self.use_bias,
-            kernel_initializer=initialize,
-            dtype=self.dtype_policy,
-            name="hidden",
-        )
-        self.outputs = keras.layers.Dense(
-            self.output_dim or width,
-            use_bias=self.use_bias,
-            kernel_initializer=self._initializers[0],
-            dtype=self.dtype_policy,
-            name="outputs",
-        )
-        self.hidden.build(input_shape)
-        self.outputs.build((*input_shape[:-1], self.hidden_dim))
-
-    def activate(self, h: Any) -> Any:
-        """Return the activations of the hidden layer."""
-        raise NotImplementedError
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        h = self.dropout(self.activate(self.hidden(inputs)), training=training)
-        return self.outputs(h)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return (*input_shape[:-1], self.output_dim or input_shape[-1])
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "activation": keras.activations.serialize(self.activation),
-            "output_dim": self.output_dim,
-            "dropout_rate": self.dropout_rate,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "seed": self.seed,
-        }
-
-
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class FeedForward(_FeedForward):
-    """Feed-forward network of a transformer: `activation(x W_1 + b_1) W_2 + b_2` of each token.
+class FeedForward(keras.layers.Layer):
+    """Feed-forward network of a transformer, with a gate or without, of each token.
+
+        activation(x W_1 + b_1) W_2 + b_2
+        (activation(x W_1 + b_1) * (x W_3 + b_3)) W_2 + b_2    with a gate
+
+    The gated network with `"silu"` is SwiGLU, with `"gelu"` GEGLU; its two hidden products are one.
+    To have as many weights as without a gate, its hidden layer has two thirds of the width.
 
     Args:
         hidden_dim: width of the hidden layer.
-        activation: activation function of the hidden layer.
+        activation: activation function of the hidden layer or the gate.
+        gated: whether the hidden layer is multiplied by a gate.
         output_dim: width of the output; that of the input by default.
         dropout_rate: dropout rate of the hidden layer.
-        use_bias: whether the dense layers add a bias.
+        use_bias: whether to add biases.
         kernel_initializer: initializer of the kernels. Each uses a copy.
         seed: integer seed of the dropout.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
@@ -121,59 +50,86 @@ class FeedForward(_FeedForward):
     >>> from keras_ssl import layers
     >>> layers.FeedForward(64)(np.ones((2, 10, 16), "float32")).shape
     TensorShape([2, 10, 16])
-
-    Reference:
-        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
-    """
-
-    def __init__(self, hidden_dim: int, activation: Any = "gelu", **kwargs: Any):
-        super().__init__(hidden_dim, activation, **kwargs)
-
-    def activate(self, h: Any) -> Any:
-        return self.activation(h)
-
-
-@keras.saving.register_keras_serializable(package="keras_ssl")
-class SwiGLU(_FeedForward):
-    """Gated feed-forward network of a transformer: `(silu(x W_1) * x W_2) W_3`.
-
-    The two hidden products are one. To have as many weights as a `FeedForward`, the hidden layer
-    has two thirds of its width.
-
-    Args:
-        hidden_dim: width of the hidden layer.
-        activation: activation function of the gate.
-        **kwargs: other arguments of `FeedForward`.
-
-    Call arguments:
-        inputs: tokens.
-        training: whether to apply dropout.
-
-    Input shape:
-        `(..., width)`.
-
-    Output shape:
-        `(..., output_dim)`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ssl import layers
-    >>> layers.SwiGLU(42, use_bias=False)(np.ones((2, 10, 16), "float32")).shape
+    >>> swiglu = layers.FeedForward(42, "silu", gated=True, use_bias=False)
+    >>> swiglu(np.ones((2, 10, 16), "float32")).shape
     TensorShape([2, 10, 16])
 
     Reference:
+        - [Vaswani et al., Attention Is All You Need](https://arxiv.org/abs/1706.03762)
         - [Shazeer, GLU Variants Improve Transformer](https://arxiv.org/abs/2002.05202)
     """
 
-    _hidden_kernels = 2
+    def __init__(
+        self,
+        hidden_dim: int,
+        activation: Any = "gelu",
+        *,
+        gated: bool = False,
+        output_dim: int | None = None,
+        dropout_rate: float = 0.0,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
+        self.activation = keras.activations.get(activation)
+        self.gated = bool(gated)
+        self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
+        self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._initializers = [initializer_copy(self.kernel_initializer, n) for n in (1, 2, 3)]
+        self.seed = checks.integer("seed", seed, optional=True)
+        self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
 
-    def __init__(self, hidden_dim: int, activation: Any = "silu", **kwargs: Any):
-        super().__init__(hidden_dim, activation, **kwargs)
+    def build(self, input_shape: tuple) -> None:
+        width, kernels = input_shape[-1], 1 + self.gated
 
-    def activate(self, h: Any) -> Any:
-        gate, values = ops.split(h, 2, axis=-1)
-        return self.activation(gate) * values
+        def initialize(shape: tuple, dtype: Any = None) -> Any:
+            # each as if it were alone, since its scale depends on its width
+            parts = [one((width, self.hidden_dim), dtype) for one in self._initializers[:kernels]]
+            return ops.concatenate(parts, axis=-1)
+
+        shared = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
+        self.hidden = keras.layers.Dense(
+            kernels * self.hidden_dim, kernel_initializer=initialize, name="hidden", **shared
+        )
+        self.outputs = keras.layers.Dense(
+            self.output_dim or width,
+            kernel_initializer=self._initializers[2],
+            name="outputs",
+            **shared,
+        )
+        self.hidden.build(input_shape)
+        self.outputs.build((*input_shape[:-1], self.hidden_dim))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        h = self.hidden(inputs)
+        if self.gated:
+            gate, values = ops.split(h, 2, axis=-1)
+            h = self.activation(gate) * values
+        else:
+            h = self.activation(h)
+        return self.outputs(self.dropout(h, training=training))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.output_dim or input_shape[-1])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "gated": self.gated,
+            "output_dim": self.output_dim,
+            "dropout_rate": self.dropout_rate,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

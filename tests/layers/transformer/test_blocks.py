@@ -34,7 +34,7 @@ class TestConformance(TestCase):
             12,
             (3, 5, 6),
             attention=layers.MultiHeadAttention(2, num_key_value_heads=1),
-            feed_forward=layers.SwiGLU(8),
+            feed_forward=layers.FeedForward(8, "silu", gated=True),
             norm="rms",
             norm_first=False,
             layer_scale=0.1,

@@ -31,8 +31,8 @@ class TestConformance(TestCase):
         arguments = {"output_dim": 4, "dropout_rate": 0.1, "use_bias": False}
         self.check(layers.FeedForward, 2, 1, (3, 5, 4), hidden_dim=8, **arguments)
 
-    def test_swiglu(self):
-        self.check(layers.SwiGLU, 4, hidden_dim=8)
+    def test_gated(self):
+        self.check(layers.FeedForward, 4, hidden_dim=8, activation="silu", gated=True)
 
     def test_drop_path(self):
         self.run_layer_test(
@@ -60,14 +60,15 @@ def gelu(x):
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_networks_equal_their_formulas(use_bias, rng):
     x = rng.normal(size=(2, 3, 6))
-    for layer in (layers.FeedForward(8, use_bias=use_bias), layers.SwiGLU(8, use_bias=use_bias)):
+    for activation, gated in ((gelu, False), (silu, True)):
+        layer = layers.FeedForward(8, activation.__name__, gated=gated, use_bias=use_bias)
         layer.build(x.shape)
         layer.set_weights([rng.normal(size=one.shape) for one in layer.weights])
         weights = [np.float64(one) for one in layer.get_weights()]
         first, second = (weights[0], weights[-2]) if use_bias else weights
         offsets = (weights[1], weights[3]) if use_bias else (0.0, 0.0)
         h = x @ first + offsets[0]
-        h = silu(h[..., :8]) * h[..., 8:] if isinstance(layer, layers.SwiGLU) else gelu(h)
+        h = activation(h[..., :8]) * h[..., 8:] if gated else activation(h)
         np.testing.assert_allclose(
             to_numpy(layer(x)), h @ second + offsets[1], rtol=2e-3, atol=1e-4
         )
@@ -75,7 +76,7 @@ def test_networks_equal_their_formulas(use_bias, rng):
 
 def test_kernels_start_as_if_each_were_alone():
     initializer = keras.initializers.GlorotUniform(seed=1)
-    layer = layers.SwiGLU(64, kernel_initializer=initializer)
+    layer = layers.FeedForward(64, "silu", gated=True, kernel_initializer=initializer)
     layer.build((None, 64))
     gate, values = np.split(to_numpy(layer.hidden.kernel), 2, axis=1)
     limit = math.sqrt(6 / 128)
@@ -120,7 +121,7 @@ def test_layer_scale_multiplies_features(rng):
     ("make", "error", "name"),
     [
         (lambda: layers.FeedForward(0), ValueError, "hidden_dim"),
-        (lambda: layers.SwiGLU(2.5), TypeError, "hidden_dim"),
+        (lambda: layers.FeedForward(2.5), TypeError, "hidden_dim"),
         (lambda: layers.FeedForward(4, dropout_rate=1), ValueError, "dropout_rate"),
         (lambda: layers.DropPath(1.0), ValueError, "rate"),
         (lambda: layers.LayerScale("small"), TypeError, "initial_value"),
