@@ -19,7 +19,14 @@ from keras_ssl.layers.heads import (
 )
 from keras_ssl.layers.memory import Center, FeatureQueue, MemoryBank, Prototypes
 from keras_ssl.layers.normalization import SyncBatchNormalization
-from keras_ssl.layers.tokens import MaskedContext, MaskToken, PatchGrid
+from keras_ssl.layers.tokens import (
+    ClassToken,
+    MaskedContext,
+    MaskToken,
+    PatchEmbedding,
+    PatchGrid,
+    RegisterTokens,
+)
 from keras_ssl.layers.transformer import (
     DropPath,
     FeedForward,
@@ -31,6 +38,7 @@ from keras_ssl.layers.transformer import (
 __all__ = [
     "BilinearCritic",
     "Center",
+    "ClassToken",
     "ConcatAndConvolve",
     "DropPath",
     "EncodeAndDotProduct",
@@ -42,10 +50,12 @@ __all__ = [
     "MaskedContext",
     "MemoryBank",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PatchGrid",
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",
+    "RegisterTokens",
     "RelativePositionBias",
     "ResidualHead",
     "RotaryEmbedding",

@@ -7,6 +7,7 @@
 
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_queue, log_sum_exp_of_similarities
+from keras_ssl.ops.patches import patchify, unpatchify
 from keras_ssl.ops.precision import at_least_float32
 from keras_ssl.ops.statistics import center, off_diagonal_sum_of_squares, standardize
 
@@ -17,5 +18,7 @@ __all__ = [
     "log_sum_exp_of_queue",
     "log_sum_exp_of_similarities",
     "off_diagonal_sum_of_squares",
+    "patchify",
     "standardize",
+    "unpatchify",
 ]

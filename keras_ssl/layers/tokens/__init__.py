@@ -1,7 +1,16 @@
-"""Patches and other tokens, and masks over them."""
+"""Layers on patches of images and on tokens, positions and grids of features."""
 
+from keras_ssl.layers.tokens.class_token import ClassToken, RegisterTokens
 from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.layers.tokens.masked_context import MaskedContext
+from keras_ssl.layers.tokens.patch_embedding import PatchEmbedding
 from keras_ssl.layers.tokens.patch_grid import PatchGrid
 
-__all__ = ["MaskToken", "MaskedContext", "PatchGrid"]
+__all__ = [
+    "ClassToken",
+    "MaskToken",
+    "MaskedContext",
+    "PatchEmbedding",
+    "PatchGrid",
+    "RegisterTokens",
+]
