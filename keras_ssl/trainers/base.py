@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
@@ -37,7 +38,7 @@ from keras_ssl.trainers.parameter_groups import ParameterGroups
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.step import Batch, Update, replica_share
-from keras_ssl.trainers.teacher import EMATeacher, freeze
+from keras_ssl.trainers.teacher import EMATeacher, derives_state, freeze
 
 
 class SelfSupervisedModel(DistributedFit, keras.Model):
@@ -399,8 +400,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         Raises:
             TypeError: if an argument is of the wrong type or unknown.
             ValueError: if the optimizers are not those that the method names, one of several
-                keeps an average of the weights, `micro_batch_size` is below 1, or the method has
-                no `embed` to call on micro-batches.
+                keeps an average of the weights, or accumulates gradients under several replicas,
+                `micro_batch_size` is below 1, the method has no `embed` to call on micro-batches,
+                or, of a trainer that is built, `loss_weights` names no loss or a pattern matches
+                no variable. The trainer then stays compiled as it was.
         """
         if unknown:
             raise TypeError(
@@ -418,11 +421,49 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             gradients = CachedGradients(micro_batch_size)
         groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay)
         groups.take_over(state.groups)
-        self._freeze_parts()
         optimizers = self._check_optimizers(optimizer)
+        with self._compiled_or_as_before():
+            self._freeze_parts()
+            scaled = self._compile_optimizers(
+                optimizers, run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
+            )
+            state.optimizers = scaled
+            self.optimizer = next(iter(scaled.values()))
+            self.on_new_optimizer()
+            state.probe, state.gradients, state.groups = probe, gradients, groups
+            self.forget_train_functions()
+            if micro_batch_size and any(update.embed is None for update in self.updates()):
+                raise ValueError(
+                    f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
+                    f"{type(self).__name__} has `compute_losses` alone. "
+                    f"Received: micro_batch_size={micro_batch_size}"
+                )
+            self.loss_weights = dict(loss_weights or {})
+            state.compile_arguments = {
+                "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
+                "probe": probe,
+                "loss_weights": loss_weights,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
+                "micro_batch_size": micro_batch_size,
+                **groups.get_config(),
+            }
+            if state.step_specs is not None:
+                self._build_training_state()
+
+    def _compile_optimizers(
+        self,
+        optimizers: dict[str, Any],
+        run_eagerly: bool,
+        steps_per_execution: int,
+        jit_compile: bool | str,
+        auto_scale_loss: bool,
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Let Keras make the optimizers of names and wrap them for mixed precision."""
         scaled = {}
         for name in self.optimizer_names:
-            # Keras makes the optimizer of a name and wraps it for mixed precision
             super().compile(
                 optimizer=optimizers[name],
                 run_eagerly=run_eagerly,
@@ -438,31 +479,31 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                     "float16. Use mixed_bfloat16, or `auto_scale_loss=False`. "
                     f"Received: optimizer={optimizers[name]}"
                 )
-        state.optimizers = scaled
-        self.optimizer = next(iter(scaled.values()))
-        self.on_new_optimizer()
-        state.probe, state.gradients, state.groups = probe, gradients, groups
-        self.forget_train_functions()
-        if micro_batch_size and any(update.embed is None for update in self.updates()):
-            raise ValueError(
-                f"`micro_batch_size` needs a method with `embed` and `losses_of`; "
-                f"{type(self).__name__} has `compute_losses` alone. "
-                f"Received: micro_batch_size={micro_batch_size}"
-            )
-        self.loss_weights = dict(loss_weights or {})
-        state.compile_arguments = {
-            "optimizer": optimizer if isinstance(optimizer, dict) else scaled["main"],
-            "probe": probe,
-            "loss_weights": loss_weights,
-            "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": jit_compile,
-            "auto_scale_loss": auto_scale_loss,
-            "micro_batch_size": micro_batch_size,
-            **groups.get_config(),
-        }
-        if state.step_specs is not None:
-            self._build_training_state()
+        return scaled
+
+    @contextmanager
+    def _compiled_or_as_before(self) -> Iterator[None]:
+        """Compile within; if that fails, let the trainer be compiled as it was, or not at all."""
+        state, optimizer = self._state, getattr(self, "optimizer", None)
+        names = ("probe", "gradients", "groups", "optimizers", "compile_arguments")
+        before = {name: getattr(state, name) for name in names}
+        loss_weights = getattr(self, "loss_weights", {})
+        try:
+            yield
+        except Exception:
+            vars(state).update(before)
+            self.loss_weights = loss_weights
+            if optimizer is None:
+                self.compiled, self.optimizer = False, None
+            else:
+                arguments = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss")
+                self._compile_optimizers(
+                    before["optimizers"], *(before["compile_arguments"][key] for key in arguments)
+                )
+                self.optimizer = optimizer
+                self.on_new_optimizer()
+            self.forget_train_functions()
+            raise
 
     def on_new_optimizer(self) -> None:
         """Let teachers follow from the step to which the first optimizer has counted."""
@@ -480,6 +521,21 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             raise ValueError(
                 "Each update needs an optimizer of its own: it keeps state for its variables. "
                 f"Received: {optimizer}"
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        accumulating = [
+            one
+            for one in optimizers.values()
+            if getattr(one, "gradient_accumulation_steps", None)
+            or getattr(getattr(one, "inner_optimizer", None), "gradient_accumulation_steps", None)
+        ]
+        if replicas > 1 and accumulating:
+            raise ValueError(
+                "An optimizer cannot accumulate gradients under several replicas: Keras does so in "
+                "a condition, in which TensorFlow exchanges no tensors. Take larger batches with "
+                "`compile(micro_batch_size=...)`, which accumulates within a step. Received: "
+                f"gradient_accumulation_steps={accumulating[0].gradient_accumulation_steps} and "
+                f"{replicas} replicas"
             )
         if len(optimizers) > 1 and any(
             getattr(one, "use_ema", False) for one in optimizers.values()
@@ -830,11 +886,27 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         state = self._state
         if not state.is_started:
             self._start()  # weights of a student may have been set since all state was created
+        self._take_over_adapted()
         if not state.is_evaluating:
             self._check_not_quantized()
         state.is_started |= not state.is_evaluating
         if state.is_evaluating:
             state.seeds.fix()
+
+    def _take_over_adapted(self) -> None:
+        """Take note of layers that were adapted since the last step, such as `Normalization`."""
+        copies = [copy for teacher in self._state.teachers for _, copy in teacher.pairs]
+        of_copies = {id(one) for copy in copies for one in all_layers(copy)}
+        adapted = [
+            [np.asarray(weight).tobytes() for weight in one.weights]
+            for one in all_layers(self)
+            if id(one) not in of_copies and derives_state(one)
+        ]
+        if self._state.adapted not in (None, adapted):
+            for teacher in self._state.teachers:
+                teacher.take_over_adapted()
+            self.renew_functions()  # what a layer derives is a constant of a traced step
+        self._state.adapted = adapted
 
     def _check_not_quantized(self) -> None:
         # a frozen part, such as the teacher of a distillation, may be quantized
@@ -1035,6 +1107,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         super().save_own_variables(store)
         for number, state in enumerate(self._seed_states()):
             store[f"seed_generator_state_{number}"] = state.numpy()
+        store["is_started"] = np.array(self._state.is_started)
 
     def load_own_variables(self, store: Any) -> None:
         """Load what `save_own_variables` saved."""
@@ -1043,8 +1116,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             value = saved.pop(f"seed_generator_state_{number}", None)
             if value is not None:  # plain Keras did not write any
                 state.assign(value)
+        # files of earlier versions do not tell
+        is_started = bool(np.asarray(saved.pop("is_started", True)))
         super().load_own_variables(saved)
-        self._state.is_started = True
+        self._state.is_started = is_started
 
 
 class _NoOptimizers(dict):
@@ -1075,6 +1150,7 @@ class _TrainingState:
         self.step_specs = None
         self.checked = set()  # shapes of data that the losses have been traced on
         self.seeds = None
+        self.adapted = None  # weights of layers that derive state from them, at the last step
         self.is_tracing = self.is_called = self.is_evaluating = False
         self.is_started = False  # whether a step was taken, or weights were loaded
 

@@ -26,8 +26,10 @@ class EMATeacher:
     the statistics of batch normalisation, is the teacher's own afterwards: it moves when the
     teacher is called in training mode, as in the published methods. The `trainable` flags of
     layers, which decide whether batch normalisation uses batch statistics, are those that the
-    student has when the trainer is compiled. Averages are kept in float32 whatever the dtype
-    policy. The teacher is saved with the trainer, and no optimizer sees its weights.
+    student has when the trainer is compiled. A layer of the student that is adapted anew, such as
+    `Normalization`, is the teacher's too from the next `fit` on. Averages are kept in float32
+    whatever the dtype policy. The teacher is saved with the trainer, and no optimizer sees its
+    weights.
 
     The trainer moves its teachers itself; a method only makes them, in its constructor, and stops
     the gradient of what a teacher returns.
@@ -141,6 +143,15 @@ class EMATeacher:
         self._is_started = True
         self.freeze()
 
+    def take_over_adapted(self) -> None:
+        """Copy the state of layers that are adapted to data, such as `Normalization`."""
+        for student, teacher in self.pairs:
+            layers = zip(all_layers(student), all_layers(teacher), strict=True)
+            for of_student, of_teacher in layers:
+                if derives_state(of_student):
+                    of_teacher.set_weights(of_student.get_weights())
+                    of_teacher.finalize_state()
+
     def freeze(self) -> None:
         """Keep the optimizer from the copies, whose layers get the students' `trainable` flags."""
         if not self._is_started:  # the copies may not be built yet
@@ -183,11 +194,15 @@ def freeze(layer: keras.layers.Layer) -> None:
         weight.trainable = False
 
 
+def derives_state(layer: keras.layers.Layer) -> bool:
+    """Whether a layer, such as `Normalization`, computes with what it derives from its weights."""
+    return callable(getattr(layer, "finalize_state", None))
+
+
 def _copy_weights(student: keras.layers.Layer, teacher: keras.layers.Layer) -> None:
     teacher.set_weights(student.get_weights())
     for layer in all_layers(teacher):
-        # layers such as `Normalization` compute with tensors that they derive from their weights
-        if callable(getattr(layer, "finalize_state", None)):
+        if derives_state(layer):
             layer.finalize_state()
 
 

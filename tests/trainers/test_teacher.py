@@ -216,3 +216,103 @@ def test_teachers_stay_frozen_when_the_trainer_is_frozen_and_thawed():
     trainer.trainable = True
     trainer.compile("sgd")
     assert len(trainer.trainable_weights) == 4
+
+
+def test_a_teacher_that_no_loss_calls_follows_too():
+    class Watched(trainers.SelfSupervisedModel):
+        def __init__(self):
+            super().__init__(network())
+            self.teacher = trainers.EMATeacher(self, ["encoder"], 0.5)
+
+        def embed(self, batch, training):
+            return {"error": ops.square(self.encoder(batch.x, training=training) - 1.0)}
+
+    trainer = Watched()
+    trainer.compile(keras.optimizers.SGD(0.1))
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    trainer.build((None, 3))
+    before = learned(trainer.encoder)
+    trainer.train_on_batch(x)
+    for xi, theta, old in zip(
+        learned(trainer.teacher_encoder), learned(trainer.encoder), before, strict=True
+    ):
+        np.testing.assert_allclose(xi, 0.5 * old + 0.5 * theta, rtol=1e-6, atol=1e-7)
+
+
+def test_a_student_adapted_after_training_changes_its_teacher():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, 2.0, size=(64, 3)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    trainer = Distillation(keras.Sequential([normalization, keras.layers.Dense(2)]), momentum=0.5)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    trainer.fit(x, verbose=0)
+    losses = [trainer.evaluate(x, verbose=0, return_dict=True)["loss"]]
+    kernel, bias = (np.asarray(w, "float64") for w in trainer.encoder.layers[1].weights)
+    normalization.adapt(10 * x + 7)
+    # the loss is (student - teacher - 1)^2 = 1 if and only if the two are equal
+    for _ in range(2):
+        trainer.fit(x, verbose=0)
+        losses.append(trainer.evaluate(x, verbose=0, return_dict=True)["loss"])
+    assert losses == pytest.approx([1.0, 1.0, 1.0])
+    mean, deviation = 10 * x.mean(0) + 7, 10 * x.std(0)
+    expected = (x - mean) / deviation @ kernel + bias
+    for one in (trainer.teacher_encoder, trainer.encoder):
+        np.testing.assert_allclose(one(x), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_after_adapting_computes_with_the_new_statistics():
+    x = np.full((8, 1), 2.0, "float32")
+    normalization = keras.layers.Normalization(mean=None)
+    normalization.adapt(np.array([[0.0], [4.0]]))
+
+    class Mean(trainers.SelfSupervisedModel):
+        def embed(self, batch, training):
+            return {"mean": self.encoder(batch.x)}
+
+    dense = keras.layers.Dense(1, kernel_initializer="ones")
+    trainer = Mean(keras.Sequential([normalization, dense]))
+    trainer.compile(keras.optimizers.SGD(0.0))
+    assert trainer.fit(x, verbose=0).history["loss"] == pytest.approx([0.0])
+    normalization.adapt(np.array([[0.0], [2.0]]))  # (2 - 1) / 1
+    assert trainer.fit(x, verbose=0).history["loss"] == pytest.approx([1.0])
+    assert trainer.evaluate(x, verbose=0, return_dict=True)["loss"] == pytest.approx(1.0)
+
+
+def test_a_loaded_trainer_that_was_not_trained_starts_its_teacher_anew(tmp_path):
+    trainer = started()
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    loaded.encoder.set_weights([w + 1 for w in loaded.encoder.get_weights()])
+    loaded.compile(keras.optimizers.SGD(0.0))
+    loaded.train_on_batch(np.ones((16, 3), "float32"))
+    for xi, theta in zip(learned(loaded.teacher_encoder), learned(loaded.encoder), strict=True):
+        np.testing.assert_array_equal(xi, theta)
+
+
+def test_a_loaded_trainer_that_was_trained_keeps_its_teacher(tmp_path):
+    trainer = trained(steps=3)
+    before = learned(trainer.teacher_encoder)
+    trainer.save(tmp_path / "trainer.keras")
+    trainer.save_weights(tmp_path / "trainer.weights.h5")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    other = started()
+    other.load_weights(tmp_path / "trainer.weights.h5")
+    for one in (loaded, other):
+        one.compile(keras.optimizers.SGD(0.0))
+        one.evaluate(np.ones((16, 3), "float32"), verbose=0)
+        for xi, old in zip(learned(one.teacher_encoder), before, strict=True):
+            np.testing.assert_array_equal(xi, old)
+
+
+def test_accumulation_by_the_optimizer_is_refused_under_replicas(two_replicas):
+    with two_replicas.scope():
+        trainer = Distillation(network())
+        for optimizer in (
+            keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+            keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+            ),
+        ):
+            with pytest.raises(ValueError, match="micro_batch_size"):
+                trainer.compile(optimizer)
