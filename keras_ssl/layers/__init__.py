@@ -20,11 +20,13 @@ from keras_ssl.layers.heads import (
 from keras_ssl.layers.memory import Center, FeatureQueue, MemoryBank, Prototypes
 from keras_ssl.layers.normalization import SyncBatchNormalization
 from keras_ssl.layers.tokens import (
+    BlockMasking,
     ClassToken,
     MaskedContext,
     MaskToken,
     PatchEmbedding,
     PatchGrid,
+    RandomMasking,
     RegisterTokens,
 )
 from keras_ssl.layers.transformer import (
@@ -37,6 +39,7 @@ from keras_ssl.layers.transformer import (
 
 __all__ = [
     "BilinearCritic",
+    "BlockMasking",
     "Center",
     "ClassToken",
     "ConcatAndConvolve",
@@ -55,6 +58,7 @@ __all__ = [
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",
+    "RandomMasking",
     "RegisterTokens",
     "RelativePositionBias",
     "ResidualHead",

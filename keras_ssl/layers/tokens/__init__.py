@@ -5,12 +5,15 @@ from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.layers.tokens.masked_context import MaskedContext
 from keras_ssl.layers.tokens.patch_embedding import PatchEmbedding
 from keras_ssl.layers.tokens.patch_grid import PatchGrid
+from keras_ssl.layers.tokens.random_masking import BlockMasking, RandomMasking
 
 __all__ = [
+    "BlockMasking",
     "ClassToken",
     "MaskToken",
     "MaskedContext",
     "PatchEmbedding",
     "PatchGrid",
+    "RandomMasking",
     "RegisterTokens",
 ]
