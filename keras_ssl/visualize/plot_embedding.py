@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # classes after the first ten use the next marker
 MARKERS = "o^sDv*"
 MAX_LEGEND_ENTRIES = 40
+UNLABELLED = -1
+UNLABELLED_COLOR = "#bbbbbb"
 
 
 def plot_embedding(
@@ -35,7 +37,8 @@ def plot_embedding(
 
     Args:
         features: array of shape `(n, dimensions)`.
-        labels: integer classes of shape `(n,)`, or `None` for one colour.
+        labels: integer classes of shape `(n,)` or `(n, 1)`, -1 for points without a label, which
+            are grey; or strings; or `None` for one colour.
         class_names: names of the classes for the legend, in the order of the labels.
         projection: object with a method `fit_transform` from `(n, dimensions)` to `(n, 2)`, such
             as the estimators of scikit-learn or UMAP, used whatever the number of dimensions.
@@ -78,7 +81,7 @@ def plot_embedding(
             f"`sklearn.decomposition.PCA(2)`. Received: projection={projection!r}"
         )
     _check_features(features, max_points)
-    labels = _check_labels(labels, class_names, len(features))
+    labels, class_names = _check_labels(labels, class_names, len(features))
 
     # shuffle in any case: sorted by class, the last class would cover the others
     rows = np.random.default_rng(seed).permutation(len(features))[:max_points]
@@ -122,18 +125,26 @@ def _check_features(features: np.ndarray, max_points: int) -> None:
         raise ValueError(f"`max_points` must be at least 4. Received: max_points={max_points}")
 
 
-def _check_labels(labels: Any, class_names: Sequence[str] | None, n: int) -> np.ndarray | None:
+def _check_labels(
+    labels: Any, class_names: Sequence[str] | None, n: int
+) -> tuple[np.ndarray | None, Sequence[str] | None]:
+    """Return integer labels, -1 for points without one, and the names of the classes."""
     import keras
     import numpy as np
 
     if labels is None:
         if class_names is not None:
             raise ValueError("`class_names` need `labels`. Received: labels=None")
-        return None
-    labels = keras.ops.convert_to_numpy(labels)
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        return None, None
+    labels = np.asarray(labels if isinstance(labels, list) else keras.ops.convert_to_numpy(labels))
+    if labels.shape == (n, 1):
+        labels = labels[:, 0]
+    if labels.dtype.kind == "U" and class_names is None:
+        class_names, labels = np.unique(labels, return_inverse=True)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < -1:
         raise ValueError(
-            f"`labels` must be non-negative integers of shape ({n},), one per row of `features`. "
+            f"`labels` must be non-negative integers of shape ({n},), one per row of `features`, "
+            "-1 for no label, or strings. "
             f"Received: shape={labels.shape}, dtype={labels.dtype}"
         )
     if class_names is not None and labels.max() >= len(class_names):
@@ -141,7 +152,7 @@ def _check_labels(labels: Any, class_names: Sequence[str] | None, n: int) -> np.
             f"`class_names` must name every label, 0 to {labels.max()}. Received: "
             f"{len(class_names)} names"
         )
-    return labels
+    return labels.astype("int64"), class_names
 
 
 def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:
@@ -183,6 +194,11 @@ def _scatter_classes(
     import numpy as np
 
     axes = figure.axes[0]
+    unlabelled = labels == UNLABELLED
+    if unlabelled.any():
+        style = {"marker": "o", "linewidths": 0, "alpha": 0.5, "label": "no label"}
+        axes.scatter(*points[unlabelled].T, s=size, color=UNLABELLED_COLOR, **style)
+        points, labels = points[~unlabelled], labels[~unlabelled]
     marker_index = labels // len(COLORS) % len(MARKERS)
     for i in np.unique(marker_index):
         chosen = marker_index == i
@@ -202,5 +218,5 @@ def _scatter_classes(
         frameon=False,
         fontsize=9,
         labelcolor=TEXT_COLOR,
-        ncols=-(-len(classes) // 20),
+        ncols=max(1, -(-len(classes) // 20)),
     )

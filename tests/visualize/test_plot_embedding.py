@@ -100,7 +100,7 @@ FEATURES = np.zeros((8, 3))
         ({"features": FEATURES, "max_points": 2}, "`max_points`"),
         ({"features": FEATURES, "labels": np.zeros(7, int)}, "`labels` must be"),
         ({"features": FEATURES, "labels": np.zeros(8)}, "`labels` must be"),
-        ({"features": FEATURES, "labels": np.full(8, -1)}, "`labels` must be"),
+        ({"features": FEATURES, "labels": np.full(8, -2)}, "`labels` must be"),
         ({"features": FEATURES, "labels": np.full(8, 2), "class_names": ["a", "b"]}, "class_names"),
         ({"features": FEATURES, "class_names": ["a"]}, "need `labels`"),
         ({"features": np.eye(8), "projection": PCA(3)}, "`projection` must map"),
@@ -114,3 +114,25 @@ def test_bad_input(arguments, message):
 def test_projection_without_fit_transform():
     with pytest.raises(TypeError, match=r"`projection` must be an object.*Received.*pca"):
         plot_embedding(FEATURES, projection="pca")
+
+
+@pytest.mark.parametrize("missing", ["some", "all"])
+def test_points_without_a_label_are_grey(rng, missing):
+    features = rng.normal(size=(40, 2))
+    labels = np.where(np.arange(40) < 15, -1, np.arange(40) % 3)[:, None]
+    if missing == "all":
+        labels = np.full((40, 1), -1)
+    figure = plot_embedding(features, labels, ["a", "b", "c"])
+    grey, *rest = figure.axes[0].collections
+    assert sum(len(one.get_offsets()) for one in rest) == np.sum(labels >= 0)
+    expected = features[labels[:, 0] == -1]
+    found = np.asarray(grey.get_offsets())
+    np.testing.assert_allclose(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["no label", "a", "b", "c"][: 1 if missing == "all" else 4]
+
+
+def test_labels_that_are_strings_name_the_classes(rng):
+    labels = np.array(["cat", "a dog"])[np.arange(20) % 2]
+    figure = plot_embedding(rng.normal(size=(20, 2)), labels)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a dog", "cat"]

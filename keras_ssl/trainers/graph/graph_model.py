@@ -28,7 +28,7 @@ class GraphModel(SelfSupervisedModel):
     """
 
     input_kind = GraphInput()
-    # weights belong to the labels of nodes, which no method reads
+    # weights belong to the labels of nodes, which the online probe reads
     uses_sample_weight = True
 
     def check_views(self, views: Any) -> None:

@@ -76,7 +76,27 @@ def test_sparse_tensors_disable_xla_with_a_warning(club):
     assert listed.jit_compile
 
 
-def test_probe_learns_from_labels_of_nodes_and_sample_weights_are_ignored(club):
+def test_probe_learns_from_the_nodes_of_the_split(club):
+    """Weights are those of the probe; the labels of other nodes are neither seen nor counted."""
+    x, a = club
+    y = (np.arange(34) > 16).astype("int32")
+    weights = np.where(np.arange(34) % 3 == 0, 34 / 12, 0.0).astype("float32")
+    results = []
+    for labels in (y, np.where(weights > 0, y, 1 - y)):
+        keras.utils.set_random_seed(0)
+        trainer = method(probe=trainers.OnlineProbe(2))
+        history = trainer.fit(repeated(x, a, labels, weights), epochs=3, verbose=0).history
+        results.append([history["probe_loss"], history["probe_accuracy"], *trainer.probe.weights])
+        logits = np.asarray(trainer.probe(trainer.predict(repeated(x, a), verbose=0)))[:34]
+        known = weights > 0
+        logs = trainer.evaluate(repeated(x, a, labels, weights), verbose=0, return_dict=True)
+        accuracy = np.mean(np.argmax(logits, axis=1)[known] == y[known])
+        assert logs["probe_accuracy"] == pytest.approx(accuracy)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_probe_learns_from_labels_of_nodes_with_and_without_weights(club):
     x, a = club
     y = (np.arange(34) > 16).astype("int32")
     trainer = method(probe=trainers.OnlineProbe(2))
