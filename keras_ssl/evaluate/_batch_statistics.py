@@ -1,5 +1,6 @@
 """Encoders whose batch normalisation uses the statistics of the batch, and nothing else changes."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,11 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl._keras_internals import all_layers
+from keras_ssl.evaluate._batches import Batches
 from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import feature_std
 
+_COLLAPSED = 0.1  # a standard deviation below this is suspicious
 Observe = Callable[[keras.layers.Layer, Any, Any, Any], None]
 
 
@@ -143,6 +146,23 @@ class LagCheck:
             if len(one) > 1 and np.isfinite(one).all():
                 found[name] = float(feature_std(one).mean())
         return found
+
+
+def warn_of_lag(forward: Forward, batches: Batches, features: np.ndarray) -> None:
+    """Warn, once for a `Forward`, if features look collapsed because moving statistics lag behind.
+
+    Args:
+        forward: function from batches to features.
+        batches: the data.
+        features: features of the first batch. Only if these look collapsed is more computed.
+    """
+    forward.may_lag = False
+    is_finite = len(features) > 1 and np.isfinite(features).all()
+    if is_finite and feature_std(features).mean() > _COLLAPSED:
+        return
+    lag = LagCheck(forward.encoder, forward).find(batches.first()[0])
+    if lag is not None:
+        warnings.warn(f"`encoder`: {lag}.", stacklevel=4)
 
 
 def describe_lag(name: str, of_moving: float, of_batch: float) -> str:

@@ -25,8 +25,9 @@ class Forward:
         self, encoder: keras.layers.Layer | Callable, prepare: Callable[[Any], Any] | None = None
     ):
         checks.tensorflow_backend()
-        self._encoder = encoder
+        self.encoder = self._encoder = encoder
         self._prepare = prepare
+        self.may_lag = False  # whether to warn of moving statistics that lag behind
         self._is_layer = isinstance(encoder, keras.layers.Layer)
         # a plain function may leave TensorFlow, so it is not traced
         self._eager = not self._is_layer or getattr(encoder, "run_eagerly", False)
@@ -87,7 +88,9 @@ def forward_function(encoder: keras.layers.Layer | Callable) -> Forward:
             "`encoder` must be a keras.Model, a Keras layer or a function of a batch. "
             f"Received: {encoder!r}"
         )
-    return Forward(encoder)
+    forward = Forward(encoder)
+    forward.may_lag = isinstance(encoder, keras.layers.Layer)
+    return forward
 
 
 def as_vectors(features: Any) -> tf.Tensor:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl.evaluate._batch_statistics import warn_of_lag
 from keras_ssl.evaluate._batches import as_batches, is_graph, is_union, rows_of
 from keras_ssl.evaluate._forward import as_vectors, forward_function
 
@@ -18,6 +19,10 @@ def extract_features(
     verbose: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Compute the features of every example in inference mode.
+
+    If they are nearly equal for all examples, and are not with the statistics of the batch, a
+    warning says that the moving statistics of batch normalization lag behind; see
+    `keras_ssl.evaluate.recalibrate`.
 
     Args:
         encoder: a `keras.Model` or Keras layer, called with `training=False`, or any function from
@@ -65,6 +70,8 @@ def extract_features(
         labels.append(y)
         if verbose:
             bar.update(step + 1)
+    if forward.may_lag:
+        warn_of_lag(forward, batches, features[0])
     features = np.concatenate(features)
     return features, None if labels[0] is None else np.concatenate(labels)
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_ssl import checks
 from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
+from keras_ssl.evaluate._batch_statistics import warn_of_lag
 from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
-from keras_ssl.evaluate._forward import as_input, ensure_built
+from keras_ssl.evaluate._forward import Forward, as_input, ensure_built
 from keras_ssl.evaluate._labels import integer_labels
 from keras_ssl.evaluate._subset import take_balanced
 from keras_ssl.evaluate.random_encoder import seeded
@@ -104,6 +105,10 @@ def fine_tune(
         model.fit(
             _labelled(train, batch_size, seed), epochs=epochs, callbacks=callbacks, verbose=verbose
         )
+    backbone = Forward(model.layers[0])
+    for x, _ in test_batches:
+        warn_of_lag(backbone, test_batches, backbone(x).numpy())
+        break
     results = model.evaluate(_labelled(test, batch_size, seed), verbose=0, return_dict=True)
     return model, float(results["accuracy"])
 

@@ -137,6 +137,8 @@ def representation_report(
         if verbose:
             print(f"Measuring {kind}", flush=True)
         forward = forward_function(candidate)
+        # a random encoder has the statistics that it was made with
+        forward.may_lag = forward.may_lag and candidate is encoder
         # from here on, the features are the inputs of `raw_pixels`
         train_set = extract_features(forward, train, verbose=verbose)
         test_set = extract_features(forward, test, verbose=verbose)

@@ -1,5 +1,7 @@
 """Moving statistics recomputed from data, against NumPy in float64 and training mode."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -148,3 +150,42 @@ def test_package_networks_and_channels_first_axis(rng):
 def test_wrong_arguments(encoder, x, error, message):
     with pytest.raises(error, match=message):
         evaluate.recalibrate(encoder, x.astype("float32"))
+
+
+def lagging():
+    """An encoder of data far from zero, whose moving mean is 0."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.BatchNormalization(momentum=0.999),
+            keras.layers.Dense(16, use_bias=False),
+        ]
+    )
+
+
+@pytest.mark.parametrize("measure", ["knn", "linear_probe", "report", "features", "fine_tune"])
+def test_every_measure_of_an_encoder_says_that_statistics_lag(measure, rng):
+    y = np.arange(40) % 2
+    x = (50 + rng.normal(size=(40, 8))).astype("float32")
+    x[:, 0] += 4 * y
+    data, encoder = (x, y), lagging()
+
+    def run():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            {
+                "knn": lambda: evaluate.knn_accuracy(encoder, data, data, k=5),
+                "linear_probe": lambda: evaluate.linear_probe(encoder, data, data),
+                "report": lambda: evaluate.representation_report(
+                    encoder, data, data, k=5, labels_per_class=None, verbose=0
+                ),
+                "features": lambda: evaluate.extract_features(encoder, x),
+                "fine_tune": lambda: evaluate.fine_tune(encoder, data, data, epochs=1),
+            }[measure]()
+        return [str(one.message) for one in caught if "lag behind" in str(one.message)]
+
+    (found,) = run()
+    assert found.startswith("`encoder`: the moving statistics of batch normalization lag behind")
+    evaluate.recalibrate(encoder, x)
+    assert not run()
