@@ -33,6 +33,7 @@ class Perceptron(keras.layers.Layer):
         seed: int | None = None,
     ):
         super().__init__(name="mlp", dtype=like.dtype_policy)
+        self.supports_masking = True
         self.hidden = [checks.integer("mlp_hidden", one, minimum=1) for one in hidden or []]
         self.activation = keras.activations.get(activation)
         activations = [*(self.activation for _ in self.hidden), output_activation]

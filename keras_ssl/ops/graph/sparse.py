@@ -100,7 +100,8 @@ def small_product(a: Any, h: Any) -> Any:
     """
     import tensorflow as tf
 
-    return tf.sparse.sparse_dense_matmul(a, h)
+    # TensorFlow forgets the static number of rows, which layers that follow may need
+    return tf.ensure_shape(tf.sparse.sparse_dense_matmul(a, h), (a.shape[0], h.shape[1]))
 
 
 def large_product(a: Any, h: Any) -> Any:
