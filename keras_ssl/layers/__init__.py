@@ -17,7 +17,13 @@ from keras_ssl.layers.heads import (
     ResidualHead,
     StepPredictor,
 )
-from keras_ssl.layers.memory import Center, FeatureQueue, MemoryBank, Prototypes
+from keras_ssl.layers.memory import (
+    Center,
+    FeatureQueue,
+    MemoryBank,
+    Prototypes,
+    VectorQuantizer,
+)
 from keras_ssl.layers.normalization import SyncBatchNormalization
 from keras_ssl.layers.tokens import (
     BlockMasking,
@@ -68,5 +74,6 @@ __all__ = [
     "SyncBatchNormalization",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
+    "VectorQuantizer",
     "graph",
 ]

@@ -4,5 +4,6 @@ from keras_ssl.layers.memory.center import Center
 from keras_ssl.layers.memory.feature_queue import FeatureQueue
 from keras_ssl.layers.memory.memory_bank import MemoryBank
 from keras_ssl.layers.memory.prototypes import Prototypes
+from keras_ssl.layers.memory.vector_quantizer import VectorQuantizer
 
-__all__ = ["Center", "FeatureQueue", "MemoryBank", "Prototypes"]
+__all__ = ["Center", "FeatureQueue", "MemoryBank", "Prototypes", "VectorQuantizer"]
