@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -52,3 +54,66 @@ def save(figure: Figure, path: str | PathLike[str] | None) -> Figure:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150, format=path.suffix[1:] or "png")
     return figure
+
+
+def show(axes: Axes, pixels: np.ndarray) -> None:
+    """Show one image with values from 0 to 1 without interpolation."""
+    if pixels.shape[-1] == 1:
+        axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(pixels, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def check_images(name: str, images: Any) -> np.ndarray:
+    import keras
+
+    array = keras.ops.convert_to_numpy(images)
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or array.size == 0:
+        raise ValueError(
+            f"`{name}` must have shape (batch, height, width, channels) with 1 or 3 channels and "
+            f"at least one image. Received: shape={array.shape}"
+        )
+    return array
+
+
+def check_labels(
+    labels: Any, class_names: Sequence[str] | None, n: int
+) -> tuple[np.ndarray | None, Sequence[str] | None]:
+    """Return integer labels, -1 for points without one, and the names of the classes."""
+    import keras
+    import numpy as np
+
+    if labels is None:
+        if class_names is not None:
+            raise ValueError("`class_names` need `labels`. Received: labels=None")
+        return None, None
+    labels = np.asarray(labels if isinstance(labels, list) else keras.ops.convert_to_numpy(labels))
+    if labels.shape == (n, 1):
+        labels = labels[:, 0]
+    if labels.dtype.kind == "U" and class_names is None:
+        class_names, labels = np.unique(labels, return_inverse=True)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < -1:
+        raise ValueError(
+            f"`labels` must be non-negative integers of shape ({n},), one per row of `features`, "
+            "-1 for no label, or strings. "
+            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+        )
+    if class_names is not None and labels.max() >= len(class_names):
+        raise ValueError(
+            f"`class_names` must name every label, 0 to {labels.max()}. Received: "
+            f"{len(class_names)} names"
+        )
+    return labels.astype("int64"), class_names
+
+
+def check_value_range(value_range: Any) -> tuple[float, float]:
+    """Return the values of black and of white, or raise."""
+    low, high = value_range
+    if not low < high:
+        raise ValueError(
+            "`value_range` must be a pair of numbers, the lower one first. "
+            f"Received: value_range={value_range}"
+        )
+    return low, high

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, new_figure, save
+from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, check_labels, new_figure, save
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ def plot_embedding(
             f"`sklearn.decomposition.PCA(2)`. Received: projection={projection!r}"
         )
     _check_features(features, max_points)
-    labels, class_names = _check_labels(labels, class_names, len(features))
+    labels, class_names = check_labels(labels, class_names, len(features))
 
     # shuffle in any case: sorted by class, the last class would cover the others
     rows = np.random.default_rng(seed).permutation(len(features))[:max_points]
@@ -100,8 +100,8 @@ def plot_embedding(
     name = type(projection).__name__ if projection is not None else "t-SNE"
     if projection is None and features.shape[1] == 2:
         name = "feature"
-    axes.set_xlabel(f"{name} 1 (no unit)", color=TEXT_COLOR, fontsize=9)
-    axes.set_ylabel(f"{name} 2 (no unit)", color=TEXT_COLOR, fontsize=9)
+    axes.set_xlabel(f"{name} 1", color=TEXT_COLOR, fontsize=9)
+    axes.set_ylabel(f"{name} 2", color=TEXT_COLOR, fontsize=9)
     shown = f"{len(points):,} of {len(features):,} points"
     axes.set_title(f"{title}\n{shown}" if title else shown, fontsize=10, color=TEXT_COLOR)
     return save(figure, path)
@@ -123,36 +123,6 @@ def _check_features(features: np.ndarray, max_points: int) -> None:
         raise ValueError("`features` must be finite. Received: NaN or infinite values")
     if max_points < 4:
         raise ValueError(f"`max_points` must be at least 4. Received: max_points={max_points}")
-
-
-def _check_labels(
-    labels: Any, class_names: Sequence[str] | None, n: int
-) -> tuple[np.ndarray | None, Sequence[str] | None]:
-    """Return integer labels, -1 for points without one, and the names of the classes."""
-    import keras
-    import numpy as np
-
-    if labels is None:
-        if class_names is not None:
-            raise ValueError("`class_names` need `labels`. Received: labels=None")
-        return None, None
-    labels = np.asarray(labels if isinstance(labels, list) else keras.ops.convert_to_numpy(labels))
-    if labels.shape == (n, 1):
-        labels = labels[:, 0]
-    if labels.dtype.kind == "U" and class_names is None:
-        class_names, labels = np.unique(labels, return_inverse=True)
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < -1:
-        raise ValueError(
-            f"`labels` must be non-negative integers of shape ({n},), one per row of `features`, "
-            "-1 for no label, or strings. "
-            f"Received: shape={labels.shape}, dtype={labels.dtype}"
-        )
-    if class_names is not None and labels.max() >= len(class_names):
-        raise ValueError(
-            f"`class_names` must name every label, 0 to {labels.max()}. Received: "
-            f"{len(class_names)} names"
-        )
-    return labels.astype("int64"), class_names
 
 
 def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_COLUMNS = 3
+# what is in the names of the entries of each default panel
+_PANELS = {
+    "loss": ("loss",),
+    "accuracy": ("accuracy",),
+    "effective rank": ("rank",),
+    "spread": ("std", "spread"),
+    "learning rate": ("learning_rate",),
+}
+
 Curve = tuple[list[float], list[float]]
 
 
@@ -21,7 +31,7 @@ def plot_history(
     title: str | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Figure:
-    """Plot the history of `fit`, by default with a panel of losses and one of accuracies.
+    """Plot the history of `fit`, with a panel for each kind of quantity.
 
     A curve and its validation curve (`val_...`, dashed) have the same colour. `fit` does not record
     the epochs of entries with fewer values, such as validation with `validation_freq=5`, so their
@@ -30,9 +40,10 @@ def plot_history(
     Args:
         history: the `keras.callbacks.History` returned by `fit`, or a dictionary of lists like
             its `history`, or a list of either, which are joined (such as for a resumed training).
-        panels: entries to plot by title of the panel, without `val_`. The default is `"loss"` with
-            all entries with "loss" in their names and `"accuracy"` with all those with "accuracy".
-            Accuracies are shown in percent. Empty panels are omitted.
+        panels: entries to plot by title of the panel, without `val_`. By default, entries are
+            distributed by what is in their names: `"loss"`, `"accuracy"`, `"effective rank"`
+            ("rank"), `"spread"` ("std" or "spread") and `"learning rate"`. Accuracies are shown in
+            percent. Empty panels are omitted.
         title: title of the figure.
         path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
@@ -54,7 +65,10 @@ def plot_history(
     curves = _join(history if isinstance(history, (list, tuple)) else [history])
     names = list(dict.fromkeys(key.removeprefix("val_") for key in curves))
     if panels is None:
-        panels = {part: [n for n in names if part in n] for part in ("loss", "accuracy")}
+        panels = {
+            panel: [name for name in names if any(part in name for part in parts)]
+            for panel, parts in _PANELS.items()
+        }
     missing = [name for keys in panels.values() for name in keys if name not in names]
     panels = {key: list(entries) for key, entries in panels.items() if entries}
     if missing or not panels:
@@ -62,10 +76,14 @@ def plot_history(
             f"`history` has nothing to plot for {missing or 'losses and accuracies'}. Expected "
             f"`panels` to name some of its entries. Received: entries {names}"
         )
-    figure = new_figure(5.0 * len(panels), 3.6)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (panel, entries) in zip(grid, panels.items(), strict=True):
+    rows = -(-len(panels) // _COLUMNS)
+    columns = min(len(panels), _COLUMNS)
+    figure = new_figure(5.0 * columns, 3.6 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (panel, entries) in zip(grid, panels.items(), strict=False):
         _plot_panel(axes, panel, entries, curves)
+    for axes in grid[len(panels) :]:
+        axes.remove()
     if title:
         figure.suptitle(title, fontsize=11, color=TEXT_COLOR)
     return save(figure, path)

@@ -7,10 +7,16 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from keras_ssl import checks
-from keras_ssl.visualize._figures import TEXT_COLOR, new_figure, save
+from keras_ssl.visualize._figures import (
+    TEXT_COLOR,
+    check_images,
+    check_value_range,
+    new_figure,
+    save,
+    show,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -25,13 +31,17 @@ def plot_views(
 ) -> Figure:
     """Plot images and their views, with one column per image and the original on top.
 
+    A pixel is as large in all views, so crops of several sizes, such as those of
+    `augment.MultiCropViews`, are drawn at their sizes. The original fills its place.
+
     Args:
         images: batch of images of shape `(batch, height, width, channels)`, with 1 or 3 channels.
         views: a batch of views, or a tuple or list of batches, as returned by an augmentation
             layer. Row `i` of each belongs to image `i`. Their sizes may differ from the images'.
         max_images: number of images to show, from the first one.
         value_range: the values shown as black and as white. Values outside are clipped.
-        titles: titles of the views. Default: "view 1", "view 2", ...
+        titles: titles of the views. Default: "view 1", "view 2", ...; for views of two sizes,
+            "global 1", "global 2", ... for the larger and "local 1", ... for the smaller ones.
         path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
     Returns:
@@ -50,22 +60,17 @@ def plot_views(
     >>> len(figure.axes)  # four images with two views each
     12
     """
-    low, high = value_range
-    if not low < high:
-        raise ValueError(
-            "`value_range` must be a pair of numbers, the lower one first. "
-            f"Received: value_range={value_range}"
-        )
+    low, high = check_value_range(value_range)
     checks.integer("max_images", max_images, minimum=1)
     views = list(views) if isinstance(views, (tuple, list)) else [views]
-    titles = [f"view {i + 1}" for i in range(len(views))] if titles is None else list(titles)
+    batch = check_images("images", images)
+    rows = [batch, *(check_images(f"views[{i}]", view) for i, view in enumerate(views))]
+    titles = _names([row.shape[1:3] for row in rows[1:]]) if titles is None else list(titles)
     if len(titles) != len(views):
         raise ValueError(
             f"`titles` must hold one title per view. Received: {len(titles)} titles for "
             f"{len(views)} views"
         )
-    batch = _check_images("images", images)
-    rows = [batch, *(_check_images(f"views[{i}]", view) for i, view in enumerate(views))]
     for title, row in zip(titles, rows[1:], strict=True):
         if len(row) != len(batch):
             raise ValueError(
@@ -74,34 +79,39 @@ def plot_views(
             )
 
     count = min(max_images, len(batch))
-    figure = new_figure(1.25 * count + 0.5, 1.25 * len(rows))
-    grid = figure.subplots(len(rows), count, squeeze=False)
+    largest = [max(row.shape[axis] for row in rows[1:]) for axis in (1, 2)]
+    # a row of small crops is lower, but not lower than its title
+    heights = [1.0, *(max(row.shape[1] / largest[0], 0.4) for row in rows[1:])]
+    figure = new_figure(1.25 * count + 0.5, 1.25 * sum(heights))
+    grid = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
     for i, (title, row) in enumerate(zip(["original", *titles], rows, strict=True)):
         height, width = row.shape[1:3]
         label = f"{title}\n{width}x{height} pixels"
         grid[i, 0].set_ylabel(label, fontsize=9, color=TEXT_COLOR)
         for j in range(count):
-            _show(grid[i, j], ((row[j].astype("float64") - low) / (high - low)).clip(0, 1))
+            show(grid[i, j], ((row[j].astype("float64") - low) / (high - low)).clip(0, 1))
+            if i > 0:
+                _same_scale(grid[i, j], (height, width), (heights[i] * largest[0], largest[1]))
     return save(figure, path)
 
 
-def _show(axes: Axes, pixels: np.ndarray) -> None:
-    """Show one image with values from 0 to 1 without interpolation."""
-    if pixels.shape[-1] == 1:
-        axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    else:
-        axes.imshow(pixels, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+def _names(sizes: list[tuple[int, int]]) -> list[str]:
+    """Titles of views: "global" and "local" if they have two sizes."""
+    if len(set(sizes)) != 2:
+        return [f"view {i + 1}" for i in range(len(sizes))]
+    largest = max(sizes)
+    counts = {"global": 0, "local": 0}
+    titles = []
+    for size in sizes:
+        kind = "global" if size == largest else "local"
+        counts[kind] += 1
+        titles.append(f"{kind} {counts[kind]}")
+    return titles
 
 
-def _check_images(name: str, images: Any) -> np.ndarray:
-    import keras
-
-    array = keras.ops.convert_to_numpy(images)
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or array.size == 0:
-        raise ValueError(
-            f"`{name}` must have shape (batch, height, width, channels) with 1 or 3 channels and "
-            f"at least one image. Received: shape={array.shape}"
-        )
-    return array
+def _same_scale(axes: Axes, size: tuple[int, int], shown: tuple[float, float]) -> None:
+    """Show a part of the plane of this height and width, with the image in its middle."""
+    (height, width), (shown_height, shown_width) = size, shown
+    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    axes.set_xlim(middle_x - shown_width / 2, middle_x + shown_width / 2)
+    axes.set_ylim(middle_y + shown_height / 2, middle_y - shown_height / 2)

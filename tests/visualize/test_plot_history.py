@@ -16,7 +16,9 @@ def test_panels_and_values():
         "probe_accuracy": [0.25, 0.5],
         "learning_rate": [0.1, 0.1],
     }
-    loss, accuracy = plot_history(history).axes
+    loss, accuracy, rate = plot_history(history).axes
+    np.testing.assert_allclose(lines(rate)["learning rate"], [[1, 0.1], [2, 0.1]])
+    assert rate.get_ylabel() == "learning rate"
     assert lines(loss).keys() == {"loss", "val loss"}
     np.testing.assert_allclose(lines(loss)["val loss"], [[1, 3.5], [2, 2.5]])
     np.testing.assert_allclose(lines(accuracy)["probe accuracy"], [[1, 25], [2, 50]])
@@ -24,6 +26,25 @@ def test_panels_and_values():
     assert loss.lines[0].get_color() == loss.lines[1].get_color()
     assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss")
     assert accuracy.get_ylabel() == "accuracy (%)"
+
+
+def test_rank_spread_and_rate_have_panels_of_their_own():
+    history = {
+        "loss": [3.0, 2.0],
+        "probe_accuracy": [0.25, 0.5],
+        "effective_rank": [20.0, 30.0],
+        "feature_std": [0.9, 0.8],
+        "projection_spread": [0.5, 0.6],
+        "learning_rate": [0.1, 0.05],
+    }
+    axes = {one.get_ylabel(): one for one in plot_history(history).axes}
+    titles = ["loss", "accuracy (%)", "effective rank", "spread", "learning rate"]
+    assert list(axes) == titles
+    assert set(lines(axes["spread"])) == {"feature std", "projection spread"}
+    np.testing.assert_allclose(lines(axes["effective rank"])["effective rank"], [[1, 20], [2, 30]])
+    # no two panels lie on one another
+    boxes = [one.get_position() for one in axes.values()]
+    assert len({(round(box.x0, 2), round(box.y0, 2)) for box in boxes}) == 5
 
 
 def test_history_of_a_real_fit():

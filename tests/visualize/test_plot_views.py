@@ -70,3 +70,34 @@ def test_bad_input(change, message):
     arguments = {"images": np.zeros((2, 4, 4, 3)), "views": np.zeros((2, 4, 4, 3)), **change}
     with pytest.raises(ValueError, match=rf"{message}.*Received"):
         plot_views(**arguments)
+
+
+def crops(rng, *sizes):
+    return tuple(rng.integers(0, 256, (2, size, size, 3)) for size in sizes)
+
+
+def row_titles(figure, columns=2):
+    return [axes.get_ylabel().partition("\n")[0] for axes in figure.axes[::columns]]
+
+
+def test_views_of_two_sizes_are_named_global_and_local(rng):
+    images = rng.integers(0, 256, (2, 32, 32, 3))
+    titles = row_titles(plot_views(images, crops(rng, 32, 32, 12, 12)))
+    assert titles == ["original", "global 1", "global 2", "local 1", "local 2"]
+    assert row_titles(plot_views(images, crops(rng, 16, 16))) == ["original", "view 1", "view 2"]
+    named = plot_views(images, crops(rng, 32, 12), titles=["a", "b"])
+    assert row_titles(named) == ["original", "a", "b"]
+
+
+@pytest.mark.parametrize("small", [12, 20, 4])
+def test_crops_are_drawn_at_their_size(rng, small):
+    images = rng.integers(0, 256, (2, 64, 64, 3))
+    figure = plot_views(images, crops(rng, 32, small))
+    figure.canvas.draw()
+    inches = []
+    for axes in figure.axes[2::2]:
+        corners = [(-0.5, -0.5), (axes.images[0].get_array().shape[1] - 0.5, 0)]
+        (left, _), (right, _) = axes.transData.transform(corners)
+        inches.append((right - left) / figure.dpi)
+    assert inches[1] / inches[0] == pytest.approx(small / 32, rel=0.02)
+    assert inches[0] > 0.7  # the largest ones fill their place
