@@ -82,12 +82,13 @@ def plot_views(
     largest = [max(row.shape[axis] for row in rows[1:]) for axis in (1, 2)]
     # a row of small crops is lower, but not lower than its title
     heights = [1.0, *(max(row.shape[1] / largest[0], 0.4) for row in rows[1:])]
-    figure = new_figure(1.25 * count + 0.5, 1.25 * sum(heights))
+    figure = new_figure(1.25 * count + 0.9, 1.25 * sum(heights))
     grid = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
     for i, (title, row) in enumerate(zip(["original", *titles], rows, strict=True)):
         height, width = row.shape[1:3]
         label = f"{title}\n{width}x{height} pixels"
-        grid[i, 0].set_ylabel(label, fontsize=9, color=TEXT_COLOR)
+        side = {"rotation": 0, "ha": "right", "va": "center"}
+        grid[i, 0].set_ylabel(label, fontsize=9, color=TEXT_COLOR, **side)
         for j in range(count):
             show(grid[i, j], ((row[j].astype("float64") - low) / (high - low)).clip(0, 1))
             if i > 0:
