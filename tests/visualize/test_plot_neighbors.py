@@ -91,3 +91,15 @@ def test_png(tmp_path, images, features):
 def test_bad_input_is_refused(images, features, change):
     with pytest.raises(ValueError, match="Received"):
         plot_neighbors(**{"images": images, "features": features, **change})
+
+
+def test_images_without_a_label_have_no_frame(images, features):
+    labels = np.where(np.arange(N) % 2 == 0, -1, 1)
+    figure = plot_neighbors(images, features, [4, 5], NEIGHBORS, labels)
+    indices = shown(figure).ravel()
+    for number, axes in enumerate(figure.axes):
+        is_query = number % (NEIGHBORS + 1) == 0
+        query = indices[number - number % (NEIGHBORS + 1)]
+        expected = not is_query and labels[indices[number]] == labels[query] == 1
+        assert axes.spines["left"].get_visible() == expected
+    assert figure.axes[0].get_ylabel() == "no label"
