@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, layers, losses
+from keras_ssl.ops.schedules import value_now
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
 from keras_ssl.trainers.parts import serialize_parts
@@ -117,9 +118,8 @@ class DINO(MultiCrop):
         center = layers.Center() if center is None else center
         check_type("prototypes", prototypes, layers.Prototypes)
         check_type("center", center, keras.layers.Layer)
-        schedule = keras.optimizers.schedules.LearningRateSchedule
-        if teacher_temperature is not None and not isinstance(teacher_temperature, schedule):
-            checks.positive("teacher_temperature", teacher_temperature)
+        if teacher_temperature is not None:
+            checks.positive_or_schedule("teacher_temperature", teacher_temperature)
         self.prototypes = prototypes
         self.center = center
         self.teacher_temperature = teacher_temperature
@@ -148,8 +148,7 @@ class DINO(MultiCrop):
         views = ops.unstack(teacher, axis=0), ops.unstack(student, axis=0)
         if self.teacher_temperature is None:
             return {"distillation": self.loss_function(*views)}
-        tau = self.teacher_temperature
-        tau = tau(self.steps_taken()) if callable(tau) else tau
+        tau = value_now(self.teacher_temperature, "teacher_temperature")
         return {"distillation": self.loss_function(*views, teacher_temperature=tau)}
 
     def get_config(self) -> dict:
