@@ -98,7 +98,7 @@ def positive_or_schedule(name: str, value: Any) -> Any:
 
 def momentum(name: str, value: Any) -> Any:
     """Check a number in [0, 1) or a schedule of such numbers."""
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+    if is_schedule(value):
         return value
     expected = (
         "a number in [0, 1) or a schedule, such as `keras_ssl.optimizers.cosine_momentum(...)`"

@@ -954,10 +954,16 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         with self.distribute_strategy.scope():
             global_seed_state()
 
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Take a step on one batch, as `keras.Model.train_on_batch`."""
+        self._check_labels(x, y)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses of one batch, with the same draws as `evaluate`."""
+        self._check_labels(x, y)
         with self._evaluating():
-            return super().test_on_batch(*args, **kwargs)
+            return super().test_on_batch(x, y, *args, **kwargs)
 
     @contextmanager
     def _evaluating(self, seeded: bool = True) -> Iterator[None]:

@@ -39,6 +39,20 @@ def test_take_balanced_equals_balanced_subset(batch_size):
     np.testing.assert_array_equal(labels, LABELS[chosen])
 
 
+@pytest.mark.parametrize("batch_size", [7, 400])
+def test_examples_without_a_label_are_never_chosen(batch_size):
+    labels = LABELS.copy()
+    labels[:60] = labels[::3] = -1
+    chosen = balanced_subset(labels, 7, seed=0)
+    np.testing.assert_array_equal(np.bincount(labels[chosen]), [7] * 5)
+    data = Batches((np.arange(400)[:, None], labels), "train", batch_size, labelled=True)
+    taken, of_taken = take_balanced(data, 7, seed=0)
+    np.testing.assert_array_equal(taken[:, 0], chosen)
+    np.testing.assert_array_equal(of_taken, labels[chosen])
+    with pytest.raises(ValueError, match="must hold examples with a label"):
+        balanced_subset(np.full(9, -1), 1, seed=0)
+
+
 def test_class_with_too_few_examples():
     labels = np.array([4, 4, 4, 9])
     message = "`labels_per_class` must not exceed.*Received: 2, but class 9 has 1"

@@ -153,6 +153,8 @@ def test_a_batch_without_labels_teaches_nothing(rng):
         ("dataset", 10, True),
         ("validation", -2, False),
         ("evaluate", 10, False),
+        ("one batch", 10, True),
+        ("one batch to test", -2, False),
     ],
 )
 def test_labels_out_of_range_are_refused_before_their_step(form, wrong, jit_compile):
@@ -169,6 +171,10 @@ def test_labels_out_of_range_are_refused_before_their_step(form, wrong, jit_comp
         elif form == "dataset":
             data = tf.data.Dataset.from_tensor_slices((x, bad)).batch(32)
             trainer.fit(data, verbose=0)
+        elif form == "one batch":
+            trainer.train_on_batch(x, bad)
+        elif form == "one batch to test":
+            trainer.test_on_batch(x, bad)
         elif form == "validation":
             trainer.fit(x, good, validation_data=(x, bad), batch_size=32, verbose=0)
         else:
