@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_ssl import checks
 from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
+from keras_ssl.data._mapped_batches import MappedBatches
 from keras_ssl.evaluate._batch_statistics import warn_of_lag
 from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate._forward import Forward, as_input, ensure_built
@@ -144,7 +145,7 @@ def _labelled(data: Any, batch_size: int, seed: int) -> Any:
     if isinstance(data, tf.data.Dataset):
         return data.map(lambda *batch: _weighted(*keras.utils.unpack_x_y_sample_weight(batch)))
     if isinstance(data, keras.utils.PyDataset):
-        return _Weighted(data)
+        return MappedBatches(data, _weighted_arrays)
     x, y = data[:2]
     y = integer_labels(y, "train")
     if (y < 0).any():
@@ -152,36 +153,15 @@ def _labelled(data: Any, batch_size: int, seed: int) -> Any:
     return ShuffledArrays((x, y), batch_size, seed)
 
 
+def _weighted_arrays(batch: Any) -> tuple:
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    y = integer_labels(y, "train")
+    return x, np.maximum(y, 0), (y >= 0).astype("float32")
+
+
 def _weighted(x: Any, y: Any, _: Any = None) -> tuple:
     y = tf.reshape(tf.cast(y, tf.int64), [-1])
     return x, tf.maximum(y, 0), tf.cast(y >= 0, tf.float32)
-
-
-class _Weighted(keras.utils.PyDataset):
-    """Batches of another dataset, in which examples without a label have weight 0."""
-
-    def __init__(self, data: keras.utils.PyDataset):
-        settings = {"workers": data.workers, "max_queue_size": data.max_queue_size}
-        super().__init__(use_multiprocessing=data.use_multiprocessing, **settings)
-        self._data = data
-
-    @property
-    def num_batches(self) -> int | None:
-        return self._data.num_batches
-
-    def __len__(self) -> int:
-        return self._data.num_batches
-
-    def __getitem__(self, index: int) -> tuple:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(self._data[index])
-        y = integer_labels(y, "train")
-        return x, np.maximum(y, 0), (y >= 0).astype("float32")
-
-    def on_epoch_begin(self) -> None:
-        self._data.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        self._data.on_epoch_end()
 
 
 def _check_classes(train: Batches, test: Batches, classes: int | None) -> int:

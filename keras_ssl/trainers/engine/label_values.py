@@ -1,5 +1,6 @@
 """Checks of the values of class labels, before the step that would read them."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,14 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ssl.data._mapped_batches import MappedBatches
+
 _WRONG = "Labels must be integers from 0 to the number of classes - 1, or -1 for no label"
 
 
 def check_label_values(x: Any, y: Any, classes: float, name: str = "y") -> Any:
     """Check the class labels of data for `fit` or `evaluate`.
 
-    Labels in arrays are checked at once. Those of a `tf.data.Dataset` are checked batch by batch,
-    when a batch is read; `label_errors` makes errors of that readable.
+    Labels in arrays are checked at once. Those of a `tf.data.Dataset` or `PyDataset` are checked
+    batch by batch, when a batch is read; `label_errors` makes errors of that readable.
 
     Args:
         x: data: arrays, or a dataset that holds the labels.
@@ -31,15 +34,28 @@ def check_label_values(x: Any, y: Any, classes: float, name: str = "y") -> Any:
     """
     if isinstance(x, tf.data.Dataset):
         return _with_check(x, classes)
+    if isinstance(x, keras.utils.PyDataset):
+        return MappedBatches(x, functools.partial(_checked, classes=classes, name=name))
     if y is not None and not keras.tree.is_nested(y):
-        y = np.asarray(y)
-        wrong = y[(y < -1) | (y >= classes)] if y.dtype.kind in "iu" else y[:0]
-        if wrong.size:
-            raise ValueError(
-                f"`{name}` must hold {_range(classes)}, or -1 for an example without a label. "
-                f"Received: {wrong.size} others, such as {wrong.flat[0]}"
-            )
+        _check(y, classes, name)
     return x
+
+
+def _checked(batch: Any, classes: float, name: str) -> Any:
+    y = keras.utils.unpack_x_y_sample_weight(batch)[1]
+    if y is not None and not keras.tree.is_nested(y):
+        _check(y, classes, name)
+    return batch
+
+
+def _check(y: Any, classes: float, name: str) -> None:
+    y = np.asarray(y)
+    wrong = y[(y < -1) | (y >= classes)] if y.dtype.kind in "iu" else y[:0]
+    if wrong.size:
+        raise ValueError(
+            f"{_WRONG}: `{name}` must hold {_range(classes)}, or -1 for an example without a "
+            f"label. Received: {wrong.size} others, such as {wrong.flat[0]}"
+        )
 
 
 def _range(classes: float) -> str:
@@ -71,8 +87,8 @@ def label_errors() -> Iterator[None]:
     """Raise a `ValueError` where the check of a dataset's labels fails."""
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.OpError as error:
         if _WRONG not in str(error):
             raise
-        text = error.message[error.message.index(_WRONG) :]
-        raise ValueError(" ".join(text.partition("\n\t")[0].split())) from error
+        text = error.message[error.message.rindex(_WRONG) :]
+        raise ValueError(" ".join(text.partition("\n")[0].split())) from error
