@@ -10,6 +10,8 @@
 - `keras.src.backend.get_keras_mask` returns the mask that a layer set on a tensor.
 - `Model._loss_tracker`, and `DotNotTrackScope` to replace it: Keras weighs the losses of batches by
   the rows of the first input, which are nodes where the labels are of graphs.
+- `Layer._convert_input_args`: Keras casts all floating-point inputs to a layer's compute dtype. In
+  half precision, small edge weights would become 0, which is no edge.
 
 `tests/test_keras_internals.py` fails when one of them goes away. The hooks of
 `fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
@@ -96,3 +98,8 @@ def set_rows(model: keras.Model, rows: Any) -> None:
     """
     if isinstance(model._loss_tracker, _MeanOverBatches):
         model._loss_tracker.rows = rows
+
+
+def keep_input_dtypes(layer: keras.layers.Layer) -> None:
+    """Let a layer's inputs be as they are: it gets tensors, and casts them itself."""
+    layer._convert_input_args = False

@@ -10,7 +10,13 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state, run_on_shapes
+from keras_ssl._keras_internals import (
+    all_layers,
+    forget_losses,
+    global_seed_state,
+    keep_input_dtypes,
+    run_on_shapes,
+)
 from keras_ssl._quantized import quantize_again, read_quantization
 from keras_ssl.callbacks._validation_lag import ValidationLag
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
@@ -146,6 +152,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         for name, part in (("encoder", encoder), ("augment", augment)):
             if part is not None:
                 check_type(name, part, keras.layers.Layer)
+        if self.input_kind.keeps_dtypes:
+            keep_input_dtypes(self)
         self._state = _TrainingState()
         self.encoder = encoder
         self.augment = augment

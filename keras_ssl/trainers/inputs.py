@@ -17,6 +17,8 @@ class ExampleInput:
 
     # several tensors are ready views where the trainer has no augmentation
     may_be_views = True
+    # whether inputs stay as they are in a call of the trainer, since its layers cast them
+    keeps_dtypes = False
 
     def as_data(self, x: Any) -> Any:
         """Convert what `fit`, `evaluate` and `predict` were given to data that Keras reads."""

@@ -119,12 +119,15 @@ class Edges:
         raise NotImplementedError
 
     def count(self) -> Any:
-        """Return the number of incoming edges of each node, `(..., nodes, 1)`, float32."""
-        return self._reduce_sum(ops.cast(self.exist, "float32"))
+        """Return the number of incoming edges of each node, `(..., nodes, 1)`.
+
+        Degrees and counts are float32, or float64 as the weights.
+        """
+        return self._reduce_sum(ops.cast(self.exist, at_least_float32(self.weights).dtype))
 
     def degree(self) -> Any:
         """Return the summed weight of the incoming edges of each node, `(..., nodes, 1)`."""
-        return self._reduce_sum(ops.cast(self.weights, "float32"))
+        return self._reduce_sum(at_least_float32(self.weights))
 
     def sum(self, messages: Any) -> Any:
         """Return the sum of the messages that each node receives, `(..., nodes, features)`."""
@@ -160,7 +163,7 @@ class Edges:
 
     def softmax(self, logits: Any) -> Any:
         """Return the softmax over each node's incoming edges; 0 where there is no edge."""
-        logits = ops.cast(logits, "float32")
+        logits = at_least_float32(logits)
         largest = ops.stop_gradient(self.max(logits))
         powers = ops.exp(self._where_edges(logits - self.from_receivers(largest), 0.0))
         powers = self._where_edges(powers, 0.0)
@@ -209,7 +212,8 @@ class DenseEdges(Edges):
 
     def multiply(self, h: Any) -> Any:
         h = source_nodes(h)
-        return ops.matmul(ops.cast(self.a, h.dtype), h)
+        dtype = dtype_of_products(self.a, h)
+        return ops.cast(ops.matmul(ops.cast(self.a, dtype), ops.cast(h, dtype)), h.dtype)
 
     def add_self_loops(self, e: Any = None) -> tuple[Edges, Any]:
         missing = ops.logical_and(self.are_loops(), ops.logical_not(self.exist))
@@ -302,7 +306,9 @@ class ListedEdges(Edges):
         # backends implement sparse products for float32 only
         if self.matrix is not None and keras.backend.standardize_dtype(h.dtype) == "float32":
             return multiply_nodes(self.matrix, h)
-        return self._reduce_sum(ops.cast(self.weights, h.dtype) * self.from_senders(h))
+        dtype = dtype_of_products(self.weights, h)
+        sent = ops.cast(self.from_senders(h), dtype)
+        return ops.cast(self._reduce_sum(ops.cast(self.weights, dtype) * sent), h.dtype)
 
     def multiply_by_heads(self, weights: Any, h: Any) -> Any:
         if self.matrix is not None:
@@ -359,6 +365,22 @@ class ListedEdges(Edges):
             return reduce(messages, self.receivers, num_segments=self.nodes)
         messages = ops.moveaxis(messages, -2, 0)
         return ops.moveaxis(reduce(messages, self.receivers, num_segments=self.nodes), 0, -2)
+
+
+def dtype_of_products(weights: Any, h: Any) -> str:
+    """Return the dtype in which weights of edges are multiplied by features.
+
+    It is that of the features, but float32 for features in float16 and weights that are not: the
+    products may be in its range where the weights are not.
+    """
+    dtypes = [keras.backend.standardize_dtype(one.dtype) for one in (weights, h)]
+    return "float32" if dtypes[1] == "float16" != dtypes[0] else dtypes[1]
+
+
+def weighted(weights: Any, h: Any) -> Any:
+    """Return products of weights of edges and features, in the dtype of the features."""
+    dtype = dtype_of_products(weights, h)
+    return ops.cast(ops.cast(weights, dtype) * ops.cast(h, dtype), h.dtype)
 
 
 def connect(x: Any, a: Any) -> Edges:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ssl._keras_internals import keep_input_dtypes
 from keras_ssl.graphs import Graph, sparse_tensor
 from keras_ssl.ops.graph.sparse import check_rank, is_sparse
 
@@ -77,12 +78,36 @@ def take_nodes(x: Any, nodes: Any) -> Any:
 
 
 class TakesGraphs:
-    """Mix-in for layers that may also be called on a `graphs.Graph` and on SciPy matrices."""
+    """Mix-in for layers that may also be called on a `graphs.Graph` and on SciPy matrices.
+
+    Inputs are cast to the compute dtype as in other layers, but the adjacency to at least float32:
+    in float16 an edge of weight 1e-8 would be no edge.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        keep_input_dtypes(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args:
-            args = (graph_tensors(args[0]), *args[1:])
+            args = (self._in_dtypes(graph_tensors(args[0])), *args[1:])
+        elif "inputs" in kwargs:
+            kwargs["inputs"] = self._in_dtypes(graph_tensors(kwargs["inputs"]))
         return super().__call__(*args, **kwargs)
+
+    def _in_dtypes(self, inputs: Any) -> Any:
+        dtype = self.input_dtype
+
+        def cast(part: Any, dtype: str = dtype) -> Any:
+            return self.dtype_policy.convert_input(part, self.autocast, dtype)
+
+        if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
+            return keras.tree.map_structure(cast, inputs)
+        x, a, *others = inputs
+        wide = keras.backend.result_type(dtype, "float32")
+        a = keras.tree.map_structure(lambda part: cast(part, wide), a)
+        x, others = (keras.tree.map_structure(cast, parts) for parts in (x, others))
+        return type(inputs)([x, a, *others])
 
 
 def graph_tensors(inputs: Any) -> Any:

@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl.augment.graph import FeatureShuffle
 from keras_ssl.layers import BilinearCritic
 from keras_ssl.layers.graph import MeanPool
+from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.inputs import read_graph
 from keras_ssl.ops.graph.membership import membership
 from keras_ssl.trainers.checks import check_type
@@ -125,7 +126,7 @@ class DGI(GraphModel):
     def _logits(self, nodes: Any, summary: Any, members: Any, training: bool) -> Any:
         """Return the logit of each node and the summary of its graph, `(..., nodes, 1)`."""
         of_nodes, of_graphs = (
-            ops.cast(factor, "float32") for factor in self.critic(nodes, summary, training=training)
+            at_least_float32(factor) for factor in self.critic(nodes, summary, training=training)
         )
         return ops.sum(of_nodes * members.from_receivers(of_graphs), axis=-1, keepdims=True)
 

@@ -36,6 +36,7 @@ class GraphInput(ExampleInput):
     """
 
     may_be_views = False
+    keeps_dtypes = True
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class GraphInput(ExampleInput):
 
     def as_tensors(self, x: Any) -> Any:
         """Convert a `graphs.Graph` or SciPy matrices to tensors."""
-        return graph_tensors(x)
+        return keras.tree.map_structure(ops.convert_to_tensor, graph_tensors(x))
 
     def examples_in(self, x: Any) -> Any:
         """Return the number of graphs or of nodes that the losses of a batch are means of."""

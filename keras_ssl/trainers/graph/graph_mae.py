@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.losses import ScaledCosineError
+from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.graph.inputs import GraphInputs, read_graph, take_nodes
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.graph._nodes import as_rows, call_on_nodes, scaled_to_mean
@@ -124,7 +125,7 @@ class GraphMAE(GraphModel):
                 f"`decoder` must return the {x.shape[-1]} features of the nodes. "
                 f"Received: {z.shape[-1]} channels"
             )
-        z, x = (as_rows(ops.cast(one, "float32")) for one in (z, x))
+        z, x = (as_rows(at_least_float32(one)) for one in (z, x))
         errors = ops.reshape(self.loss_function.call(z, x), ops.shape(is_masked))
         weights = scaled_to_mean(ops.cast(is_masked, "float32"))
         return {"reconstruction": errors * weights}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_ssl.ops.graph.edges import Edges
+from keras_ssl.ops.graph.edges import Edges, dtype_of_products
 
 
 def normalized_product(edges: Edges, self_loops: bool = True) -> Callable[[Any], Any]:
@@ -27,12 +27,13 @@ def normalized_product(edges: Edges, self_loops: bool = True) -> Callable[[Any],
     scale = ops.where(is_reached, ops.rsqrt(ops.where(is_reached, degree, 1.0)), 0.0)
 
     def multiply(h: Any) -> Any:
-        root = ops.cast(scale, h.dtype)
-        scaled = root * h
+        dtype = dtype_of_products(scale, h)  # roots of small degrees exceed the range of float16
+        root = ops.cast(scale, dtype)
+        scaled = root * ops.cast(h, dtype)
         product = edges.multiply(scaled)
         if missing is not None:
-            product = product + ops.cast(missing, h.dtype) * scaled
-        return root * product
+            product = product + ops.cast(missing, dtype) * scaled
+        return ops.cast(root * product, h.dtype)
 
     return multiply
 
@@ -41,7 +42,12 @@ def transition_product(edges: Edges) -> Callable[[Any], Any]:
     """Return the function h -> D^-1 A h, as `graphs.row_normalize` scales A."""
     degree = edges.with_weights(ops.abs(edges.weights)).degree()
     scale = ops.where(degree > 0, 1.0 / ops.where(degree > 0, degree, 1.0), 0.0)
-    return lambda h: ops.cast(scale, h.dtype) * edges.multiply(h)
+
+    def multiply(h: Any) -> Any:
+        dtype = dtype_of_products(scale, h)
+        return ops.cast(ops.cast(scale, dtype) * edges.multiply(ops.cast(h, dtype)), h.dtype)
+
+    return multiply
 
 
 def _check_degrees(degree: Any) -> None:

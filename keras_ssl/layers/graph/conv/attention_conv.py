@@ -266,7 +266,7 @@ class GATConv(_AttentionConv):
             # the small product of the weights comes first
             kernel = ops.sum(self.by_head(self.edge_kernel) * self.attention_edge, axis=-1)
             logits = logits + ops.matmul(ops.cast(e, h.dtype), kernel)
-        return h, ops.leaky_relu(logits, self.negative_slope)
+        return h, _leaky_relu(logits, self.negative_slope)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -365,7 +365,7 @@ class GATv2Conv(_AttentionConv):
         pairs = edges.from_senders(sent) + edges.from_receivers(received)
         if e is not None:
             pairs = pairs + ops.matmul(ops.cast(e, pairs.dtype), self.edge_kernel)
-        pairs = self.by_head(ops.leaky_relu(pairs, self.negative_slope))
+        pairs = self.by_head(_leaky_relu(pairs, self.negative_slope))
         return sent, ops.sum(pairs * self.attention, axis=-1)
 
     def _project(self, x: Any, kernel: Any, bias: Any, training: bool | None) -> Any:
@@ -374,3 +374,10 @@ class GATv2Conv(_AttentionConv):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "share_weights": self.share_weights}
+
+
+def _leaky_relu(x: Any, slope: float) -> Any:
+    """Return the leaky ReLU, in float64 as well, where TensorFlow's rounds the slope to float32."""
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        return ops.leaky_relu(x, slope)
+    return ops.where(x > 0, x, slope * x)

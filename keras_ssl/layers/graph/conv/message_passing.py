@@ -9,7 +9,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.graph.graph_layer import GraphLayer
-from keras_ssl.ops.graph.edges import Edges, connect, target_nodes
+from keras_ssl.ops.graph.edges import Edges, connect, target_nodes, weighted
 
 AGGREGATIONS = ("sum", "mean", "max", "min", "std")
 
@@ -117,8 +117,7 @@ class MessagePassing(GraphLayer):
                 `edges.weights` is a_ij.
             e: edge features, or `None`.
         """
-        sent = edges.from_senders(x)
-        return ops.cast(edges.weights, sent.dtype) * sent
+        return weighted(edges.weights, edges.from_senders(x))
 
     def aggregate(self, messages: Any, edges: Edges) -> Any:
         """Return the aggregated messages of each node, `(..., nodes, features)`."""

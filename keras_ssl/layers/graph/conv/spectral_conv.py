@@ -232,6 +232,7 @@ class SpectralConv(GraphConv):
 
     def call(self, inputs: Any) -> Any:
         x, basis, _ = self.split_inputs(inputs)
+        basis = ops.cast(basis, self.compute_dtype)  # unlike an adjacency
         _check_basis(tuple(x.shape), tuple(basis.shape), self.frequencies)
         spectrum = ops.matmul(ops.swapaxes(basis, -1, -2), x)
         multipliers = ops.convert_to_tensor(self.kernel)
