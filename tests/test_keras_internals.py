@@ -11,6 +11,8 @@ from keras_ssl._keras_internals import (
     all_layers,
     forget_losses,
     global_seed_state,
+    keep_input_dtypes,
+    mask_of,
     run_on_shapes,
     set_rows,
     weigh_losses_by_rows,
@@ -75,3 +77,21 @@ def test_losses_of_batches_are_weighed_by_the_rows_that_are_set(eager):
     history = model.fit(x, x, batch_size=3, shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx([1.6]) and list(history) == ["loss"]
     assert [one.name for one in model.metrics] == ["loss"]
+
+
+def test_mask_of_what_a_layer_returned():
+    x = keras.layers.Masking()(np.array([[[0.0], [1.0]]]))
+    np.testing.assert_array_equal(mask_of(x), [[False, True]])
+    assert mask_of(keras.ops.ones((2,))) is None
+
+
+def test_inputs_keep_their_dtypes():
+    class Returned(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    small = keras.ops.convert_to_tensor(np.array([1e-8], "float32"))
+    layer = Returned(dtype="float16")
+    assert float(layer(small)[0]) == 0
+    keep_input_dtypes(layer)
+    assert float(layer(small)[0]) == np.float32(1e-8)
