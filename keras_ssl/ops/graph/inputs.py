@@ -48,7 +48,31 @@ def read_graph(inputs: Any) -> GraphInputs:
             "each node's graph (an integer vector) and the node mask (booleans). Received: "
             f"dtypes {[keras.backend.standardize_dtype(one.dtype) for one in others]}"
         )
-    return GraphInputs(x, a, **found)
+    graph = GraphInputs(x, a, **found)
+    if hasattr(x, "shape"):  # not the pair of a bipartite graph
+        _check_rows("i", graph.i, tuple(x.shape[:1]) if len(x.shape) == 2 else None)
+        _check_rows("mask", graph.mask, tuple(x.shape[:-1]))
+    return graph
+
+
+def _check_rows(name: str, part: Any, expected: tuple | None) -> None:
+    """Raise a `ValueError` if there is not one value per node; `None` if there may be none."""
+    if part is None:
+        return
+    shape = tuple(part.shape)
+    meaning = "the index of each node's graph" if name == "i" else "the mask of the nodes"
+    if expected is None:
+        raise ValueError(
+            f"A vector of integers after `[x, a]` is `{name}`, {meaning} in a union, which needs x "
+            f"of shape (nodes, features). Received: x with a batch axis, and a vector of {shape[0]}"
+        )
+    if len(shape) != len(expected) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}`, {meaning}, must have shape {expected}, one value per node. Received: shape "
+            f"{shape}"
+        )
 
 
 def node_mask(graph: GraphInputs) -> Any:

@@ -1,15 +1,22 @@
 """The general graph layer, and the base of convolutions with dense kernels."""
 
+import inspect
 import math
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl._keras_internals import run_on_shapes
 from keras_ssl.layers._initializer_copy import initializer_copy
-from keras_ssl.layers.graph.graph_layer import GraphLayer
-from keras_ssl.ops.graph.edges import Edges, connect, target_nodes, weighted
+from keras_ssl.layers.graph.graph_layer import GraphLayer, shapes_of_inputs
+from keras_ssl.ops.graph.edges import Edges, connect, is_pair, target_nodes, weighted
+
+# the edges over which a layer propagates messages
+_edges: ContextVar[Edges] = ContextVar("edges")
 
 AGGREGATIONS = ("sum", "mean", "max", "min", "std")
 
@@ -26,7 +33,11 @@ class MessagePassing(GraphLayer):
 
     By default a message is `a_ij x_j`, and the update returns the aggregated messages. Custom
     layers override `message`, `aggregate` or `update`, and then work for all forms and modes of
-    the adjacency:
+    the adjacency. They may be written as those of Spektral as well: `message(x)`,
+    `aggregate(messages)` and `update(embeddings)` with optional keyword arguments `a` and `e`, or
+    further ones that a `call` of one's own gives to `propagate(x, a, e, ...)`. Within these,
+    `get_sources(x)` and `get_targets(x)` (or `get_j` and `get_i`) return the features at either
+    end of each edge. Here too, `a[i, j]` is an edge from j to i; Spektral's leads from i to j.
 
     | mode | `x` | `a` |
     |---|---|---|
@@ -45,7 +56,8 @@ class MessagePassing(GraphLayer):
 
     Args:
         aggregation: "sum", "mean", "max", "min" or "std".
-        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+        **kwargs: `aggregate`, Spektral's name of `aggregation`; `activation`, which custom layers
+            find as `self.activation`; `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `[x, a]`, or `[x, a, e]` with edge features. `a` is a dense tensor, a sparse tensor,
@@ -82,7 +94,10 @@ class MessagePassing(GraphLayer):
     takes_bipartite = True
 
     def __init__(self, aggregation: str = "sum", **kwargs: Any):
+        aggregation = kwargs.pop("aggregate", aggregation)
+        activation = keras.activations.get(kwargs.pop("activation", None))
         super().__init__(**kwargs)
+        self.activation = activation
         if aggregation not in self.aggregations:
             raise ValueError(
                 f"`aggregation` must be one of {self.aggregations}. Received: {aggregation!r}"
@@ -93,22 +108,48 @@ class MessagePassing(GraphLayer):
         x, a, e = self.split_inputs(inputs)
         return self.propagate(x, connect(x, a), e)
 
-    def propagate(self, x: Any, edges: Edges, e: Any = None) -> Any:
+    def propagate(self, x: Any, a: Any, e: Any = None, **kwargs: Any) -> Any:
         """Return node features after one round of messages.
 
         Args:
             x: node features.
-            edges: the edges.
+            a: the adjacency, or its `Edges`.
             e: edge features, or `None`.
+            **kwargs: values for keyword arguments of `message`, `aggregate` and `update`.
         """
+        edges = a if isinstance(a, Edges) else connect(x, a)
         is_product = type(self).message is MessagePassing.message and self.aggregation == "sum"
-        if is_product and type(self).aggregate is MessagePassing.aggregate:
-            aggregated = edges.multiply(x)  # without materialising messages
-        else:
-            aggregated = self.aggregate(self.message(x, edges, e), edges)
-        return self.update(target_nodes(x), aggregated)
+        token = _edges.set(edges)
+        try:
+            if is_product and type(self).aggregate is MessagePassing.aggregate:
+                aggregated = edges.multiply(x)  # without materialising messages
+            else:
+                values = {"a": a, "edges": edges, "e": e, **kwargs}
+                messages = _call(self.message, (x, edges, e), values)
+                aggregated = _call(self.aggregate, (messages, edges), values)
+            given = (target_nodes(x), aggregated)
+            if _takes_edges(self.update):
+                return self.update(*given)
+            return _call(self.update, given[1:], {"a": a, "e": e, **kwargs})
+        finally:
+            _edges.reset(token)
 
-    def message(self, x: Any, edges: Edges, e: Any = None) -> Any:
+    def get_inputs(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """Return `x`, `a` and `e` or `None`, as Spektral's layers do."""
+        return self.split_inputs(inputs)
+
+    def get_sources(self, x: Any) -> Any:
+        """Return the features of each edge's sender, while messages are propagated."""
+        return _of_each_edge(_edges.get().from_senders(x), x)
+
+    def get_targets(self, x: Any) -> Any:
+        """Return the features of each edge's receiver, while messages are propagated."""
+        return _of_each_edge(_edges.get().from_receivers(x), x)
+
+    get_j = get_sources
+    get_i = get_targets
+
+    def message(self, x: Any, edges: Edges | None = None, e: Any = None) -> Any:
         """Return the message of each edge.
 
         Args:
@@ -117,18 +158,52 @@ class MessagePassing(GraphLayer):
                 `edges.weights` is a_ij.
             e: edge features, or `None`.
         """
+        edges = _edges.get() if edges is None else edges
         return weighted(edges.weights, edges.from_senders(x))
 
-    def aggregate(self, messages: Any, edges: Edges) -> Any:
+    def aggregate(self, messages: Any, edges: Edges | None = None) -> Any:
         """Return the aggregated messages of each node, `(..., nodes, features)`."""
-        return getattr(edges, self.aggregation)(messages)
+        return getattr(_edges.get() if edges is None else edges, self.aggregation)(messages)
 
     def update(self, x: Any, aggregated: Any) -> Any:
         """Return the new node features `(..., nodes, channels)`, given the old ones."""
         return aggregated
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        shape = super().compute_output_shape(input_shape)
+        if self.channels is not None or not self._is_custom():
+            return shape
+        # the width is what `call` says
+        inputs = [self._specs(one) for one in _as_listed(shapes_of_inputs(input_shape))]
+        return (*shape[:-1], run_on_shapes(self.call, inputs).shape[-1])
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.channels is not None or not self._is_custom():
+            return super().compute_output_spec(inputs, *args, **kwargs)
+        return keras.Operation.compute_output_spec(self, inputs, *args, **kwargs)
+
+    def _is_custom(self) -> bool:
+        """Whether a subclass changes what is computed, and does not say of which shape it is."""
+        own = type(self)
+        names = ("call", "propagate", "message", "aggregate", "update")
+        is_changed = any(getattr(own, name) is not getattr(MessagePassing, name) for name in names)
+        return is_changed and own.compute_output_shape is MessagePassing.compute_output_shape
+
+    def _specs(self, shape: Any) -> Any:
+        if isinstance(shape, dict):
+            return {
+                name: keras.KerasTensor(one, "float32" if name == "weights" else "int32")
+                for name, one in shape.items()
+            }
+        if is_pair(shape):
+            return [keras.KerasTensor(one, self.compute_dtype) for one in shape]
+        return keras.KerasTensor(shape, self.compute_dtype)
+
     def get_config(self) -> dict:
-        return {**super().get_config(), "aggregation": self.aggregation}
+        config = {**super().get_config(), "aggregation": self.aggregation}
+        if self.activation is None or self.activation is keras.activations.linear:
+            return config
+        return {**config, "activation": keras.activations.serialize(self.activation)}
 
 
 class GraphConv(MessagePassing):
@@ -232,3 +307,41 @@ class GraphConv(MessagePassing):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
+
+
+def _takes_edges(method: Callable) -> bool:
+    """Whether a method requires several arguments: as here, and not as in Spektral."""
+    required = [
+        one
+        for one in inspect.signature(method).parameters.values()
+        if one.default is inspect.Parameter.empty
+        and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(required) > 1
+
+
+def _call(method: Callable, arguments: tuple, values: dict[str, Any]) -> Any:
+    """Call a method on all arguments, or on the first, and the values that it names."""
+    if _takes_edges(method):
+        return method(*arguments)
+    names = list(inspect.signature(method).parameters)[1:]
+    return method(arguments[0], **{name: values[name] for name in names if name in values})
+
+
+def _of_each_edge(features: Any, x: Any) -> Any:
+    """Repeat features of a dense adjacency, `(..., n, 1, f)` or `(..., 1, n, f)`, for each pair."""
+    if len(features.shape) == len(x.shape):
+        return features
+    nodes = ops.shape(x)[-2]
+    shape = (*ops.shape(x)[:-2], nodes, nodes, x.shape[-1])
+    return ops.broadcast_to(features, shape)
+
+
+def _as_listed(shapes: list[Any]) -> list[Any]:
+    """Replace the shape of one matrix by that of an edge list: it may be that of a sparse one."""
+    x, a, *e = shapes
+    is_dense = isinstance(a, tuple) and (len(a) == 3 or (e and len(e[0]) > 2))
+    if isinstance(a, dict) or is_dense:
+        return shapes
+    edges = (e[0][-2] if e else None,)
+    return [x, {"senders": edges, "receivers": edges, "weights": edges}, *e]
