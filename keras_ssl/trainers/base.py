@@ -247,7 +247,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if self.probe is not None:
             if representation is None:
                 representation = self._representation_of(batch)
-            self.probe.learn(representation, batch.y, batch.sample_weight)
+            self.probe.learn(representation, batch.y, self.input_kind.weights_of_labels(batch))
         return self._record(losses, total, batch)
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -260,7 +260,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 losses |= result.losses
                 total += result.total
         if self.probe is not None:
-            self.probe.evaluate(self._representation_of(batch), batch.y, batch.sample_weight)
+            weights = self.input_kind.weights_of_labels(batch)
+            self.probe.evaluate(self._representation_of(batch), batch.y, weights)
         return self._record(losses, total, batch)
 
     def _make_batch(self, data: Any) -> Batch:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl.trainers.step import batch_size_of
+from keras_ssl.trainers.step import Batch, batch_size_of
 
 
 class ExampleInput:
@@ -39,6 +39,10 @@ class ExampleInput:
         The losses of an epoch are means of those of its batches with these weights.
         """
         return ops.shape(keras.tree.flatten(x)[0])[0]
+
+    def weights_of_labels(self, batch: Batch) -> Any:
+        """Return the weights of the labels of a batch for the probe, or `None`."""
+        return batch.sample_weight
 
     def mask_padding(self, h: Any, x: Any, layer: keras.layers.Layer) -> Any:
         """Return features of `x` for `layer`, with a Keras mask of the rows that are padding."""

@@ -54,6 +54,7 @@ class OnlineProbe(keras.layers.Layer):
         features: tensor of rank 2 or more. All axes after the first are flattened; with
             `by_position`, all axes before the last.
         training: whether to standardise by the statistics of this batch.
+        sample_weight: optional weights of the rows; those of weight 0 enter no statistics.
 
     Input shape:
         `(batch, ...)`, numeric.
@@ -124,11 +125,14 @@ class OnlineProbe(keras.layers.Layer):
         self.logits.build(flat)
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, features: Any, training: bool = False) -> Any:
+    def call(self, features: Any, training: bool = False, sample_weight: Any = None) -> Any:
         """Return the logits of the classes."""
         width = features.shape[-1] if self.by_position else math.prod(features.shape[1:])
         features = ops.reshape(features, (-1, width))
-        return self.logits(self.standardize(features, training=training))
+        is_row = None
+        if sample_weight is not None:  # padding has weight 0, and enters no statistics
+            is_row = ops.not_equal(ops.reshape(sample_weight, (-1,)), 0)
+        return self.logits(self.standardize(features, training=training, mask=is_row))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `(batch, classes)`, with `by_position` `(batch * positions, classes)`."""
@@ -170,7 +174,7 @@ class OnlineProbe(keras.layers.Layer):
         targets, weights, fault = self._read(y, sample_weight)
 
         def compute() -> tuple[Any, tuple]:
-            outputs = self(features, training=True)
+            outputs = self(features, training=True, sample_weight=sample_weight)
             values, of_class = self._task.loss(targets, outputs)
             # labels out of range make the loss NaN, but no weights
             loss = mean_over_replicas(values, weights * of_class) + fault

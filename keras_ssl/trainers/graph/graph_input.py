@@ -17,6 +17,7 @@ from keras_ssl.ops.graph.inputs import graph_tensors, node_mask, read_graph
 from keras_ssl.trainers.engine.gradients import CachedGradients
 from keras_ssl.trainers.engine.graph_values import check_values, first_graph
 from keras_ssl.trainers.inputs import ExampleInput
+from keras_ssl.trainers.step import Batch
 
 
 class GraphInput(ExampleInput):
@@ -83,6 +84,16 @@ class GraphInput(ExampleInput):
             nodes = ops.sum(ops.cast(is_node, "float32"))
         # all replicas count alike, since each adds its share of one mean
         return distribute.all_reduce_sum(nodes) / distribute.replica_count()
+
+    def weights_of_labels(self, batch: Batch) -> Any:
+        """Return the weights of labels; those of padded nodes, `(batch, nodes)`, have none."""
+        mask = read_graph(batch.x).mask
+        if mask is None or len(mask.shape) != 2 or len(batch.y.shape) < 2:
+            return batch.sample_weight
+        weights = ops.cast(mask, "float32")
+        if batch.sample_weight is None:
+            return weights
+        return weights * ops.cast(ops.reshape(batch.sample_weight, ops.shape(weights)), "float32")
 
     def mask_padding(self, h: Any, x: Any, layer: keras.layers.Layer) -> Any:
         """Return features of nodes for `layer`, with a Keras mask of the padded nodes."""

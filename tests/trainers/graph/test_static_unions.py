@@ -7,7 +7,7 @@ import pytest
 from keras_ssl import augment, data, graphs, trainers
 from keras_ssl.layers import PredictionHead, ProjectionHead, SyncBatchNormalization
 from keras_ssl.layers.graph import GCNConv, GINConv, GraphSequential, MeanPool, SumPool
-from tests.trainers.graph.small_graphs import encoder, graph, losses_of
+from tests.trainers.graph.small_graphs import encoder, graph, losses_of, padded
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -218,3 +218,43 @@ def test_neighbor_batches_have_the_losses_and_statistics_of_their_nodes(name):
         np.testing.assert_allclose(results[1][0][key], value, rtol=1e-4, err_msg=key)
     for one, other in zip(results[1][1], results[0][1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_probe_counts_the_seeds_of_neighbor_batches():
+    """Statistics, accuracy and loss are those of the seeds, whatever fills the batches."""
+    x, a = graph(1, 12)
+    y = np.arange(12) % 2
+    seeds = np.arange(7)
+    batches = data.neighbor_batches(graphs.Graph(x, a, y=y), seeds, [12], 4)
+    trainer = trainers.DGI(encoder())
+    probe = trainers.OnlineProbe(2, keras.optimizers.SGD(0.0))
+    trainer.compile(keras.optimizers.SGD(0.0), probe=probe)
+    trainer.fit(batches, verbose=0)
+    h = np.concatenate([trainer(inputs).numpy()[:4] for inputs, *_ in batches])[:7]
+    h = h.astype("float64")
+    mean, variance = np.zeros(3), np.ones(3)
+    for rows in (h[:4], h[4:]):
+        mean, variance = 0.9 * mean + 0.1 * rows.mean(0), 0.9 * variance + 0.1 * rows.var(0)
+    np.testing.assert_allclose(probe.standardize.moving_mean, mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(probe.standardize.moving_variance, variance, rtol=1e-4)
+    logits = probe(h.astype("float32")).numpy().astype("float64")
+    found = trainer.evaluate(batches, return_dict=True, verbose=0)
+    np.testing.assert_allclose(found["probe_accuracy"], np.mean(logits.argmax(1) == y[:7]))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = -np.log(chances[seeds, y[:7]]).mean()
+    np.testing.assert_allclose(found["probe_loss"], loss, rtol=1e-5)
+
+
+def test_the_probe_leaves_out_padded_nodes():
+    sizes = (5, 9, 6)
+    x, a, mask = padded(*(graph(number, nodes) for number, nodes in enumerate(sizes)), nodes=9)
+    y = np.arange(27).reshape(3, 9) % 2
+    trainer = trainers.BGRL(encoder(), predictor=keras.layers.Dense(3), augment=same_views())
+    probe = trainers.OnlineProbe(2, keras.optimizers.SGD(0.0), by_position=True)
+    trainer.compile(keras.optimizers.SGD(0.0), probe=probe)
+    trainer.fit((x, a, mask), y, batch_size=3, verbose=0)
+    h = np.asarray(trainer([x, a, mask]))[mask].astype("float64")
+    np.testing.assert_allclose(probe.standardize.moving_mean, 0.1 * h.mean(0), rtol=1e-4, atol=1e-6)
+    right = probe(h.astype("float32")).numpy().argmax(1) == y[mask]
+    found = trainer.evaluate((x, a, mask), y, return_dict=True, verbose=0)
+    np.testing.assert_allclose(found["probe_accuracy"], right.mean(), rtol=1e-6)
