@@ -45,7 +45,8 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
 
     Output shape:
         Tuple of `x` and `a` in their input shapes, and in disjoint mode `i`, -1 for dropped nodes,
-        otherwise the mask of the kept nodes. In mixed mode `a` is `(batch, nodes, nodes)`.
+        otherwise the mask of the kept nodes. In mixed mode `a` is `(batch, nodes, nodes)`. Its
+        weights are in the compute dtype: below 6e-8, they vanish in float16.
 
     Raises:
         ValueError: if `ratio` is outside (0, 1], or shapes do not match.
@@ -107,13 +108,19 @@ class TopKPool(TakesGraphs, keras.layers.Layer):
         kept = ops.squeeze(keep, -1)
         if i is not None:
             kept = ops.where(kept, i, ops.full_like(i, -1))
-        return gated, keep_nodes(x, a, keep), kept
+        return gated, keep_nodes(x, self._in_compute_dtype(a), keep), kept
+
+    def _in_compute_dtype(self, a: Any) -> Any:
+        """Cast the weights of edges, as all outputs of a Keras layer."""
+        return keras.tree.map_structure(
+            lambda one: self.dtype_policy.convert_input(one, True, self.compute_dtype), a
+        )
 
     def compute_output_spec(self, inputs: Any, mask: Any = None) -> tuple[Any, Any, Any]:
         x, a, _, i, _ = read_graph(inputs)
         features = keras.KerasTensor(x.shape, self.compute_dtype)
         kept = keras.KerasTensor(x.shape[:-1], "bool" if i is None else i.dtype)
-        return features, spec_of_kept_edges(a, x.shape[:-2]), kept
+        return features, spec_of_kept_edges(self._in_compute_dtype(a), x.shape[:-2]), kept
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """Return `None`: the mask of the kept nodes is an output."""
