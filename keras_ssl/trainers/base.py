@@ -592,6 +592,29 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             )
         self._state.teachers.append(teacher)
 
+    @property
+    def input_specs(self) -> Any:
+        """The `keras.KerasTensor` of a batch of `x` that the trainer was built for, or `None`."""
+        specs = self._state.step_specs
+        return None if specs is None else specs[0]
+
+    @property
+    def _default_save_signature(self) -> None:
+        """No signature beside that of `export`: Keras' has float32 for every input."""
+        return
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Export the representation for serving: what the trainer returns for `x`.
+
+        Args:
+            filepath: folder or file to write.
+            *args: as in `keras.Model.export`.
+            **kwargs: as in `keras.Model.export`. For graphs, `input_signature` may be an example as
+                in `layers.graph.GraphSequential.export`; without it, the form of the adjacency is
+                that of the data.
+        """
+        self.input_kind.export(self, super().export, filepath, *args, **kwargs)
+
     # Building: all state exists after `build`, a call, the first `fit`, or loading a file
 
     def build(self, input_shape: Any) -> None:

@@ -33,6 +33,10 @@ class ExampleInput:
         if batch_size_of(x) == 0:
             raise ValueError("Expected batches with examples. Received: an empty batch")
 
+    def export(self, trainer: keras.Model, export: Any, *args: Any, **kwargs: Any) -> None:
+        """Write a trainer for serving by `export`, `keras.Model.export` of it."""
+        export(*args, **kwargs)
+
     def examples_in(self, x: Any) -> Any:
         """Return how many examples the losses of a batch are means of.
 

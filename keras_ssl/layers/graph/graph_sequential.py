@@ -10,13 +10,6 @@ import keras
 from keras_ssl._keras_internals import set_rows, weigh_losses_by_rows
 from keras_ssl.data.graph.single_graph import graph_with_features, only_batch
 from keras_ssl.graphs import Graph, edge_list
-from keras_ssl.layers.graph._export import (
-    as_input_specs,
-    export_with_sparse_inputs,
-    is_example,
-    signature_of_example,
-    signature_of_shapes,
-)
 from keras_ssl.layers.graph.graph_layer import GraphLayer, check_layer, shapes_of_inputs
 from keras_ssl.layers.graph.node_mask import NodeMask, keep_mask, with_mask, without_mask
 from keras_ssl.layers.graph.pool.min_cut_pool import MinCutPool
@@ -24,6 +17,12 @@ from keras_ssl.layers.graph.pool.node_pool import NodePool
 from keras_ssl.layers.graph.pool.top_k_pool import TopKPool
 from keras_ssl.layers.graph.virtual_node import VirtualNode
 from keras_ssl.ops.graph.edges import is_pair
+from keras_ssl.ops.graph.export import (
+    export_graph_network,
+    is_example,
+    signature_of_example,
+    signature_of_shapes,
+)
 from keras_ssl.ops.graph.inputs import TakesGraphs, graph_tensors, node_mask, read_graph
 from keras_ssl.ops.graph.sparse import is_sparse
 
@@ -289,16 +288,7 @@ class GraphSequential(TakesGraphs, keras.Model):
         else:
             super().export(filepath, format, verbose, input_signature, **kwargs)
             return
-        if not any(one.sparse for one in keras.tree.flatten(signature)):
-            super().export(filepath, format, verbose, as_input_specs(signature), **kwargs)
-        elif format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
-            export_with_sparse_inputs(self, filepath, signature, verbose)
-        else:
-            raise ValueError(
-                "Sparse inputs are exported by the TensorFlow backend in the format "
-                "'tf_saved_model'; other formats take a dense adjacency or an edge list, as in "
-                f"`input_signature=[x, graphs.edge_list(a)]`. Received: format={format!r}"
-            )
+        export_graph_network(self, super().export, signature, filepath, format, verbose, **kwargs)
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.steps]

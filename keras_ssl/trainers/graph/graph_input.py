@@ -13,6 +13,11 @@ from keras_ssl.data.graph.spektral_loaders import from_spektral_loader, is_spekt
 from keras_ssl.graphs import Graph
 from keras_ssl.layers.graph.node_mask import with_mask
 from keras_ssl.ops.graph.edges import check_adjacency, shape_of
+from keras_ssl.ops.graph.export import (
+    export_graph_network,
+    is_example,
+    signature_of_example,
+)
 from keras_ssl.ops.graph.inputs import graph_tensors, node_mask, read_graph
 from keras_ssl.trainers.engine.gradients import CachedGradients
 from keras_ssl.trainers.engine.graph_values import check_values, first_graph
@@ -68,6 +73,27 @@ class GraphInput(ExampleInput):
     def as_tensors(self, x: Any) -> Any:
         """Convert a `graphs.Graph` or SciPy matrices to tensors."""
         return keras.tree.map_structure(ops.convert_to_tensor, graph_tensors(x))
+
+    def export(
+        self,
+        trainer: keras.Model,
+        export: Any,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write a trainer for graphs of any size in the form of an example, or of the data."""
+        specs = trainer.input_specs if input_signature is None else None
+        if specs is not None:
+            signature = signature_of_example(list(specs))
+        elif is_example(input_signature):
+            signature = signature_of_example(graph_tensors(input_signature))
+        else:
+            export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        export_graph_network(trainer, export, signature, filepath, format, verbose, **kwargs)
 
     def examples_in(self, x: Any) -> Any:
         """Return the number of graphs or of nodes that the losses of a batch are means of."""

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import data, graphs, networks
+from keras_ssl import augment, data, graphs, networks, trainers
 from keras_ssl.layers.graph import (
     EdgeConditionedConv,
     GCNConv,
@@ -116,3 +116,25 @@ def test_what_cannot_be_exported_raises(rng, model, tmp_path):
     model(graph)
     with pytest.raises(ValueError, match=r"edge_list\(a\).*Received: format='litert'"):
         model.export(tmp_path / "model.tflite", format="litert", input_signature=graph)
+
+
+@pytest.mark.parametrize("form", ["sparse", "edges", "dense"])
+def test_trainers_take_the_form_of_their_data(rng, form, tmp_path):
+    first, other = (graph_of(rng, n) for n in (6, 9))
+    for make in (
+        trainers.DGI,
+        lambda encoder: trainers.BGRL(
+            encoder, augment=augment.graph.GraphViews([augment.graph.RandomFeatureMask(0.3)])
+        ),
+    ):
+        trainer = make(networks.gcn((3,)))
+        trainer.compile("adam", jit_compile=False)
+        trainer.fit(data.single_graph(first, adjacency=form), verbose=0)
+        trainer.export(tmp_path, verbose=False)
+        served = tf.saved_model.load(tmp_path)
+        inputs = inputs_of(other, form)
+        np.testing.assert_allclose(served.serve(inputs), trainer(inputs), rtol=1e-5, atol=1e-6)
+    trainer.export(tmp_path / "sparse", verbose=False, input_signature=other)
+    served = tf.saved_model.load(tmp_path / "sparse")
+    out = served.serve(inputs_of(first, "sparse"))
+    np.testing.assert_allclose(out, trainer(first), rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """Signatures with which networks on graphs are exported, for graphs of any size."""
 
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -56,16 +57,42 @@ def signature_of_shapes(shapes: list[Any], dtype: str) -> list[Any]:
     return specs
 
 
-def as_input_specs(signature: list[Any]) -> list[Any]:
-    """Return specs that Keras takes as the signature of a network without sparse inputs."""
-    return [
-        keras.tree.map_structure(
+def export_graph_network(
+    model: keras.Model,
+    export: Callable[..., None],
+    signature: list[Any],
+    path: str | PathLike[str],
+    format: str,
+    verbose: bool | None,
+    **kwargs: Any,
+) -> None:
+    """Export a model on graphs; sparse inputs by TensorFlow, which Keras does not do.
+
+    Args:
+        model: model called on `[x, a, ...]`.
+        export: `keras.Model.export` of the model.
+        signature: specs of its inputs.
+        path: folder or file to write.
+        format: as in `keras.Model.export`.
+        verbose: whether to print the signature.
+        **kwargs: as in `keras.Model.export`.
+    """
+    if not any(one.sparse for one in keras.tree.flatten(signature)):
+        specs = keras.tree.map_structure(
             lambda one: keras.InputSpec(shape=tuple(one.shape), dtype=one.dtype), signature
         )
-    ]
+        export(path, format, verbose, [specs], **kwargs)
+    elif format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
+        _export_with_sparse_inputs(model, path, signature, verbose)
+    else:
+        raise ValueError(
+            "Sparse inputs are exported by the TensorFlow backend in the format 'tf_saved_model'; "
+            "other formats take a dense adjacency or an edge list, as in "
+            f"`input_signature=[x, graphs.edge_list(a)]`. Received: format={format!r}"
+        )
 
 
-def export_with_sparse_inputs(
+def _export_with_sparse_inputs(
     model: keras.Model, path: str | PathLike[str], signature: list[Any], verbose: bool | None
 ) -> None:
     """Write a TensorFlow SavedModel whose `serve` takes sparse tensors, which Keras' does not."""
