@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import checks
+from keras_ssl import checks, distribute
 from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from keras_ssl.layers import SyncBatchNormalization
 from keras_ssl.trainers._class_labels import mean_over_replicas
@@ -25,7 +25,8 @@ class OnlineProbe(keras.layers.Layer):
     afterwards. Report the latter: `keras_ssl.evaluate.linear_probe`.
 
     Not every example needs a label. The probe learns from the labelled ones and is measured on
-    them; the features of all count in the statistics of the batch.
+    them; the features of all count in the statistics of the batch. Rows of sample weight 0, such as
+    padded nodes of graphs and nodes outside of the split, count nowhere.
 
     | `task` | labels | missing | loss | metric |
     |---|---|---|---|---|
@@ -132,6 +133,8 @@ class OnlineProbe(keras.layers.Layer):
         is_row = None
         if sample_weight is not None:  # padding has weight 0, and enters no statistics
             is_row = ops.not_equal(ops.reshape(sample_weight, (-1,)), 0)
+            count = distribute.all_reduce_sum(ops.sum(ops.cast(is_row, "float32")))
+            is_row = ops.logical_or(is_row, ops.equal(count, 0))  # all, if none has a weight
         return self.logits(self.standardize(features, training=training, mask=is_row))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import evaluate, layers, networks
+from keras_ssl import data, evaluate, graphs, layers, networks
 
 NORMALIZATIONS = [keras.layers.BatchNormalization, layers.SyncBatchNormalization]
 
@@ -189,3 +189,36 @@ def test_every_measure_of_an_encoder_says_that_statistics_lag(measure, rng):
     assert found.startswith("`encoder`: the moving statistics of batch normalization lag behind")
     evaluate.recalibrate(encoder, x)
     assert not run()
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_under_a_strategy(normalization, two_replicas, rng):
+    x = images(rng)
+    with two_replicas.scope():
+        encoder = keras.Sequential([keras.Input((6, 6, 3)), normalization()])
+    evaluate.recalibrate(encoder, x, batch_size=16)
+    rows = x.reshape(-1, 3).astype("float64")
+    for variable, expected in zip(
+        (encoder.layers[0].moving_mean, encoder.layers[0].moving_variance),
+        (rows.mean(0), rows.var(0)),
+        strict=True,
+    ):
+        for copy in two_replicas.experimental_local_results(variable.value):
+            np.testing.assert_allclose(copy.numpy(), expected, rtol=1e-5)
+
+
+def test_padding_of_graphs_does_not_count(rng):
+    def graph(nodes):
+        a = np.triu(rng.random((nodes, nodes)) < 0.4, 1)
+        return graphs.Graph(a=(a + a.T).astype("float32"), x=rng.normal(size=(nodes, 5)), y=0)
+
+    some = [graph(nodes) for nodes in (4, 9, 6, 7)]
+    results = []
+    for settings in ({}, {"static_shapes": True, "adjacency": "edges"}):
+        keras.utils.set_random_seed(0)
+        encoder = networks.gin((6, 4), seed=0)
+        evaluate.recalibrate(encoder, data.disjoint_batches(some, 2, **settings))
+        results.append(encoder.get_weights())
+    assert not all(np.all(np.isin(weight, (0, 1))) for weight in results[0][-2:])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -136,6 +136,25 @@ def test_step_is_that_of_the_mean_over_the_labelled(rng):
     np.testing.assert_allclose(new_bias, bias - error.sum(0), atol=1e-5)
 
 
+def test_rows_of_weight_0_count_nowhere(rng):
+    """Neither in the loss nor in the statistics of the batch, unlike rows without a label."""
+    features, y = rng.normal(size=(12, 4)).astype("float32"), np.arange(12) % 3
+    y[2] = -1
+    weights = (np.arange(12) < 8).astype("float32")
+    garbage = np.where(weights[:, None] > 0, features, 1e6).astype("float32")
+    results = []
+    for data in ((features[:8], y[:8]), (garbage, y, weights)):
+        keras.utils.set_random_seed(0)
+        probe = trainers.OnlineProbe(3, optimizer=keras.optimizers.SGD(1.0))
+        probe.build((None, 4))
+        probe.learn(*data)
+        results.append([*probe.get_weights(), *(m.result() for m in probe.metrics)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    probe.learn(features, y, 0 * weights)
+    assert all(np.isfinite(weight).all() for weight in probe.get_weights())
+
+
 def test_a_batch_without_labels_teaches_nothing(rng):
     probe = trainers.OnlineProbe(3, optimizer=keras.optimizers.SGD(1.0))
     probe.build((None, 4))
