@@ -11,7 +11,7 @@ from keras_ssl import checks
 from keras_ssl.callbacks._epoch_end_measure import EpochEndMeasure
 from keras_ssl.distribute import on_chief
 from keras_ssl.evaluate._batch_statistics import batch_statistics, describe_lag
-from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._batches import as_batches, rows_that_count
 from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 from keras_ssl.ops import l2_normalize
@@ -178,11 +178,13 @@ class CollapseMonitor(EpochEndMeasure):
 
     def _read(self, forward: Forward) -> list[Any]:
         batches, rows = [], 0
-        for x, _ in self.data:
+        for x, _, weights in self.data.with_weights():
             if not keras.tree.is_nested(x):  # graphs and several inputs are not cut
                 x = x[: self.examples - rows]
-            batches.append(x)
-            rows += len(forward(x))
+            found = len(forward(x))
+            counts = rows_that_count(x, weights, found)
+            batches.append((x, counts))
+            rows += found if counts is None else np.count_nonzero(counts)
             if rows >= self.examples:
                 break
         if rows < 2:
@@ -194,14 +196,15 @@ class CollapseMonitor(EpochEndMeasure):
         if self._batches is None:
             self._batches = self._read(forward)
         else:
-            forward(self._batches[0])
+            forward(self._batches[0][0])
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """Return `feature_std`, `effective_rank`, and the spread of the vectors of the loss."""
         outputs = getattr(self.model, "monitored_outputs", None)
         features, spreads, missing = [], _Spreads(), self.examples
-        for x in self._batches:
-            h = forward(x)[:missing]
+        for x, counts in self._batches:
+            h = forward(x)
+            h = (h if counts is None else h[counts])[:missing]
             missing -= len(h)
             features.append(h.numpy())
             if outputs is not None:

@@ -16,8 +16,8 @@ class Batches:
 
     Args:
         data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, or arrays:
-            `x`, or a tuple `(x, y)`. `x` may be a dictionary of arrays; sample weights in third
-            place are ignored.
+            `x`, or a tuple `(x, y)`. `x` may be a dictionary of arrays. Sample weights in third
+            place are ignored, except that rows of weight 0 of a graph do not count.
         name: name of the argument for error messages.
         batch_size: examples per batch of arrays. A data set has its own batches.
         labelled: whether labels are required, and checked to be classes; or a function of labels
@@ -59,10 +59,16 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Any, np.ndarray | None]]:
         """Yield batches of `(x, y)`, with `None` for missing labels."""
+        for x, y, _ in self.with_weights():
+            yield x, y
+
+    def with_weights(self) -> Iterator[tuple[Any, np.ndarray | None, np.ndarray | None]]:
+        """Yield batches of `(x, y, sample_weight)`, with `None` for what is missing."""
         empty = True
         for batch in self._read():
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            yield x, self._labels(y, None if is_union(x) else rows_of(x))
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+            y = self._labels(y, None if is_union(x) else rows_of(x))
+            yield x, y, None if weights is None else np.asarray(weights)
             empty = False
         if empty:
             raise ValueError(f"`{self.name}` must hold at least one example. Received: no batch")
@@ -164,6 +170,27 @@ def is_union(x: Any) -> bool:
     if not isinstance(x, (tuple, list)) or len(x) < 3:
         return False
     return any(len(part.shape) == 1 and tf.as_dtype(part.dtype).is_integer for part in x[2:])
+
+
+def rows_that_count(x: Any, weights: np.ndarray | None, rows: int) -> np.ndarray | None:
+    """Return booleans `(rows,)`: which rows of the features of a graph or union count.
+
+    They are those of sample weight above 0, the seeds of sampled neighbors, the nodes of a split
+    and the graphs of a padded union. Without weights, padding does not count. `None` means that all
+    rows count.
+    """
+    if not is_graph(x):
+        return None
+    if weights is not None and weights.shape == (rows,):
+        return weights != 0
+    parts = [np.asarray(one) for one in x[2:] if len(one.shape) == 1]
+    is_row = None
+    for part in parts:
+        if part.dtype == bool and len(part) == rows:
+            is_row = part
+        elif part.dtype.kind in "iu":
+            is_row = part >= 0 if len(part) == rows else np.arange(rows) <= part.max(initial=-1)
+    return is_row
 
 
 class ShuffledArrays(keras.utils.PyDataset):

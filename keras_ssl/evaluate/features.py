@@ -8,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl.evaluate._batch_statistics import warn_of_lag
-from keras_ssl.evaluate._batches import as_batches, is_graph, is_union, rows_of
+from keras_ssl.evaluate._batches import (
+    as_batches,
+    is_graph,
+    is_union,
+    rows_of,
+    rows_that_count,
+)
 from keras_ssl.evaluate._forward import as_vectors, forward_function
 
 
@@ -30,7 +36,8 @@ def extract_features(
             is cast to float32 without rescaling, as augmentation does.
         data: a batched `tf.data.Dataset` or `keras.utils.PyDataset` of `x` or `(x, y)`, an array
             `x`, or a tuple of arrays `(x, y)`. `x` may be a dictionary or tuple of arrays, or
-            graphs as `keras_ssl.data` batches them. It is read once.
+            graphs as `keras_ssl.data` batches them, of which padding, and rows of sample weight 0,
+            are left out. It is read once.
         batch_size: examples per batch if `data` is arrays.
         verbose: 1 for a progress bar, 0 for silence.
 
@@ -57,7 +64,7 @@ def extract_features(
     batches = as_batches(data, "data", batch_size)
     bar = keras.utils.Progbar(batches.count, unit_name="batch", verbose=verbose)
     features, labels = [], []
-    for step, (x, y) in enumerate(batches):
+    for step, (x, y, weights) in enumerate(batches.with_weights()):
         batch = forward(x).numpy()
         # the examples of a union of graphs are its nodes or its graphs, whichever have labels
         rows = (len(batch) if y is None else len(y)) if is_union(x) else rows_of(x)
@@ -66,8 +73,9 @@ def extract_features(
                 "`encoder` must return one row of features per example. "
                 f"Received: {len(batch)} rows for {rows} examples"
             )
-        features.append(batch)
-        labels.append(y)
+        counts = rows_that_count(x, weights, rows)
+        features.append(batch if counts is None else batch[counts])
+        labels.append(y if counts is None or y is None else y[counts])
         if verbose:
             bar.update(step + 1)
     if forward.may_lag:

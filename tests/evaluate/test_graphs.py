@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, callbacks, data, evaluate, graphs, trainers
-from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool
+from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool, MessagePassing
 from tests.trainers.graph.graph_batches import few_graphs
 
 
@@ -112,3 +112,34 @@ def test_collapse_is_watched_in_projections_of_nodes(nodes, club, modes):
         batches = tf.data.Dataset.from_tensor_slices(((x, a),)).batch(2)
     history = trainer.fit(batches, verbose=0, callbacks=[callbacks.CollapseMonitor(batches)])
     assert 0 < history.history["projection_spread"][0] <= 1
+
+
+def test_features_of_the_seeds_of_neighbor_batches(club):
+    """One row per seed, equal to that on the whole graph, whatever fills the batches."""
+    encoder = GraphSequential([MessagePassing("mean")])
+    small = graphs.Graph(club.x, club.a, y=club.y)
+    whole = np.asarray(encoder([club.x, club.a.toarray()]))
+    batches = data.neighbor_batches(small, np.arange(9), [17], 4)
+    features, labels = evaluate.extract_features(encoder, batches)
+    np.testing.assert_allclose(features, whole[:9], atol=1e-5)
+    np.testing.assert_array_equal(labels, club.y[:9])
+    monitor = callbacks.CollapseMonitor(batches)
+    trainer = trainers.DGI(encoder)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    history = trainer.fit(data.single_graph(small), verbose=0, callbacks=[monitor]).history
+    expected = evaluate.feature_std(whole[:9]).mean()
+    np.testing.assert_allclose(history["feature_std"][0], expected, rtol=1e-4)
+
+
+def test_padded_graphs_have_no_features(members):
+    encoder = GraphSequential([GCNConv(3, normalize=True), MeanPool(graphs=4)])
+    expected, _ = evaluate.extract_features(encoder, data.padded_batches(members, 2))
+    batches = data.disjoint_batches(members, 4, adjacency="edges", static_shapes=True)
+    features, labels = evaluate.extract_features(encoder, batches)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_array_equal(labels, [0, 1, 0, 1, 0, 1])
+    features, labels = evaluate.extract_features(encoder, batches.map(lambda x, y, w: (x,)))
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    nodes = GraphSequential([GCNConv(3, normalize=True)])
+    features, _ = evaluate.extract_features(nodes, batches.map(lambda x, y, w: (x,)))
+    assert len(features) == sum(one.nodes for one in members)
