@@ -41,6 +41,11 @@ class ViewGenerator(Augmentation):
                 pipeline.build(input_shape)
         self.built = True
 
+    def value_ranges(self, inputs: Any) -> list:
+        """Those of all pipelines."""
+        distinct = {id(pipeline): pipeline for pipeline in self.pipelines}.values()
+        return [one for pipeline in distinct for one in pipeline.value_ranges(inputs)]
+
     def check_inputs(self, inputs: Any) -> None:
         """Raise unless the inputs are images, where all pipelines are of images."""
         if self._of_images:

@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl._keras_internals import run_on_shapes
+from keras_ssl.augment._value_range import warn_of_values
 from keras_ssl.distribute import draw_per_example
 
 
@@ -49,12 +50,16 @@ class Augmentation(keras.layers.Layer):
     12
     """
 
+    # whether the values behind the layer have the range of those before it
+    keeps_range = False
+
     def __init__(self, seed: int | None = None, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         # `apply` decides about dtypes: images of bytes and token ids arrive as integers
         super().__init__(autocast=False, **kwargs)
         self.seed = checks.integer("seed", seed, optional=True)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self._has_seen_values = False
 
     def check_inputs(self, inputs: Any) -> None:
         """Raise unless the layer can augment `inputs`; accepts everything by default."""
@@ -120,8 +125,25 @@ class Augmentation(keras.layers.Layer):
             return self.at_inference(inputs)
         return self.apply(inputs, self.draw(inputs, seed))
 
+    def value_ranges(self, inputs: Any) -> list[tuple[Any, tuple[float, float]]]:
+        """Return the tensors that the layer expects in a range of values, with that range.
+
+        By default these are the inputs, if the layer has an attribute `value_range`.
+
+        Args:
+            inputs: batch of examples.
+
+        Returns:
+            Pairs of a tensor of `inputs` and `(low, high)`.
+        """
+        value_range = getattr(self, "value_range", None)
+        return [] if value_range is None else [(inputs, tuple(value_range))]
+
     def call(self, inputs: Any, training: bool = True) -> Any:
         """Augment each example with its own random numbers."""
+        if training and not self._has_seen_values:
+            self._has_seen_values = True
+            warn_of_values(self, inputs, "inputs")
         return self.transform(inputs, training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -93,6 +93,15 @@ class OnKey(Augmentation):
         entry = self.pipeline.transform(inputs[self.key], training, seed)
         return self._with_entry(inputs, entry)
 
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the pipeline does."""
+        return self.pipeline.keeps_range
+
+    def value_ranges(self, inputs: Any) -> list:
+        """Those of the pipeline, for its entry."""
+        return self.pipeline.value_ranges(inputs[self.key])
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shapes of the inputs, with that behind the pipeline for its entry."""
         shape = self.pipeline.compute_output_shape(input_shape[self.key])

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_ssl.augment._value_range import keeps_range, ranges_of_chain
 from keras_ssl.augment.augmentation import Augmentation
 
 
@@ -71,6 +72,15 @@ class Pipeline(Augmentation):
             else:
                 inputs = layer(inputs)
         return inputs
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether all layers do."""
+        return all(keeps_range(layer) for layer in self.layers)
+
+    def value_ranges(self, inputs: Any) -> list:
+        """Those of the layers, up to the first that may change the range."""
+        return ranges_of_chain(self.layers, inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of what the last layer returns."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import Batches
+from keras_ssl.ops.pixels import pixels_as_floats
 
 
 class Forward:
@@ -61,16 +62,8 @@ def _any_batch_size(x: Any) -> tf.TypeSpec:
 
 
 def as_input(x: Any) -> Any:
-    """Cast uint8 and uint16, which are pixels, to float32 without rescaling, in any structure.
-
-    Augmentation does the same, and not every layer casts integers itself.
-    """
-
-    def cast(leaf: Any) -> Any:
-        leaf = _as_tensor(leaf)
-        return tf.cast(leaf, tf.float32) if leaf.dtype in (tf.uint8, tf.uint16) else leaf
-
-    return keras.tree.map_structure(cast, x)
+    """Convert arrays to tensors, those of images to float32 without rescaling."""
+    return pixels_as_floats(keras.tree.map_structure(_as_tensor, x))
 
 
 def ensure_built(encoder: Any, batches: Batches) -> None:

@@ -1,7 +1,7 @@
 """The training step of every method: batch, views, losses, gradients, update."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from keras_ssl._keras_internals import (
     run_on_shapes,
 )
 from keras_ssl._quantized import quantize_again, read_quantization
+from keras_ssl.augment._value_range import warn_of_values
 from keras_ssl.callbacks._validation_lag import ValidationLag
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
@@ -27,9 +28,9 @@ from keras_ssl.trainers.checks import (
     check_batch_size,
     check_remainder,
     check_type,
-    warn_of_scale,
 )
 from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
+from keras_ssl.trainers.engine.first_batch import first_inputs
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
 from keras_ssl.trainers.engine.gradients import (
     CachedGradients,
@@ -226,7 +227,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the representation of `x`."""
-        return self.encoder(_images_as_floats(self.to_encode(x)), training=training)
+        return self.encoder(self.input_kind.as_floats(self.to_encode(x)), training=training)
 
     # A step
 
@@ -271,7 +272,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"{type(self).__name__} does not use weights of examples. Expected data of `x` or "
                 "`(x, y)`. Received: `sample_weight` or `class_weight`"
             )
-        inputs = _images_as_floats(self.to_encode(x))
+        inputs = self.input_kind.as_floats(self.to_encode(x))
         # evaluation draws views as well: the loss of a method that compares views needs them
         views = inputs if self.augment is None else self.augment(inputs, training=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -858,7 +859,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
-        warn_of_scale(x, self.augment)
+        # of other data, the first batch is looked at before its step: see `look_at_batch`
+        self._warn_of_values(first_inputs(x) if _are_arrays(x) or replicas > 1 else None, "x")
+        if validation is not None:
+            self._warn_of_values(first_inputs(_inputs_of(validation)), "validation_data")
         callbacks = self._with_callbacks(callbacks, validation)
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         with label_errors():
@@ -876,6 +880,17 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             y = keras.utils.unpack_x_y_sample_weight(tuple(x))[1]
         return check_label_values(x, y, classes, name)
 
+    def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
+        """Return the function that warns of values in the first batch of `x`, if not of arrays."""
+        if self.augment is None or _are_arrays(x):
+            return None
+        return lambda data: self._warn_of_values(keras.utils.unpack_x_y_sample_weight(data)[0], "x")
+
+    def _warn_of_values(self, x: Any, name: str) -> None:
+        """Warn if images in arrays or tensors do not fit the range that `augment` expects."""
+        if self.augment is not None and x is not None:
+            warn_of_values(self.augment, self.to_encode(x), name)
+
     def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
         own = self.training_callbacks()
         if validation is not None:
@@ -890,9 +905,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         return [*own, StopOnNaN(), *given]
 
     def _check_validation_data(self, data: Any, batch_size: int | None) -> None:
-        inputs = data
-        if isinstance(data, (tuple, list)):
-            inputs = keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
+        inputs = _inputs_of(data)
         try:
             self.check_data(inputs)
             if self.distribute_strategy.num_replicas_in_sync == 1:
@@ -975,6 +988,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
             x = self._check_labels(x, y)
+            self._warn_of_values(first_inputs(x), "x")
             if not self.needs_full_batches:
                 check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating(), label_errors():
@@ -1201,6 +1215,18 @@ def _of_any_batch_size(specs: Any) -> Any:
     )
 
 
+def _inputs_of(data: Any) -> Any:
+    """Return `x` of `validation_data`, which is a tuple of arrays or a dataset."""
+    if isinstance(data, (tuple, list)):
+        return keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
+    return data
+
+
+def _are_arrays(x: Any) -> bool:
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in leaves)
+
+
 def _spec_of(x: Any) -> keras.KerasTensor:
     """The shape and dtype of a tensor or array, for batches of any size."""
     sparse = bool(getattr(x, "sparse", False)) or type(x).__name__ == "SparseTensor"
@@ -1212,13 +1238,3 @@ def _signature(specs: Any) -> Any:
     """What tells one batch's shapes from another's."""
     leaves = keras.tree.flatten_with_path(specs)
     return tuple((path, None if one is None else (one.shape, one.dtype)) for path, one in leaves)
-
-
-def _images_as_floats(x: Any) -> Any:
-    """Cast unsigned integers of 8 and 16 bits, which are pixels, to float32 without rescaling."""
-
-    def cast(one: Any) -> Any:
-        is_pixels = keras.backend.standardize_dtype(one.dtype) in ("uint8", "uint16")
-        return ops.cast(one, "float32") if is_pixels else one
-
-    return keras.tree.map_structure(cast, x)

@@ -1,10 +1,8 @@
 """Checks of parts and data that trainers share, run before the first step."""
 
-import warnings
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_ssl.trainers.engine.assertions import assert_batch_size
 
@@ -194,22 +192,4 @@ def check_remainder(x: Any, batch_size: int | None, minimum: int) -> None:
             f"The last batch would hold fewer than {minimum} examples, and the method compares "
             "each with the others. Leave some out or choose another batch size. "
             f"Received: {leaves[0].shape[0]} examples and batch_size={batch_size or 32}"
-        )
-
-
-def warn_of_scale(x: Any, augment: Any) -> None:
-    """Warn if arrays are images in [0, 1] and the augmentation expects a wider range.
-
-    Args:
-        x: what `fit` got; anything but one NumPy array of floats is passed over.
-        augment: the trainer's augmentation.
-    """
-    value_range = getattr(augment, "settings", {}).get("value_range")
-    is_images = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype.kind == "f" and x.size
-    if is_images and value_range is not None and value_range[1] > 2 and x[:256].max() <= 1:
-        warnings.warn(
-            f"`x` holds values of at most 1, and `augment` expects them in {tuple(value_range)}. "
-            "Pass images as they are, 0 to 255, or `value_range=(0, 1)` to the augmentation and "
-            "an encoder that takes that scale (`include_rescaling=False` in `networks`).",
-            stacklevel=3,
         )

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.ops.pixels import pixels_as_floats
 from keras_ssl.trainers.step import Batch, batch_size_of
 
 
@@ -27,6 +28,10 @@ class ExampleInput:
     def as_tensors(self, x: Any) -> Any:
         """Convert what the trainer was called on to tensors or arrays."""
         return x
+
+    def as_floats(self, x: Any) -> Any:
+        """Cast images of integers to float32, without rescaling."""
+        return pixels_as_floats(x)
 
     def check_shapes(self, trainer: keras.Model, x: Any) -> None:
         """Raise a `ValueError` if a batch of these shapes cannot be trained on."""

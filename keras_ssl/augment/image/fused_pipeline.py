@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.augment._value_range import keeps_range, ranges_of_chain
 from keras_ssl.augment.image._compiled import call_compiled
 from keras_ssl.augment.image.color import ColorAugmentation, ColorMap
 from keras_ssl.augment.image.geometry import (
@@ -116,6 +117,15 @@ class FusedPipeline(ImageAugmentation):
             else:
                 inputs = layer(inputs)
         return ops.cast(inputs, "float32")
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether all layers do."""
+        return all(keeps_range(layer) for layer in self.layers)
+
+    def value_ranges(self, inputs: Any) -> list:
+        """Those of the layers, up to the first that may change the range."""
+        return ranges_of_chain(self.layers, inputs)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Shape behind the last layer."""

@@ -18,9 +18,11 @@ class ImageAugmentation(Augmentation):
     given parameters (`apply`). So all random numbers of a pipeline come from one draw, and
     operations that are linear maps can be folded into one another (`FusedPipeline`).
 
-    The output is float32, whatever the dtype policy. Values are not rescaled. Subclasses set
-    `uniforms_per_image` and implement `parameters` and `apply`, and `at_inference` if they do more
-    than a cast outside training.
+    The output is float32, whatever the dtype policy. Values are not rescaled; a subclass that does
+    sets `keeps_range = False`. Subclasses set `uniforms_per_image` and implement `parameters` and
+    `apply`, and `at_inference` if they do more than a cast outside training. One that needs the
+    range of values has an attribute `value_range`, `(low, high)`: images that do not fit it bring
+    a warning.
 
     Inside a TensorFlow graph XLA compiles the methods `fold`, `color_map` and `finish` of
     operations on geometry and colour (`GeometricAugmentation`, `ColorAugmentation`), on CPU too.
@@ -54,6 +56,7 @@ class ImageAugmentation(Augmentation):
     """
 
     uniforms_per_image: int = 0
+    keeps_range = True
 
     def parameters(self, uniforms: Any, image_shape: tuple) -> Any:
         """Turn uniform random numbers into the parameters of the operation.

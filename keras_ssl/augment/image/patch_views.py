@@ -78,6 +78,15 @@ class PatchViews(ImageAugmentation):
         """Random numbers of the pipeline per patch."""
         return self.pipeline.uniforms_per_image
 
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the pipeline does."""
+        return self.pipeline.keeps_range
+
+    def value_ranges(self, inputs: Any) -> list:
+        """Those of the pipeline."""
+        return self.pipeline.value_ranges(inputs)
+
     def build(self, input_shape: tuple) -> None:
         """Build the pipeline for patches."""
         check_rank(self, input_shape)

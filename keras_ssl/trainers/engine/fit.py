@@ -42,6 +42,7 @@ from keras_ssl.trainers.engine._array_batches import array_batches
 from keras_ssl.trainers.engine._steps import data_first, one_after_the_other, reduced_over_workers
 from keras_ssl.trainers.engine._worker_callbacks import callbacks_of_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, find_keeper
+from keras_ssl.trainers.engine.first_batch import look_at_first_batch
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -141,6 +142,7 @@ class DistributedFit:
     _keeper: EpochKeeper | None = None
     _epochs: Epochs | None = None
     _pending_validation: Any = None
+    _pending_look: Callable[[Any], None] | None = None
 
     def build_step(self, x: Any, y: Any) -> None:
         """Create all variables that a training step needs.
@@ -161,6 +163,14 @@ class DistributedFit:
     def on_new_optimizer(self) -> None:
         """Take note that an optimizer counts its steps from 0 in a model that has been trained."""
 
+    def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
+        """Return the function that `fit` calls on the first batch, before its step, or `None`.
+
+        Args:
+            x: the data of `fit`.
+        """
+        return None
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
@@ -174,6 +184,9 @@ class DistributedFit:
                 self.check_evaluation_shapes(*specs)
         self.before_steps()
         if iterator is not None:
+            look, self._pending_look = self._pending_look, None
+            if look is not None:
+                look_at_first_batch(iterator, look)
             self._attach_keeper(iterator, (x, y))
 
     def _check_scope(self) -> None:
@@ -207,6 +220,7 @@ class DistributedFit:
         replicas = strategy.num_replicas_in_sync
         workers = is_multi_worker(strategy)
         _check_not_empty(x)
+        look = self.look_at_batch(x)
         # `x` may become a dataset below, from which Keras would not infer the batch size
         kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
         keeper = find_keeper(self, kwargs)
@@ -244,7 +258,7 @@ class DistributedFit:
         self._pending_validation = _specs_of(kwargs.get("validation_data"))
         if workers:
             x = self._prepare_workers(x, kwargs)
-        self._keeper = keeper
+        self._keeper, self._pending_look = keeper, look
         try:
             history = super().fit(x, y, batch_size, **kwargs)
             if keeper is not None:
@@ -253,7 +267,7 @@ class DistributedFit:
         finally:
             if keeper is not None:
                 keeper.close()
-            self._keeper = self._epochs = self._pending_validation = None
+            self._keeper = self._epochs = self._pending_validation = self._pending_look = None
 
     def _attach_keeper(self, iterator: Any, specs: Any) -> None:
         """Give the keeper, if there is one, control of the epochs that are about to run."""

@@ -19,6 +19,7 @@ from keras_ssl.ops.graph.export import (
     signature_of_example,
 )
 from keras_ssl.ops.graph.inputs import graph_tensors, node_mask, read_graph
+from keras_ssl.ops.pixels import pixels_as_floats
 from keras_ssl.trainers.engine.gradients import CachedGradients
 from keras_ssl.trainers.engine.graph_values import check_values, first_graph
 from keras_ssl.trainers.inputs import ExampleInput
@@ -124,6 +125,10 @@ class GraphInput(ExampleInput):
     def mask_padding(self, h: Any, x: Any, layer: keras.layers.Layer) -> Any:
         """Return features of nodes for `layer`, with a Keras mask of the padded nodes."""
         return with_mask(h, node_mask(read_graph(x)), layer)
+
+    def as_floats(self, x: Any) -> Any:
+        """Cast features and weights of small unsigned integers to float32."""
+        return pixels_as_floats(x, image_rank=99)  # edge types, integers of rank 4, are no images
 
     def check_shapes(self, trainer: keras.Model, x: Any) -> None:
         """Raise a `ValueError` if the trainer cannot learn from graphs of these shapes."""
