@@ -28,7 +28,9 @@ from keras_ssl.trainers.checks import (
     check_batch_size,
     check_remainder,
     check_type,
+    describe,
 )
+from keras_ssl.trainers.engine.assertions import with_batch_sizes_checked
 from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
 from keras_ssl.trainers.engine.first_batch import first_inputs
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
@@ -267,11 +269,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def _make_batch(self, data: Any) -> Batch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None and not self.uses_sample_weight:
-            raise ValueError(
-                f"{type(self).__name__} does not use weights of examples. Expected data of `x` or "
-                "`(x, y)`. Received: `sample_weight` or `class_weight`"
-            )
+        self._check_weights(y, sample_weight=sample_weight)
         inputs = self.input_kind.as_floats(self.to_encode(x))
         # evaluation draws views as well: the loss of a method that compares views needs them
         views = inputs if self.augment is None else self.augment(inputs, training=True)
@@ -279,6 +277,20 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
         self.check_views(views)
         return Batch(x, views, y, sample_weight)
+
+    def _check_weights(self, y: Any, **weights: Any) -> None:
+        """Raise a `ValueError` for weights of examples, by name, that would have no effect."""
+        given = [name for name, value in weights.items() if value is not None]
+        if given and not self.uses_sample_weight:
+            raise ValueError(
+                f"{type(self).__name__} does not use weights of examples. Expected data of `x` or "
+                f"`(x, y)`. Received: `sample_weight` or `class_weight` ({', '.join(given)})"
+            )
+        if given and y is None:
+            raise ValueError(
+                f"The weights of {type(self).__name__} are those of its labels: expected data of "
+                f"`(x, y, sample_weight)`. Received: {', '.join(given)} without `y`"
+            )
 
     def _representation_of(self, batch: Batch) -> Any:
         """The representation of a batch; of the first view if the data holds ready views."""
@@ -742,15 +754,40 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             return losses, features
 
         state.is_tracing = True
+        data = (x, y) if self.uses_labels else (x,)
         try:
             with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
-                losses, state.representation_spec = run_on_shapes(
-                    trace, *((x, y) if self.uses_labels else (x,))
-                )
+                losses, state.representation_spec = run_on_shapes(trace, *data)
+        except Exception as error:
+            self._explain(error, data)
+            raise
         finally:
             state.is_tracing = False
         state.loss_names = [name for update in losses for name in update]
         forget_losses(self)
+
+    def _explain(self, error: Exception, data: tuple) -> None:
+        """Raise a `ValueError` in words instead of an error from within a network, if possible."""
+
+        def represent(*data: Any) -> Any:
+            return self._representation_of(self._make_batch(data))
+
+        try:
+            with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
+                features = run_on_shapes(represent, *data)
+        except Exception:
+            features = None
+        if features is not None:
+            try:
+                self.check_representation(features)
+            except ValueError as cause:
+                raise cause from error
+        if isinstance(error, (AttributeError, KeyError, IndexError)):
+            raise ValueError(
+                f"{type(self).__name__} cannot be trained on these data. Expected views that "
+                "`encoder` takes, and an encoder that returns what the next network takes. "
+                f"Received: x={describe(data[0])}, and {type(error).__name__}: {error}"
+            ) from error
 
     def _create_state(self, x: Any, y: Any) -> None:
         state, names = self._state, self._state.loss_names
@@ -838,10 +875,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             ValueError: if the data is empty or cannot be trained on, before the first step.
             FloatingPointError: if a loss becomes NaN; names the loss and the step.
         """
-        if kwargs.get("sample_weight") is not None and not self.uses_sample_weight:
-            raise ValueError(
-                f"{type(self).__name__} does not use weights of examples. Received: `sample_weight`"
-            )
+        self._check_weight_arguments(x, y, kwargs)
         x = self.input_kind.as_data(x)
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: a trainer not compiled")
@@ -854,8 +888,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             validation = self._check_labels(validation, name="validation_data")
             kwargs["validation_data"] = validation
             size = kwargs.get("validation_batch_size") or batch_size
-            self._check_validation_data(validation, size)
-        if not self.needs_full_batches:  # then `fit` leaves out what remains
+            self._check_validation_data(validation, size, kwargs.get("validation_steps"))
+        # with full batches, `fit` leaves out what remains; steps may end before the last batch
+        if not self.needs_full_batches and kwargs.get("steps_per_epoch") is None:
             check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
@@ -879,6 +914,18 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if name == "validation_data" and isinstance(x, (tuple, list)):
             y = keras.utils.unpack_x_y_sample_weight(tuple(x))[1]
         return check_label_values(x, y, classes, name)
+
+    def _check_weight_arguments(self, x: Any, y: Any, arguments: dict[str, Any]) -> None:
+        weights = {name: arguments.get(name) for name in ("sample_weight", "class_weight")}
+        # a dataset holds its labels
+        self._check_weights(y if y is not None or _are_arrays(x) else x, **weights)
+
+    def check_batches(self, dataset: Any) -> Any:
+        """Return the dataset, in which batches that are too small for the method are errors.
+
+        The check that a step makes comes after other operations of the step, and XLA skips it.
+        """
+        return with_batch_sizes_checked(dataset, self.minimum_batch)
 
     def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
         """Return the function that warns of values in the first batch of `x`, if not of arrays."""
@@ -904,24 +951,20 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         given = keras.tree.flatten([] if callbacks is None else callbacks)
         return [*own, StopOnNaN(), *given]
 
-    def _check_validation_data(self, data: Any, batch_size: int | None) -> None:
+    def _check_validation_data(self, data: Any, batch_size: int | None, steps: int | None) -> None:
         inputs = _inputs_of(data)
         try:
             self.check_data(inputs)
-            if self.distribute_strategy.num_replicas_in_sync == 1:
+            if self.distribute_strategy.num_replicas_in_sync == 1 and steps is None:
                 check_remainder(inputs, batch_size, self.minimum_batch)
         except (TypeError, ValueError) as error:
             raise type(error)(f"In `validation_data`: {error}") from error
 
     def check_evaluation_shapes(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Raise if the losses cannot be computed of validation data of these shapes."""
-        if sample_weight is not None and not self.uses_sample_weight:
-            raise ValueError(
-                f"{type(self).__name__} does not use weights of examples. "
-                "Received: `validation_data` with `sample_weight`"
-            )
         with self._evaluating(seeded=False):
             try:
+                self._check_weights(y, sample_weight=sample_weight)
                 self.build_step(x, y)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"In `validation_data`: {error}") from error
@@ -984,12 +1027,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             The losses and metrics, as `keras.Model.evaluate`.
         """
         x = self.input_kind.as_data(x)
+        self._check_weight_arguments(x, y, kwargs)
         self._make_global_generator()
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
             x = self._check_labels(x, y)
             self._warn_of_values(first_inputs(x), "x")
-            if not self.needs_full_batches:
+            if self.distribute_strategy.num_replicas_in_sync == 1 and kwargs.get("steps") is None:
                 check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating(), label_errors():
             return super().evaluate(x, y, batch_size, **kwargs)

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_ssl.trainers.engine.assertions import assert_batch_size
+from keras_ssl.trainers.engine.assertions import assert_batch_size, too_small
+from keras_ssl.trainers.engine.pipelines import remainder_of
 
 
 def describe(x: Any) -> str:
@@ -164,25 +165,29 @@ def check_batch_size(x: Any, minimum: int, replicas: int = 1) -> None:
         minimum: the smallest batch, over all replicas, that the method can learn from.
         replicas: how many replicas share the batch.
     """
-    message = (
-        f"Expected at least {minimum} examples in a batch: the method compares each with the "
-        "others. Use a larger batch size, and `drop_remainder=True` if the last batch is short."
-    )
     size = x.shape[0]
     if size is not None and size * replicas < minimum:
-        raise ValueError(f"{message} Received: a batch of {size * replicas}")
+        raise ValueError(f"{too_small(minimum)} Received: a batch of {size * replicas}")
     if size is None:
-        assert_batch_size(x, minimum, message)
+        assert_batch_size(x, minimum)
 
 
 def check_remainder(x: Any, batch_size: int | None, minimum: int) -> None:
-    """Raise a `ValueError` if the last batch of arrays would be too small to learn from.
+    """Raise a `ValueError` if the last batch would be too small to learn from.
 
     Args:
-        x: what `fit` got; anything but arrays is passed over.
-        batch_size: examples per batch; `None` is Keras' 32.
+        x: what `fit` got: arrays, or a `tf.data.Dataset`, whose last batch is known if it batches a
+            known number of examples. Anything else is passed over, as the step checks it.
+        batch_size: examples per batch of arrays; `None` is Keras' 32.
         minimum: the smallest batch that the method can learn from.
     """
+    remainder = remainder_of(x)
+    if remainder is not None and 0 < remainder < minimum:
+        raise ValueError(
+            f"Expected at least {minimum} examples in a batch: the method compares each with the "
+            "others. Use `dataset.batch(n, drop_remainder=True)` or another batch size. Received: "
+            f"a dataset whose last batch holds {remainder}"
+        )
     leaves = keras.tree.flatten(x)
     if not leaves or not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
         return
@@ -190,6 +195,7 @@ def check_remainder(x: Any, batch_size: int | None, minimum: int) -> None:
     if 0 < remainder < minimum:
         raise ValueError(
             f"The last batch would hold fewer than {minimum} examples, and the method compares "
-            "each with the others. Leave some out or choose another batch size. "
+            "each with the others. Leave some out or choose another batch size "
+            "(`validation_batch_size` is that of validation). "
             f"Received: {leaves[0].shape[0]} examples and batch_size={batch_size or 32}"
         )

@@ -124,15 +124,30 @@ def check_images(layer: Any, x: Any) -> None:
 def check_rank(layer: Any, shape: Any) -> None:
     """Raise unless `shape` is that of a batch of images."""
     shape = tuple(shape)
-    if len(shape) == 4:
+    if len(shape) == 4 and not _are_channels_first(shape):
         return
     message = (
         f"Layer '{layer.name}' expects a batch of images of shape "
         "(batch, height, width, channels). "
     )
-    if len(shape) == 3:
+    if len(shape) == 4:
+        message += f"{CHANNELS_FIRST} "
+    elif len(shape) == 3 and shape[-1] in (1, 2, 3, 4):
         message += (
             "For a single image add a batch axis (`image[None]`); in `tf.data`, call `.batch()` "
             "before `.map()`. "
         )
+    elif len(shape) == 3:
+        message += "For images without a channel axis, add one (`images[..., None]`). "
     raise ValueError(f"{message}Received: shape {shape}")
+
+
+CHANNELS_FIRST = (
+    "If the channels come first, move them: `np.moveaxis(images, 1, -1)`, or "
+    "`tf.transpose(images, (0, 2, 3, 1))` in `tf.data`."
+)
+
+
+def _are_channels_first(shape: tuple) -> bool:
+    """Whether three rows of many channels are more likely three channels of many rows."""
+    return shape[1] == 3 and all(isinstance(size, int) and size > 8 for size in shape[2:])

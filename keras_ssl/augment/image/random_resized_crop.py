@@ -13,6 +13,7 @@ from keras_ssl.augment.image.geometry import (
     Resampling,
     apply_maps,
 )
+from keras_ssl.augment.image.image_augmentation import CHANNELS_FIRST
 
 TRIES = 10
 
@@ -149,11 +150,13 @@ class RandomResizedCrop(GeometricAugmentation):
 
 def _check_view_fits(layer: Any, size: tuple[int, int], image_shape: tuple) -> None:
     """Raise if views of `size` would be larger than the images they are cut from."""
+    may_be_first = isinstance(image_shape[0], int) and image_shape[0] <= 4 < (image_shape[2] or 0)
+    hint = f"{CHANNELS_FIRST} " if may_be_first else ""
     for wanted, available in zip(size, image_shape, strict=False):
         if isinstance(available, int) and wanted > available:
             raise ValueError(
                 f"Layer '{layer.name}' makes views of size {tuple(size)}, larger than the images. "
                 "Enlarge the images first, with `keras.layers.Resizing(height, width)` in the "
                 "`tf.data` pipeline or before this layer, or ask for a smaller `size`. "
-                f"Received: images of height and width {tuple(image_shape[:2])}"
+                f"{hint}Received: images of height and width {tuple(image_shape[:2])}"
             )

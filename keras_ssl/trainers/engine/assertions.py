@@ -1,26 +1,34 @@
-"""Checks of values that are known only when a step runs; XLA skips them."""
+"""Checks of values that are known only when a step runs; XLA skips those in a step."""
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
 
 
-def assert_batch_size(x: Any, minimum: int, message: str) -> None:
+def too_small(minimum: int) -> str:
+    """Return the message for a batch of fewer examples than a method needs."""
+    return (
+        f"Expected at least {minimum} examples in a batch: the method compares each with the "
+        "others. Use a larger batch size, and `drop_remainder=True` if the last batch is short."
+    )
+
+
+def assert_batch_size(x: Any, minimum: int) -> None:
     """Make a step fail if its batch is too small, or replicas have batches of different sizes.
 
     Args:
         x: this replica's tensor, whose batch size is not known when the step is traced.
         minimum: the fewest examples over all replicas.
-        message: message of the error, a `tf.errors.InvalidArgumentError` raised by the step.
     """
     if not tf.is_tensor(x):
         return
     shares = distribute.all_gather(tf.shape(x)[:1])
     if minimum > 1:
-        tf.debugging.assert_greater_equal(tf.reduce_sum(shares), minimum, message)
+        tf.debugging.assert_greater_equal(tf.reduce_sum(shares), minimum, too_small(minimum))
     if distribute.replica_count() > 1:
         tf.debugging.assert_equal(
             tf.reduce_min(shares),
@@ -28,6 +36,30 @@ def assert_batch_size(x: Any, minimum: int, message: str) -> None:
             "Replicas got batches of different sizes. Use `drop_remainder=True`, and a batch "
             "size that is divisible by the number of replicas.",
         )
+
+
+def with_batch_sizes_checked(dataset: Any, minimum: int) -> Any:
+    """Return a dataset that fails at a batch that is too small.
+
+    Args:
+        dataset: `tf.data.Dataset` of batches; others, and one of static batch sizes, stay as is.
+        minimum: the fewest examples in a batch. Fewer are a `tf.errors.InvalidArgumentError`.
+    """
+    if not isinstance(dataset, tf.data.Dataset) or minimum < 2:
+        return dataset
+    (first, *_) = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(dataset.element_spec)[0])
+    if not isinstance(first, tf.TensorSpec) or first.shape.rank == 0 or first.shape[0] is not None:
+        return dataset
+
+    def checked(*element: Any) -> Any:
+        x = keras.utils.unpack_x_y_sample_weight(element)[0]
+        size = tf.shape(keras.tree.flatten(x)[0])[0]
+        is_enough = tf.debugging.assert_greater_equal(size, minimum, too_small(minimum))
+        with tf.control_dependencies([is_enough]):
+            kept = tf.nest.map_structure(tf.identity, element, expand_composites=True)
+        return kept if isinstance(dataset.element_spec, tuple) else kept[0]
+
+    return dataset.map(checked)
 
 
 def assert_in_range(index: Any, size: int, message: str) -> Any:

@@ -163,6 +163,10 @@ class DistributedFit:
     def on_new_optimizer(self) -> None:
         """Take note that an optimizer counts its steps from 0 in a model that has been trained."""
 
+    def check_batches(self, dataset: Any) -> Any:
+        """Return the dataset of `fit` or `evaluate`, maybe with checks of every batch added."""
+        return dataset
+
     def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
         """Return the function that `fit` calls on the first batch, before its step, or `None`.
 
@@ -184,6 +188,9 @@ class DistributedFit:
                 self.check_evaluation_shapes(*specs)
         self.before_steps()
         if iterator is not None:
+            if not getattr(iterator, "is_checked", False):  # that of validation is used again
+                iterator.is_checked = True
+                iterator._distributed_dataset = self.check_batches(iterator._distributed_dataset)
             look, self._pending_look = self._pending_look, None
             if look is not None:
                 look_at_first_batch(iterator, look)

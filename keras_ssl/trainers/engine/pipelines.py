@@ -1,13 +1,24 @@
-"""Inspection of how a `tf.data` pipeline shuffles.
+"""Inspection of how a `tf.data` pipeline shuffles and batches.
 
 Private names of TensorFlow that this file uses (`tests/trainers/engine/test_pipelines.py`):
 `Dataset._inputs`, the names of the classes of datasets, `_ShuffleDataset._seed` and `_seed2`, and
-`_original_dataset` and `_datasets` of distributed datasets. If one is missing, the functions
-return `False`.
+`_original_dataset` and `_datasets` of distributed datasets, `_BatchDataset._batch_size` and
+`_drop_remainder`. If one is missing, the functions return `False` or `None`.
 """
 
 from collections.abc import Iterator
 from typing import Any
+
+_BATCHES = ("BatchDataset", "ParallelBatchDataset")
+# those that keep the sizes of all batches that they read
+_SAME_BATCHES = (
+    "CacheDataset",
+    "MapDataset",
+    "OptionsDataset",
+    "ParallelMapDataset",
+    "PrefetchDataset",
+    "ShuffleDataset",
+)
 
 
 def _inputs(dataset: Any) -> list[Any]:
@@ -55,3 +66,19 @@ def depends_on_reading(dataset: Any) -> bool:
         (_is(one, "Repeat") or _is(one, "Cache")) and any(_is(x, "Shuffle") for x in _walk(one))
         for one in _walk(dataset)
     )
+
+
+def remainder_of(dataset: Any) -> int | None:
+    """Return how many examples a `tf.data.Dataset` holds after its last full batch.
+
+    Returns `None` if that cannot be told without reading it.
+    """
+    while type(dataset).__name__.strip("_") in _SAME_BATCHES:
+        (dataset,) = _inputs(dataset)
+    size, drops = (getattr(dataset, name, None) for name in ("_batch_size", "_drop_remainder"))
+    if type(dataset).__name__.strip("_") not in _BATCHES or size is None or drops is None:
+        return None
+    (examples,) = (int(one.cardinality()) for one in _inputs(dataset))
+    if examples < 0 or int(size) < 1:
+        return None
+    return 0 if bool(drops) else examples % int(size)
