@@ -218,7 +218,7 @@ def test_weights_without_labels_are_refused(name):
     trainer.compile(case.sgd())
     x, weights = case.first(32), np.ones(32, "float32")
     for method in (trainer.fit, trainer.evaluate, trainer.train_on_batch, trainer.test_on_batch):
-        with pytest.raises(ValueError, match="sample_weight|learns from labels"):
+        with pytest.raises(ValueError, match=r"sample_weight|learns from labels"):
             method(x, sample_weight=weights)
     with pytest.raises(ValueError, match="class_weight"):
         trainer.fit(x, class_weight={0: 1.0, 1: 2.0}, verbose=0)
