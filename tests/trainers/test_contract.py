@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import trainers
+from keras_ssl._keras_internals import global_seed_state
 from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
 from tests.callbacks.interrupted import InterruptAt, assert_same_bits
@@ -317,6 +318,52 @@ def test_bad_data_is_refused_before_the_first_step(name):
         with pytest.raises((ValueError, TypeError), match=message):
             trainer.fit(x, y, batch_size=32, verbose=0)
         assert all(int(one.iterations) == 0 for one in trainer.optimizers.values())
+
+
+@each_trainer
+def test_every_call_checks_its_data_after_the_first_fit_too(name, learned):
+    """Shapes that the first `fit` refuses; and of validation data before the first epoch."""
+    case, trainer = CASES[name], learned.trainer
+    good, y = case.first(32), None if case.y() is None else case.y()[:32]
+    before = state_of(trainer)
+    for x, message in case.bad_data:
+        rows = len(keras.tree.flatten(x)[0])
+        labels = None if y is None else images()[1][:rows]
+        calls = [lambda x=x, labels=labels: trainer.fit(x, labels, verbose=0)]
+        if rows:  # there is another message for data without examples
+            validation = (x,) if labels is None else (x, labels)
+            calls += [
+                lambda x=x, labels=labels: trainer.evaluate(x, labels, verbose=0),
+                lambda data=validation: trainer.fit(good, y, validation_data=data, verbose=0),
+            ]
+        for call in calls:
+            with pytest.raises((ValueError, TypeError), match=message):
+                call()
+    for one, other in zip(before, state_of(trainer), strict=True):
+        np.testing.assert_array_equal(other, one)
+
+
+@costly("sampling", "teacher")
+def test_evaluation_repeats_its_losses_and_leaves_training_untouched_to_the_bit(
+    name, trained, deterministic
+):
+    trainer, ends, logs = trained.trainer, [], []
+    generator = global_seed_state()
+    start = np.array(generator)
+    for validation in (None, batches(name, count=2)):
+        set_state(trainer, trained.initial)
+        generator.assign(start)
+        if validation is not None:
+            results = [trainer.evaluate(validation, verbose=0, return_dict=True) for _ in range(2)]
+            assert results[0] == results[1]
+        logs.append(
+            trainer.fit(batches(name), epochs=2, validation_data=validation, verbose=0).history
+        )
+        ends.append([*state_of(trainer), np.array(generator)])
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_array_equal(other, one)
+    assert {key: logs[1][key] for key in logs[0]} == logs[0]
+    assert "val_loss" in logs[1]
 
 
 @each_trainer

@@ -1,5 +1,6 @@
 """The first batch of data, to check its values."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,17 @@ def first_inputs(data: Any) -> Any:
     leaves = keras.tree.flatten(data)
     are_arrays = leaves and all(hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves)
     return data if are_arrays else None
+
+
+def peek(generator: Iterator) -> tuple[Any, Iterator]:
+    """Return the first element of a generator, `None` if there is none, and all of its elements."""
+    elements = list(itertools.islice(generator, 1))
+
+    def again() -> Iterator:
+        yield from elements
+        yield from generator
+
+    return (elements[0] if elements else None), again()
 
 
 def look_at_first_batch(epochs: Any, look: Callable[[Any], None]) -> None:

@@ -19,6 +19,7 @@ Private names of Keras that this file uses (`epochs.py` and `random_states.py` l
 if Keras learns to train on several workers.
 """
 
+import inspect
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ from keras_ssl.trainers.engine._array_batches import array_batches
 from keras_ssl.trainers.engine._steps import data_first, one_after_the_other, reduced_over_workers
 from keras_ssl.trainers.engine._worker_callbacks import callbacks_of_worker
 from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, find_keeper
-from keras_ssl.trainers.engine.first_batch import look_at_first_batch
+from keras_ssl.trainers.engine.first_batch import look_at_first_batch, peek
 
 
 def _local_spec(spec: Any) -> keras.KerasTensor | None:
@@ -262,7 +263,10 @@ class DistributedFit:
         x = without_autotuning(x)
         if "validation_data" in kwargs:
             kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
-        self._pending_validation = _specs_of(kwargs.get("validation_data"))
+        first = kwargs.get("validation_data")
+        if inspect.isgenerator(first):
+            first, kwargs["validation_data"] = peek(first)
+        self._pending_validation = _specs_of(first)
         if workers:
             x = self._prepare_workers(x, kwargs)
         self._keeper, self._pending_look = keeper, look
