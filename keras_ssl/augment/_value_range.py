@@ -57,6 +57,8 @@ def warn_of_values(layer: Any, inputs: Any, name: str) -> None:
     """
     messages = set()
     for images, value_range in ranges_of(layer, inputs):
+        if not hasattr(images, "dtype"):
+            continue  # which the layer refuses
         values = _concrete(images)
         problem = _of_dtype(images, value_range) if values is None else _of(values, value_range)
         if problem is not None:

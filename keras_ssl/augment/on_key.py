@@ -100,6 +100,7 @@ class OnKey(Augmentation):
 
     def value_ranges(self, inputs: Any) -> list:
         """Those of the pipeline, for its entry."""
+        self.check_inputs(inputs)
         return self.pipeline.value_ranges(inputs[self.key])
 
     def compute_output_shape(self, input_shape: Any) -> Any:

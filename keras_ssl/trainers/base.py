@@ -895,9 +895,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
         # of other data, the first batch is looked at before its step: see `look_at_batch`
-        self._warn_of_values(first_inputs(x) if _are_arrays(x) or replicas > 1 else None, "x")
+        if _are_arrays(x) or replicas > 1:
+            self._warn_of_values(x, "x")
         if validation is not None:
-            self._warn_of_values(first_inputs(_inputs_of(validation)), "validation_data")
+            self._warn_of_values(_inputs_of(validation), "validation_data")
         callbacks = self._with_callbacks(callbacks, validation)
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         with label_errors():
@@ -933,9 +934,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             return None
         return lambda data: self._warn_of_values(keras.utils.unpack_x_y_sample_weight(data)[0], "x")
 
-    def _warn_of_values(self, x: Any, name: str) -> None:
-        """Warn if images in arrays or tensors do not fit the range that `augment` expects."""
-        if self.augment is not None and x is not None:
+    def _warn_of_values(self, data: Any, name: str) -> None:
+        """Warn if images, those of a first batch, do not fit the range that `augment` expects."""
+        x = None if self.augment is None else first_inputs(data)
+        if x is not None:
             warn_of_values(self.augment, self.to_encode(x), name)
 
     def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
@@ -1032,7 +1034,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
             x = self._check_labels(x, y)
-            self._warn_of_values(first_inputs(x), "x")
+            self._warn_of_values(x, "x")
             if self.distribute_strategy.num_replicas_in_sync == 1 and kwargs.get("steps") is None:
                 check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating(), label_errors():

@@ -56,7 +56,11 @@ def with_batch_sizes_checked(dataset: Any, minimum: int) -> Any:
         size = tf.shape(keras.tree.flatten(x)[0])[0]
         is_enough = tf.debugging.assert_greater_equal(size, minimum, too_small(minimum))
         with tf.control_dependencies([is_enough]):
-            kept = tf.nest.map_structure(tf.identity, element, expand_composites=True)
+            kept = tf.nest.map_structure(
+                lambda one: None if one is None else tf.identity(one),
+                element,
+                expand_composites=True,
+            )
         return kept if isinstance(dataset.element_spec, tuple) else kept[0]
 
     return dataset.map(checked)
