@@ -27,7 +27,7 @@ def class_labels(y: Any, classes: int) -> tuple[Any, Any, Any]:
     message = f"Labels must lie in 0..{classes - 1}, or be -1 for an example without a label."
     y = assert_in_range(y - UNLABELLED, classes - UNLABELLED, message) + UNLABELLED
     is_valid = ops.logical_and(y >= UNLABELLED, y < classes)
-    fault = ops.where(ops.all(is_valid), 0.0, float("nan"))
+    fault = ops.cast(ops.where(ops.all(is_valid), 0.0, float("nan")), "float32")
     return ops.clip(y, 0, classes - 1), ops.not_equal(y, UNLABELLED), fault
 
 

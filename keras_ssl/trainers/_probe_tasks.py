@@ -117,7 +117,7 @@ class MultiLabel(_Numbers):
         y = ops.reshape(ops.cast(y, "float32"), (-1, self.units))
         is_known = ops.not_equal(y, -1.0)
         is_valid = ops.logical_or(ops.logical_not(is_known), ops.logical_or(y == 0.0, y == 1.0))
-        fault = ops.where(ops.all(is_valid), 0.0, float("nan"))
+        fault = ops.cast(ops.where(ops.all(is_valid), 0.0, float("nan")), "float32")
         return ops.clip(y, 0.0, 1.0), ops.cast(is_known, "float32"), fault
 
     def loss(self, targets: Any, outputs: Any) -> tuple[Any, Any]:
@@ -146,7 +146,7 @@ class Regression(_Numbers):
         y = ops.reshape(ops.cast(y, "float32"), (-1, self.units))
         is_known = ops.logical_not(ops.isnan(y))
         whole = ops.cast(ops.all(is_known, axis=-1), "float32")
-        return ops.where(is_known, y, 0.0), whole, 0.0
+        return ops.where(is_known, y, ops.zeros_like(y)), whole, 0.0
 
     def loss(self, targets: Any, outputs: Any) -> tuple[Any, Any]:
         """Return the squared error of each row and its weight."""

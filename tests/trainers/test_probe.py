@@ -352,3 +352,44 @@ def test_string_labels_are_refused_with_a_remedy():
     trainer.compile("adam", probe=trainers.OnlineProbe(10))
     with pytest.raises(ValueError, match=r"np\.unique"):
         trainer.fit(images()[0][:64], np.array(["cat", "dog"] * 32), verbose=0)
+
+
+@pytest.fixture(params=["mixed_float16", "float64"])
+def precision(request):
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    if request.param == "float64":
+        keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy(request.param)
+    yield
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
+@pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
+def test_missing_labels_in_other_precisions(precision, task, rng):
+    y = {
+        "classification": np.arange(16) % 3,
+        "multi_label": np.arange(48).reshape(16, 3) % 2,
+        "regression": rng.normal(size=(16, 3)),
+    }[task]
+    y[::3] = np.nan if task == "regression" else -1
+    probe = trainers.OnlineProbe(3, keras.optimizers.SGD(0.1), task=task)
+    probe.build((None, 8))
+    features = keras.ops.convert_to_tensor(rng.normal(size=(16, 8)), keras.config.floatx())
+    before = probe.logits.get_weights()
+    probe.learn(features, y)
+    assert np.isfinite(float(probe.loss_tracker.result()))
+    for one, other in zip(before, probe.logits.get_weights(), strict=True):
+        assert np.isfinite(other).all()
+        assert not np.array_equal(one, other)
+
+
+def test_labels_of_distillation_in_other_precisions(precision, rng):
+    def classifier():
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+
+    trainer = trainers.KnowledgeDistillation(classifier(), teacher=classifier())
+    trainer.compile("sgd")
+    y = np.where(np.arange(16) % 3 == 0, -1, np.arange(16) % 3)
+    logs = trainer.fit(rng.normal(size=(16, 8)), y, verbose=0).history
+    assert np.isfinite(logs["hard"][0])

@@ -220,7 +220,8 @@ class KnowledgeDistillation(SelfSupervisedModel):
             examples = ops.cast(ops.shape(labels)[0], "float32") * distribute.replica_count()
             labelled = distribute.all_reduce_sum(ops.sum(weights))
             weights = weights * ops.divide_no_nan(examples, labelled)
-        return self.student_loss(labels, z, sample_weight=weights) + fault
+        hard = self.student_loss(labels, z, sample_weight=weights)
+        return hard + ops.cast(fault, hard.dtype)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
