@@ -58,7 +58,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     dictionary of named losses; or both in one, `compute_losses(batch, training)`. With the two
     halves, `compile(micro_batch_size=...)` works. Methods use `keras.ops` only. The base does the
     rest: views, gradients, loss weights and regularisation, mixed precision, replicas, a metric
-    for each named loss, the online probe, evaluation and saving. In order, a training step is
+    for each of several named losses, the online probe, evaluation and saving. In order, a training
+    step is
 
         batch -> augment -> embed -> losses_of -> gradients -> optimizer -> after_update
                             (compute_losses   )
@@ -133,7 +134,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     >>> trainer.compile(optimizer="adam")
     >>> history = trainer.fit(np.ones((16, 8), "float32"), verbose=0)
     >>> sorted(history.history)
-    ['loss', 'reconstruction']
+    ['loss']
     >>> trainer.predict(np.ones((4, 8), "float32"), verbose=0).shape
     (4, 2)
     """
@@ -372,8 +373,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         size = self.input_kind.examples_in(batch.x)
         replicas = distribute.replica_count()
         self._loss_tracker.update_state(total * replicas, sample_weight=size)
-        for name, loss in losses.items():
-            self._state.loss_trackers[name].update_state(loss * replicas, sample_weight=size)
+        if not self._has_one_loss:
+            for name, loss in losses.items():
+                self._state.loss_trackers[name].update_state(loss * replicas, sample_weight=size)
         return self.get_metrics_result()
 
     # Compiling
@@ -743,8 +745,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
         def trace(*data: Any) -> tuple[list[dict], Any]:
             batch = self._make_batch(data)
-            with at_step(self.steps_taken):
+            # a scope of its own notes what layers add by `add_loss`
+            with at_step(self.steps_taken), keras.StatelessScope(collect_losses=True) as scope:
                 losses = [update.compute_losses(batch, training) for update in self.updates()]
+            state.adds_losses = bool(scope.losses)
             check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
             # called even if the step returns features, so that Keras knows the model's input
             features = self._representation_of(batch)
@@ -1113,9 +1117,20 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The total loss, the named losses, and the probe's metrics."""
+        """The total loss, the named losses unless one is the total, and the probe's metrics."""
         probe = [] if self.probe is None else self.probe.metrics
-        return [*super().metrics, *self._state.loss_trackers.values(), *probe]
+        named = [] if self._has_one_loss else self._state.loss_trackers.values()
+        return [*super().metrics, *named, *probe]
+
+    @property
+    def _has_one_loss(self) -> bool:
+        """Whether the total loss is the only named loss, and its metric would be the same."""
+        state = self._state
+        if len(state.loss_trackers) != 1 or state.adds_losses:
+            return False
+        (name,) = state.loss_trackers
+        is_regularized = any(v.regularizer is not None for v in self.trainable_weights)
+        return getattr(self, "loss_weights", {}).get(name, 1.0) == 1.0 and not is_regularized
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
@@ -1244,6 +1259,7 @@ class _TrainingState:
         self.teachers = []
         self.loss_names = []
         self.loss_trackers = {}
+        self.adds_losses = False  # whether layers add to the loss, by `add_loss`
         self.representation_spec = None
         self.step_specs = None
         self.checked = set()  # shapes of data that the losses have been traced on

@@ -303,3 +303,33 @@ def test_steps_taken_are_those_of_the_optimizer():
     assert int(trainer.steps_taken()) == 3
     assert bool(trainer.is_before(4)) and not bool(trainer.is_before(3))
     assert trainer.is_before(0) is False
+
+
+class OneLoss(trainers.SelfSupervisedModel):
+    """One named loss, of 1 for an encoder of ones."""
+
+    def compute_losses(self, batch, training):
+        return {"size": keras.ops.abs(self.encoder(batch.x, training=training))}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "loss_weights", "expected"),
+    [
+        ({}, None, {"loss": 1.0}),
+        ({}, {"size": 1.0}, {"loss": 1.0}),
+        ({}, {"size": 2.0}, {"loss": 2.0, "size": 1.0}),
+        ({"kernel_regularizer": keras.regularizers.L1(0.5)}, None, {"loss": 1.5, "size": 1.0}),
+        ({"activity_regularizer": keras.regularizers.L1(0.5)}, None, {"loss": 1.5, "size": 1.0}),
+    ],
+)
+def test_one_named_loss_is_logged_once_unless_it_is_not_the_total(encoder, loss_weights, expected):
+    trainer = OneLoss(keras.layers.Dense(1, kernel_initializer="ones", **encoder))
+    trainer.compile(keras.optimizers.SGD(0.0), loss_weights=loss_weights)
+    x = np.ones((4, 1), "float32")
+    history = trainer.fit(x, validation_data=(x,), verbose=0).history
+    assert {key: values[0] for key, values in history.items()} == pytest.approx(
+        expected | {f"val_{key}": value for key, value in expected.items()}
+    )
+    assert trainer.evaluate(x, verbose=0, return_dict=True) == pytest.approx(expected)
+    trainer.compile(keras.optimizers.SGD(0.0), loss_weights={"size": 3.0})
+    assert set(trainer.fit(x, verbose=0).history) == {"loss", "size"}

@@ -105,20 +105,18 @@ def on_dictionaries(make, loss, **settings):
 
 
 CASES = {
-    "SimCLR on vectors": on_vectors(simclr, "contrastive", normalized=True, decrease=0.9),
-    "SimCLR on dictionaries": on_dictionaries(simclr, "contrastive", normalized=True, decrease=0.9),
-    "MoCo on vectors": on_vectors(moco, "contrastive", normalized=True, decrease=0.6),
-    "MoCo on dictionaries": on_dictionaries(moco, "contrastive", normalized=True, decrease=0.6),
-    "BYOL on vectors": on_vectors(byol, "regression", decrease=0.8),
-    "BYOL on dictionaries": on_dictionaries(byol, "regression", decrease=0.8),
+    "SimCLR on vectors": on_vectors(simclr, "loss", normalized=True, decrease=0.9),
+    "SimCLR on dictionaries": on_dictionaries(simclr, "loss", normalized=True, decrease=0.9),
+    "MoCo on vectors": on_vectors(moco, "loss", normalized=True, decrease=0.6),
+    "MoCo on dictionaries": on_dictionaries(moco, "loss", normalized=True, decrease=0.6),
+    "BYOL on vectors": on_vectors(byol, "loss", decrease=0.8),
+    "BYOL on dictionaries": on_dictionaries(byol, "loss", decrease=0.8),
     "VICReg on vectors": on_vectors(vicreg, "variance", decrease=4.0),
     "VICReg on dictionaries": on_dictionaries(vicreg, "variance", decrease=4.0),
-    "SwAV on vectors": on_vectors(swav, "swapped_prediction", normalized=True, decrease=0.6),
-    "SwAV on dictionaries": on_dictionaries(
-        swav, "swapped_prediction", normalized=True, decrease=0.6
-    ),
-    "DINO on vectors": on_vectors(dino, "distillation", normalized=True, decrease=1.0),
-    "DINO on dictionaries": on_dictionaries(dino, "distillation", normalized=True, decrease=1.0),
+    "SwAV on vectors": on_vectors(swav, "loss", normalized=True, decrease=0.6),
+    "SwAV on dictionaries": on_dictionaries(swav, "loss", normalized=True, decrease=0.6),
+    "DINO on vectors": on_vectors(dino, "loss", normalized=True, decrease=1.0),
+    "DINO on dictionaries": on_dictionaries(dino, "loss", normalized=True, decrease=1.0),
 }
 
 

@@ -40,7 +40,7 @@ CASES = {
     "DeepClusterV2": Case(
         make=small_deep_cluster,
         x=lambda: with_indices(images()[0]),
-        decreasing_loss="clustering",
+        decreasing_loss="loss",
         decrease=0.07,
         bad_data=(
             (zeros(64, 28, 28, 1), "with_index"),
@@ -81,7 +81,7 @@ def deep_cluster(rate=0.1, size=COUNT, **arguments):
 
 def fit(trainer, epochs=1, **arguments):
     arguments = {"batch_size": 16, "shuffle": False, "verbose": 0, "epochs": epochs, **arguments}
-    return trainer.fit(indexed(), **arguments).history["clustering"]
+    return trainer.fit(indexed(), **arguments).history["loss"]
 
 
 def directions(x, axis=-1):
@@ -150,7 +150,7 @@ def test_loss_matches_the_formula_and_prototypes_are_not_trained(micro_batch_siz
     logs = []
     for rows in (slice(16), slice(16, 32)):
         trainer.reset_metrics()
-        logs.append(trainer.train_on_batch(indexed(rows), return_dict=True)["clustering"])
+        logs.append(trainer.train_on_batch(indexed(rows), return_dict=True)["loss"])
     assert np.mean(logs) == pytest.approx(np.mean(expected), rel=1e-5)
     for before, after in zip(kernels, trainer.prototypes, strict=True):
         np.testing.assert_array_equal(after.kernel, before)
@@ -169,7 +169,7 @@ def test_evaluation_uses_the_nearest_cluster():
     for head, prototypes in enumerate(trainer.prototypes):
         kernel = directions(prototypes.kernel, axis=0)
         expected.append(loss_float64(z, kernel, np.argmax(z[head] @ kernel, axis=1)))
-    assert logs["clustering"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert logs["loss"] == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_clusters_are_learned():
@@ -190,7 +190,7 @@ def test_unseen_examples_have_no_cluster():
     before = trainer.encoder.get_weights()
     trainer.reset_metrics()
     unseen = indexed(slice(8), index=np.arange(COUNT, COUNT + 8))
-    loss = trainer.train_on_batch(unseen, return_dict=True)["clustering"]
+    loss = trainer.train_on_batch(unseen, return_dict=True)["loss"]
     assert loss == pytest.approx((np.log(5) + np.log(3)) / 2, rel=1e-5)
     for one, other in zip(before, trainer.encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

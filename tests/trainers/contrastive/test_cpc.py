@@ -37,7 +37,7 @@ def small_sequence_cpc() -> trainers.SequenceCPC:
 CASES = {
     "CPC": Case(
         make=small_cpc,
-        decreasing_loss="step_1",
+        decreasing_loss="loss",
         decrease=0.38,
         bad_data=(*BAD_IMAGES, (zeros(64, 10, 10, 1), "`size` must not be larger")),
     ),

@@ -22,7 +22,7 @@ def small_moco() -> trainers.MoCo:
 CASES = {
     "MoCo": Case(
         make=small_moco,
-        decreasing_loss="contrastive",
+        decreasing_loss="loss",
         decrease=0.19,
         start=2,  # the initial random keys of the queue are easy negatives
         epochs=16,
@@ -73,7 +73,7 @@ def test_loss_matches_the_paper():
     queue = normalized(trainer.queue.features)
     logs = trainer.evaluate(pairs(), batch_size=16, verbose=0, return_dict=True)
     expected = info_nce_float64(*embeddings(trainer, pairs()), queue, 0.2)
-    assert logs["contrastive"] == pytest.approx(expected, rel=1e-5)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
     np.testing.assert_array_equal(normalized(trainer.queue.features), queue)  # validation only
 
 
@@ -85,7 +85,7 @@ def test_step_uses_the_old_queue_and_then_adds_the_keys(micro_batch_size):
     before = normalized(trainer.queue.features)
     query, key = embeddings(trainer, pairs())
     logs = trainer.train_on_batch(pairs(), return_dict=True)
-    assert logs["contrastive"] == pytest.approx(info_nce_float64(query, key, before, 0.2), rel=1e-5)
+    assert logs["loss"] == pytest.approx(info_nce_float64(query, key, before, 0.2), rel=1e-5)
     after = np.asarray(trainer.queue.features)
     np.testing.assert_allclose(after[:16], key, atol=1e-5)
     np.testing.assert_array_equal(normalized(after[16:]), before[16:])
@@ -127,7 +127,7 @@ def test_version_1_and_no_projector_train():
             queue=layers.FeatureQueue(32),
         )
         trainer.compile("sgd")
-        assert np.isfinite(trainer.fit(pairs(), verbose=0).history["contrastive"][0])
+        assert np.isfinite(trainer.fit(pairs(), verbose=0).history["loss"][0])
 
 
 @pytest.mark.parametrize("size", [8, 24])

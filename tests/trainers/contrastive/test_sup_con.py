@@ -17,7 +17,7 @@ CASES = {
             augment=augment.SimCLRViews(28, scale=(0.6, 1.0), strength=0.3, seed=0),
             loss=losses.SupConLoss(temperature=0.2),
         ),
-        decreasing_loss="contrastive",
+        decreasing_loss="loss",
         decrease=0.42,
         epochs=20,
         labelled=True,
@@ -47,7 +47,7 @@ def test_loss_matches_the_paper(column):
         pairs(), y[:, None] if column else y, batch_size=32, verbose=0, return_dict=True
     )
     z = np.stack([np.asarray(trainer.projector(trainer.encoder(x))) for x in pairs()], axis=1)
-    assert logs["contrastive"] == pytest.approx(formulas.sup_con(y, z, 0.1).mean(), rel=1e-5)
+    assert logs["loss"] == pytest.approx(formulas.sup_con(y, z, 0.1).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("labels", [np.arange(32), np.full((32, 1), -1)], ids=["all", "none"])

@@ -26,7 +26,7 @@ def small_dino() -> trainers.DINO:
 CASES = {
     "DINO": Case(
         make=small_dino,
-        decreasing_loss="distillation",
+        decreasing_loss="loss",
         decrease=0.21,
         normalized=True,
         represents="crops",
@@ -98,7 +98,7 @@ def test_loss_matches_the_paper():
         trainer.train_on_batch(views)  # so that student and teacher differ and the centre is not 0
     logs = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
     expected, _ = formula(trainer, views, 0.04)
-    assert logs["distillation"] == pytest.approx(expected, rel=1e-4)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_center_moves_once_per_step_towards_the_mean_score_of_the_teacher():
@@ -119,7 +119,7 @@ def test_centering_can_be_disabled():
     logs = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
     trainer.center = type("NoCenter", (), {"center": np.zeros(12)})
     expected, _ = formula(trainer, views, 0.04)
-    assert logs["distillation"] == pytest.approx(expected, rel=1e-4)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_teacher_temperature_may_be_a_schedule():
@@ -128,7 +128,7 @@ def test_teacher_temperature_may_be_a_schedule():
     build(trainer, views)
     for step in range(6):
         expected, _ = formula(trainer, views, min(0.04 + 0.04 * step, 0.2))
-        found = trainer.train_on_batch(views, return_dict=True)["distillation"]
+        found = trainer.train_on_batch(views, return_dict=True)["loss"]
         trainer.reset_metrics()
         assert found == pytest.approx(expected, rel=1e-3)
 
@@ -137,10 +137,10 @@ def test_teacher_temperature_overrides_that_of_the_loss():
     views = crops()
     trainer = make(teacher_temperature=0.5, loss=losses.DINOLoss(teacher_temperature=0.01))
     found = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
-    assert found["distillation"] == pytest.approx(formula(trainer, views, 0.5)[0], rel=1e-4)
+    assert found["loss"] == pytest.approx(formula(trainer, views, 0.5)[0], rel=1e-4)
     trainer = make(loss=losses.DINOLoss(teacher_temperature=0.5))
     again = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
-    assert again["distillation"] == pytest.approx(found["distillation"], rel=1e-6)
+    assert again["loss"] == pytest.approx(found["loss"], rel=1e-6)
 
 
 def test_gradients_flow_through_the_student_only():
@@ -270,7 +270,7 @@ def test_views_of_the_same_size_are_encoded_together(monkeypatch):
 
 def test_local_views_are_optional():
     history = make().fit(crops(local_count=0), batch_size=8, verbose=0).history
-    assert np.isfinite(history["distillation"][0])
+    assert np.isfinite(history["loss"][0])
 
 
 def test_defaults_match_the_paper():

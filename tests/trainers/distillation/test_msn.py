@@ -35,7 +35,7 @@ def small_msn() -> trainers.MSN:
 CASES = {
     "MSN": Case(
         make=small_msn,
-        decreasing_loss="assignment",
+        decreasing_loss="loss",
         decrease=0.4,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         sgd=lambda: keras.optimizers.SGD(0.005),  # a temperature of 1/40 amplifies rounding errors
@@ -99,7 +99,7 @@ def test_loss_matches_the_paper():
     entropy_of_pairs = np.mean([-(target * np.log(p)).sum(axis=1).mean() for p in anchors])
     mean = np.mean(anchors, axis=(0, 1))
     missing = np.log(12) + (mean * np.log(mean)).sum()
-    assert logs["assignment"] == pytest.approx(entropy_of_pairs + 0.7 * missing, rel=1e-4)
+    assert logs["loss"] == pytest.approx(entropy_of_pairs + 0.7 * missing, rel=1e-4)
     assert missing > 0.01  # the regularisation is large enough to be tested
 
 
@@ -146,7 +146,7 @@ def test_teacher_follows_and_shares_the_prototypes():
 
 def test_target_and_one_anchor_suffice():
     history = make().fit(views()[:2], batch_size=8, verbose=0).history
-    assert np.isfinite(history["assignment"][0])
+    assert np.isfinite(history["loss"][0])
 
 
 @pytest.mark.parametrize(

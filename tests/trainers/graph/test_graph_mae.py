@@ -26,7 +26,7 @@ CASES = {
             graph_encoder(16, 8), graph_encoder(49), replace_rate=0.2, seed=0
         ),
         x=image_graphs,
-        decreasing_loss="reconstruction",
+        decreasing_loss="loss",
         decrease=0.28,
         bad_data=BAD_GRAPHS,
         probed=node_labels,

@@ -60,7 +60,7 @@ CASES = {
             vocabulary=9,
         ),
         x=tokens,
-        decreasing_loss="masked_tokens",
+        decreasing_loss="loss",
         decrease=0.45,
         bad_data=((zeros(64, 28), "integer tokens"), (zeros(64, 28, 1, dtype="int32"), "tokens")),
         represents="tokens",
