@@ -158,7 +158,7 @@ def test_keras_losses_scale_like_values_on_replicas(two_replicas):
             trainer.compile(keras.optimizers.SGD(0.1), loss_weights=only_error)
         x = np.array([[1.0], [3.0], [2.0], [5.0]], "float32")
         history = trainer.fit(x, batch_size=4, verbose=0).history
-        results.append((weight(trainer), history["error"][0]))
+        results.append((weight(trainer), history["loss"][0]))
     assert results[0] == pytest.approx(results[1])
 
 

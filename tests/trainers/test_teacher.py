@@ -6,8 +6,11 @@ import pytest
 from keras import ops
 
 from keras_ssl import trainers
+from keras_ssl._keras_internals import all_layers
 from keras_ssl.layers import SyncBatchNormalization
 from keras_ssl.optimizers import cosine_momentum
+from tests.trainers.cases import CASES
+from tests.trainers.runs import build, make
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")
@@ -316,3 +319,75 @@ def test_accumulation_by_the_optimizer_is_refused_under_replicas(two_replicas):
         ):
             with pytest.raises(ValueError, match="micro_batch_size"):
                 trainer.compile(optimizer)
+
+
+WITH_TEACHERS = (
+    *("MoCo on vectors", "MoCo on dictionaries", "BYOL on vectors", "BYOL on dictionaries"),
+    *("DINO on vectors", "DINO on dictionaries", "MoCo", "MoCoV3", "BYOL", "DINO", "MSN", "BGRL"),
+)
+METHODS = [name for name in WITH_TEACHERS if " on " not in name]  # of images and graphs
+
+
+def test_the_list_of_methods_with_teachers_is_complete():
+    assert {name for name, case in CASES.items() if case.make()._state.teachers} == {*WITH_TEACHERS}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_teachers_of_every_method_start_from_their_students(name):
+    """Weights and flags that were set after the trainer was built, before its first step."""
+    case = CASES[name]
+    trainer = make(name)
+    build(trainer, case.first(32), case.y())
+    for teacher in trainer._state.teachers:
+        for student, _ in teacher.pairs:
+            student.set_weights(
+                [w + 1 if w.dtype.kind == "f" else w for w in student.get_weights()]
+            )
+            first = next(layer for layer in all_layers(student)[1:] if layer.weights)
+            first.trainable = False
+    trainer.compile(case.sgd())
+    trainer.before_steps()
+    pairs = [pair for teacher in trainer._state.teachers for pair in teacher.pairs]
+    assert pairs
+    for student, copy in pairs:
+        for theta, xi in zip(student.weights, copy.weights, strict=True):
+            np.testing.assert_array_equal(np.asarray(theta), np.asarray(xi))
+            assert theta is not xi
+        flags = [[layer.trainable for layer in all_layers(one)[1:]] for one in (student, copy)]
+        assert flags[0] == flags[1] and not all(flags[0])
+        assert not copy.trainable_weights
+    # from then on teachers are their own, whatever is set
+    kept = [np.asarray(w) for _, copy in pairs for w in copy.weights]
+    for student, _ in pairs:
+        student.set_weights([w + 1 if w.dtype.kind == "f" else w for w in student.get_weights()])
+    trainer.before_steps()
+    for w, old in zip((w for _, copy in pairs for w in copy.weights), kept, strict=True):
+        np.testing.assert_array_equal(np.asarray(w), old)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_teachers_of_every_method_average_in_float32(name, set_dtype_policy):
+    """One step of momentum 0.999 would round to none in bfloat16."""
+    set_dtype_policy("bfloat16")
+    case = CASES[name]
+    trainer = make(name)
+    build(trainer, case.first(32), case.y())
+    trainer.before_steps()
+    for teacher in trainer._state.teachers:
+        teacher.momentum = 0.999
+        for student, copy in teacher.pairs:
+            low = [w for w in copy.weights if w.dtype == "bfloat16"]
+            assert low and all(id(w) in teacher._averages for w in low)
+            student.set_weights(
+                [np.ones_like(w) if w.dtype.kind not in "iu" else w for w in student.get_weights()]
+            )
+            for w in low:
+                teacher._averages[id(w)].assign(np.zeros(w.shape))
+                w.assign(np.zeros(w.shape))
+        for _ in range(100):
+            teacher.follow(0, True)
+        for student, copy in teacher.pairs:
+            for theta, xi in zip(student.weights, copy.weights, strict=True):
+                if theta.trainable and xi.dtype == "bfloat16":
+                    expected = 1 - 0.999**100
+                    np.testing.assert_allclose(np.asarray(xi, "float32"), expected, rtol=5e-3)

@@ -105,7 +105,7 @@ def test_loss_and_step_of_prototypes_match_the_paper(micro_batch_size):
     trainer = swav()
     trainer.compile(keras.optimizers.SGD(0.5), micro_batch_size=micro_batch_size)
     z, kernel = embeddings(trainer, crops()), np.asarray(trainer.prototypes.kernel, "float64")
-    loss = trainer.train_on_batch(crops(), return_dict=True)["swapped_prediction"]
+    loss = trainer.train_on_batch(crops(), return_dict=True)["loss"]
     assert loss == pytest.approx(expected_loss(z, directions(kernel, axis=0)), rel=1e-5)
 
     codes = [codes_float64(view @ directions(kernel, axis=0)) for view in z[:2]]

@@ -157,7 +157,7 @@ def test_version_2_predicts_projections_in_four_directions():
         (weight,) = trainer.predictors[number].trainable_weights
         expected.append(info_nce(c, one @ w + b, float64(weight), 2, temperature=10))
     assert np.std(expected) > 1e-4  # each direction has its own context network
-    assert logs["step_2"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert logs["loss"] == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_loss_matches_the_paper_on_sequences():
