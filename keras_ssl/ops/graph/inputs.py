@@ -69,9 +69,11 @@ def _check_rows(name: str, part: Any, expected: tuple | None) -> None:
     if len(shape) != len(expected) or any(
         None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=True)
     ):
+        of_shape = f"have shape {expected}"
+        if name == "i":
+            of_shape = f"be a vector of length {expected[0]}"
         raise ValueError(
-            f"`{name}`, {meaning}, must have shape {expected}, one value per node. Received: shape "
-            f"{shape}"
+            f"`{name}`, {meaning}, must {of_shape}, one value per node. Received: shape {shape}"
         )
 
 
