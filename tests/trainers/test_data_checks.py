@@ -208,6 +208,22 @@ def test_splits_for_validation():
     assert "val_loss" in history and steps_of(trainer) == 4
 
 
+def test_a_generator_of_validation_data_is_checked_before_the_first_epoch():
+    def batches(x):
+        for start in range(0, len(x), 16):
+            yield x[start : start + 16], Y[start : start + 16]
+
+    trainer, seen = simclr(probe=trainers.OnlineProbe(10)), []
+    for wrong, message in ((X[:32, :20], "larger than the images"), (X[:32, ..., 0], "channel")):
+        with pytest.raises(ValueError, match=rf"(?s)In `validation_data`.*{message}"):
+            trainer.fit(X[:32], Y[:32], validation_data=batches(wrong), verbose=0)
+    assert steps_of(trainer) == 0
+    count = keras.callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: seen.append(batch))
+    options = {"validation_steps": 2, "callbacks": [count], "verbose": 0}
+    trainer.fit(X[:32], Y[:32], validation_data=batches(X[:32]), **options)
+    assert seen == [0, 1]  # no batch is lost
+
+
 # Messages
 
 

@@ -4,7 +4,11 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from keras_ssl.trainers.engine.pipelines import depends_on_reading, shuffles_without_seed  # noqa: E402
+from keras_ssl.trainers.engine.pipelines import (  # noqa: E402
+    depends_on_reading,
+    remainder_of,
+    shuffles_without_seed,
+)
 
 
 def numbers():
@@ -65,3 +69,28 @@ def test_dependence_on_reading_agrees_with_tensorflow(name):
 
     assert depends_on_reading(change(numbers())) is expected
     assert (third(read=True) != third(read=False)) is expected
+
+
+BATCHES = {
+    "batch": (lambda d: d.batch(6), 2),
+    "parallel": (lambda d: d.batch(6, num_parallel_calls=2).prefetch(1).cache(), 2),
+    "map": (lambda d: d.shuffle(5).batch(6).map(tf.negative).shuffle(2), 2),
+    "full": (lambda d: d.batch(5), 0),
+    "drop": (lambda d: d.batch(6, drop_remainder=True), 0),
+    "options": (lambda d: d.batch(6).with_options(tf.data.Options()), 2),
+    "filter": (lambda d: d.filter(lambda x: x > 3).batch(6), None),
+    "repeat": (lambda d: d.repeat().batch(6), None),
+    "take": (lambda d: d.batch(6).take(2), None),
+    "no batches": (lambda d: d, None),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_the_remainder_is_what_reading_finds(name):
+    make, expected = BATCHES[name]
+    dataset = make(numbers())
+    assert remainder_of(dataset) == expected
+    if expected is not None:
+        sizes = sorted(int(batch.shape[0]) for batch in dataset)
+        assert expected == (sizes[0] if sizes[0] < sizes[-1] else 0)
+    assert remainder_of([1, 2]) is None
