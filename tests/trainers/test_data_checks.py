@@ -267,6 +267,25 @@ def test_wrong_axes_of_images_are_told_in_words(shape, views):
     assert ("Enlarge the images" in str(raised.value)) == (shape == "one channel first")
 
 
+def test_ragged_batches_are_refused_and_their_views_taken():
+    def ragged():
+        sizes = [(30 + side, 60 - side, 1) for side in range(16)]
+        rng = np.random.default_rng(0)
+        return tf.data.Dataset.from_generator(
+            lambda: (rng.integers(0, 256, size).astype("uint8") for size in sizes),
+            output_signature=tf.TensorSpec((None, None, 1), "uint8"),
+        ).ragged_batch(8)
+
+    views = augment.SimCLRViews(28)
+    trainer = simclr(views=views)
+    with pytest.raises(ValueError, match=r"ragged batches in the data.*RaggedTensorSpec"):
+        trainer.fit(ragged(), verbose=0)
+    assert steps_of(trainer) == 0
+    trainer.augment = None
+    trainer.fit(ragged().map(lambda x: (views(x),)), verbose=0)
+    assert steps_of(trainer) == 2
+
+
 class Two(keras.layers.Layer):
     """An encoder with two outputs."""
 

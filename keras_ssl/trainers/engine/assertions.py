@@ -44,10 +44,22 @@ def with_batch_sizes_checked(dataset: Any, minimum: int) -> Any:
     Args:
         dataset: `tf.data.Dataset` of batches; others, and one of static batch sizes, stay as is.
         minimum: the fewest examples in a batch. Fewer are a `tf.errors.InvalidArgumentError`.
+
+    Raises:
+        ValueError: if the batches are ragged.
     """
-    if not isinstance(dataset, tf.data.Dataset) or minimum < 2:
+    if not isinstance(dataset, tf.data.Dataset):
         return dataset
-    (first, *_) = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(dataset.element_spec)[0])
+    specs = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(dataset.element_spec)[0])
+    if any(isinstance(one, tf.RaggedTensorSpec) for one in specs):
+        raise ValueError(
+            "`x` must hold tensors of one shape per batch. Make the views of ragged batches in the "
+            "data, `dataset.map(lambda x: (augment(x),))`, and pass `augment=None` to the trainer. "
+            f"Received: {dataset.element_spec}"
+        )
+    if minimum < 2:
+        return dataset
+    first = specs[0]
     if not isinstance(first, tf.TensorSpec) or first.shape.rank == 0 or first.shape[0] is not None:
         return dataset
 
