@@ -330,7 +330,8 @@ def test_every_call_checks_its_data_after_the_first_fit_too(name, learned):
         rows = len(keras.tree.flatten(x)[0])
         labels = None if y is None else images()[1][:rows]
         calls = [lambda x=x, labels=labels: trainer.fit(x, labels, verbose=0)]
-        if rows:  # there is another message for data without examples
+        # there is another message for data without examples, and clusters need no index there
+        if rows and (name, message) != ("DeepClusterV2", "with_index"):
             validation = (x,) if labels is None else (x, labels)
             calls += [
                 lambda x=x, labels=labels: trainer.evaluate(x, labels, verbose=0),
