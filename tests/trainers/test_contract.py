@@ -394,7 +394,9 @@ def test_takes_every_form_of_data(name, trained):
         history = trainer.fit(*form, verbose=0, validation_data=dataset).history
         assert np.isfinite(history["val_loss"][0]) and CASES[name].decreasing_loss in history
     first = None if labels is None else y[:32]
-    assert np.isfinite(trainer.train_on_batch(CASES[name].first(32), first)[0])
+    assert np.isfinite(
+        trainer.train_on_batch(CASES[name].first(32), first, return_dict=True)["loss"]
+    )
     assert np.isfinite(trainer.evaluate(x, labels, verbose=0, return_dict=True)["loss"])
 
 

@@ -270,7 +270,9 @@ def test_fit_evaluate_and_predict_take_loaders_of_spektral(club):
         ).history
         assert history["val_loss"][1] < history["val_loss"][0]
         assert int(trainer.optimizer.iterations) == 6
-        assert np.isfinite(trainer.evaluate(loader(Clubs(), batch_size=3), verbose=0)[0])
+        assert np.isfinite(
+            trainer.evaluate(loader(Clubs(), batch_size=3), verbose=0, return_dict=True)["loss"]
+        )
         vectors = trainer.predict(loader(Clubs(), batch_size=3, shuffle=False), verbose=0)
         batch = isinstance(loader(Clubs(), batch_size=3), spektral.data.BatchLoader)
         assert vectors.shape == ((6, 34, 8) if batch else (6 * 34, 8))
