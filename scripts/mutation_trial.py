@@ -109,7 +109,8 @@ class Mutants(ast.NodeVisitor):
     def visit_UnaryOp(self, node):
         start, _ = self.span(node)
         if isinstance(node.op, (ast.USub, ast.Not)):
-            self.add(node, start, self.span(node.operand)[0], "")
+            length = 1 if isinstance(node.op, ast.USub) else len("not ")
+            self.add(node, start, start + length, "")
         if not isinstance(node.operand, ast.Constant):
             self.generic_visit(node)
 
@@ -181,7 +182,8 @@ def suites(path):
     tests = [one for one in mentions(names, ROOT / "tests") if one.name.startswith("test_")]
     near = list((ROOT / "tests" / inside.parent).glob("test_*.py"))
     tests.sort(key=lambda one: (one.stem != f"test_{path.stem}", one not in near))
-    first = [path, *tests[:8]]
+    signatures = ROOT / "tests" / "test_signatures.py"
+    first = [*[signatures] * signatures.exists(), path, *tests[:8]]
     users = set()
     for user in mentions(names, ROOT / PACKAGE):
         if user != path and user.stem != "__init__":
@@ -242,7 +244,7 @@ def trial(path, fault, arguments):
                 files = [one.relative_to(ROOT) for one in files]
                 code = run(checkout, files, arguments.seconds, marker)
                 if code == -signal.SIGALRM:
-                    return f"no end within {arguments.seconds} s in {marker} tests: look by hand"
+                    raise TimeoutError
                 if code not in (0, 5):  # 5: no tests of this kind
                     log = (checkout / "log.txt").read_text().splitlines()
                     return next(
@@ -282,8 +284,11 @@ def main():
         if arguments.list:
             continue
         began = time.monotonic()
-        verdict = trial(path, fault, arguments)
-        noticed += verdict is not None
+        try:
+            verdict = trial(path, fault, arguments)
+            noticed += verdict is not None
+        except TimeoutError:
+            verdict = f"NO END within {arguments.seconds} s: look by hand"
         seconds = time.monotonic() - began
         print(f"  {verdict or 'NOT NOTICED'} ({seconds:.0f} s)", flush=True)
         print(f"  so far {noticed} of {number + 1}", flush=True)
