@@ -373,9 +373,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         size = self.input_kind.examples_in(batch.x)
         replicas = distribute.replica_count()
         self._loss_tracker.update_state(total * replicas, sample_weight=size)
-        if not self._has_one_loss:
-            for name, loss in losses.items():
-                self._state.loss_trackers[name].update_state(loss * replicas, sample_weight=size)
+        for name, loss in losses.items():
+            self._state.loss_trackers[name].update_state(loss * replicas, sample_weight=size)
         return self.get_metrics_result()
 
     # Compiling
@@ -1117,10 +1116,16 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The total loss, the named losses unless one is the total, and the probe's metrics."""
+        """The total loss, the named losses, and the probe's metrics."""
         probe = [] if self.probe is None else self.probe.metrics
-        named = [] if self._has_one_loss else self._state.loss_trackers.values()
-        return [*super().metrics, *named, *probe]
+        return [*super().metrics, *self._state.loss_trackers.values(), *probe]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the values of all metrics, a named loss that is the total loss only as `loss`."""
+        logs = super().get_metrics_result()
+        if self._has_one_loss:
+            logs.pop(next(iter(self._state.loss_trackers)), None)
+        return logs
 
     @property
     def _has_one_loss(self) -> bool:
