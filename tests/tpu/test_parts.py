@@ -18,6 +18,23 @@ from tests.tpu.obstacles import function_tpu_obstacles
 
 # what the constructors of the rooms need, or what makes them do all they can
 ARGUMENTS = {
+    "BlockMasking": {"grid": (6, 6), "min_tokens": 4},
+    "DropPath": {"rate": 0.1},
+    "FeedForward": {"hidden_dim": 16, "gated": True, "dropout_rate": 0.1},
+    "LearnedPositionalEmbedding": {"size": (6, 6)},
+    "MultiHeadAttention": {
+        "num_heads": 4,
+        "num_key_value_heads": 2,
+        "rotary": layers.RotaryEmbedding(),
+        "query_key_norm": "rms",
+        "dropout_rate": 0.1,
+    },
+    "PatchEmbedding": {"patch_size": 2, "width": 8},
+    "RelativePositionBias": {"num_heads": 6, "grid": (5, 1)},
+    "SinusoidalPositionalEncoding": {"grid": (6, 6)},
+    "TransformerDecoderBlock": {"num_heads": 2, "hidden_dim": 16, "drop_path_rate": 0.1},
+    "TransformerEncoderBlock": {"num_heads": 2, "hidden_dim": 16, "layer_scale": 0.1},
+    "VectorQuantizer": {"codes": 5},
     "AsymmetricViews": {"pipelines": [augment.simclr_pipeline(12), [augment.GaussianBlur()]]},
     "ColorJitter": {"brightness": 0.8, "contrast": 0.7, "saturation": 0.6, "hue": 0.2},
     "FeatureQueue": {"size": 8},
@@ -40,16 +57,35 @@ ARGUMENTS = {
 
 # layers of vectors alone, not of feature maps
 OF_VECTORS = {"FeatureQueue", "MemoryBank"}
+# layers of sequences of tokens, which the positions of a feature map are
+OF_TOKENS = {
+    "BlockMasking",
+    "ClassToken",
+    "LearnedPositionalEmbedding",
+    "MultiHeadAttention",
+    "RandomMasking",
+    "RegisterTokens",
+    "SinusoidalPositionalEncoding",
+    "TransformerDecoderBlock",
+    "TransformerEncoderBlock",
+}
 # layers of feature maps alone, not of vectors
 OF_GRIDS = {
+    *OF_TOKENS,
     "ConcatAndConvolve",
     "EncodeAndDotProduct",
     "MaskedContext",
+    "PatchEmbedding",
     "PatchGrid",
+    "RelativePositionBias",
+    "RotaryEmbedding",
     "StepPredictor",
 }
 # what layers that take more than one input make of a feature map
 INPUTS = {
+    **{name: lambda x: (keras.ops.reshape(x, (4, -1, 8)),) for name in OF_TOKENS},
+    "RelativePositionBias": lambda x: (x, x),
+    "TransformerDecoderBlock": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0]),
     "BilinearCritic": lambda x: (x, x),
     "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
     "EncodeAndDotProduct": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
