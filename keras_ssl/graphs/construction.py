@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -192,8 +193,9 @@ def from_molecule(
         of the kinds of bonds: single, double, triple, aromatic.
 
     Raises:
+        TypeError: if `atoms` is a list of vectors, or numbers of atoms are not integers.
         ValueError: if an element or a kind of bond is unknown, or a bond is given twice, connects
-            an atom with itself, or has an atom out of range.
+            an atom with itself, has an atom out of range, or is neither pair nor triple.
 
     Example:
 
@@ -210,6 +212,11 @@ def from_molecule(
         x = atoms
     else:
         atoms, known = list(atoms), {element: place for place, element in enumerate(elements)}
+        if any(isinstance(atom, (list, tuple, np.ndarray)) for atom in atoms):
+            raise TypeError(
+                "`atoms` must be a list of elements, or an array `(atoms, features)`. Received: a "
+                f"list with {atoms[0]!r}"
+            )
         unknown = [atom for atom in atoms if atom not in known]
         if unknown:
             raise ValueError(
@@ -218,12 +225,17 @@ def from_molecule(
         x = np.eye(len(known), dtype=np.float32)[np.array([known[atom] for atom in atoms], int)]
     ends, kinds = [], []
     for bond in bonds:
+        if not hasattr(bond, "__len__") or len(bond) not in (2, 3):
+            raise ValueError(
+                f"A bond must be a pair of atoms, or a triple with its kind. Received: {bond!r}"
+            )
         first, second, kind = (*bond, 1) if len(bond) == 2 else bond
         if kind not in _BONDS:
             raise ValueError(
                 "A bond must be 1, 2, 3 or 1.5, or 'single', 'double', 'triple' or 'aromatic'. "
                 f"Received: {bond}"
             )
+        first, second = (_number_of_atom(one, bond) for one in (first, second))
         if first == second or not (0 <= first < len(x) and 0 <= second < len(x)):
             raise ValueError(
                 f"A bond must connect two of the {len(x)} atoms, counted from 0. Received: {bond}"
@@ -238,6 +250,13 @@ def from_molecule(
     e = np.eye(4, dtype=np.float32)[np.array(kinds * 2, int)]
     a = scipy.sparse.coo_array((np.ones(len(senders)), (receivers, senders)), shape=2 * (len(x),))
     return Graph(x, a, e[np.lexsort((senders, receivers))], y)
+
+
+def _number_of_atom(number: Any, bond: Any) -> int:
+    """Return the number of an atom; that of an array of floats, such as `1.0`, is whole."""
+    if not isinstance(number, numbers.Real) or number % 1:
+        raise TypeError(f"A bond must hold numbers of atoms. Received: {bond!r}")
+    return int(number)
 
 
 class TypedEdges(NamedTuple):
@@ -288,12 +307,12 @@ def from_triples(triples: Iterable[tuple], inverse: bool = True) -> TypedEdges:
     Reference:
         - [Schlichtkrull et al., 2018](https://arxiv.org/abs/1703.06103)
     """
-    triples = [tuple(one) for one in triples]
-    wrong = [one for one in triples if len(one) != 3]
+    triples = list(triples)
+    wrong = [one for one in triples if isinstance(one, str) or len(one) != 3]
     if wrong or not triples:
         raise ValueError(
             "`triples` must hold facts (head, relation, tail). Received: "
-            f"{wrong[0] if wrong else 'none'}"
+            f"{repr(wrong[0]) if wrong else 'none'}"
         )
     try:
         entities = sorted({name for head, _, tail in triples for name in (head, tail)})

@@ -131,6 +131,26 @@ def test_bad_bonds_raise(bonds, message):
         graphs.from_molecule(["C", "C"], bonds)
 
 
+@pytest.mark.parametrize("bonds", [[5], [(0, 1, 2, 3)], [(0,)]])
+def test_bonds_of_other_lengths_raise(bonds):
+    with pytest.raises(ValueError, match="must be a pair of atoms, or a triple"):
+        graphs.from_molecule(["C", "C"], bonds)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "bonds"),
+    [
+        (["C", "O"], [(0.5, 1)]),
+        (["C", "O"], [("C", "O")]),
+        ([[1.0, 0.0], [0.0, 1.0]], []),
+    ],
+)
+def test_numbers_and_features_of_other_kinds_raise(atoms, bonds):
+    with pytest.raises(TypeError, match=r"numbers of atoms|array `\(atoms, features\)`"):
+        graphs.from_molecule(atoms, bonds)
+    assert graphs.from_molecule(["C", "O"], np.array([[0, 1, 1.5]])).e.argmax() == 3
+
+
 def test_unknown_elements_raise():
     with pytest.raises(ValueError, match=r"`elements`.*Received: \['Xx'\]"):
         graphs.from_molecule(["C", "Xx"], [])
@@ -159,6 +179,8 @@ def test_triples_become_typed_edges(inverse):
 def test_bad_triples_raise():
     with pytest.raises(ValueError, match=r"\(head, relation, tail\).*\('a', 'b'\)"):
         graphs.from_triples([("a", "b")])
+    with pytest.raises(ValueError, match="'abc'"):
+        graphs.from_triples(["abc"])
     with pytest.raises(ValueError, match="none"):
         graphs.from_triples([])
     with pytest.raises(TypeError, match="sorted"):
