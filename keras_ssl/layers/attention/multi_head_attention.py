@@ -1,5 +1,6 @@
 """Multi-head attention with fused projections, grouped heads, positions and a cache."""
 
+import functools
 import math
 from typing import Any
 
@@ -62,7 +63,8 @@ class MultiHeadAttention(keras.layers.Layer):
         key: tensor that keys are made of, if not `value`.
         query_mask: booleans `(batch, queries)`, `False` for padding, which in self-attention is not
             attended to. Keras passes the mask of `query` by itself, as the next two.
-        value_mask: booleans `(batch, keys)`: which of `value` may be attended to.
+        value_mask: booleans `(batch, keys)`: which of `value` may be attended to. With a cache,
+            `(batch, length)` for all of its positions, or `(batch, queries)` for the new ones.
         key_mask: the same for `key`.
         attention_mask: booleans, `True` where a query may attend to a key, of shape
             `(queries, keys)`, `(batch, queries, keys)` or `(batch, heads, queries, keys)`.
@@ -175,6 +177,11 @@ class MultiHeadAttention(keras.layers.Layer):
     def build(
         self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
     ) -> None:
+        if len(query_shape) != 3:
+            raise ValueError(
+                "`query` must have shape (batch, positions, width). Flatten the positions of a "
+                f"grid first. Received: shape {tuple(query_shape)}"
+            )
         width = query_shape[-1]
         if self.key_dim is None and width % self.num_heads:
             raise ValueError(
@@ -188,6 +195,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self._heads = [(self.num_heads, head_width), (groups, head_width), (groups, value_width)]
         value_shape = value_shape or query_shape
         inputs = [width, (key_shape or value_shape)[-1], value_shape[-1]]
+        self._widths = inputs
         is_self_attention = value_shape is query_shape and key_shape is None
         has_one_context = inputs[1] == inputs[2]
         together = [[0, 1, 2]] if is_self_attention else [[0], [1, 2]]
@@ -246,16 +254,31 @@ class MultiHeadAttention(keras.layers.Layer):
     ) -> Any:
         if value is None and key is None and value_mask is None:
             value_mask = mask if query_mask is None else query_mask
+        if segments is not None and not (value is None and key is None and cache is None):
+            raise ValueError(
+                "`segments` are for self-attention without a cache. Otherwise pass "
+                "`attention_mask`. Received: segments with "
+                f"{'a context' if cache is None else 'a cache'}"
+            )
         value = query if value is None else value
-        q, k, v = self._project([query, value if key is None else key, value])
+        key = value if key is None else key
+        self._check_inputs(query, key, value)
+        q, k, v = self._project([query, key, value])
         if self._norms:
             q, k = (norm(one) for norm, one in zip(self._norms, (q, k), strict=True))
         start = 0 if cache is None else cache_index
         if self.rotary is not None:
             q, k = (ops.cast(self.rotary(one, start=start), one.dtype) for one in (q, k))
-        allowed = _merge_masks(attention_mask, value_mask, key_mask, segments)
+        written = None
         if cache is not None:
-            k, v, allowed, cache = self._read_cache(cache, start, k, v, allowed)
+            new = k.shape[1]
+            k, v, written, cache = self._read_cache(cache, start, k, v)
+            value_mask, key_mask = (
+                _in_cache(mask, start, new, k.shape[1]) for mask in (value_mask, key_mask)
+            )
+        masks = {"value_mask": value_mask, "key_mask": key_mask, "attention_mask": attention_mask}
+        sizes = (q.shape[0], self.num_heads, q.shape[1], k.shape[1])
+        allowed = _merge_masks(masks, sizes, segments, written)
         outputs, scores = self._attend(
             q, k, v, allowed, use_causal_mask and cache is None, return_attention_scores, training
         )
@@ -267,6 +290,15 @@ class MultiHeadAttention(keras.layers.Layer):
             () if cache is None else (cache,)
         )
         return (outputs, *extras) if extras else outputs
+
+    def _check_inputs(self, query: Any, key: Any, value: Any) -> None:
+        """Raise a `ValueError` unless inputs are sequences as wide as those of `build`."""
+        for name, one, width in zip(_NAMES, (query, key, value), self._widths, strict=True):
+            if len(one.shape) != 3 or one.shape[-1] != width:
+                raise ValueError(
+                    f"`{name}` must have shape (batch, positions, {width}), as the layer was "
+                    f"built. Received: shape {tuple(one.shape)}"
+                )
 
     def _project(self, inputs: list[Any]) -> list[Any]:
         """Return queries, keys and values, each `(batch, positions, heads, width)`."""
@@ -337,9 +369,9 @@ class MultiHeadAttention(keras.layers.Layer):
         }
 
     def _read_cache(
-        self, cache: dict[str, Any], start: Any, k: Any, v: Any, mask: Any
+        self, cache: dict[str, Any], start: Any, k: Any, v: Any
     ) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """Write new keys and values at `start`; return those of all positions, and the mask."""
+        """Write new keys and values at `start`; return all, and which are not after a query."""
         length, count = cache["key"].shape[1], k.shape[1]
         if isinstance(start, int) and start + count > length:
             raise ValueError(
@@ -352,13 +384,18 @@ class MultiHeadAttention(keras.layers.Layer):
             "value": ops.slice_update(cache["value"], place, ops.cast(v, cache["value"].dtype)),
         }
         written = ops.arange(length)[None, :] <= start + ops.arange(count)[:, None]
-        mask = written[None, None] if mask is None else ops.logical_and(mask, written[None, None])
-        return ops.cast(cache["key"], k.dtype), ops.cast(cache["value"], v.dtype), mask, cache
+        keys, values = ops.cast(cache["key"], k.dtype), ops.cast(cache["value"], v.dtype)
+        return keys, values, written[None, None], cache
 
     def compute_output_shape(
         self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
     ) -> tuple:
         return (*query_shape[:-1], self.output_dim or query_shape[-1])
+
+    def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("return_attention_scores") or kwargs.get("cache") is not None:
+            return keras.Operation.compute_output_spec(self, query, *args, **kwargs)
+        return super().compute_output_spec(query, *args, **kwargs)
 
     @classmethod
     def from_keras(cls, layer: keras.layers.Layer, **kwargs: Any) -> "MultiHeadAttention":
@@ -578,26 +615,46 @@ def causal_mask(queries: Any, keys: Any) -> Any:
     return ops.arange(queries)[:, None] >= ops.arange(keys)[None, :]
 
 
-def _merge_masks(attention_mask: Any, value_mask: Any, key_mask: Any, segments: Any) -> Any:
-    """Return one mask that broadcasts to `(batch, heads, queries, keys)`, or `None`."""
-    masks = [
-        ops.cast(one, "bool")[:, None, None, :] for one in (value_mask, key_mask) if one is not None
-    ]
-    if attention_mask is not None:
-        mask = ops.cast(attention_mask, "bool")
-        rank = len(mask.shape)
-        if rank not in (2, 3, 4):
-            raise ValueError(
-                "`attention_mask` must have shape (queries, keys), (batch, queries, keys) or "
-                f"(batch, heads, queries, keys). Received: shape {tuple(mask.shape)}"
-            )
-        masks.append(mask if rank == 4 else mask[:, None] if rank == 3 else mask[None, None])
+def _in_cache(mask: Any, start: Any, new: int, length: int) -> Any:
+    """Return a mask `(batch, length)` of a cache, given one of all positions or of new ones."""
+    if mask is None:
+        return None
+    mask = ops.cast(mask, "bool")
+    if len(mask.shape) != 2 or mask.shape[1] != new or new == length:
+        return mask
+    return ops.slice_update(ops.ones((ops.shape(mask)[0], length), "bool"), (0, start), mask)
+
+
+def _merge_masks(masks: dict[str, Any], sizes: tuple, segments: Any, written: Any) -> Any:
+    """Return one mask that broadcasts to `sizes`, `(batch, heads, queries, keys)`, or `None`."""
+    merged = [] if written is None else [written]
+    for name, mask in masks.items():
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            _check_mask(name, tuple(mask.shape), sizes)
+            rank = len(mask.shape)
+            if name != "attention_mask":
+                mask = mask[:, None, None, :]
+            elif rank < 4:
+                mask = mask[:, None] if rank == 3 else mask[None, None]
+            merged.append(mask)
     if segments is not None:
         segments = ops.convert_to_tensor(segments)
-        masks.append((segments[:, :, None] == segments[:, None, :])[:, None])
-    if not masks:
-        return None
-    merged = masks[0]
-    for mask in masks[1:]:
-        merged = ops.logical_and(merged, mask)
-    return merged
+        merged.append((segments[:, :, None] == segments[:, None, :])[:, None])
+    return functools.reduce(ops.logical_and, merged) if merged else None
+
+
+def _check_mask(name: str, shape: tuple, sizes: tuple) -> None:
+    """Raise a `ValueError` unless a mask has one of its shapes; axes of size 1 broadcast."""
+    batch, heads, queries, keys = sizes
+    expected = [(queries, keys), (batch, queries, keys), (batch, heads, queries, keys)]
+    hint = " For a mask of the keys, `(batch, keys)`, pass `value_mask`."
+    if name != "attention_mask":
+        expected, hint = [(batch, keys)], ""
+    for one in expected:
+        pairs = zip(shape, one, strict=False)
+        if len(one) == len(shape) and all(a is None or b is None or a in (1, b) for a, b in pairs):
+            return
+    raise ValueError(
+        f"`{name}` must have shape {' or '.join(map(str, expected))}.{hint} Received: shape {shape}"
+    )

@@ -452,6 +452,11 @@ class RelativePositionBias(keras.layers.Layer):
                 f"A grid of {self.grid}{' and a class token' * self.class_token} are {count} "
                 f"tokens. Received: {query.shape[1]} queries and {key.shape[1]} keys"
             )
+        if query.shape[2] != self.num_heads:
+            raise ValueError(
+                "`num_heads` must be that of the attention. Received: "
+                f"num_heads={self.num_heads} for queries of {query.shape[2]} heads"
+            )
         bias = ops.take(self.table, self._index, axis=0)
         return ops.transpose(bias, (2, 0, 1))[None]
 

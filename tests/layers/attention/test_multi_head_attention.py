@@ -382,3 +382,52 @@ def test_bad_inputs_are_named(rng):
         layers.MultiHeadAttention(3)(x)
     with pytest.raises(ValueError, match="`attention_mask` must have shape"):
         made()(x, attention_mask=np.ones(5, bool))
+
+
+@pytest.mark.parametrize("is_cross", [False, True])
+def test_scores_in_a_functional_model(is_cross, rng):
+    x, context = rng.normal(size=(2, 5, 16)), rng.normal(size=(2, 7, 16))
+    layer = made(16, 16) if is_cross else made()
+    inputs = [keras.Input((5, 16)), keras.Input((7, 16))][: 1 + is_cross]
+    outputs, scores = layer(*inputs, return_attention_scores=True)
+    assert scores.shape == (None, 4, 5, 7 if is_cross else 5)
+    found = keras.Model(inputs, [outputs, scores])([x, context][: 1 + is_cross])
+    for one, expected in zip(found, formula(layer, x, *[context][:is_cross]), strict=True):
+        np.testing.assert_allclose(to_numpy(one), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_of_new_positions_in_a_cache(rng):
+    """A prompt with padding, masked by its embedding, whose other positions are as without."""
+    embedding, layer = keras.layers.Embedding(6, 16, mask_zero=True), made()
+    prompt = np.array([[0, 0, 3, 1, 2], [1, 2, 3, 4, 5]])
+    expected = to_numpy(layer(embedding(prompt), use_causal_mask=True))
+    found, cache = layer(embedding(prompt), cache=layer.make_cache(2, 8), cache_index=0)
+    np.testing.assert_allclose(to_numpy(found)[0, 2:], expected[0, 2:], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(found)[1], expected[1], rtol=1e-4, atol=1e-5)
+    # the next token, with a mask of all positions
+    longer = np.concatenate([prompt, [[4], [1]]], axis=1)
+    expected = to_numpy(layer(embedding(longer), use_causal_mask=True))[:, 5:]
+    mask = np.pad(longer != 0, ((0, 0), (0, 2)))
+    new = to_numpy(embedding(longer))[:, 5:]
+    found, _ = layer(new, query_mask=mask, cache=cache, cache_index=5)
+    np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attention_mask": np.ones((2, 9), bool)}, r"or \(2, 4, 5, 5\).*pass `value_mask`.*2, 9"),
+        ({"query_mask": np.ones((2, 4), bool)}, r"`value_mask` must have shape \(2, 5\).*\(2, 4\)"),
+        ({"value": np.ones((2, 7, 16)), "segments": np.ones((2, 5))}, "self-attention without a"),
+        ({"value": np.ones((2, 7, 9))}, r"`key` must have shape \(batch, positions, 16\).*7, 9"),
+        ({"value": np.ones((7, 16))}, r"Received: shape \(7, 16\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(arguments, message, rng):
+    with pytest.raises(ValueError, match=message):
+        made()(rng.normal(size=(2, 5, 16)), **arguments)
+
+
+def test_tokens_of_a_grid_are_refused():
+    with pytest.raises(ValueError, match=r"Flatten the positions.*\(2, 3, 3, 16\)"):
+        layers.MultiHeadAttention(4)(np.ones((2, 3, 3, 16)))

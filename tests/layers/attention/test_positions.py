@@ -177,6 +177,10 @@ def test_relative_bias_has_one_number_for_each_offset():
             lambda: layers.RelativePositionBias(1, (2, 2))(*[np.ones((1, 4, 1, 4))] * 2),
             "are 5 tokens. Received: 4 queries and 4 keys",
         ),
+        (
+            lambda: layers.RelativePositionBias(1, (2, 2))(*[np.ones((1, 5, 2, 4))] * 2),
+            "num_heads=1 for queries of 2 heads",
+        ),
     ],
 )
 def test_bad_inputs_are_named(make, message):
