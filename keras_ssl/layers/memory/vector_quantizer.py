@@ -40,7 +40,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     Call arguments:
         inputs: vectors.
-        training: whether to update the codes.
+        training: whether to update the codes, unless the layer is frozen by `trainable=False`.
 
     Input shape:
         `(batch, ..., width)`.
@@ -114,6 +114,7 @@ class VectorQuantizer(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any, Any]:
+        training = training and self.trainable
         x = ops.cast(inputs, "float32")
         rows = ops.reshape(x, (-1, inputs.shape[-1]))
         if self.similarity == "cosine":

@@ -13,11 +13,17 @@ class _LearnedTokens(keras.layers.Layer):
 
     def __init__(self, count: int, position: int, initializer: Any, **kwargs: Any):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.count = checks.integer("count", count, minimum=1)
         self.position = checks.integer("position", position, minimum=0)
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, input_shape: tuple) -> None:
+        if len(input_shape) != 3:
+            raise ValueError(
+                "`inputs` must be tokens of shape (batch, tokens, width). Received: shape "
+                f"{tuple(input_shape)}"
+            )
         if input_shape[1] is not None and input_shape[1] < self.position:
             raise ValueError(
                 "`position` must be at most the number of tokens. Received: "
@@ -32,6 +38,14 @@ class _LearnedTokens(keras.layers.Layer):
         tokens = ops.broadcast_to(ops.cast(self.tokens, inputs.dtype)[None], shape)
         first, last = inputs[:, : self.position], inputs[:, self.position :]
         return ops.concatenate([first, tokens, last], axis=1)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the mask of all tokens; learned ones are never padding."""
+        if previous_mask is None:
+            return None
+        learned = ops.ones((ops.shape(previous_mask)[0], self.count), "bool")
+        first, last = previous_mask[:, : self.position], previous_mask[:, self.position :]
+        return ops.concatenate([first, learned, last], axis=1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         tokens = None if input_shape[1] is None else input_shape[1] + self.count

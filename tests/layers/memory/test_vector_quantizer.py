@@ -102,6 +102,17 @@ def test_dead_codes_become_vectors_of_the_batch(rng):
     np.testing.assert_allclose(to_numpy(layer.sums)[[1, 2, 4, 5]], drawn, rtol=1e-6)
 
 
+def test_a_frozen_codebook_stays(rng):
+    layer = made(5, 3)
+    x = rng.normal(size=(20, 3)).astype("float32")
+    layer(x, training=True)
+    layer.trainable = False
+    before = [to_numpy(one) for one in layer.weights]
+    layer(x + 1, training=True)
+    for one, expected in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), expected)
+
+
 def test_all_codes_come_into_use(rng):
     """Codes far from the data, which none is nearest to but one, are all used after some steps."""
     x = rng.normal(size=(400, 2)).astype("float32")

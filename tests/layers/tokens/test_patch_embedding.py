@@ -65,6 +65,14 @@ def test_learned_tokens_are_put_in_their_places(rng):
     np.testing.assert_array_equal(found[:, :3, 0], [[7, 8, 9]] * 3)
 
 
+def test_learned_tokens_are_never_padding():
+    embedding = keras.layers.Embedding(6, 5, mask_zero=True)
+    tokens = layers.ClassToken()(embedding(np.array([[3, 1, 0], [2, 0, 0]])))
+    tokens = layers.RegisterTokens(2)(tokens)
+    expected = [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0]]
+    np.testing.assert_array_equal(to_numpy(tokens._keras_mask), np.array(expected, bool))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -86,6 +94,7 @@ def test_learned_tokens_are_put_in_their_places(rng):
             ValueError,
             "position=5",
         ),
+        (lambda: layers.ClassToken()(np.ones((2, 4))), ValueError, r"Received: shape \(2, 4\)"),
     ],
 )
 def test_bad_arguments_are_named(make, error, message):
