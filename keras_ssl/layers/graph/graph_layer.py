@@ -81,7 +81,7 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
         """Return node features, adjacency and edge features (or `None`), features as floats.
 
         Keras casts only floating-point inputs. Integer features must be cast here, since products
-        with them would cast weights to integers.
+        with them would cast weights to integers. Edge features come in float32 at least.
         """
         x, a, *e = inputs
         sides = [source_nodes(x), target_nodes(x)] if is_pair(x) else [x]
@@ -94,7 +94,7 @@ class GraphLayer(TakesGraphs, keras.layers.Layer):
                 )
         sides = [floating(side, self.compute_dtype) for side in sides]
         x = sides if is_pair(x) else sides[0]
-        e = [floating(one, self.compute_dtype) for one in e]
+        e = [ops.cast(one, self.compute_dtype) for one in e]
         if not e:
             return x, a, None
         check_edge_features(x, a, e[0])

@@ -106,8 +106,9 @@ def take_nodes(x: Any, nodes: Any) -> Any:
 class TakesGraphs:
     """Mix-in for layers that may also be called on a `graphs.Graph` and on SciPy matrices.
 
-    Inputs are cast to the compute dtype as in other layers, but the adjacency to at least float32:
-    in float16 an edge of weight 1e-8 would be no edge.
+    Inputs are cast to the compute dtype as in other layers, but what is on edges to at least
+    float32: in float16 an edge of weight 1e-8 would be no edge, and in bfloat16 the edge type 257
+    would be 256. `GraphLayer.split_inputs` casts edge features.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -132,7 +133,8 @@ class TakesGraphs:
         x, a, *others = inputs
         wide = keras.backend.result_type(dtype, "float32")
         a = keras.tree.map_structure(lambda part: cast(part, wide), a)
-        x, others = (keras.tree.map_structure(cast, parts) for parts in (x, others))
+        x = keras.tree.map_structure(cast, x)
+        others = [cast(part, wide) for part in others]
         return type(inputs)([x, a, *others])
 
 

@@ -145,8 +145,6 @@ class RGCNConv(GraphConv):
     connected by edges of several types, an edge list has several edges, and a matrix has features
     `(..., relations)` of zeros and ones. An edge whose number is out of range has no effect.
     `graphs.from_triples` makes typed edges of facts, and adds inverse relations, as the paper does.
-    Triples of a knowledge graph become edges by `graphs.from_triples`, which also adds the inverse
-    of each relation, as the paper does.
 
     Args:
         channels: number of output features per node.

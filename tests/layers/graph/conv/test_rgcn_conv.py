@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import graphs
-from keras_ssl.layers.graph import EdgeConditionedConv, RGCNConv
+from keras_ssl.layers.graph import EdgeConditionedConv, GraphSequential, RGCNConv
 from tests.layers.graph.conformance import (
     IS_TENSORFLOW,
     GraphLayerTest,
@@ -157,12 +157,15 @@ def test_nodes_without_features_have_the_identity_as_sparse_ones(graph):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_keeps_large_numbers_of_types(graph, policy):
-    """bfloat16 holds integers up to 256 only."""
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+@pytest.mark.parametrize("in_network", [False, True])
+def test_half_precision_keeps_large_numbers_of_types(graph, policy, dtype, in_network):
+    """bfloat16 holds integers up to 256 only; a `Graph` has its edge features in float32."""
     x, a, types = graph
     half = RGCNConv(4, 400, dtype=policy)
-    types = types + 300
-    out = np.asarray(keras.ops.cast(half([x, a, types]), "float32"))
+    types = (types + 300).astype(dtype)
+    network = GraphSequential([half], dtype=policy) if in_network else half
+    out = np.asarray(keras.ops.cast(network([x, a, types]), "float32"))
     full = RGCNConv(4, 400)
     full.build([x.shape, a.shape, types.shape])
     full.set_weights(half.get_weights())
