@@ -161,6 +161,12 @@ class GraphSequential(TakesGraphs, keras.Model):
             one for one in keras.tree.flatten(metrics) if one and not _is_mean_over_rows(one)
         ]
 
+    def compile_from_config(self, config: dict) -> None:
+        """Compile the network that is being loaded, which Keras leaves to a custom `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
     ) -> keras.callbacks.History:

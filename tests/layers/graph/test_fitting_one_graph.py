@@ -1,6 +1,7 @@
 """Tests of `GraphSequential.fit` and its kin on one graph, against gradient descent by NumPy."""
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
@@ -118,3 +119,23 @@ def test_arrays_of_several_graphs_are_split_as_before():
     found.fit(inputs, np.stack([y] * 4), batch_size=2, epochs=2, verbose=0)
     kernel, _ = descent(x, a, y, 4)
     np.testing.assert_allclose(found.steps[0].kernel, kernel, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loaded_network_is_trained_on(tmp_path):
+    x, a, y = problem()
+    y = (y[:, 0] > 0).astype("int32")
+    trained = model()
+    trained.compile(
+        keras.optimizers.Adam(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+    )
+    trained.fit([x, a], y, epochs=3, verbose=0)
+    trained.save(tmp_path / "network.keras")
+    with warnings.catch_warnings(action="error"):
+        loaded = keras.saving.load_model(tmp_path / "network.keras")
+    histories = [one.fit([x, a], y, epochs=3, verbose=0).history for one in (trained, loaded)]
+    for name, expected in histories[0].items():
+        assert histories[1][name] == pytest.approx(expected)
+    for one, expected in zip(loaded.weights, trained.weights, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-5, atol=1e-7)
