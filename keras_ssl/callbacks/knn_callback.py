@@ -114,7 +114,7 @@ class KNNCallback(EpochEndMeasure):
 
     def examine(self, epoch: int, numbers: dict[str, float]) -> None:
         """Warn if moving statistics lag behind."""
-        lag = None if self._lag_is_known else self._lag_check.find(self._first)
+        lag = None if self._lag_is_known else self._lag_check.find(self._first, self.train)
         if lag is not None:
             by_batch = self.measure(self._lag_check.by_batch)[self._name]
             accuracies = f"{numbers[self._name]:.3f} and {by_batch:.3f}"

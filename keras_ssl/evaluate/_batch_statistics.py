@@ -16,6 +16,7 @@ from keras_ssl.evaluate._forward import Forward
 from keras_ssl.evaluate.spectrum import feature_std
 
 _COLLAPSED = 0.1  # a standard deviation below this is suspicious
+_CONSTANT = 0.01  # below this with the statistics of the batch too, nothing lags: data are equal
 Observe = Callable[[keras.layers.Layer, Any, Any, Any], None]
 
 
@@ -121,17 +122,24 @@ class LagCheck:
         self.applies = bool(normalization_layers(model))
         self.by_batch = BatchStatisticsForward(model, prepare)
 
-    def find(self, x: Any) -> str | None:
-        """Return a description of the lag, if the outputs for a batch show it."""
+    def find(self, x: Any, batches: Batches | None = None) -> str | None:
+        """Return a description of the lag, if the outputs for a batch show it.
+
+        Args:
+            x: the batch.
+            batches: all data, if it may be sorted by class: outputs for a batch of one class are
+                nearly equal without any lag. It is read only if those for `x` are.
+        """
         if not self.applies:
             return None
         moving = self._spreads(self._forward(x))
         with batch_statistics(self._model):
             by_batch = self._spreads(self.by_batch(x))
-        for name in moving.keys() & by_batch.keys():
-            if moving[name] < 0.5 * by_batch[name]:
-                return describe_lag(name, moving[name], by_batch[name])
-        return None
+        lagging = _lagging(moving, by_batch)
+        if lagging is not None and batches is not None:
+            moving = self._spreads(tf.concat([self._forward(one) for one, _ in batches], axis=0))
+            lagging = _lagging(moving, by_batch)
+        return lagging and describe_lag(lagging, moving[lagging], by_batch[lagging])
 
     def _spreads(self, features: tf.Tensor) -> dict[str, float]:
         outputs = getattr(self._model, "monitored_outputs", None)
@@ -148,17 +156,31 @@ class LagCheck:
         return found
 
 
+def _lagging(moving: dict[str, float], by_batch: dict[str, float]) -> str | None:
+    """Return the name of the first spread that is much smaller with moving statistics."""
+    for name in (one for one in moving if one in by_batch):
+        if by_batch[name] > _CONSTANT and moving[name] < 0.5 * by_batch[name]:
+            return name
+    return None
+
+
+def looks_collapsed(features: np.ndarray) -> bool:
+    """Return whether features are nearly equal for all examples, or not finite."""
+    is_finite = len(features) > 1 and np.isfinite(features).all()
+    return not (is_finite and feature_std(features).mean() > _COLLAPSED)
+
+
 def warn_of_lag(forward: Forward, batches: Batches, features: np.ndarray) -> None:
     """Warn, once for a `Forward`, if features look collapsed because moving statistics lag behind.
 
     Args:
         forward: function from batches to features.
         batches: the data.
-        features: features of the first batch. Only if these look collapsed is more computed.
+        features: features of all examples. Those of a batch may be nearly equal since the data are
+            sorted by class. Only if these look collapsed is more computed.
     """
     forward.may_lag = False
-    is_finite = len(features) > 1 and np.isfinite(features).all()
-    if is_finite and feature_std(features).mean() > _COLLAPSED:
+    if not looks_collapsed(features):
         return
     lag = LagCheck(forward.encoder, forward).find(batches.first()[0])
     if lag is not None:
@@ -167,10 +189,19 @@ def warn_of_lag(forward: Forward, batches: Batches, features: np.ndarray) -> Non
 
 def describe_lag(name: str, of_moving: float, of_batch: float) -> str:
     """Say that moving statistics lag behind, with the remedy."""
+    if name in ("feature_std", "effective_rank"):
+        remedy = (
+            "Losses of validation and accuracies are therefore worse than what has been learned. "
+            "Recompute the statistics by `keras_ssl.evaluate.recalibrate(encoder, data)`, lower "
+            "the `momentum` of these layers, or train for more steps"
+        )
+    else:
+        remedy = (
+            "Losses of validation are therefore worse than what has been learned. Lower the "
+            "`momentum` of these layers behind the encoder, or train for more steps"
+        )
     return (
         f"the moving statistics of batch normalization lag behind: {name} is {of_moving:.2g} in "
         f"inference mode, which uses them, and {of_batch:.2g} with the statistics of the batch, as "
-        "in training. Losses of validation and accuracies are therefore worse than what has been "
-        "learned. Recompute the statistics by `keras_ssl.evaluate.recalibrate(encoder, data)`, "
-        "lower the `momentum` of these layers, or train for more steps"
+        f"in training. {remedy}"
     )

@@ -78,9 +78,9 @@ def extract_features(
         labels.append(y if counts is None or y is None else y[counts])
         if verbose:
             bar.update(step + 1)
-    if forward.may_lag:
-        warn_of_lag(forward, batches, features[0])
     features = np.concatenate(features)
+    if forward.may_lag:
+        warn_of_lag(forward, batches, features)
     return features, None if labels[0] is None else np.concatenate(labels)
 
 

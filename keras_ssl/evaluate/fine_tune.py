@@ -11,7 +11,7 @@ from keras_ssl import checks
 from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.data._mapped_batches import MappedBatches
-from keras_ssl.evaluate._batch_statistics import warn_of_lag
+from keras_ssl.evaluate._batch_statistics import looks_collapsed, warn_of_lag
 from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate._forward import Forward, as_input, ensure_built
 from keras_ssl.evaluate._labels import integer_labels
@@ -107,9 +107,9 @@ def fine_tune(
             _labelled(train, batch_size, seed), epochs=epochs, callbacks=callbacks, verbose=verbose
         )
     backbone = Forward(model.layers[0])
-    for x, _ in test_batches:
-        warn_of_lag(backbone, test_batches, backbone(x).numpy())
-        break
+    if looks_collapsed(backbone(test_batches.first()[0]).numpy()):
+        features = np.concatenate([backbone(x).numpy() for x, _ in test_batches])
+        warn_of_lag(backbone, test_batches, features)
     results = model.evaluate(_labelled(test, batch_size, seed), verbose=0, return_dict=True)
     return model, float(results["accuracy"])
 

@@ -112,6 +112,24 @@ def test_validation_says_it_too():
     assert not messages(lambda: fit(trainer(), validation_data=None))
 
 
+def test_knn_of_sorted_data_is_not_called_lagging():
+    y = np.repeat(np.arange(8), 64)
+    x = (20 * np.eye(8)[y] + 0.05 * RANDOM.normal(size=(512, 8))).astype("float32")
+    made = trainer(evaluate.recalibrate(encoder(), x))
+    callback = KNNCallback((x, y), (x, y), k=5, batch_size=64)
+    assert not messages(lambda: fit(made, [callback]))
+
+
+def test_validation_says_what_helps_a_projector():
+    head = [keras.layers.BatchNormalization(momentum=0.999), keras.layers.Dense(4)]
+    made = trainers.SimCLR(keras.layers.Dense(16), keras.Sequential(head))
+    made.compile(keras.optimizers.SGD(1e-3))
+    views = (X[:32], X[:32, ::-1].copy())
+    (found,) = messages(lambda: fit(made, validation_data=(views,)))
+    assert "feature_std of the projection" in found
+    assert "recalibrate" not in found
+
+
 def test_nothing_is_computed_once_the_start_is_forgotten():
     made = trainer(encoder(momentum=0.1))
     views = (X[:32], X[:32, ::-1].copy())

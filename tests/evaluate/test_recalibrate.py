@@ -222,3 +222,19 @@ def test_padding_of_graphs_does_not_count(rng):
     assert not all(np.all(np.isin(weight, (0, 1))) for weight in results[0][-2:])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_data_sorted_by_class_or_all_equal_do_not_look_like_lag(rng):
+    # in a batch of one class, features of a good encoder are nearly equal
+    y = np.repeat(np.arange(4), 64)
+    centres = 20 * np.eye(4)
+    x = (centres[y] + 0.05 * rng.normal(size=(256, 4))).astype("float32")
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    evaluate.recalibrate(encoder, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate.extract_features(encoder, x, batch_size=64)
+        assert evaluate.knn_accuracy(encoder, (x, y), (x, y), k=5, batch_size=64) == 1
+        evaluate.fine_tune(encoder, (x, y), (x, y), epochs=1, batch_size=64)
+        evaluate.extract_features(encoder, np.zeros((16, 4), "float32"))
