@@ -74,6 +74,9 @@ def to_keras(model: keras.Model) -> keras.Model:
         )
     for old, new in pairs:
         new.set_weights(old.get_weights())
+    for new in all_layers(plain):
+        if hasattr(new, "finalize_state"):  # `Normalization` computes with what it derives
+            new.finalize_state()
     return plain
 
 

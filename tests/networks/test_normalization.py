@@ -211,3 +211,12 @@ def test_a_trained_encoder_of_a_trainer_is_converted():
     trainer.fit((IMAGES, IMAGES[::-1].copy()), verbose=0)
     plain = networks.to_keras(trainer.encoder)
     np.testing.assert_allclose(plain(IMAGES), trainer.encoder(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapted_layer_is_converted_with_what_it_derives():
+    norm = keras.layers.Normalization()
+    norm.adapt(np.asarray(IMAGES, "float32"))
+    model = keras.Sequential([keras.Input((28, 28, 1)), norm, SyncBatchNormalization()])
+    plain = networks.to_keras(model)
+    np.testing.assert_allclose(plain(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-5)
+    assert float(np.std(plain(IMAGES))) == pytest.approx(1, abs=0.01)
