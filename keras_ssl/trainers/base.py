@@ -885,6 +885,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self._make_global_generator()
         x, y, kwargs = self.split_validation(x, y, kwargs)
         validation = self.input_kind.as_data(kwargs.get("validation_data"))
+        if isinstance(validation, list):  # which Keras takes for a tuple
+            validation = tuple(validation)
         self.check_data(x)
         x = self._check_labels(x, y)
         if validation is not None:

@@ -120,6 +120,16 @@ def test_knn_of_sorted_data_is_not_called_lagging():
     assert not messages(lambda: fit(made, [callback]))
 
 
+def test_a_list_of_validation_data_is_read_as_a_tuple():
+    views = (X[:32], X[:32, ::-1].copy())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(trainer(), validation_data=[views, Y[:32]])
+    texts = [str(one.message) for one in caught]
+    assert any("lag behind" in text for text in texts)
+    assert not any("structure of `inputs`" in text for text in texts)
+
+
 def test_validation_says_what_helps_a_projector():
     head = [keras.layers.BatchNormalization(momentum=0.999), keras.layers.Dense(4)]
     made = trainers.SimCLR(keras.layers.Dense(16), keras.Sequential(head))
