@@ -941,7 +941,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def _warn_of_values(self, data: Any, name: str) -> None:
         """Warn if images, those of a first batch, do not fit the range that `augment` expects."""
-        x = None if self.augment is None else first_inputs(data)
+        if self.augment is None:
+            return
+        with label_errors():  # reading a batch checks its labels
+            x = first_inputs(data)
         if x is not None:
             warn_of_values(self.augment, self.to_encode(x), name)
 

@@ -157,9 +157,13 @@ class OnlineProbe(keras.layers.Layer):
                 "Received: data without `y`"
             )
         if not hasattr(y, "shape") or not self._task.fits(y, shapes):
-            hint = ""
+            hint, shape = "", tuple(getattr(y, "shape", ()))
             if "string" in str(getattr(y, "dtype", "")):
                 hint = " Number strings by `np.unique(y, return_inverse=True)`."
+            elif isinstance(self._task, Classification) and shape[1:] == (self.classes,):
+                hint = " Of one-hot labels, pass `np.argmax(y, axis=-1)`."
+            elif isinstance(self._task, Classification) and len(shape) == 1:
+                hint = " Cast them: `y.astype('int32')`."
             raise ValueError(
                 f"`probe` needs {expected}.{hint} "
                 f"Received: {keras.tree.map_structure(lambda v: (v.shape, v.dtype), y)}"

@@ -171,6 +171,7 @@ def test_a_batch_without_labels_teaches_nothing(rng):
         ("dataset", -2, False),
         ("dataset", 10, True),
         ("validation", -2, False),
+        ("validation dataset", 10, False),
         ("evaluate", 10, False),
         ("one batch", 10, True),
         ("one batch to test", -2, False),
@@ -194,6 +195,9 @@ def test_labels_out_of_range_are_refused_before_their_step(form, wrong, jit_comp
             trainer.train_on_batch(x, bad)
         elif form == "one batch to test":
             trainer.test_on_batch(x, bad)
+        elif form == "validation dataset":
+            data = tf.data.Dataset.from_tensor_slices((x, bad)).batch(32)
+            trainer.fit(x, good, validation_data=data, batch_size=32, verbose=0)
         elif form == "validation":
             trainer.fit(x, good, validation_data=(x, bad), batch_size=32, verbose=0)
         else:
@@ -393,3 +397,25 @@ def test_labels_of_distillation_in_other_precisions(precision, rng):
     y = np.where(np.arange(16) % 3 == 0, -1, np.arange(16) % 3)
     logs = trainer.fit(rng.normal(size=(16, 8)), y, verbose=0).history
     assert np.isfinite(logs["hard"][0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (np.eye(10, dtype="float32"), "argmax"),
+        (np.eye(10, dtype="int32"), "argmax"),
+        (np.arange(10.0), "astype"),
+        (np.arange(10) > 4, "astype"),
+    ],
+)
+def test_labels_of_the_wrong_form_are_refused_with_the_remedy(labels, hint):
+    with pytest.raises(ValueError, match=hint):
+        trainers.OnlineProbe(10).check_labels(keras.ops.convert_to_tensor(labels))
+
+
+def test_the_error_of_a_dataset_shows_the_wrong_labels():
+    trainer = make("SimCLR")
+    trainer.compile("sgd", probe=trainers.OnlineProbe(10))
+    data = tf.data.Dataset.from_tensor_slices((images()[0][:32], np.full(32, 12)))
+    with pytest.raises(ValueError, match=r"0\.\.9\. Received: \[12 12"):
+        trainer.fit(data.batch(32), verbose=0)

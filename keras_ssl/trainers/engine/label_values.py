@@ -91,4 +91,6 @@ def label_errors() -> Iterator[None]:
         if _WRONG not in str(error):
             raise
         text = error.message[error.message.rindex(_WRONG) :]
-        raise ValueError(" ".join(text.partition("\n")[0].split())) from error
+        # TensorFlow writes what an assertion got as "[message] [values]"
+        text = " ".join(text.partition("\n")[0].split()).replace("Received:]", "Received:")
+        raise ValueError(text) from error
