@@ -17,6 +17,7 @@ _COLUMNS = 3
 _PANELS = {
     "loss": ("loss",),
     "accuracy": ("accuracy",),
+    "R²": ("probe_r2",),
     "effective rank": ("rank",),
     "spread": ("std", "spread"),
     "learning rate": ("learning_rate",),
@@ -41,9 +42,9 @@ def plot_history(
         history: the `keras.callbacks.History` returned by `fit`, or a dictionary of lists like
             its `history`, or a list of either, which are joined (such as for a resumed training).
         panels: entries to plot by title of the panel, without `val_`. By default, entries are
-            distributed by what is in their names: `"loss"`, `"accuracy"`, `"effective rank"`
-            ("rank"), `"spread"` ("std" or "spread") and `"learning rate"`. Accuracies are shown in
-            percent. Empty panels are omitted.
+            distributed by what is in their names: `"loss"`, `"accuracy"`, `"R²"` of a probe's
+            regression ("probe_r2"), `"effective rank"` ("rank"), `"spread"` ("std" or "spread") and
+            `"learning rate"`. Accuracies are shown in percent. Empty panels are omitted.
         title: title of the figure.
         path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 

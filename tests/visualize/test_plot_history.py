@@ -110,3 +110,9 @@ def test_nothing_to_plot(history, panels):
 def test_wrong_type(history):
     with pytest.raises(TypeError, match=r"`history` must be.*Received"):
         plot_history(history)
+
+
+def test_the_fit_of_a_regression_has_a_panel():
+    figure = plot_history({"loss": [2.0, 1.0], "probe_r2": [-0.5, 0.5]})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "R²"]
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [-0.5, 0.5])
