@@ -42,7 +42,10 @@ class ValidationLag(keras.callbacks.Callback):
         """Compare both modes, if the epoch had a validation."""
         if self._momentum == 0 or not any(name.startswith("val_") for name in logs or {}):
             return
-        if self._momentum ** int(self.model.optimizer.iterations) < 0.05:
+        if (
+            self._momentum ** int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            < 0.05
+        ):
             return
         lag = None
         try:

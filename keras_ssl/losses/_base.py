@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ssl.ops.schedules import value_now
 
@@ -81,3 +82,8 @@ class Float32Loss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "dtype": self.dtype}
+
+
+def like(temperature: Any, z: Any) -> Any:
+    """Return a temperature that is a tensor in the dtype of embeddings; a number as it is."""
+    return temperature if isinstance(temperature, float) else ops.cast(temperature, z.dtype)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import Float32Loss, like
 from keras_ssl.losses.clustering._base import check_same_shape, cross_view_entropy, scores_by_view
 from keras_ssl.ops.schedules import serialize
 
@@ -59,11 +59,11 @@ def dino(
     student_temperature = checks.temperature("student_temperature", student_temperature)
     teacher, student = _check_views(teacher_scores, student_scores)
     targets = [
-        ops.stop_gradient(ops.softmax(scores / ops.cast(teacher_temperature, scores.dtype)))
+        ops.stop_gradient(ops.softmax(scores / like(teacher_temperature, scores)))
         for scores in teacher
     ]
     log_predictions = [
-        ops.log_softmax(scores / ops.cast(student_temperature, scores.dtype)) for scores in student
+        ops.log_softmax(scores / like(student_temperature, scores)) for scores in student
     ]
     return cross_view_entropy(targets, log_predictions)
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import Float32Loss, like
 from keras_ssl.losses.clustering._base import check_same_shape, check_scores, scores_by_view
 from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
 from keras_ssl.ops import at_least_float32
@@ -69,7 +69,7 @@ def msn(
     _check_settings(sharpening, regularization_weight, sinkhorn_iterations)
     views = _check_views(target_scores, anchor_scores)
     target = ops.stop_gradient(at_least_float32(target_scores))
-    temperature = ops.cast(temperature, target.dtype)
+    temperature = like(temperature, target)
     target = target / (temperature * sharpening)
     if sinkhorn_iterations:
         log_target = ops.log_softmax(target)

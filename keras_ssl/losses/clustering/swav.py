@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import Float32Loss, like
 from keras_ssl.losses.clustering._base import check_same_shape, cross_view_entropy, scores_by_view
 from keras_ssl.losses.clustering.sinkhorn_knopp import check_queue_scores, sinkhorn_knopp
 from keras_ssl.ops.schedules import serialize
@@ -69,7 +69,7 @@ def swav(
         sinkhorn_knopp(scores, epsilon, iterations, queue)
         for scores, queue in zip(coded, queues, strict=True)
     ]
-    log_predictions = [ops.log_softmax(view / ops.cast(temperature, view.dtype)) for view in views]
+    log_predictions = [ops.log_softmax(view / like(temperature, view)) for view in views]
     return cross_view_entropy(codes, log_predictions)
 
 

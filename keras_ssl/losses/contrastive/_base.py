@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import Float32Loss, like
 from keras_ssl.losses._checks import check_has_negatives, check_views
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 from keras_ssl.ops.schedules import serialize
@@ -35,11 +35,6 @@ class TwoViewLoss(ContrastiveLoss):
         """Compute the loss of two views."""
         check_views(z1, z2)
         return super().__call__(z1, z2, sample_weight=sample_weight)
-
-
-def like(temperature: Any, z: Any) -> Any:
-    """Return a temperature that is a tensor in the dtype of embeddings; a number as it is."""
-    return temperature if isinstance(temperature, float) else ops.cast(temperature, z.dtype)
 
 
 def view_similarities(

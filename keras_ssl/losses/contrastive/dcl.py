@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses.contrastive._base import TwoViewLoss, like, view_similarities
+from keras_ssl.losses._base import like
+from keras_ssl.losses.contrastive._base import TwoViewLoss, view_similarities
 
 
 def dcl(z1: Any, z2: Any, temperature: Any = 0.1, chunk_size: int | None = None) -> Any:

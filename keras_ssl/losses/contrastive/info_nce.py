@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
+from keras_ssl.losses._base import like
 from keras_ssl.losses._checks import check_has_negatives, check_matrix, check_views
-from keras_ssl.losses.contrastive._base import ContrastiveLoss, like
+from keras_ssl.losses.contrastive._base import ContrastiveLoss
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_queue, log_sum_exp_of_similarities
 
 _NAMES = ("query", "key")

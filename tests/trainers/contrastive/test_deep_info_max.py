@@ -118,7 +118,7 @@ def test_encoder_is_saved_without_critics(tmp_path):
     )
     trainer.compile("adam")
     trainer.fit(data(64), verbose=0)
-    assert set(trainer.history.history) == {"loss", "local"}
+    assert set(trainer.history.history) == {"loss"}
     trainer.encoder.save(tmp_path / "encoder.keras")
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     features = loaded.predict(data(8), verbose=0)

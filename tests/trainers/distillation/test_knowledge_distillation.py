@@ -133,7 +133,7 @@ def test_without_labels_the_loss_is_the_soft_loss():
     trainer = make(student_loss_weight=0)
     x, y = data()
     logs = trainer.evaluate(x, verbose=0, return_dict=True)
-    assert set(logs) == {"loss", "distillation"}
+    assert set(logs) == {"loss"}
     assert logs["loss"] == pytest.approx(terms(trainer, x, y, 3.0)[1], rel=1e-4)
     # labels are allowed, such as for the probe
     assert trainer.evaluate(x, y, verbose=0, return_dict=True) == logs

@@ -178,10 +178,10 @@ def test_unsuitable_data_and_parts_are_rejected_before_training(arguments, graph
         trainer.fit(tf.data.Dataset.from_tensors((graphs,)), verbose=0)
 
 
-def test_last_union_of_one_graph_is_rejected_by_its_step():
+def test_last_union_of_one_graph_is_rejected_before_training():
     trainer = make()
     trainer.compile("sgd")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="drop_remainder=True"):
+    with pytest.raises(ValueError, match="drop_remainder=True"):
         trainer.fit(data.disjoint_batches(few_graphs(), 2), verbose=0)
     batches = data.disjoint_batches(few_graphs(), 2, drop_remainder=True)
     assert np.isfinite(trainer.fit(batches, verbose=0).history["loss"][0])
