@@ -71,7 +71,7 @@ def test_other_modes_of_quantization(mode, tmp_path):
 
 
 def quantized_and_loaded(name, mode, folder):
-    trainer, x = built(name), CASES[name].first(8)
+    trainer, x = built(name, 32), CASES[name].first(8)
     before = np.asarray(trainer(x))
     trainer.quantize(mode)
     trainer.save(folder / "trainer.keras")
