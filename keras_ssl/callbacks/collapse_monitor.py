@@ -192,11 +192,9 @@ class CollapseMonitor(EpochEndMeasure):
         return batches
 
     def check(self, forward: Forward) -> None:
-        """Read the examples, the first time, and raise unless the model takes them."""
+        """Read the examples, the first time; measuring before training shows whether they fit."""
         if self._batches is None:
             self._batches = self._read(forward)
-        else:
-            forward(self._batches[0][0])
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """Return `feature_std`, `effective_rank`, and the spread of the vectors of the loss."""

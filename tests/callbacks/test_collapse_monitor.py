@@ -381,3 +381,14 @@ def test_names_of_spreads():
     assert spreads.numbers() == {}
     spreads.add({"a": np.eye(2, dtype="float32"), "b": np.ones((2, 2), "float16")})
     assert set(spreads.numbers()) == {"a_spread", "b_spread"}
+
+
+def test_examples_are_checked_before_every_fit():
+    monitor = CollapseMonitor(X)
+    measure(convolutional_encoder(), monitor)
+    small = [keras.Input((14, 14, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    other = compiled(keras.Sequential(small))
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="784"):
+        other.fit(X[:, ::2, ::2], np.zeros((len(X), 4)), verbose=0, callbacks=[monitor])
+    # not only at the end of an epoch
+    assert int(other.optimizer.iterations) == 0
