@@ -1,6 +1,5 @@
 """Multi-head attention with fused projections, grouped heads, positions and a cache."""
 
-import functools
 import math
 from typing import Any
 
@@ -10,6 +9,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.attention._masks import causal_mask, in_cache, merge_masks
 from keras_ssl.layers.attention.positions import RotaryEmbedding
 
 _NAMES = ("query", "key", "value")
@@ -274,11 +274,11 @@ class MultiHeadAttention(keras.layers.Layer):
             new = k.shape[1]
             k, v, written, cache = self._read_cache(cache, start, k, v)
             value_mask, key_mask = (
-                _in_cache(mask, start, new, k.shape[1]) for mask in (value_mask, key_mask)
+                in_cache(mask, start, new, k.shape[1]) for mask in (value_mask, key_mask)
             )
         masks = {"value_mask": value_mask, "key_mask": key_mask, "attention_mask": attention_mask}
         sizes = (q.shape[0], self.num_heads, q.shape[1], k.shape[1])
-        allowed = _merge_masks(masks, sizes, segments, written)
+        allowed = merge_masks(masks, sizes, segments, written)
         outputs, scores = self._attend(
             q, k, v, allowed, use_causal_mask and cache is None, return_attention_scores, training
         )
@@ -608,53 +608,3 @@ def _matrix(layer: keras.layers.Layer, name: str) -> tuple[np.ndarray, np.ndarra
     rows = math.prod(kernel.shape[:2]) if name == "output" else kernel.shape[0]
     bias = None if dense.bias is None else ops.convert_to_numpy(dense.bias).ravel()
     return kernel.reshape(rows, -1), bias
-
-
-def causal_mask(queries: Any, keys: Any) -> Any:
-    """Return booleans `(queries, keys)`, `True` where a key is not after its query."""
-    return ops.arange(queries)[:, None] >= ops.arange(keys)[None, :]
-
-
-def _in_cache(mask: Any, start: Any, new: int, length: int) -> Any:
-    """Return a mask `(batch, length)` of a cache, given one of all positions or of new ones."""
-    if mask is None:
-        return None
-    mask = ops.cast(mask, "bool")
-    if len(mask.shape) != 2 or mask.shape[1] != new or new == length:
-        return mask
-    return ops.slice_update(ops.ones((ops.shape(mask)[0], length), "bool"), (0, start), mask)
-
-
-def _merge_masks(masks: dict[str, Any], sizes: tuple, segments: Any, written: Any) -> Any:
-    """Return one mask that broadcasts to `sizes`, `(batch, heads, queries, keys)`, or `None`."""
-    merged = [] if written is None else [written]
-    for name, mask in masks.items():
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-            _check_mask(name, tuple(mask.shape), sizes)
-            rank = len(mask.shape)
-            if name != "attention_mask":
-                mask = mask[:, None, None, :]
-            elif rank < 4:
-                mask = mask[:, None] if rank == 3 else mask[None, None]
-            merged.append(mask)
-    if segments is not None:
-        segments = ops.convert_to_tensor(segments)
-        merged.append((segments[:, :, None] == segments[:, None, :])[:, None])
-    return functools.reduce(ops.logical_and, merged) if merged else None
-
-
-def _check_mask(name: str, shape: tuple, sizes: tuple) -> None:
-    """Raise a `ValueError` unless a mask has one of its shapes; axes of size 1 broadcast."""
-    batch, heads, queries, keys = sizes
-    expected = [(queries, keys), (batch, queries, keys), (batch, heads, queries, keys)]
-    hint = " For a mask of the keys, `(batch, keys)`, pass `value_mask`."
-    if name != "attention_mask":
-        expected, hint = [(batch, keys)], ""
-    for one in expected:
-        pairs = zip(shape, one, strict=False)
-        if len(one) == len(shape) and all(a is None or b is None or a in (1, b) for a, b in pairs):
-            return
-    raise ValueError(
-        f"`{name}` must have shape {' or '.join(map(str, expected))}.{hint} Received: shape {shape}"
-    )
