@@ -16,7 +16,7 @@ from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
 
-class GraphAutoencoder(GraphModel):
+class _GraphAutoencoder(GraphModel):
     """Base of methods that encode nodes and decode edges; `trainers.GAE` documents the arguments.
 
     Subclasses implement `latent(graph, training)`.
@@ -92,7 +92,7 @@ class GraphAutoencoder(GraphModel):
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GAE(GraphAutoencoder):
+class GAE(_GraphAutoencoder):
     r"""Graph autoencoder: nodes joined by an edge get vectors with a large inner product.
 
     An encoder maps each node to a vector, and the decoder computes from two vectors the probability
@@ -171,7 +171,7 @@ class GAE(GraphAutoencoder):
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class VGAE(GraphAutoencoder):
+class VGAE(_GraphAutoencoder):
     r"""Variational graph autoencoder: a distribution of latent vectors per node.
 
     On the features H of an encoder, two heads compute the mean and the logarithm of the standard
