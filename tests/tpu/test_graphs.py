@@ -27,6 +27,8 @@ ARGUMENTS = {
     "GraphSequential": {"layers": [layers.GCNConv(4, normalize=True)]},
     "JumpingKnowledge": {"layers": [layers.GCNConv(4, normalize=True), layers.GCNConv(4)]},
     "LSTMNeighbors": {"units": 4, "max_neighbors": 3},
+    "MinCutPool": {"k": 3},
+    "RGCNConv": {"channels": 4, "relations": 3},
     "RadialBasis": {"centers": 5},
     "RandomEdgeDrop": {"rate": 0.5},
     "RandomFeatureMask": {"rate": 0.5},
@@ -35,7 +37,12 @@ ARGUMENTS = {
     "SparseDropout": {"rate": 0.5},
 }
 # how many features of edges a layer takes
-EDGE_FEATURES = {"ContinuousFilterConv": 1, "EdgeConditionedConv": 4, "EdgesToNodes": 4}
+EDGE_FEATURES = {
+    "ContinuousFilterConv": 1,
+    "EdgeConditionedConv": 4,
+    "EdgesToNodes": 4,
+    "RGCNConv": 3,
+}
 NODES, EDGES, FEATURES, GRAPHS = 6, 12, 8, 2
 
 
@@ -76,7 +83,8 @@ def inputs_of(make, form):
         return special[make.__name__]
     if issubclass(make, NodePool) or make.__name__ == "VirtualNode":
         return [x, i] if form == "list" else x
-    if not issubclass(make, GraphLayer) and make.__name__ not in ("GraphSequential", "TopKPool"):
+    others = ("GraphSequential", "MinCutPool", "TopKPool")
+    if not issubclass(make, GraphLayer) and make.__name__ not in others:
         raise KeyError(f"{make.__name__}: what is it called on?")
     return graph(form, EDGE_FEATURES.get(make.__name__))
 
@@ -88,7 +96,7 @@ def test_layer_and_its_gradient(make, form):
         # The axis of a gather is a constant outside of the loop over its gradient, from which
         # TensorFlow infers no shape. XLA does: tests/layers/graph/conv/test_fixed_point_gnn.py.
         pytest.skip("its gradient is compiled in the layer's own tests")
-    takes_graphs = issubclass(make, NodePool) or make.__name__ == "VirtualNode"
+    takes_graphs = issubclass(make, NodePool) or make.__name__ in ("MinCutPool", "VirtualNode")
     static = {"graphs": GRAPHS} if takes_graphs else {}
     layer = make(**arguments_of(make), **static)
     inputs = inputs_of(make, form)
