@@ -2,6 +2,7 @@
 
 from keras_ssl.layers import graph
 from keras_ssl.layers.attention import (
+    AttentionPooling,
     LearnedPositionalEmbedding,
     MultiHeadAttention,
     RelativePositionBias,
@@ -39,11 +40,13 @@ from keras_ssl.layers.transformer import (
     DropPath,
     FeedForward,
     LayerScale,
+    TokenDecoder,
     TransformerDecoderBlock,
     TransformerEncoderBlock,
 )
 
 __all__ = [
+    "AttentionPooling",
     "BilinearCritic",
     "BlockMasking",
     "Center",
@@ -72,6 +75,7 @@ __all__ = [
     "SinusoidalPositionalEncoding",
     "StepPredictor",
     "SyncBatchNormalization",
+    "TokenDecoder",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "VectorQuantizer",

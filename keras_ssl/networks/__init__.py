@@ -3,6 +3,8 @@
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.to_keras import to_keras
 from keras_ssl.networks.vision import (
+    TokenEncoder,
+    VisionTransformer,
     cifar_stem,
     imagenet_stem,
     resnet,
@@ -11,9 +13,13 @@ from keras_ssl.networks.vision import (
     resnet50,
     small_resnet,
     strided_stem,
+    token_encoder,
+    vit,
 )
 
 __all__ = [
+    "TokenEncoder",
+    "VisionTransformer",
     "cifar_stem",
     "gat",
     "gcn",
@@ -27,4 +33,6 @@ __all__ = [
     "small_resnet",
     "strided_stem",
     "to_keras",
+    "token_encoder",
+    "vit",
 ]

@@ -16,6 +16,7 @@ from keras_ssl.trainers.contrastive import (
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
+from keras_ssl.trainers.masked import MAE
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
@@ -30,6 +31,7 @@ __all__ = [
     "DINO",
     "GAE",
     "GRACE",
+    "MAE",
     "MSN",
     "NNCLR",
     "VGAE",

@@ -18,6 +18,7 @@ from tests.tpu.obstacles import function_tpu_obstacles
 
 # what the constructors of the rooms need, or what makes them do all they can
 ARGUMENTS = {
+    "AttentionPooling": {"num_heads": 2},
     "BlockMasking": {"grid": (6, 6), "min_tokens": 4},
     "DropPath": {"rate": 0.1},
     "FeedForward": {"hidden_dim": 16, "gated": True, "dropout_rate": 0.1},
@@ -32,6 +33,7 @@ ARGUMENTS = {
     "PatchEmbedding": {"patch_size": 2, "width": 8},
     "RelativePositionBias": {"num_heads": 6, "grid": (5, 1)},
     "SinusoidalPositionalEncoding": {"grid": (6, 6)},
+    "TokenDecoder": {"output_dim": 4, "width": 8, "depth": 1, "num_heads": 2},
     "TransformerDecoderBlock": {"num_heads": 2, "hidden_dim": 16, "drop_path_rate": 0.1},
     "TransformerEncoderBlock": {"num_heads": 2, "hidden_dim": 16, "layer_scale": 0.1},
     "VectorQuantizer": {"codes": 5},
@@ -59,6 +61,7 @@ ARGUMENTS = {
 OF_VECTORS = {"FeatureQueue", "MemoryBank"}
 # layers of sequences of tokens, which the positions of a feature map are
 OF_TOKENS = {
+    "AttentionPooling",
     "BlockMasking",
     "ClassToken",
     "LearnedPositionalEmbedding",
@@ -80,11 +83,17 @@ OF_GRIDS = {
     "RelativePositionBias",
     "RotaryEmbedding",
     "StepPredictor",
+    "TokenDecoder",
 }
 # what layers that take more than one input make of a feature map
 INPUTS = {
     **{name: lambda x: (keras.ops.reshape(x, (4, -1, 8)),) for name in OF_TOKENS},
     "RelativePositionBias": lambda x: (x, x),
+    "TokenDecoder": lambda x: (
+        keras.ops.reshape(x, (4, -1, 8)),
+        keras.ops.tile(np.arange(36, dtype="int32"), (4, 1)),
+        keras.ops.tile(np.arange(36, 40, dtype="int32"), (4, 1)),
+    ),
     "TransformerDecoderBlock": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0]),
     "BilinearCritic": lambda x: (x, x),
     "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
@@ -94,6 +103,7 @@ INPUTS = {
 }
 # how layers are called that take more than tensors of features
 LAYER_CALLS = {
+    "TokenDecoder": lambda layer: partial(layer, grid=(8, 5)),
     "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
 }
 # the shapes of what losses of more than two views are called with

@@ -1,5 +1,6 @@
 """Attention, and the positions of tokens."""
 
+from keras_ssl.layers.attention.attention_pooling import AttentionPooling
 from keras_ssl.layers.attention.multi_head_attention import MultiHeadAttention
 from keras_ssl.layers.attention.positions import (
     LearnedPositionalEmbedding,
@@ -9,6 +10,7 @@ from keras_ssl.layers.attention.positions import (
 )
 
 __all__ = [
+    "AttentionPooling",
     "LearnedPositionalEmbedding",
     "MultiHeadAttention",
     "RelativePositionBias",

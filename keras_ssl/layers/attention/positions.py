@@ -139,6 +139,7 @@ class SinusoidalPositionalEncoding(keras.layers.Layer):
     Call arguments:
         inputs: tokens.
         start: position of the first token of a sequence, for decoding; an integer or a scalar.
+        grid: `(rows, columns)` of the tokens, if it is not that of the constructor.
 
     Input shape:
         `(batch, positions, width)`; `width` even, on a grid divisible by 4.
@@ -187,24 +188,29 @@ class SinusoidalPositionalEncoding(keras.layers.Layer):
                 f"The width of tokens must be divisible by {parts}. Received: inputs of shape "
                 f"{tuple(input_shape)}"
             )
-        if self.grid is None:
-            return
-        count = math.prod(self.grid) + self.extra_tokens
-        if input_shape[1] not in (None, count):
-            raise ValueError(
-                f"`grid` {self.grid} and `extra_tokens` {self.extra_tokens} make {count} tokens. "
-                f"Received: inputs of shape {tuple(input_shape)}"
-            )
 
-    def call(self, inputs: Any, start: Any = 0) -> Any:
+    def call(self, inputs: Any, start: Any = 0, grid: tuple[int, int] | None = None) -> Any:
         width = inputs.shape[-1]
         if self.grid is not None:
-            rows, columns = np.meshgrid(*map(np.arange, self.grid), indexing="ij")
+            grid = self.grid if grid is None else checks.image_size("grid", grid)
+            count = math.prod(grid) + self.extra_tokens
+            if inputs.shape[1] not in (None, count):
+                raise ValueError(
+                    f"`grid` {grid} and `extra_tokens` {self.extra_tokens} make {count} tokens. "
+                    "For tokens of another grid, pass `grid=(rows, columns)`. Received: inputs of "
+                    f"shape {tuple(inputs.shape)}"
+                )
+            rows, columns = np.meshgrid(*map(np.arange, grid), indexing="ij")
             table = np.concatenate(
                 [self._of_numbers(place.ravel(), width // 2) for place in (columns, rows)], axis=-1
             )
             table = np.pad(table, ((self.extra_tokens, 0), (0, 0)))
             return inputs + ops.cast(table, inputs.dtype)
+        if grid is not None:
+            raise ValueError(
+                "`grid` is for positions of a grid: pass one to the constructor too. Received: "
+                f"grid={grid} with `grid=None` in the constructor"
+            )
         frequencies = self.base ** (-np.arange(0, width, 2, dtype="float32") / width)
         positions = ops.cast(start, "float32") + ops.arange(ops.shape(inputs)[1], dtype="float32")
         angles = positions[:, None] * frequencies
@@ -222,7 +228,7 @@ class SinusoidalPositionalEncoding(keras.layers.Layer):
             return library.stack([sines, cosines], axis=-1)
         return library.concatenate([sines, cosines], axis=-1)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
+    def compute_output_shape(self, input_shape: tuple, **kwargs: Any) -> tuple:
         return tuple(input_shape)
 
     def get_config(self) -> dict:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.distribute import draw_per_example
 
 
 def visible_indices(is_masked: Any, masked: int) -> tuple[Any, Any]:
@@ -80,8 +81,13 @@ class _Masking(keras.layers.Layer):
         raise NotImplementedError
 
     def uniform(self, shape: tuple) -> Any:
-        """Return uniform random numbers, float32."""
-        return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        """Return uniform random numbers, float32, the same with any number of replicas."""
+        return draw_per_example(
+            lambda rows: keras.random.uniform(
+                (rows, *shape[1:]), dtype="float32", seed=self.seed_generator
+            ),
+            shape[0],
+        )
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape[:2])

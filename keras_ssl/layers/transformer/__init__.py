@@ -2,11 +2,13 @@
 
 from keras_ssl.layers.transformer.blocks import TransformerDecoderBlock, TransformerEncoderBlock
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
+from keras_ssl.layers.transformer.token_decoder import TokenDecoder
 
 __all__ = [
     "DropPath",
     "FeedForward",
     "LayerScale",
+    "TokenDecoder",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
 ]

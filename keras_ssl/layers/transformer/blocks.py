@@ -16,6 +16,13 @@ _NORMALIZATIONS = {
 }
 
 
+def make_norm(kind: str, **kwargs: Any) -> keras.layers.Layer:
+    """Return a normalisation: `"layer"`, `"rms"` or `"batch"`."""
+    if kind not in _NORMALIZATIONS:
+        raise ValueError(f"`norm` must be one of {list(_NORMALIZATIONS)}. Received: norm={kind!r}")
+    return _NORMALIZATIONS[kind](**kwargs)
+
+
 class _Residual(keras.layers.Layer):
     """What stands around a part of a block: normalisation, scale, dropout and the connection."""
 
@@ -33,7 +40,7 @@ class _Residual(keras.layers.Layer):
         super().__init__(**kwargs)
         shared = {"dtype": self.dtype_policy}
         self.norm_first = norm_first
-        self.norm = _NORMALIZATIONS[norm](epsilon=epsilon, name="norm", **shared)
+        self.norm = make_norm(norm, epsilon=epsilon, name="norm", **shared)
         self.dropout = keras.layers.Dropout(dropout_rate, seed=seeds[0], **shared)
         self.drop_path = DropPath(drop_path_rate, seed=seeds[1], **shared)
         self.layer_scale = None
@@ -161,10 +168,6 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
         self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
         self.activation = keras.activations.get(activation)
-        if norm not in _NORMALIZATIONS:
-            raise ValueError(
-                f"`norm` must be one of {list(_NORMALIZATIONS)}. Received: norm={norm!r}"
-            )
         self.norm = norm
         self.norm_first = bool(norm_first)
         self.epsilon = checks.positive("epsilon", epsilon)

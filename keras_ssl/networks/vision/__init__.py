@@ -2,8 +2,12 @@
 
 from keras_ssl.networks.vision.resnet import resnet, resnet18, resnet34, resnet50, small_resnet
 from keras_ssl.networks.vision.stems import cifar_stem, imagenet_stem, strided_stem
+from keras_ssl.networks.vision.token_encoder import TokenEncoder, token_encoder
+from keras_ssl.networks.vision.vit import VisionTransformer, vit
 
 __all__ = [
+    "TokenEncoder",
+    "VisionTransformer",
     "cifar_stem",
     "imagenet_stem",
     "resnet",
@@ -12,4 +16,6 @@ __all__ = [
     "resnet50",
     "small_resnet",
     "strided_stem",
+    "token_encoder",
+    "vit",
 ]

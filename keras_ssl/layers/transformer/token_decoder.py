@@ -1,0 +1,169 @@
+"""Decoder of masked tokens: what stood where an encoder saw nothing."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import checks
+from keras_ssl.layers.attention import SinusoidalPositionalEncoding
+from keras_ssl.layers.transformer.blocks import TransformerEncoderBlock, make_norm
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class TokenDecoder(keras.layers.Layer):
+    """Transformer that predicts tokens of a grid from other tokens of it.
+
+    The tokens that are known are projected to `width` and get the positions of their places; for
+    each place that is asked for, a learned mask token with its position follows. After the blocks,
+    the outputs of the mask tokens are projected to `output_dim`. This is the decoder of MAE and the
+    predictor of I-JEPA.
+
+    Args:
+        output_dim: number of features of a prediction.
+        width: number of features of a token inside.
+        depth: number of blocks.
+        num_heads: number of heads of the attention.
+        drop_path_rate: rate of stochastic depth in the last block; it increases linearly from 0 in
+            the first.
+        epsilon: small number added to variances.
+        seed: integer seed of stochastic depth.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: tokens that are known. There may be more of them than `indices`: those before the
+            places of a grid, such as a class token, come first and get no position.
+        indices: int32, the place of each token in the grid, in the order of rows.
+        targets: int32, the places to predict.
+        grid: `(rows, columns)`.
+        training: whether to apply stochastic depth.
+
+    Input shape:
+        `(batch, extra + tokens, features)`, `(batch, tokens)` and `(batch, targets)`.
+
+    Output shape:
+        `(batch, targets, output_dim)`.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if a number is not positive, `num_heads` is no divisor of `width`, or there are
+            fewer tokens than indices.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> decoder = layers.TokenDecoder(output_dim=48, width=32, depth=1, num_heads=2)
+    >>> indices, targets = np.array([[0, 3]]), np.array([[1, 2]])
+    >>> decoder(np.ones((1, 2, 64), "float32"), indices, targets, grid=(2, 2)).shape
+    TensorShape([1, 2, 48])
+
+    Reference:
+        - [He et al., Masked Autoencoders Are Scalable Vision
+          Learners](https://arxiv.org/abs/2111.06377)
+        - [Assran et al., Self-Supervised Learning from Images with a Joint-Embedding Predictive
+          Architecture](https://arxiv.org/abs/2301.08243)
+    """
+
+    def __init__(
+        self,
+        output_dim: int,
+        width: int = 512,
+        depth: int = 8,
+        num_heads: int = 16,
+        drop_path_rate: float = 0.0,
+        epsilon: float = 1e-6,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.output_dim = checks.integer("output_dim", output_dim, minimum=1)
+        self.width = checks.integer("width", width, minimum=1)
+        self.depth = checks.integer("depth", depth, minimum=1)
+        self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
+        if width % num_heads:
+            raise ValueError(
+                "`num_heads` must be a divisor of `width`. Received: "
+                f"num_heads={num_heads}, width={width}"
+            )
+        self.drop_path_rate = checks.below_one("drop_path_rate", drop_path_rate)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.seed = checks.integer("seed", seed, optional=True)
+        like = {"dtype": self.dtype_policy}
+        self.enter = keras.layers.Dense(width, name="enter", **like)
+        self.blocks = [
+            TransformerEncoderBlock(
+                num_heads,
+                4 * width,
+                epsilon=epsilon,
+                drop_path_rate=drop_path_rate * number / max(depth - 1, 1),
+                seed=None if seed is None else seed + 10 * number,
+                name=f"block_{number + 1}",
+                **like,
+            )
+            for number in range(self.depth)
+        ]
+        self.norm = make_norm("layer", epsilon=epsilon, name="norm", **like)
+        self.leave = keras.layers.Dense(output_dim, name="leave", **like)
+
+    def build(
+        self, inputs_shape: tuple, indices_shape: tuple | None = None, targets_shape: Any = None
+    ) -> None:
+        tokens = (inputs_shape[0], None, self.width)
+        self.mask_token = self.add_weight(
+            name="mask_token",
+            shape=(self.width,),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed),
+        )
+        self.enter.build(tuple(inputs_shape))
+        for layer in (*self.blocks, self.norm, self.leave):
+            layer.build(tokens)
+
+    def call(
+        self,
+        inputs: Any,
+        indices: Any,
+        targets: Any,
+        grid: tuple[int, int],
+        training: bool | None = None,
+    ) -> Any:
+        extra, asked = inputs.shape[1] - indices.shape[1], targets.shape[1]
+        if extra < 0:
+            raise ValueError(
+                "`inputs` must hold a token for each of `indices`. Received: shapes "
+                f"{tuple(inputs.shape)} and {tuple(indices.shape)}"
+            )
+        x = self.enter(inputs)
+        mask_tokens = ops.broadcast_to(
+            ops.cast(self.mask_token, x.dtype), (ops.shape(targets)[0], asked, self.width)
+        )
+        x = ops.concatenate([x, mask_tokens], axis=1) + self._positions(
+            ops.concatenate([indices, targets], axis=1), grid, extra, x.dtype
+        )
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.leave(self.norm(x[:, -asked:]))
+
+    def _positions(self, places: Any, grid: tuple[int, int], extra: int, dtype: Any) -> Any:
+        """Return the positions of places, behind zeros for the extra tokens."""
+        encoding = SinusoidalPositionalEncoding(grid, extra_tokens=1, dtype=dtype)
+        table = encoding(ops.zeros((1, 1 + grid[0] * grid[1], self.width), dtype))[0]
+        places = ops.pad(ops.cast(places, "int32") + 1, ((0, 0), (extra, 0)))
+        return ops.take(table, places, axis=0)
+
+    def compute_output_shape(
+        self, inputs_shape: tuple, indices_shape: tuple, targets_shape: tuple, **kwargs: Any
+    ) -> tuple:
+        return (*targets_shape[:2], self.output_dim)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "output_dim": self.output_dim,
+            "width": self.width,
+            "depth": self.depth,
+            "num_heads": self.num_heads,
+            "drop_path_rate": self.drop_path_rate,
+            "epsilon": self.epsilon,
+            "seed": self.seed,
+        }

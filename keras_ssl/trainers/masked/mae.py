@@ -1,0 +1,136 @@
+"""MAE: reconstruct the pixels of hidden patches from the few that are seen."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import layers
+from keras_ssl.layers.tokens.random_masking import visible_indices
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.masked._masked_model import MaskedModel, pixels_of_patches, take_tokens
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class MAE(MaskedModel):
+    r"""MAE: masked autoencoder.
+
+    Most patches of an image are hidden. The encoder sees the others only, which makes it fast; a
+    small decoder gets its outputs, and mask tokens in place of the hidden patches, and predicts
+    their pixels p. The loss is the squared error of the hidden patches alone:
+
+        L = mean over hidden patches of |p - decoder(encoder(visible patches))|² / pixels
+
+    The pixels of each patch are normalised by its own mean and standard deviation, so their scale
+    does not matter. The decoder is not used after training.
+
+    Args:
+        encoder: `networks.TokenEncoder` whose `encode` takes `indices`, such as
+            `networks.vit(..., positions="sincos")`.
+        decoder: layer called as `layers.TokenDecoder`, whose outputs are the pixels of a patch.
+            `None` means one of 8 blocks of width 512.
+        masking: layer that chooses the hidden patches. `None` means
+            `keras_ssl.layers.RandomMasking(0.75)`.
+        augment: layer that makes one view of a batch. `None` leaves the images unchanged. The paper
+            uses random crops and flips.
+        normalize_pixels: whether the pixels of each patch are normalised. If not, their scale is
+            that of the images divided by `pixel_scale`.
+        pixel_scale: what pixels that are not normalised are divided by.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        `(batch, features)`: the features of all patches.
+
+    Raises:
+        TypeError: if an argument has the wrong type, or the encoder cannot leave patches out.
+        ValueError: before the first step, if images are not divisible by patches, no patch would be
+            hidden or left, or the decoder returns another number of pixels.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.MAE(
+    ...     encoder=keras_ssl.networks.vit((32, 2, 4), (28, 28, 1), patch_size=4),
+    ...     decoder=keras_ssl.layers.TokenDecoder(output_dim=16, width=16, depth=1, num_heads=2),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [Masked Autoencoders Are Scalable Vision Learners](https://arxiv.org/abs/2111.06377),
+          He et al., 2021
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer | None = None,
+        masking: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        normalize_pixels: bool = True,
+        pixel_scale: float = 255.0,
+        **kwargs: Any,
+    ):
+        masking = layers.RandomMasking(0.75) if masking is None else masking
+        super().__init__(encoder, masking, augment, needs=["indices"], **kwargs)
+        if decoder is None:
+            height, width = self.encoder.patch_size
+            decoder = layers.TokenDecoder(height * width * 3, width=512, depth=8, num_heads=16)
+        check_type("decoder", decoder, keras.layers.Layer)
+        self.decoder = decoder
+        self.normalize_pixels = bool(normalize_pixels)
+        self.pixel_scale = float(pixel_scale)
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the error of each hidden patch, `(batch, hidden patches)`."""
+        pixels = pixels_of_patches(batch.views, self.encoder.patch_size, self.normalize_pixels)
+        if not self.normalize_pixels:
+            pixels = pixels / self.pixel_scale
+        predicted, hidden = self.predict_hidden(batch.views, training)
+        if predicted.shape[-1] != pixels.shape[-1]:
+            raise ValueError(
+                f"`decoder` must return the {pixels.shape[-1]} pixels of a patch. Received: "
+                f"predictions of shape {tuple(predicted.shape)}"
+            )
+        error = ops.square(ops.cast(predicted, pixels.dtype) - take_tokens(pixels, hidden))
+        return {"reconstruction": ops.mean(error, axis=-1)}
+
+    def predict_hidden(self, images: Any, training: bool = False) -> tuple[Any, Any]:
+        """Hide patches of images and predict their pixels.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+            training: whether the networks run in training mode.
+
+        Returns:
+            The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
+            patches, int32 `(batch, hidden patches)`.
+        """
+        grid = self.encoder.grid(images.shape)
+        tokens = self.encoder.embed(images)
+        is_hidden = self.masking(tokens)
+        visible, hidden = visible_indices(is_hidden, self.masking.count(tokens.shape[1]))
+        seen = take_tokens(tokens, visible)
+        outputs = self.encoder.encode(seen, grid, indices=visible, training=training)
+        known = outputs["patch_tokens"]
+        if "class_token" in outputs:
+            known = ops.concatenate([outputs["class_token"][:, None], known], axis=1)
+        return self.decoder(known, visible, hidden, grid=grid, training=training), hidden
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        parts = serialize_parts(decoder=self.decoder, masking=self.masking)
+        own = {"normalize_pixels": self.normalize_pixels, "pixel_scale": self.pixel_scale}
+        return {**super().get_config(), **parts, **own}
