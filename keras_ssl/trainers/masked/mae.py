@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import layers
 from keras_ssl.layers.tokens.random_masking import visible_indices
+from keras_ssl.ops.patches import unpatchify
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.masked._masked_model import MaskedModel, pixels_of_patches, take_tokens
 from keras_ssl.trainers.parts import serialize_parts
@@ -128,6 +129,36 @@ class MAE(MaskedModel):
         if "class_token" in outputs:
             known = ops.concatenate([outputs["class_token"][:, None], known], axis=1)
         return self.decoder(known, visible, hidden, grid=grid, training=training), hidden
+
+    def reconstruct(self, images: Any) -> tuple[Any, Any]:
+        """Hide patches of images and fill them with what the decoder predicts.
+
+        Predictions of normalised pixels get the mean and the standard deviation of the true patch,
+        as in the figures of the paper.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+
+        Returns:
+            The images as the encoder sees them, hidden patches gray, and as reconstructed. Both
+            have the shape and the scale of `images`.
+        """
+        size, grid = self.encoder.patch_size, self.encoder.grid(images.shape)
+        pixels = pixels_of_patches(images, size, normalize=False)
+        predicted, hidden = self.predict_hidden(images)
+        predicted = ops.cast(predicted, pixels.dtype)
+        if self.normalize_pixels:
+            true = take_tokens(pixels, hidden)
+            predicted = predicted * ops.std(true, axis=-1, keepdims=True)
+            predicted = predicted + ops.mean(true, axis=-1, keepdims=True)
+        else:
+            predicted = predicted * self.pixel_scale
+        # (batch, hidden patches, patches)
+        places = ops.one_hot(hidden, pixels.shape[1], dtype=pixels.dtype)
+        is_hidden = ops.sum(places, axis=1)[..., None] > 0
+        seen = ops.where(is_hidden, ops.mean(pixels), pixels)
+        filled = ops.where(is_hidden, ops.einsum("bmn,bmp->bnp", places, predicted), pixels)
+        return unpatchify(seen, size, grid), unpatchify(filled, size, grid)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
