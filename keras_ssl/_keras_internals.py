@@ -12,6 +12,8 @@
   the rows of the first input, which are nodes where the labels are of graphs.
 - `Layer._convert_input_args`: Keras casts all floating-point inputs to a layer's compute dtype. In
   half precision, small edge weights would become 0, which is no edge.
+- `Optimizer._apply_weight_decay`: whether an optimizer decays weights as Keras does, or in
+  a way of its own.
 
 `tests/test_keras_internals.py` fails when one of them goes away. The hooks of
 `fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
@@ -103,3 +105,9 @@ def set_rows(model: keras.Model, rows: Any) -> None:
 def keep_input_dtypes(layer: keras.layers.Layer) -> None:
     """Let a layer's inputs be as they are: it gets tensors, and casts them itself."""
     layer._convert_input_args = False
+
+
+def decays_weights_as_keras(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Return whether an optimizer has Keras' decoupled weight decay, and no rule of its own."""
+    own = type(optimizer)._apply_weight_decay
+    return own is keras.optimizers.Optimizer._apply_weight_decay

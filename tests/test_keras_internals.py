@@ -9,6 +9,7 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_ssl._keras_internals import (
     all_layers,
+    decays_weights_as_keras,
     forget_losses,
     global_seed_state,
     keep_input_dtypes,
@@ -95,3 +96,9 @@ def test_inputs_keep_their_dtypes():
     assert float(layer(small)[0]) == 0
     keep_input_dtypes(layer)
     assert float(layer(small)[0]) == np.float32(1e-8)
+
+
+def test_decoupled_weight_decay_is_told_from_others():
+    decaying = [keras.optimizers.AdamW(), keras.optimizers.SGD(), keras.optimizers.Lamb()]
+    assert all(map(decays_weights_as_keras, decaying))
+    assert not decays_weights_as_keras(keras.optimizers.Muon())

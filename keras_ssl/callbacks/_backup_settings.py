@@ -12,7 +12,7 @@ import numpy as np
 # arguments of `compile` that change what is learned; optimizers are read from the model
 _COMPILED = (
     *("loss", "loss_weights", "micro_batch_size"),
-    *("learning_rate_multipliers", "exclude_from_weight_decay"),
+    *("learning_rate_multipliers", "exclude_from_weight_decay", "weight_decay"),
 )
 # parts of a config that tell where and under which name an object was made
 _NOT_SETTINGS = {

@@ -23,6 +23,7 @@ from keras_ssl.callbacks._validation_lag import ValidationLag
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
 from keras_ssl.ops.schedules import at_step
+from keras_ssl.optimizers.parameter_groups import ParameterGroups
 from keras_ssl.trainers._output_shapes import output_shapes_of
 from keras_ssl.trainers.checks import (
     check_batch_size,
@@ -43,7 +44,6 @@ from keras_ssl.trainers.engine.gradients import (
 from keras_ssl.trainers.engine.label_values import check_label_values, label_errors
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
 from keras_ssl.trainers.inputs import ExampleInput
-from keras_ssl.trainers.parameter_groups import ParameterGroups
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.step import Batch, Update, replica_share
@@ -341,7 +341,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Let the optimizer of an update take a step."""
         optimizer, variables = update.optimizer, update.variables
         gradients = skip_overflow_everywhere(optimizer, gradients)
-        with self._state.groups.scaled_steps(variables):
+        with self._state.groups.applied(optimizer, variables):
             if hasattr(optimizer, "apply_with_closure"):
                 again = closure(self._gradients, self, update, batch)
                 optimizer.apply_with_closure(mean_over_replicas(gradients), variables, again)
@@ -391,6 +391,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         micro_batch_size: int | None = None,
         learning_rate_multipliers: Mapping[str, float] | None = None,
         exclude_from_weight_decay: Sequence[str] = (),
+        weight_decay: keras.optimizers.schedules.LearningRateSchedule | None = None,
         **unknown: Any,
     ) -> None:
         """Configure training; the loss belongs to the method and is not an argument.
@@ -417,7 +418,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 regular expressions that are searched for in a variable's path, which begins with
                 the trainer's attribute: `{"^encoder/": 0.1}`. The first that matches counts.
             exclude_from_weight_decay: regular expressions; variables whose path matches one get
-                no weight decay, such as `("bias", "gamma", "beta")`.
+                no weight decay, such as `("bias", "gamma", "beta")` or
+                `optimizers.NO_WEIGHT_DECAY`.
+            weight_decay: schedule of the weight decay by training steps, in place of the constant
+                of the optimizers. They must have the decoupled weight decay of Keras.
             **unknown: refused, with a hint for the arguments of `keras.Model.compile`.
 
         Raises:
@@ -425,8 +429,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             ValueError: if the optimizers are not those that the method names, one of several
                 keeps an average of the weights, or accumulates gradients under several replicas,
                 `micro_batch_size` is below 1, the method has no `embed` to call on micro-batches,
-                or, of a trainer that is built, `loss_weights` names no loss or a pattern matches
-                no variable. The trainer then stays compiled as it was.
+                an optimizer whose weight decay is its own gets a schedule of it, or, of a trainer
+                that is built, `loss_weights` names no loss or a pattern matches no variable. The
+                trainer then stays compiled as it was.
         """
         if unknown:
             raise TypeError(
@@ -442,7 +447,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         gradients = PlainGradients()
         if micro_batch_size is not None:
             gradients = CachedGradients(micro_batch_size)
-        groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay)
+        groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay, weight_decay)
         groups.take_over(state.groups)
         optimizers = self._check_optimizers(optimizer)
         with self._compiled_or_as_before():
@@ -823,7 +828,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"{sorted(state.loss_trackers)}. Received: {sorted(unknown)}"
             )
         updates = self.updates()
-        state.groups.name(self, [v for update in updates for v in update.variables])
+        state.groups.name(vars(self), [v for update in updates for v in update.variables])
         for update in updates:
             state.groups.prepare(update.optimizer, update.variables)
             if not update.optimizer.built:

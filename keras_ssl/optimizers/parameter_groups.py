@@ -8,6 +8,16 @@ from typing import Any
 import keras
 
 from keras_ssl import checks
+from keras_ssl._keras_internals import decays_weights_as_keras
+from keras_ssl.ops.schedules import is_schedule, value_now
+
+# Names of the variables that recipes of transformers do not decay: biases, the scales and offsets
+# of normalisation, LayerScale's factors, learned tokens and positions. A name may have a prefix,
+# as in `output_bias`; Keras' `Embedding` as a table of positions is known by its layer's name.
+NO_WEIGHT_DECAY = (
+    r"(^|[/_])(bias|beta|gamma|scale|factors|lambda1|tokens?|query|positions?"
+    r"|position_embeddings?(/embeddings)?)$"
+)
 
 
 class ParameterGroups:
@@ -20,9 +30,12 @@ class ParameterGroups:
         learning_rate_multipliers: factors of the learning rate by regular expressions, of which
             the first that is found in a variable's path counts.
         exclude_from_weight_decay: regular expressions of paths of variables without weight decay.
+        weight_decay: schedule of the weight decay by training steps, in place of the optimizers'
+            constant.
 
     Raises:
-        TypeError: if a factor is not a number, or a pattern is not a string.
+        TypeError: if a factor is not a number, a pattern is not a string, or `weight_decay` is not
+            a schedule.
         ValueError: if a factor is negative.
     """
 
@@ -30,7 +43,14 @@ class ParameterGroups:
         self,
         learning_rate_multipliers: Mapping[str, float] | None = None,
         exclude_from_weight_decay: Sequence[str] = (),
+        weight_decay: keras.optimizers.schedules.LearningRateSchedule | None = None,
     ):
+        if weight_decay is not None and not is_schedule(weight_decay):
+            raise TypeError(
+                "`weight_decay` must be a schedule of Keras. A constant is an argument of the "
+                f"optimizer: `AdamW(weight_decay=0.05)`. Received: weight_decay={weight_decay!r}"
+            )
+        self._weight_decay = weight_decay
         if isinstance(exclude_from_weight_decay, str):
             exclude_from_weight_decay = (exclude_from_weight_decay,)
         self._multipliers = {
@@ -44,12 +64,14 @@ class ParameterGroups:
         ]
         self._paths = {}
         self._prepared = []  # the optimizers that know which variables they do not decay
+        self._constants = {}  # their own weight decay, where a schedule replaces it
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of `compile` that describe the groups."""
         return {
             "learning_rate_multipliers": {p.pattern: f for p, f in self._multipliers.items()},
             "exclude_from_weight_decay": [pattern.pattern for pattern in self._excluded],
+            "weight_decay": self._weight_decay,
         }
 
     def take_over(self, before: "ParameterGroups") -> None:
@@ -57,13 +79,18 @@ class ParameterGroups:
         if self._excluded == before._excluded:
             self._prepared = before._prepared
 
-    def name(self, trainer: keras.Model, variables: list[keras.Variable]) -> None:
+    def name(self, parts: Mapping[str, Any], variables: list[keras.Variable]) -> None:
         """Note the paths of all variables that learn, and check that each pattern is found.
+
+        Args:
+            parts: layers by the names that their variables' paths begin with; what is no layer is
+                left out.
+            variables: the variables that learn.
 
         Raises:
             ValueError: if a pattern matches no path.
         """
-        for attribute, part in vars(trainer).items():
+        for attribute, part in parts.items():
             if isinstance(part, keras.layers.Layer):
                 self._paths |= {id(v): f"{attribute}/{v.path}" for v in part.variables}
         paths = [self._path(variable) for variable in variables]
@@ -87,8 +114,6 @@ class ParameterGroups:
         Raises:
             ValueError: if it is built already, or its steps cannot be scaled.
         """
-        if any(optimizer is one for one in self._prepared):
-            return
         # the optimizer within one that scales the loss decays the weights
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if self._multipliers and (inner.use_ema or isinstance(inner, keras.optimizers.Ftrl)):
@@ -96,6 +121,16 @@ class ParameterGroups:
                 "`learning_rate_multipliers` scale the steps of an optimizer, which is not "
                 f"possible for Ftrl or with `use_ema=True`. Received: {inner}"
             )
+        if self._weight_decay is not None:
+            if not decays_weights_as_keras(inner):
+                raise ValueError(
+                    "A schedule of `weight_decay` needs an optimizer with the decoupled weight "
+                    "decay of Keras, such as AdamW. That of "
+                    f"{type(inner).__name__} is its own. Received: {inner}"
+                )
+            self._constants[id(inner)] = inner.weight_decay
+        if any(optimizer is one for one in self._prepared):
+            return
         if self._excluded and optimizer.built:
             raise ValueError(
                 "`exclude_from_weight_decay` needs an optimizer that has not been used. "
@@ -107,19 +142,37 @@ class ParameterGroups:
         self._prepared.append(optimizer)
 
     @contextmanager
-    def scaled_steps(self, variables: list[keras.Variable]) -> Iterator[None]:
+    def applied(
+        self, optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
+    ) -> Iterator[None]:
         """Scale what an optimizer does to variables within this context by their multipliers.
 
-        The rules of Keras' optimizers are linear in the learning rate, decoupled weight decay
-        included, so a scaled step is a step at a scaled rate. Constraints hold after scaling.
+        Its weight decay is that of the schedule. The rules of Keras' optimizers are linear in the
+        learning rate, decoupled weight decay included, so a scaled step is a step at a scaled rate.
+        Constraints hold after scaling.
         """
         factors = [(v, self._factor(v)) for v in variables] if self._multipliers else []
         before = [(v, factor, v + 0.0) for v, factor in factors if factor != 1.0]
-        yield
+        with self._scheduled_weight_decay(optimizer):
+            yield
         for variable, factor, old in before:
             scaled = old + factor * (variable - old)
             constraint = variable.constraint
             variable.assign(scaled if constraint is None else constraint(scaled))
+
+    @contextmanager
+    def _scheduled_weight_decay(self, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+        if self._weight_decay is None:
+            yield
+            return
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner.weight_decay = value_now(self._weight_decay, "weight_decay")
+        try:
+            yield
+        finally:
+            # Not what was found above: replicas are threads, which share the optimizer. All of
+            # them have set it before the first one comes here.
+            inner.weight_decay = self._constants[id(inner)]
 
     def _path(self, variable: keras.Variable) -> str:
         return self._paths.get(id(variable), variable.path)
