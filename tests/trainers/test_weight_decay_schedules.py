@@ -132,6 +132,7 @@ def test_all_optimizers_of_a_method_follow_it():
     constant = keras.optimizers.schedules.PolynomialDecay(0.5, 9, 0.5)
     results = []
     for decay, schedule in ((0.5, None), (0.1, constant)):
+        keras.utils.set_random_seed(1)
         trainer = case.make()
         names = trainer.optimizer_names
         by_name = {name: keras.optimizers.SGD(0.01, weight_decay=decay) for name in names}
