@@ -1,6 +1,7 @@
 """End-to-end training of a classifier from a pretrained encoder."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,8 @@ from keras_ssl.evaluate._forward import Forward, as_input, ensure_built
 from keras_ssl.evaluate._labels import integer_labels
 from keras_ssl.evaluate._subset import take_balanced
 from keras_ssl.evaluate.random_encoder import seeded
+from keras_ssl.optimizers import layer_wise_decay
+from keras_ssl.optimizers.parameter_groups import ParameterGroups
 
 
 def fine_tune(
@@ -32,6 +35,8 @@ def fine_tune(
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int = 0,
     unfreeze: bool = False,
+    layer_decay: float | Mapping[str, float] | None = None,
+    exclude_from_weight_decay: Sequence[str] | str = (),
 ) -> tuple[keras.Model, float]:
     """Train a copy of the encoder together with a linear classifier, and test them.
 
@@ -59,6 +64,13 @@ def fine_tune(
         verbose: as in `keras.Model.fit`.
         unfreeze: whether to train all layers, those that are frozen in `encoder` too. The teacher
             of a trainer, whose weights are all frozen, needs it.
+        layer_decay: factor of the learning rate from each block of the encoder to the block before
+            it, as `optimizers.layer_wise_decay` computes them from `encoder.blocks`; or what that
+            function returned for other blocks. The classifier has the full rate. `None` means that
+            all layers have it. A model that is saved and loaded does not know the factors.
+        exclude_from_weight_decay: regular expressions of the paths of variables that the optimizer
+            does not decay, such as `optimizers.NO_WEIGHT_DECAY`. Paths begin with `encoder/` or
+            `classifier/`.
 
     Returns:
         `(model, accuracy)`: a `keras.Model` from inputs to logits, and its accuracy on `test`, from
@@ -67,7 +79,8 @@ def fine_tune(
     Raises:
         TypeError: if `encoder` is not a Keras model or layer, or labels are not integers.
         ValueError: if data is empty, infinite, not batched or without labels, labels are neither -1
-            nor in `0..classes - 1`, or a class has fewer than `labels_per_class` examples.
+            nor in `0..classes - 1`, a class has fewer than `labels_per_class` examples, or
+            `layer_decay` is a number out of range or the encoder has no `blocks`.
 
     Example:
 
@@ -79,11 +92,29 @@ def fine_tune(
     >>> accuracy, model(x).shape
     (1.0, TensorShape([40, 2]))
 
+    A vision transformer as in MAE, of which early blocks learn more slowly:
+
+    >>> from keras_ssl import networks, optimizers
+    >>> encoder = networks.vit((8, 2, 2), input_shape=(8, 8, 3), patch_size=4)
+    >>> images = np.random.default_rng(0).uniform(0, 255, (40, 8, 8, 3)).astype("uint8")
+    >>> model, accuracy = evaluate.fine_tune(
+    ...     encoder,
+    ...     (images, y),
+    ...     (images, y),
+    ...     epochs=1,
+    ...     optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.05),
+    ...     layer_decay=0.75,
+    ...     exclude_from_weight_decay=optimizers.NO_WEIGHT_DECAY,
+    ... )
+
     Reference:
-        [Chen et al., 2020](https://arxiv.org/abs/2002.05709), section 4.2 and appendix B.8
+        - [Chen et al., 2020](https://arxiv.org/abs/2002.05709), section 4.2 and appendix B.8
+        - [He et al., 2021](https://arxiv.org/abs/2111.06377), appendix A.1, for layer-wise decay
     """
     checks.integer("epochs", epochs, minimum=1)
     checks.integer("classes", classes, minimum=2, optional=True)
+    if layer_decay is not None and not isinstance(layer_decay, Mapping):
+        checks.positive("layer_decay", layer_decay, maximum=1)
     if not isinstance(encoder, keras.layers.Layer):
         raise TypeError(f"`encoder` must be a keras.Model or a Keras layer. Received: {encoder!r}")
     batches = as_batches(train, "train", batch_size, labelled=integer_labels)
@@ -94,7 +125,8 @@ def fine_tune(
     classes = _check_classes(batches, test_batches, classes)
     ensure_built(encoder, batches)
     with seeded(seed):
-        model = _classifier(copy_layer(encoder), classes, unfreeze)
+        kind = keras.Sequential if layer_decay is None else _FineTuned
+        model = kind(_classifier(copy_layer(encoder), classes, unfreeze), name="fine_tuned")
         model(as_input(batches.first()[0]))
         model.compile(
             optimizer=keras.optimizers.Adam(1e-3) if optimizer is None else optimizer,
@@ -103,6 +135,7 @@ def fine_tune(
             ),
             weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         )
+        _group_variables(model, layer_decay, exclude_from_weight_decay)
         model.fit(
             _labelled(train, batch_size, seed), epochs=epochs, callbacks=callbacks, verbose=verbose
         )
@@ -114,8 +147,34 @@ def fine_tune(
     return model, float(results["accuracy"])
 
 
-def _classifier(backbone: keras.layers.Layer, classes: int, unfreeze: bool) -> keras.Model:
-    """Stack a linear classifier on an encoder."""
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class _FineTuned(keras.Sequential):
+    """Layers whose variables learn at different rates."""
+
+    groups = ParameterGroups()  # of a loaded model: the rates are not saved
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Take one step on a batch."""
+        with self.groups.applied(self.optimizer, self.trainable_variables):
+            return super().train_step(data)
+
+
+def _group_variables(model: keras.Model, layer_decay: Any, excluded: Sequence[str] | str) -> None:
+    """Give the variables of a compiled model their learning rates and weight decay."""
+    backbone, variables = model.layers[0], model.trainable_variables
+    if layer_decay is not None and not isinstance(layer_decay, Mapping):
+        layer_decay = layer_wise_decay(backbone, layer_decay)
+    groups = ParameterGroups(layer_decay, excluded)
+    groups.name({"encoder": backbone, "classifier": model.layers[-1]}, variables)
+    groups.prepare(model.optimizer, variables)
+    if isinstance(model, _FineTuned):
+        model.groups = groups
+
+
+def _classifier(
+    backbone: keras.layers.Layer, classes: int, unfreeze: bool
+) -> list[keras.layers.Layer]:
+    """Return the layers of an encoder and a linear classifier on it."""
     if unfreeze:
         # One by one: setting `trainable` of a Sequential leaves layers that were frozen alone
         # frozen. Off and on again, which passes the flag on to weights that were frozen alone.
@@ -129,15 +188,9 @@ def _classifier(backbone: keras.layers.Layer, classes: int, unfreeze: bool) -> k
             stacklevel=3,
         )
         backbone.trainable = False  # statistics of batch normalisation stay as well
-    return keras.Sequential(
-        [
-            backbone,
-            keras.layers.Flatten(),
-            # float32 logits under mixed precision too
-            keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32"),
-        ],
-        name="fine_tuned",
-    )
+    # float32 logits under mixed precision too
+    logits = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32")
+    return [backbone, keras.layers.Flatten(), logits]
 
 
 def _labelled(data: Any, batch_size: int, seed: int) -> Any:

@@ -1,11 +1,12 @@
 import random
+import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ssl import evaluate
+from keras_ssl import evaluate, networks, optimizers
 from keras_ssl.evaluate._batches import ShuffledArrays
 from keras_ssl.layers import SyncBatchNormalization
 from tests.evaluate.fashion import convolutional_encoder, fashion
@@ -191,6 +192,10 @@ X, Y = np.ones((8, 4), "float32"), np.arange(8) % 2
         ({"train": X}, ValueError, "`train` must carry labels"),
         ({"train": (X, Y * 1.0)}, TypeError, "`train` must be integers"),
         ({"labels_per_class": 9}, ValueError, "`labels_per_class` must not exceed"),
+        ({"layer_decay": 1.5}, ValueError, "`layer_decay`"),
+        ({"layer_decay": "0.5"}, TypeError, "`layer_decay`"),
+        ({"layer_decay": 0.5}, ValueError, "`blocks` must hold the layers of `encoder`"),
+        ({"exclude_from_weight_decay": "no such"}, ValueError, "matches none"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
@@ -280,3 +285,71 @@ def test_examples_without_a_label_are_left_out(form, rng):
         results.append([accuracy, *model.get_weights()])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def transformer():
+    return networks.vit(
+        (8, 2, 2), (28, 28, 1), 14, pooling="mean", class_token=False, include_rescaling=False
+    )
+
+
+@pytest.mark.parametrize("given", ["number", "mapping"])
+def test_steps_shrink_with_depth_from_the_classifier(given):
+    """One step of SGD: that of each block is the plain step times the factor of MAE's formula."""
+    x, y = np.random.default_rng(0).normal(size=(16, 28, 28, 1)), np.arange(16) % 2
+    encoder = transformer()
+    decay = 0.5 if given == "number" else optimizers.layer_wise_decay(encoder, 0.5)
+    steps = []
+    for one in (None, decay):
+        # the classifier starts at 0, so that the encoder has a gradient from the second step on
+        starts = []
+
+        class Start(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                starts.append([w.numpy() for w in self.model.trainable_variables])  # noqa: B023
+
+        model, _ = evaluate.fine_tune(
+            encoder,
+            (x, y),
+            (x, y),
+            epochs=2,
+            optimizer=keras.optimizers.SGD(0.1),
+            layer_decay=one,
+            callbacks=[Start()],
+        )
+        paths = [v.path for v in model.trainable_variables]
+        steps.append([after - before for before, after in zip(*starts, strict=True)])
+    for path, plain, scaled in zip(paths, *steps, strict=True):
+        depth = 3
+        if "vision_transformer" in path:
+            block = re.search(r"block_(\d)", path)
+            depth = int(block[1]) if block else 3 * ("/norm/" in path)
+        np.testing.assert_allclose(scaled, 0.5 ** (3 - depth) * plain, rtol=1e-3, atol=1e-7)
+    assert any(np.abs(one).max() > 1e-4 for one in steps[0][:2])
+
+
+def test_weight_decay_spares_biases_and_norms_and_the_model_is_saved(tmp_path):
+    x, y = np.zeros((8, 28, 28, 1), "float32"), np.arange(8) % 2
+    encoder = transformer()
+    optimizer = keras.optimizers.SGD(1e-9, weight_decay=1e8)  # each step decays by a tenth
+    model, _ = evaluate.fine_tune(
+        encoder,
+        (x, y),
+        (x, y),
+        epochs=1,
+        optimizer=optimizer,
+        layer_decay=0.5,
+        exclude_from_weight_decay=optimizers.NO_WEIGHT_DECAY,
+    )
+    before = {v.path: v.numpy() for v in encoder.trainable_variables}
+    for variable in model.layers[0].trainable_variables:
+        factor = 1.0
+        if variable.name.endswith("kernel"):
+            block = re.search(r"block_(\d)", variable.path)
+            factor = 1 - 0.1 * 0.5 ** (3 - (int(block[1]) if block else 0))
+        expected = factor * before[variable.path]
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-6)
+    model.save(tmp_path / "tuned.keras")
+    loaded = keras.saving.load_model(tmp_path / "tuned.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    loaded.fit(x, y, verbose=0)
