@@ -12,6 +12,7 @@ import keras
 
 from keras_ssl import (
     augment,
+    convert,
     data,
     distribute,
     graphs,
@@ -26,6 +27,7 @@ from keras_ssl.version import __version__
 __all__ = [
     "__version__",
     "augment",
+    "convert",
     "data",
     "distribute",
     "graphs",

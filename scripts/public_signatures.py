@@ -19,6 +19,7 @@ NAMESPACES = [
     "augment.sequence",
     "augment.tabular",
     "callbacks",
+    "convert",
     "data",
     "distribute",
     "evaluate",

@@ -5,6 +5,7 @@ import keras
 from keras_ssl._copying import functional_class
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.layers import PredictionHead, ProjectionHead, SyncBatchNormalization
+from keras_ssl.networks.vision import VisionTransformer
 
 
 def to_keras(model: keras.Model) -> keras.Model:
@@ -45,6 +46,12 @@ def to_keras(model: keras.Model) -> keras.Model:
     >>> bool(np.allclose(plain(images), encoder(images), atol=1e-5))
     True
     """
+    if isinstance(model, VisionTransformer):
+        raise TypeError(
+            "No layers of Keras are equal to those of a `VisionTransformer`. Use `model.export`, "
+            "which writes a model without Python code, or `convert.to_hugging_face`. "
+            f"Received: {model!r}"
+        )
     if not isinstance(model, (keras.Sequential, functional_class())):
         raise TypeError(
             "`model` must be a functional or sequential keras.Model, such as `trainer.encoder`. "

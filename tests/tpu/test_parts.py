@@ -220,6 +220,23 @@ def test_network_and_its_gradient(make, policy):
     assert function_tpu_obstacles(step, tf.TensorSpec((2, 32, 32, 3))) == []
 
 
+def test_vision_transformer_and_its_gradient(policy):
+    """On images of another size, and on some patches of images."""
+    model = networks.vit(
+        (16, 2, 2), (32, 32, 3), 8, registers=2, pooling="attention", drop_path_rate=0.1
+    )
+
+    indices = np.array([[0, 5, 7], [3, 4, 23]], "int32")
+
+    def run(images):
+        tokens = keras.ops.take_along_axis(model.embed(images), indices[:, :, None], axis=1)
+        hidden = model.encode(tokens, model.grid(images.shape), indices=indices, training=True)
+        return model(images, training=True) + hidden["features"]
+
+    step = with_gradient(run, model.trainable_variables)
+    assert function_tpu_obstacles(step, tf.TensorSpec((2, 48, 32, 3))) == []
+
+
 class RoundedShift(augment.GeometricAugmentation):
     """Moves an image by whole rows, which NumPy rounds: Python on the host."""
 

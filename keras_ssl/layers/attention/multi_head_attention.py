@@ -45,6 +45,7 @@ class MultiHeadAttention(keras.layers.Layer):
         output_dim: width of the output; by default, that of the query.
         dropout_rate: dropout rate of the attention scores.
         use_bias: whether projections add a bias.
+        use_output_bias: whether the projection of the output adds a bias; as `use_bias` by default.
         query_key_norm: `None`, or `"rms"` or `"layer"`: normalises each head of queries and keys,
             with a learned scale, which keeps scores small in large models.
         rotary: a `RotaryEmbedding` that turns queries and keys by their positions, or `None`.
@@ -128,6 +129,7 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         seed: int | None = None,
+        use_output_bias: bool | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -148,6 +150,7 @@ class MultiHeadAttention(keras.layers.Layer):
             )
         self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
         self.use_bias = bool(use_bias)
+        self.use_output_bias = self.use_bias if use_output_bias is None else bool(use_output_bias)
         if query_key_norm not in _NORMALIZATIONS:
             raise ValueError(
                 f"`query_key_norm` must be one of {list(_NORMALIZATIONS)}. "
@@ -209,7 +212,9 @@ class MultiHeadAttention(keras.layers.Layer):
             initializer=self._initializers[3],
             regularizer=self.kernel_regularizer,
         )
-        self.output_bias = self.add_bias("output_bias", self.output_dim or width)
+        self.output_bias = None
+        if self.use_output_bias:
+            self.output_bias = self._add_bias("output_bias", self.output_dim or width)
         self._norms = []
         if self.query_key_norm is not None:
             for name in _NAMES[:2]:
@@ -224,10 +229,8 @@ class MultiHeadAttention(keras.layers.Layer):
             heads = (None, query_shape[1], self.num_heads, head_width)
             self.position_bias.build(heads, heads)
 
-    def add_bias(self, name: str, width: int) -> keras.Variable | None:
-        """Create the bias of a projection, if the layer has any."""
-        if not self.use_bias:
-            return None
+    def _add_bias(self, name: str, width: int) -> keras.Variable:
+        """Create the bias of a projection."""
         return self.add_weight(
             name=name,
             shape=(width,),
@@ -449,7 +452,9 @@ class MultiHeadAttention(keras.layers.Layer):
             )
         (heads, head_width), (groups, _), (_, value_width) = self._heads
         arrays = self.get_projections()
-        shared = {"dropout": self.dropout_rate, "use_bias": self.use_bias, "seed": self.seed}
+        # where only some projections have biases, those that Keras adds to the others are 0
+        use_bias = self.use_bias or self.use_output_bias
+        shared = {"dropout": self.dropout_rate, "use_bias": use_bias, "seed": self.seed}
         shared |= {"dtype": self.dtype_policy, **kwargs}
         width = arrays[0][0].shape[0]
         if groups == heads:
@@ -501,6 +506,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "output_dim": self.output_dim,
             "dropout_rate": self.dropout_rate,
             "use_bias": self.use_bias,
+            "use_output_bias": self.use_output_bias,
             "query_key_norm": self.query_key_norm,
             "rotary": keras.saving.serialize_keras_object(self.rotary),
             "position_bias": keras.saving.serialize_keras_object(self.position_bias),
@@ -542,7 +548,9 @@ class _Projection:
             initializer=initialize,
             regularizer=layer.kernel_regularizer,
         )
-        self.bias = layer.add_bias(f"{name}_bias", sum(self.widths))
+        self.bias = None
+        if layer.use_bias:
+            self.bias = layer._add_bias(f"{name}_bias", sum(self.widths))
 
     def __call__(self, inputs: list[Any]) -> dict[int, Any]:
         """Return the projections of `inputs` by number; equal inputs share one product."""

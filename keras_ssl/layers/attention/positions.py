@@ -246,7 +246,8 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
     r"""One learned vector for each position, added to the tokens.
 
     A sequence may be shorter than the learned positions. Tokens of a grid may come in another grid,
-    as those of larger images do: the vectors are then interpolated between rows and columns.
+    as those of larger images do: the vectors are then interpolated between rows and columns by
+    cubic convolution, as PyTorch's "bicubic", so that published weights give the same features.
 
     Args:
         size: number of positions of a sequence, or `(rows, columns)` of a grid, whose tokens come
@@ -255,6 +256,8 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
             of their own and are not interpolated.
         interpolate: whether a sequence longer than `size` gets interpolated vectors, where it is
             otherwise an error.
+        antialias: whether vectors are averaged where a grid gets smaller, and those beyond the
+            margin left out instead of repeated, as in DINOv2 with registers.
         initializer: initializer of the vectors.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
@@ -286,6 +289,8 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
         - [Dosovitskiy et al., An Image is Worth 16x16 Words](https://arxiv.org/abs/2010.11929)
         - [Caron et al., Emerging Properties in Self-Supervised Vision
           Transformers](https://arxiv.org/abs/2104.14294)
+        - [Keys, Cubic Convolution Interpolation for Digital Image
+          Processing](https://doi.org/10.1109/TASSP.1981.1163711)
     """
 
     def __init__(
@@ -294,6 +299,7 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
         extra_tokens: int = 0,
         interpolate: bool = False,
         initializer: Any = None,
+        antialias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -306,6 +312,7 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
         )
         self.extra_tokens = checks.integer("extra_tokens", extra_tokens, minimum=0)
         self.interpolate = bool(interpolate)
+        self.antialias = bool(antialias)
         if initializer is None:
             initializer = keras.initializers.TruncatedNormal(stddev=0.02)
         self.initializer = keras.initializers.get(initializer)
@@ -346,9 +353,13 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
             )
         if grid == self.size:
             return vectors
-        plane = ops.reshape(vectors, (1, *self.size, -1))
-        plane = ops.cast(plane, "float32")
-        plane = ops.image.resize(plane, grid, "bicubic", data_format="channels_last")
+        rows, columns = (
+            interpolation_matrix(old, new, self.antialias)
+            for old, new in zip(self.size, grid, strict=True)
+        )
+        plane = ops.reshape(ops.cast(vectors, "float32"), (self.size[0], -1))
+        plane = ops.reshape(ops.matmul(rows, plane), (grid[0], self.size[1], -1))
+        plane = ops.matmul(columns, plane)
         return ops.cast(ops.reshape(plane, (math.prod(grid), -1)), vectors.dtype)
 
     def _of_sequence(self, inputs: Any, extra: Any, vectors: Any, start: Any) -> Any:
@@ -378,7 +389,35 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
             "extra_tokens": self.extra_tokens,
             "interpolate": self.interpolate,
             "initializer": keras.initializers.serialize(self.initializer),
+            "antialias": self.antialias,
         }
+
+
+def interpolation_matrix(old: int, new: int, antialias: bool = False) -> np.ndarray:
+    """Return the matrix `(new, old)` of cubic convolution along an axis, as in PyTorch.
+
+    Args:
+        old: number of values along the axis.
+        new: number of values that are interpolated.
+        antialias: whether the kernel widens where there are fewer values than before. What lies
+            beyond the margin is then left out, and is otherwise the value at the margin.
+
+    Returns:
+        float32 matrix whose rows sum to 1.
+    """
+    step = old / new
+    places = (np.arange(new) + 0.5) * step - 0.5
+    # PyTorch has another kernel in each of the two cases
+    width, slope = (max(step, 1.0), -0.5) if antialias else (1.0, -0.75)
+    margin = 0 if antialias else 2
+    at = np.arange(-margin, old + margin)
+    distance = np.abs(at - places[:, None]) / width
+    near = ((slope + 2) * distance - (slope + 3)) * distance**2 + 1
+    far = slope * (((distance - 5) * distance + 8) * distance - 4)
+    weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+    matrix = np.zeros((new, old))
+    np.add.at(matrix, (slice(None), np.clip(at, 0, old - 1)), weights)
+    return (matrix / matrix.sum(axis=1, keepdims=True)).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

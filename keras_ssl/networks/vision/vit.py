@@ -1,5 +1,6 @@
 """Vision transformers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -67,12 +68,17 @@ class VisionTransformer(TokenEncoder):
         epsilon: small number added to variances.
         layer_scale: initial value of a learned scale of each residual branch, or `None` for none.
         query_key_norm: normalization of queries and keys, as of `layers.MultiHeadAttention`.
-        use_bias: whether queries, keys and values have biases.
+        use_bias: whether queries, keys and values have biases. All other projections have.
         drop_path_rate: rate of stochastic depth in the last block; it increases linearly from 0 in
             the first.
         dropout_rate: dropout rate of the outputs of attention and feed-forward networks.
         attention_dropout_rate: dropout rate of the attention's scores.
-        include_rescaling: whether pixels are first rescaled from [0, 255] to [-1, 1].
+        include_rescaling: whether pixels are first rescaled from [0, 255] to
+            `(pixels / 255 - pixel_mean) / pixel_std`, by default to [-1, 1].
+        pixel_mean: mean of pixels, a number or one for each channel.
+        pixel_std: standard deviation of pixels, likewise.
+        antialias_positions: whether interpolated positions are averaged where the grid gets
+            smaller, as of `layers.LearnedPositionalEmbedding`.
         seed: integer seed of dropout.
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
 
@@ -135,6 +141,9 @@ class VisionTransformer(TokenEncoder):
         dropout_rate: float = 0.0,
         attention_dropout_rate: float = 0.0,
         include_rescaling: bool = True,
+        pixel_mean: float | Sequence[float] = 0.5,
+        pixel_std: float | Sequence[float] = 0.5,
+        antialias_positions: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -192,6 +201,9 @@ class VisionTransformer(TokenEncoder):
             "dropout_rate": dropout_rate,
             "attention_dropout_rate": attention_dropout_rate,
             "include_rescaling": bool(include_rescaling),
+            "pixel_mean": _of_channels("pixel_mean", pixel_mean, input_shape[2]),
+            "pixel_std": _of_channels("pixel_std", pixel_std, input_shape[2], positive=True),
+            "antialias_positions": bool(antialias_positions),
             "seed": checks.integer("seed", seed, optional=True),
         }
         self.pooling, self.final_norm = pooling, final_norm
@@ -199,7 +211,10 @@ class VisionTransformer(TokenEncoder):
         like = {"dtype": self.dtype_policy}
         self.rescaling = None
         if include_rescaling:
-            self.rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1.0, **like)
+            mean, std = (np.array(self._arguments[f"pixel_{name}"]) for name in ("mean", "std"))
+            self.rescaling = keras.layers.Rescaling(
+                (1 / (255 * std)).tolist(), (-mean / std).tolist(), **like
+            )
         self.patch_embedding = PatchEmbedding(patch_size, width, name="patch_embedding", **like)
         self.patch_size = self.patch_embedding.patch_size
         grid = self.grid((None, *input_shape))
@@ -214,7 +229,7 @@ class VisionTransformer(TokenEncoder):
         extra = {"extra_tokens": int(class_token), "name": "position_embedding", **like}
         if positions == "learned":
             self.position_embedding = LearnedPositionalEmbedding(
-                grid, initializer=small.clone(), **extra
+                grid, initializer=small.clone(), antialias=antialias_positions, **extra
             )
         elif positions == "sincos":
             self.position_embedding = SinusoidalPositionalEncoding(grid, **extra)
@@ -244,6 +259,7 @@ class VisionTransformer(TokenEncoder):
                 heads,
                 dropout_rate=a["attention_dropout_rate"],
                 use_bias=a["use_bias"],
+                use_output_bias=True,
                 query_key_norm=a["query_key_norm"],
                 position_bias=bias,
                 seed=None if seed is None else seed + 9,
@@ -424,6 +440,19 @@ class VisionTransformer(TokenEncoder):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "VisionTransformer":
         """Make the network that `config` describes."""
         return cls(**config)
+
+
+def _of_channels(name: str, value: Any, channels: int, positive: bool = False) -> Any:
+    """Check a number, or a list of one for each channel, which is returned as a tuple."""
+    check = checks.positive if positive else checks.number
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return check(name, value)
+    if len(value) != channels:
+        raise ValueError(
+            f"`{name}` must be a number, or one for each of {channels} channels. "
+            f"Received: {name}={value}"
+        )
+    return tuple(check(name, one) for one in value)
 
 
 def vit(

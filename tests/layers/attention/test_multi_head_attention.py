@@ -100,6 +100,8 @@ def made(x_width=16, context_width=None, key_width=None, seed=0, **arguments):
 CASES = {
     "plain": {},
     "no bias": {"use_bias": False},
+    "bias of the output alone": {"use_bias": False, "use_output_bias": True},
+    "bias of all but the output": {"use_output_bias": False},
     "narrow heads": {"key_dim": 3, "value_dim": 5, "output_dim": 7},
     "grouped": {"num_key_value_heads": 2},
     "one key head": {"num_key_value_heads": 1, "value_dim": 6},
@@ -278,6 +280,13 @@ def test_converts_from_keras_and_back(name, rng):
         found = ours(*values, return_attention_scores=scores, **arguments)
         found = found[0] if scores else found
         np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_biases_that_are_absent_are_zero_in_keras(use_bias, rng):
+    ours = made(use_bias=use_bias, use_output_bias=not use_bias)
+    x = rng.normal(size=(2, 5, 16)).astype("float32")
+    np.testing.assert_allclose(to_numpy(ours.to_keras()(x, x)), ours(x), rtol=1e-4, atol=1e-5)
 
 
 def test_what_keras_does_not_have_is_not_converted():

@@ -1,5 +1,8 @@
 """Positions: rotation by complex numbers, sines, learned vectors between rows and columns."""
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,10 @@ from keras import ops
 from keras.src.testing import TestCase
 
 from keras_ssl import layers
+from keras_ssl.layers.attention.positions import interpolation_matrix
+
+REFERENCE = Path(__file__).parents[2] / "reference" / "published_weights.json"
+STORED = json.loads(REFERENCE.read_text())["interpolation"]
 
 to_numpy = ops.convert_to_numpy
 
@@ -113,19 +120,29 @@ def test_learned_vectors_are_added(rng):
 
 
 def test_learned_grids_are_interpolated():
-    """A cubic spline keeps what is linear, apart from the margins, where it is continued."""
-    layer = learned((8, 8), width=3, extra_tokens=1)
-    rows, columns = np.meshgrid(np.arange(8.0), np.arange(8.0), indexing="ij")
-    plane = np.stack([rows, columns, np.ones((8, 8))], axis=-1).reshape(64, 3)
-    layer.embeddings.assign(np.concatenate([[[5.0, 6.0, 7.0]], plane]))
-    found = to_numpy(layer(np.zeros((1, 1 + 16 * 12, 3), "float32"), grid=(16, 12)))[0]
-    np.testing.assert_array_equal(found[0], [5, 6, 7])
-    found = found[1:].reshape(16, 12, 3)
-    places = ((np.arange(16) + 0.5) / 2 - 0.5)[:, None] + np.zeros((16, 12))
-    np.testing.assert_allclose(found[4:12, 4:8, 0], places[4:12, 4:8], atol=0.02)
-    places = ((np.arange(12) + 0.5) / 1.5 - 0.5)[None] + np.zeros((16, 12))
-    np.testing.assert_allclose(found[4:12, 4:8, 1], places[4:12, 4:8], atol=0.02)
-    np.testing.assert_allclose(found[..., 2], 1, atol=1e-5)
+    """Between two, cubic convolution weighs four neighbors; those beyond a margin are repeated."""
+    layer = learned((4, 2), width=1, extra_tokens=1)
+    layer.embeddings.assign(np.array([5.0, 1, 1, 2, 2, 4, 4, 8, 8])[:, None])
+    found = to_numpy(layer(np.zeros((1, 1 + 8 * 3, 1), "float32"), grid=(8, 3)))[0, :, 0]
+    assert found[0] == 5
+    found = found[1:].reshape(8, 3)
+    # the kernel with a = -0.75 at distances 1.25, 0.25, 0.75 and 1.75
+    weights = np.array([-0.10546875, 0.87890625, 0.26171875, -0.03515625])
+    rows = [[1, 1, 1, 2], [1, 1, 2, 4], [1, 2, 4, 8], [2, 4, 8, 8], [4, 8, 8, 8]]
+    # place 2 k lies 0.75 behind number k - 1, and place 2 k + 1 lies 0.25 behind number k
+    expected = np.zeros(8)
+    expected[0::2] = [weights[::-1] @ row for row in rows[:4]]
+    expected[1::2] = [weights @ row for row in rows[1:]]
+    for column in range(3):
+        np.testing.assert_allclose(found[:, column], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize(("old", "new"), [(7, 11), (7, 3), (4, 4), (5, 1)])
+def test_interpolation_equals_that_of_torch(old, new, antialias):
+    """Stored by `tests/reference/make_published_weights.py`."""
+    found = interpolation_matrix(old, new, antialias)
+    np.testing.assert_allclose(found, STORED[f"{old}_{new}_{int(antialias)}"], atol=1e-6)
 
 
 def test_longer_sequences_are_interpolated_if_asked_for():
