@@ -7,10 +7,11 @@ import keras
 from keras_ssl import checks
 from keras_ssl.layers.attention import MultiHeadAttention
 from keras_ssl.layers.normalization import SyncBatchNormalization
+from keras_ssl.layers.normalization._layer_normalization import LayerNormalization
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
 
 _NORMALIZATIONS = {
-    "layer": keras.layers.LayerNormalization,
+    "layer": LayerNormalization,
     "rms": keras.layers.RMSNormalization,
     "batch": SyncBatchNormalization,
 }
@@ -66,9 +67,9 @@ class _Residual(keras.layers.Layer):
         return x if self.norm_first else self._normalize(x, training)
 
     def _normalize(self, x: Any, training: bool | None) -> Any:
-        if isinstance(self.norm, SyncBatchNormalization):
-            return self.norm(x, training=training)
-        return self.norm(x)
+        if isinstance(self.norm, keras.layers.RMSNormalization):
+            return self.norm(x)
+        return self.norm(x, training=training)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

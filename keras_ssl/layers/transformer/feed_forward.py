@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.transformer._gelu import gelu
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -110,10 +111,15 @@ class FeedForward(keras.layers.Layer):
         h = self.hidden(inputs)
         if self.gated:
             gate, values = ops.split(h, 2, axis=-1)
-            h = self.activation(gate) * values
+            h = self._activate(gate, training) * values
         else:
-            h = self.activation(h)
+            h = self._activate(h, training)
         return self.outputs(self.dropout(h, training=training))
+
+    def _activate(self, h: Any, training: bool | None) -> Any:
+        if self.activation is keras.activations.gelu:
+            return gelu(h, training)
+        return self.activation(h)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.output_dim or input_shape[-1])
