@@ -266,7 +266,11 @@ class MultiHeadAttention(keras.layers.Layer):
         value = query if value is None else value
         key = value if key is None else key
         self._check_inputs(query, key, value)
-        q, k, v = self._project([query, key, value])
+        takes_kernel = self._takes_kernel(return_attention_scores, training)
+        # what knows positions finds them in front of the heads
+        of_positions = (cache, self.rotary, self.position_bias)
+        heads_first = not takes_kernel and all(one is None for one in of_positions)
+        q, k, v = self._project([query, key, value], heads_first)
         if self._norms:
             q, k = (norm(one) for norm, one in zip(self._norms, (q, k), strict=True))
         start = 0 if cache is None else cache_index
@@ -279,19 +283,21 @@ class MultiHeadAttention(keras.layers.Layer):
             value_mask, key_mask = (
                 in_cache(mask, start, new, k.shape[1]) for mask in (value_mask, key_mask)
             )
+        bias = None if self.position_bias is None else self.position_bias(q, k)
+        if not (takes_kernel or heads_first):
+            q, k, v = (_swap(one) for one in (q, k, v))
         masks = {"value_mask": value_mask, "key_mask": key_mask, "attention_mask": attention_mask}
-        sizes = (q.shape[0], self.num_heads, q.shape[1], k.shape[1])
+        keys = k.shape[1 if takes_kernel else 2]
+        sizes = (query.shape[0], self.num_heads, query.shape[1], keys)
         allowed = merge_masks(masks, sizes, segments, written)
-        outputs, scores = self._attend(
-            q, k, v, allowed, use_causal_mask and cache is None, return_attention_scores, training
+        attend = self._attend_by_kernel if takes_kernel else self._attend
+        outputs, scores = attend(
+            q, k, v, bias, allowed, use_causal_mask and cache is None, training
         )
         outputs = ops.reshape(outputs, (*ops.shape(outputs)[:2], self.output_kernel.shape[0]))
-        outputs = ops.matmul(outputs, self.output_kernel)
-        if self.output_bias is not None:
-            outputs = outputs + self.output_bias
-        extras = ((scores,) if return_attention_scores else ()) + (
-            () if cache is None else (cache,)
-        )
+        outputs = _affine(outputs, self.output_kernel, self.output_bias)
+        extras = (scores,) if return_attention_scores else ()
+        extras += () if cache is None else (cache,)
         return (outputs, *extras) if extras else outputs
 
     def _check_inputs(self, query: Any, key: Any, value: Any) -> None:
@@ -303,53 +309,68 @@ class MultiHeadAttention(keras.layers.Layer):
                     f"built. Received: shape {tuple(one.shape)}"
                 )
 
-    def _project(self, inputs: list[Any]) -> list[Any]:
-        """Return queries, keys and values, each `(batch, positions, heads, width)`."""
+    def _takes_kernel(self, return_scores: bool, training: bool | None) -> bool:
+        """Return whether to call the kernel that the backend has, such as flash attention.
+
+        TensorFlow has none. What Keras does in its place moves each tensor twice as often as we do.
+        """
+        drops = bool(training) and self.dropout_rate > 0
+        widths_are_equal = self._heads[1][1] == self._heads[2][1]
+        is_possible = widths_are_equal and not (return_scores or drops)
+        return is_possible and keras.backend.backend() != "tensorflow"
+
+    def _project(self, inputs: list[Any], heads_first: bool) -> list[Any]:
+        """Return queries, keys and values, each `(batch, positions, heads, width)`.
+
+        With `heads_first`, `(batch, heads, positions, width)`.
+        """
+        if heads_first and len(self._projections) == 1 and len(set(self._heads)) == 1:
+            products = self._projections[0].together(inputs)
+            if products is not None:
+                # one transposition for all three, which then lie in memory one after the other
+                products = ops.reshape(products, (*ops.shape(products)[:-1], 3, *self._heads[0]))
+                return ops.unstack(ops.transpose(products, (2, 0, 3, 1, 4)), 3, axis=0)
         found: dict[int, Any] = {}
         for projection in self._projections:
             found.update(projection(inputs))
-        return [
+        heads = [
             ops.reshape(found[number], (*ops.shape(found[number])[:-1], *self._heads[number]))
             for number in range(3)
         ]
+        return [_swap(one) for one in heads] if heads_first else heads
+
+    def _attend_by_kernel(
+        self, q: Any, k: Any, v: Any, bias: Any, mask: Any, is_causal: bool, training: bool | None
+    ) -> tuple[Any, None]:
+        """Return the heads' outputs, `(batch, queries, heads, width)`, and no scores."""
+        if self.num_key_value_heads == 1:  # which not every backend repeats
+            k, v = (ops.repeat(one, self.num_heads, axis=2) for one in (k, v))
+        return ops.dot_product_attention(q, k, v, bias=bias, mask=mask, is_causal=is_causal), None
 
     def _attend(
-        self,
-        q: Any,
-        k: Any,
-        v: Any,
-        mask: Any,
-        is_causal: bool,
-        return_scores: bool,
-        training: bool | None,
+        self, q: Any, k: Any, v: Any, bias: Any, mask: Any, is_causal: bool, training: bool | None
     ) -> tuple[Any, Any]:
-        """Return the heads' outputs, `(batch, queries, heads, width)`, and scores if asked for."""
-        bias = None
-        if self.position_bias is not None:
-            bias = self.position_bias(q, k)
-        shared = self.num_heads // self.num_key_value_heads
-        if self.num_key_value_heads == 1:  # which not every backend repeats
-            k, v = ops.repeat(k, shared, axis=2), ops.repeat(v, shared, axis=2)
-        drops = bool(training) and self.dropout_rate > 0
-        if not return_scores and not drops and v.shape[-1] == q.shape[-1]:
-            # this takes the kernels that the backend has, such as flash attention
-            outputs = ops.dot_product_attention(q, k, v, bias=bias, mask=mask, is_causal=is_causal)
-            return outputs, None
-        if k.shape[2] < self.num_heads:
-            k, v = ops.repeat(k, shared, axis=2), ops.repeat(v, shared, axis=2)
-        logits = ops.cast(ops.einsum("bqhd,bkhd->bhqk", q, k), "float32")
+        """Return the heads' outputs, `(batch, queries, heads, width)`, and scores.
+
+        Queries, keys and values come with the heads first, so that their products are those of
+        matrices that lie in memory as they are.
+        """
+        if self.num_key_value_heads < self.num_heads:
+            shared = self.num_heads // self.num_key_value_heads
+            k, v = (ops.repeat(one, shared, axis=1) for one in (k, v))
+        logits = ops.cast(ops.einsum("bhqd,bhkd->bhqk", q, k), "float32")
         logits = logits / math.sqrt(q.shape[-1])
         if bias is not None:
             logits = logits + ops.cast(bias, logits.dtype)
         if is_causal:
-            causal = causal_mask(ops.shape(q)[1], ops.shape(k)[1])[None, None]
+            causal = causal_mask(ops.shape(q)[2], ops.shape(k)[2])[None, None]
             mask = causal if mask is None else ops.logical_and(mask, causal)
         if mask is not None:
             # the lowest number and not infinity: a row without any key stays finite
             logits = ops.where(mask, logits, float(np.finfo("float32").min) / 2)
         scores = ops.cast(ops.softmax(logits), v.dtype)
         dropped = self.dropout(scores, training=training)
-        return ops.einsum("bhqk,bkhd->bqhd", dropped, v), scores
+        return _swap(ops.einsum("bhqk,bhkd->bhqd", dropped, v)), scores
 
     def make_cache(self, batch_size: int, length: int, dtype: str | None = None) -> dict[str, Any]:
         """Return an empty cache for decoding: zeros in place of keys and values.
@@ -554,21 +575,23 @@ class _Projection:
 
     def __call__(self, inputs: list[Any]) -> dict[int, Any]:
         """Return the projections of `inputs` by number; equal inputs share one product."""
-        own = [inputs[number] for number in self.numbers]
-        if all(one is own[0] for one in own):
-            products = self._apply(own[0], self.kernel, self.bias)
+        products = self.together(inputs)
+        if products is not None:
             return dict(zip(self.numbers, self._split(products), strict=True))
+        own = [inputs[number] for number in self.numbers]
         kernels = self._split(ops.convert_to_tensor(self.kernel))
         biases = [None] * len(own)
         if self.bias is not None:
             biases = self._split(ops.convert_to_tensor(self.bias))
         parts = zip(own, kernels, biases, strict=True)
-        return dict(zip(self.numbers, (self._apply(*part) for part in parts), strict=True))
+        return dict(zip(self.numbers, (_affine(*part) for part in parts), strict=True))
 
-    @staticmethod
-    def _apply(x: Any, kernel: Any, bias: Any) -> Any:
-        h = ops.matmul(x, kernel)
-        return h if bias is None else h + bias
+    def together(self, inputs: list[Any]) -> Any:
+        """Return one product for all of `numbers`, or `None` if they are made of unlike inputs."""
+        first, *others = (inputs[number] for number in self.numbers)
+        if any(one is not first for one in others):
+            return None
+        return _affine(first, self.kernel, self.bias)
 
     def _split(self, x: Any) -> list[Any]:
         if len(self.widths) == 1:
@@ -589,6 +612,16 @@ class _Projection:
         self.kernel.assign(np.concatenate([arrays[n][0] for n in self.numbers], axis=-1))
         if self.bias is not None:
             self.bias.assign(np.concatenate([arrays[n][1] for n in self.numbers]))
+
+
+def _affine(x: Any, kernel: Any, bias: Any) -> Any:
+    h = ops.matmul(x, kernel)
+    return h if bias is None else ops.add(h, bias)
+
+
+def _swap(x: Any) -> Any:
+    """Swap positions and heads."""
+    return ops.transpose(x, (0, 2, 1, 3))
 
 
 _PARTS = ("query", "key", "value", "output")
