@@ -469,7 +469,7 @@ def vit(
     | `"small"` | 384 | 12 | 6 | 21.7 M |
     | `"base"` | 768 | 12 | 12 | 85.8 M |
     | `"large"` | 1024 | 24 | 16 | 303.3 M |
-    | `"huge"` | 1280 | 32 | 16 | 630.8 M |
+    | `"huge"` | 1280 | 32 | 16 | 630.9 M |
 
     Args:
         size: one of the names above, or `(width, blocks, heads)`.
