@@ -23,7 +23,8 @@ _DINOV2 = {
 }
 NAMES = {"vit": _VIT, "vit_mae": _VIT, "beit": _VIT}
 NAMES |= {"dinov2": _DINOV2, "dinov2_with_registers": _DINOV2}
-_BIAS = "relative_position_bias.relative_position_bias_table"
+POSITIONS = "embeddings.position_embeddings"
+BIAS = "relative_position_bias.relative_position_bias_table"
 
 
 class _Variable:
@@ -137,22 +138,22 @@ def parts_of(encoder: VisionTransformer, architecture: str, norm: str) -> list[A
         _Variable(f"{name}.bias", patches.bias),
         _batched("embeddings.cls_token", encoder.class_token.tokens),
     ]
-    positions, name = encoder.position_embedding, "embeddings.position_embeddings"
+    positions = encoder.position_embedding
     if isinstance(positions, layers.LearnedPositionalEmbedding):
-        parts.append(_batched(name, positions.embeddings))
+        parts.append(_batched(POSITIONS, positions.embeddings))
     elif positions is not None:
-        parts.append(_FixedPositions(name, encoder))
+        parts.append(_FixedPositions(POSITIONS, encoder))
     if encoder.register_tokens is not None:
         parts.append(_batched("embeddings.register_tokens", encoder.register_tokens.tokens))
     biases = [block.attention.position_bias for block in encoder.blocks]
     is_shared = encoder.get_config()["relative_bias"] == "shared"
     if is_shared:
-        parts.append(_Variable(f"encoder.{_BIAS}", biases[0].table))
+        parts.append(_Variable(f"encoder.{BIAS}", biases[0].table))
     for number, block in enumerate(encoder.blocks):
         name = f"encoder.layer.{number}"
         parts += _parts_of_block(block, name, architecture)
         if biases[number] is not None and not is_shared:
-            parts.append(_Variable(f"{name}.attention.attention.{_BIAS}", biases[number].table))
+            parts.append(_Variable(f"{name}.attention.attention.{BIAS}", biases[number].table))
     if encoder.norm is not None:
         parts += _norm(norm, encoder.norm)
     return parts

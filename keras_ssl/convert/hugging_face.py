@@ -1,5 +1,6 @@
 """Vision transformers in folders of the Hugging Face layout."""
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -17,8 +18,9 @@ from keras_ssl.convert._files import (
     read_tensors,
     write_folder,
 )
-from keras_ssl.convert._tensors import parts_of
-from keras_ssl.layers import MaskToken
+from keras_ssl.convert._tensors import BIAS, POSITIONS, parts_of
+from keras_ssl.layers import MaskToken, PatchEmbedding
+from keras_ssl.layers.attention.positions import interpolation_matrix
 from keras_ssl.networks import VisionTransformer
 
 # class of the network, and what its tensors begin with in a model that has a head
@@ -73,7 +75,7 @@ _HEADS = re.compile(
 _NO_WEIGHTS = re.compile(r"relative_position_index$")
 _MASK_TOKEN = "embeddings.mask_token"
 _FREE = (
-    *("pooling", "final_norm", "positions", "drop_path_rate", "dropout_rate"),
+    *("input_shape", "pooling", "final_norm", "positions", "drop_path_rate", "dropout_rate"),
     *("attention_dropout_rate", "include_rescaling", "pixel_mean", "pixel_std"),
     *("seed", "name", "dtype", "trainable"),
 )
@@ -94,7 +96,8 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     | `dinov2_with_registers` | `Dinov2WithRegistersModel` and those on it | class token |
 
     Features and tokens equal those of `transformers` to 1e-5, also for images of other sizes, for
-    which positions are interpolated. Only a relative bias of BEiT needs images of its own size.
+    which positions are interpolated. An encoder with a relative bias, as BEiT's, takes images of
+    one size: that of the file, or `input_shape`, for which its tables are then interpolated.
 
     **Images.** With `preprocessor_config.json` in the folder, the encoder takes pixels from 0 to
     255 in the order of RGB and normalizes them itself as that file says. Without it, the encoder
@@ -112,9 +115,10 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     Args:
         folder: the folder.
         **kwargs: arguments of `networks.VisionTransformer` that weights do not depend on:
-            `pooling`, `final_norm`, `drop_path_rate`, `dropout_rate`, `attention_dropout_rate`,
-            `include_rescaling`, `pixel_mean`, `pixel_std`, `seed`, `name`, `dtype`, `trainable`;
-            and `positions="sincos"` for an encoder of MAE, whose positions are then not trained.
+            `input_shape`, `pooling`, `final_norm`, `drop_path_rate`, `dropout_rate`,
+            `attention_dropout_rate`, `include_rescaling`, `pixel_mean`, `pixel_std`, `seed`,
+            `name`, `dtype`, `trainable`; and `positions="sincos"` for an encoder of MAE, whose
+            positions are then not trained.
 
     Returns:
         `networks.VisionTransformer`.
@@ -153,6 +157,8 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     if arguments["final_norm"] == "features":
         norm, arguments["final_norm"] = _beit_norm(tensors, heads, kwargs)
     arguments |= _rescaling(folder, kwargs)
+    if "input_shape" in kwargs:
+        tensors = _resample(tensors, arguments, kwargs)
     if "positions" in kwargs and architecture != "vit_mae":
         raise ValueError(
             "`positions` can be passed for `vit_mae` alone. Received: "
@@ -444,6 +450,48 @@ def _divide(numbers: Any, by: float) -> Any:
     """Return a number or a list of numbers divided; 1 / 255 times 255 is 1 whatever its digits."""
     by = 1.0 if abs(by - 1) < 1e-9 else by
     return [one / by for one in numbers] if isinstance(numbers, list) else numbers / by
+
+
+def _resample(
+    tensors: dict[str, np.ndarray], arguments: dict[str, Any], kwargs: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Return tensors with positions and relative biases for images of another size."""
+    shape, own = tuple(kwargs["input_shape"]), arguments["input_shape"]
+    if shape[2:] != own[2:] or "positions" in kwargs:
+        raise ValueError(
+            f"`input_shape` must be (height, width, {own[2]}), without `positions`. "
+            f"Received: input_shape={shape}, positions={kwargs.get('positions')!r}"
+        )
+    patches = PatchEmbedding(arguments["patch_size"], 1)
+    grids = [patches.grid((None, *one)) for one in (own, shape)]
+    antialias = arguments.get("antialias_positions", False)
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        if name == POSITIONS and tensor.shape[1:2] == (1 + math.prod(grids[0]),):
+            matrices = [
+                interpolation_matrix(*sides, antialias) for sides in zip(*grids, strict=True)
+            ]
+            moved = _apply(matrices, tensor[0, 1:].astype("float32"), grids[0])
+            found[name] = np.concatenate([tensor[0, :1], moved])[None]
+        sides = [tuple(2 * side - 1 for side in grid) for grid in grids]
+        if name.endswith(BIAS) and tensor.shape[:1] == (math.prod(sides[0]) + 3,):
+            matrices = [_linear_matrix(*pair) for pair in zip(*sides, strict=True)]
+            moved = _apply(matrices, tensor[:-3].astype("float32"), sides[0])
+            found[name] = np.concatenate([moved, tensor[-3:]])
+    return found
+
+
+def _apply(matrices: list[np.ndarray], table: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return a table `(rows * columns, width)` of a grid for another one."""
+    plane = table.reshape(*grid, -1)
+    plane = np.einsum("ar,bc,rcd->abd", *matrices, plane, optimize=True)
+    return plane.reshape(-1, table.shape[-1]).astype("float32")
+
+
+def _linear_matrix(old: int, new: int) -> np.ndarray:
+    """Return the matrix `(new, old)` of linear interpolation, as in PyTorch."""
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.stack([np.interp(places, np.arange(old), row) for row in np.eye(old)], axis=1)
 
 
 def _assign(

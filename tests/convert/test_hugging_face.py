@@ -51,9 +51,12 @@ def read(folder, **kwargs):
 
 @pytest.mark.parametrize("case", CASES)
 def test_equals_transformers(case, tmp_path):
-    encoder = read(write(tmp_path / "published", case))
+    folder = write(tmp_path / "published", case)
+    encoder = read(folder)
     channels = CASES[case]["config"]["num_channels"]
     for stored in CASES[case]["outputs"]:
+        if encoder.get_config()["relative_bias"] is not None:
+            encoder = read(folder, input_shape=(*stored["size"], channels))
         images = script.draw_images(stored["size"], channels)
         grid = encoder.grid(images.shape)
         tokens, indices = encoder.embed(images), None
@@ -111,6 +114,19 @@ def test_what_is_written_is_what_was_read(case, tmp_path):
     assert again.get_config()["pixel_std"] == (0.2, 0.2, 0.2)
     for one, other in zip(again.weights, encoder.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+
+
+@pytest.mark.parametrize("case", ["vit", "dinov2_registers"])
+def test_positions_for_other_images_are_those_interpolated_at_each_call(case, tmp_path):
+    folder = write(tmp_path, case)
+    encoder, other = read(folder), read(folder, input_shape=(12, 8, 3))
+    assert other.position_embedding.size == (3, 2)
+    images = script.draw_images((12, 8), 3)
+    np.testing.assert_allclose(other(images), encoder(images), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`input_shape` must be \(height, width, 3\)"):
+        read(folder, input_shape=(12, 8, 1))
+    with pytest.raises(ValueError, match="divisible by `patch_size`"):
+        read(folder, input_shape=(12, 9, 3))
 
 
 def test_fixed_positions(tmp_path):

@@ -58,7 +58,7 @@ CASES = {
             "use_absolute_position_embeddings": True,
             "use_relative_position_bias": True,
         },
-        [(8, 8)],
+        [(8, 8), (12, 12)],
     ),
     "beit_shared": (
         "BeitModel",
@@ -70,7 +70,7 @@ CASES = {
             "layer_scale_init_value": 0.0,
             "layer_norm_eps": 0.01,
         },
-        [(8, 8)],
+        [(8, 8), (6, 4)],
     ),
     "beit_positions": (
         "BeitForImageClassification",
