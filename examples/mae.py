@@ -102,7 +102,7 @@ width, depth, heads = arguments.decoder
 with strategy.scope():
     trainer = trainers.MAE(
         networks.vit(size, shape, patch, positions="sincos"),
-        decoder=layers.TokenDecoder(patch * patch * channels, width, depth, heads),
+        decoder=layers.TokenDecoder(width, depth, heads),
         masking=layers.RandomMasking(arguments.mask_ratio),
         augment=augment.Pipeline(
             [

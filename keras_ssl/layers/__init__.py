@@ -16,6 +16,7 @@ from keras_ssl.layers.heads import (
     PredictionHead,
     ProjectionHead,
     ResidualHead,
+    ResidualMLPHead,
     StepPredictor,
 )
 from keras_ssl.layers.memory import (
@@ -31,9 +32,11 @@ from keras_ssl.layers.tokens import (
     ClassToken,
     MaskedContext,
     MaskToken,
+    MultiBlockMasking,
     PatchEmbedding,
     PatchGrid,
     RandomMasking,
+    RandomPrefix,
     RegisterTokens,
 )
 from keras_ssl.layers.transformer import (
@@ -61,6 +64,7 @@ __all__ = [
     "MaskToken",
     "MaskedContext",
     "MemoryBank",
+    "MultiBlockMasking",
     "MultiHeadAttention",
     "PatchEmbedding",
     "PatchGrid",
@@ -68,9 +72,11 @@ __all__ = [
     "ProjectionHead",
     "Prototypes",
     "RandomMasking",
+    "RandomPrefix",
     "RegisterTokens",
     "RelativePositionBias",
     "ResidualHead",
+    "ResidualMLPHead",
     "RotaryEmbedding",
     "SinusoidalPositionalEncoding",
     "StepPredictor",

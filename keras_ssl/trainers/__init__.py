@@ -16,7 +16,7 @@ from keras_ssl.trainers.contrastive import (
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
-from keras_ssl.trainers.masked import MAE
+from keras_ssl.trainers.masked import AIM, IJEPA, MAE, Data2Vec, SimMIM
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
@@ -24,6 +24,7 @@ from keras_ssl.trainers.step import Batch, Update
 from keras_ssl.trainers.teacher import EMATeacher
 
 __all__ = [
+    "AIM",
     "BGRL",
     "BYOL",
     "CPC",
@@ -31,12 +32,14 @@ __all__ = [
     "DINO",
     "GAE",
     "GRACE",
+    "IJEPA",
     "MAE",
     "MSN",
     "NNCLR",
     "VGAE",
     "BarlowTwins",
     "Batch",
+    "Data2Vec",
     "DeepClusterV2",
     "DeepInfoMax",
     "DistributedFit",
@@ -52,6 +55,7 @@ __all__ = [
     "SelfSupervisedModel",
     "SequenceCPC",
     "SimCLR",
+    "SimMIM",
     "SimSiam",
     "SupCon",
     "SwAV",

@@ -104,7 +104,7 @@ def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
 
     x = CASES[name].first(16)
     np.testing.assert_allclose(
-        loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6
+        loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6, atol=1e-6
     )
     x, y = CASES[name].first(128), CASES[name].y()
     for one in (trainer, loaded):

@@ -2,7 +2,7 @@
 
 from keras_ssl.layers.heads.critics import BilinearCritic, ConcatAndConvolve, EncodeAndDotProduct
 from keras_ssl.layers.heads.projection_head import PredictionHead, ProjectionHead
-from keras_ssl.layers.heads.residual_head import ResidualHead
+from keras_ssl.layers.heads.residual_head import ResidualHead, ResidualMLPHead
 from keras_ssl.layers.heads.step_predictor import StepPredictor
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "PredictionHead",
     "ProjectionHead",
     "ResidualHead",
+    "ResidualMLPHead",
     "StepPredictor",
 ]

@@ -1,4 +1,4 @@
-"""Projection head with a linear shortcut."""
+"""Heads with residual connections."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.transformer.feed_forward import FeedForward
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -107,3 +108,72 @@ class ResidualHead(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class ResidualMLPHead(keras.layers.Layer):
+    """Residual perceptrons, each of a token by itself, the head that AIM predicts pixels with.
+
+    A linear map to `width` is followed by `depth` times
+
+        x ← x + W_2 gelu(W_1 LayerNorm(x))
+
+    and a last layer normalisation.
+
+    Args:
+        width: number of features.
+        depth: number of perceptrons.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: tokens.
+
+    Input shape:
+        `(batch, tokens, features)`.
+
+    Output shape:
+        `(batch, tokens, width)`.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if a number is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> layers.ResidualMLPHead(width=32, depth=2)(np.ones((2, 10, 16), "float32")).shape
+    TensorShape([2, 10, 32])
+
+    Reference:
+        - [El-Nouby et al., Scalable Pre-training of Large Autoregressive Image
+          Models](https://arxiv.org/abs/2401.08541)
+    """
+
+    def __init__(self, width: int = 2048, depth: int = 12, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.width = checks.integer("width", width, minimum=1)
+        self.depth = checks.integer("depth", depth, minimum=1)
+        like = {"dtype": self.dtype_policy}
+        self.enter = keras.layers.Dense(width, name="enter", **like)
+        self.norms = [
+            keras.layers.LayerNormalization(epsilon=1e-6, **like) for _ in range(depth + 1)
+        ]
+        self.perceptrons = [FeedForward(width, **like) for _ in range(depth)]
+
+    def build(self, input_shape: tuple) -> None:
+        self.enter.build(input_shape)
+        for layer in (*self.norms, *self.perceptrons):
+            layer.build((*input_shape[:-1], self.width))
+
+    def call(self, inputs: Any) -> Any:
+        x = self.enter(inputs)
+        for norm, perceptron in zip(self.norms[:-1], self.perceptrons, strict=True):
+            x = x + perceptron(norm(x))
+        return self.norms[-1](x)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.width)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width, "depth": self.depth}

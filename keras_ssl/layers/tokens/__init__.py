@@ -5,15 +5,22 @@ from keras_ssl.layers.tokens.mask_token import MaskToken
 from keras_ssl.layers.tokens.masked_context import MaskedContext
 from keras_ssl.layers.tokens.patch_embedding import PatchEmbedding
 from keras_ssl.layers.tokens.patch_grid import PatchGrid
-from keras_ssl.layers.tokens.random_masking import BlockMasking, RandomMasking
+from keras_ssl.layers.tokens.random_masking import (
+    BlockMasking,
+    MultiBlockMasking,
+    RandomMasking,
+    RandomPrefix,
+)
 
 __all__ = [
     "BlockMasking",
     "ClassToken",
     "MaskToken",
     "MaskedContext",
+    "MultiBlockMasking",
     "PatchEmbedding",
     "PatchGrid",
     "RandomMasking",
+    "RandomPrefix",
     "RegisterTokens",
 ]

@@ -83,6 +83,7 @@ class PatchEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         self.grid(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         pixels = self.patch_size[0] * self.patch_size[1] * input_shape[-1]
         self.kernel = self.add_weight(
             name="kernel", shape=(pixels, self.width), initializer=self.kernel_initializer

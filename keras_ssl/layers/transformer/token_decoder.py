@@ -16,14 +16,15 @@ class TokenDecoder(keras.layers.Layer):
 
     The tokens that are known are projected to `width` and get the positions of their places; for
     each place that is asked for, a learned mask token with its position follows. After the blocks,
-    the outputs of the mask tokens are projected to `output_dim`. This is the decoder of MAE and the
-    predictor of I-JEPA.
+    the outputs of the mask tokens are normalised. This is the decoder of MAE and the predictor of
+    I-JEPA, whose trainers add the linear map to what is predicted.
 
     Args:
-        output_dim: number of features of a prediction.
         width: number of features of a token inside.
         depth: number of blocks.
         num_heads: number of heads of the attention.
+        output_dim: number of features of the outputs, which are then projected; `width` by
+            default, without a projection.
         drop_path_rate: rate of stochastic depth in the last block; it increases linearly from 0 in
             the first.
         epsilon: small number added to variances.
@@ -42,7 +43,7 @@ class TokenDecoder(keras.layers.Layer):
         `(batch, extra + tokens, features)`, `(batch, tokens)` and `(batch, targets)`.
 
     Output shape:
-        `(batch, targets, output_dim)`.
+        `(batch, targets, width)`, or `output_dim` features.
 
     Raises:
         TypeError: if a number is not an integer.
@@ -53,10 +54,10 @@ class TokenDecoder(keras.layers.Layer):
 
     >>> import numpy as np
     >>> from keras_ssl import layers
-    >>> decoder = layers.TokenDecoder(output_dim=48, width=32, depth=1, num_heads=2)
+    >>> decoder = layers.TokenDecoder(width=32, depth=1, num_heads=2)
     >>> indices, targets = np.array([[0, 3]]), np.array([[1, 2]])
     >>> decoder(np.ones((1, 2, 64), "float32"), indices, targets, grid=(2, 2)).shape
-    TensorShape([1, 2, 48])
+    TensorShape([1, 2, 32])
 
     Reference:
         - [He et al., Masked Autoencoders Are Scalable Vision
@@ -67,20 +68,20 @@ class TokenDecoder(keras.layers.Layer):
 
     def __init__(
         self,
-        output_dim: int,
         width: int = 512,
         depth: int = 8,
         num_heads: int = 16,
+        output_dim: int | None = None,
         drop_path_rate: float = 0.0,
         epsilon: float = 1e-6,
         seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.output_dim = checks.integer("output_dim", output_dim, minimum=1)
         self.width = checks.integer("width", width, minimum=1)
         self.depth = checks.integer("depth", depth, minimum=1)
         self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
+        self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
         if width % num_heads:
             raise ValueError(
                 "`num_heads` must be a divisor of `width`. Received: "
@@ -104,7 +105,9 @@ class TokenDecoder(keras.layers.Layer):
             for number in range(self.depth)
         ]
         self.norm = make_norm("layer", epsilon=epsilon, name="norm", **like)
-        self.leave = keras.layers.Dense(output_dim, name="leave", **like)
+        self.leave = None
+        if output_dim is not None:
+            self.leave = keras.layers.Dense(output_dim, name="leave", **like)
 
     def build(
         self, inputs_shape: tuple, indices_shape: tuple | None = None, targets_shape: Any = None
@@ -117,7 +120,8 @@ class TokenDecoder(keras.layers.Layer):
         )
         self.enter.build(tuple(inputs_shape))
         for layer in (*self.blocks, self.norm, self.leave):
-            layer.build(tokens)
+            if layer is not None:
+                layer.build(tokens)
 
     def call(
         self,
@@ -142,7 +146,8 @@ class TokenDecoder(keras.layers.Layer):
         )
         for block in self.blocks:
             x = block(x, training=training)
-        return self.leave(self.norm(x[:, -asked:]))
+        x = self.norm(x[:, -asked:])
+        return x if self.leave is None else self.leave(x)
 
     def _positions(self, places: Any, grid: tuple[int, int], extra: int, dtype: Any) -> Any:
         """Return the positions of places, behind zeros for the extra tokens."""
@@ -154,15 +159,15 @@ class TokenDecoder(keras.layers.Layer):
     def compute_output_shape(
         self, inputs_shape: tuple, indices_shape: tuple, targets_shape: tuple, **kwargs: Any
     ) -> tuple:
-        return (*targets_shape[:2], self.output_dim)
+        return (*targets_shape[:2], self.output_dim or self.width)
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "output_dim": self.output_dim,
             "width": self.width,
             "depth": self.depth,
             "num_heads": self.num_heads,
+            "output_dim": self.output_dim,
             "drop_path_rate": self.drop_path_rate,
             "epsilon": self.epsilon,
             "seed": self.seed,

@@ -6,20 +6,28 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import checks
+from keras_ssl._keras_internals import all_layers
+from keras_ssl.layers import MaskToken
+from keras_ssl.layers.tokens.random_masking import visible_indices
 from keras_ssl.networks import token_encoder
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_one_view, check_type
+from keras_ssl.trainers.parts import serialize_parts
 
 
 class MaskedModel(SelfSupervisedModel):
     """Base of methods that see each image once, with patches of it hidden.
 
+    A masking layer maps tokens `(batch, tokens, ...)` to booleans `(batch, tokens)`, `True` for
+    those that are hidden, and has a method `count(tokens)` which returns how many of a number of
+    tokens are hidden: as many in every example.
+
     Args:
         encoder: `networks.TokenEncoder`.
-        masking: layer from tokens to booleans `(batch, tokens)`, `True` for patches that are
-            hidden, as many in every example.
+        masking: masking layer.
         augment: layer that makes one view of a batch of images.
         needs: arguments of `encoder.encode` that the method uses.
         **kwargs: `name`, `dtype` of the model.
@@ -37,7 +45,17 @@ class MaskedModel(SelfSupervisedModel):
     ):
         super().__init__(token_encoder(encoder, needs), augment, **kwargs)
         check_type("masking", masking, keras.layers.Layer)
+        self.check_masking(masking)
         self.masking = masking
+
+    def check_masking(self, masking: keras.layers.Layer) -> None:
+        """Raise a `TypeError` unless a layer can tell how many tokens it hides."""
+        if not callable(getattr(masking, "count", None)):
+            raise TypeError(
+                "`masking` must have a method `count(tokens)` that returns how many of a number "
+                "of tokens are hidden, as many in every example, like "
+                f"`keras_ssl.layers.RandomMasking`. Received: masking={masking!r}"
+            )
 
     def check_views(self, views: Any) -> None:
         """Raise unless there is one batch of images, which patches divide."""
@@ -49,28 +67,151 @@ class MaskedModel(SelfSupervisedModel):
             )
         self.encoder.grid(views.shape)
 
+    def hide(self, tokens: Any) -> tuple[Any, Any, Any]:
+        """Choose the tokens that are hidden.
 
-def pixels_of_patches(images: Any, patch_size: tuple[int, int], normalize: bool) -> Any:
-    """Return the pixels of patches, which methods reconstruct.
+        Args:
+            tokens: `(batch, tokens, width)`.
+
+        Returns:
+            Booleans `(batch, tokens)`, `True` for hidden tokens, and the indices of the visible and
+            of the hidden ones, int32, each in their order.
+        """
+        is_hidden = self.masking(tokens)
+        if len(is_hidden.shape) != 2 or is_hidden.shape[1] != tokens.shape[1]:
+            raise ValueError(
+                "`masking` must return booleans of shape (batch, tokens). Received: shape "
+                f"{tuple(is_hidden.shape)} for tokens of shape {tuple(tokens.shape)}"
+            )
+        is_hidden = ops.cast(is_hidden, "bool")
+        count = self.masking.count(tokens.shape[1])
+        if not 0 < count < tokens.shape[1]:
+            raise ValueError(
+                "`masking` must hide at least one token and leave at least one. Received: "
+                f"{count} hidden of {tokens.shape[1]} tokens"
+            )
+        return is_hidden, *visible_indices(is_hidden, count)
+
+    def encode_with_mask_tokens(
+        self, images: Any, mask_token: MaskToken, training: bool
+    ) -> tuple[dict[str, Any], Any]:
+        """Encode images with a learned token in the place of hidden patches.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+            mask_token: layer that replaces tokens.
+            training: whether the encoder runs in training mode.
+
+        Returns:
+            What the encoder returns, and the numbers of the hidden patches, int32 `(batch, hidden
+            patches)`.
+        """
+        tokens = self.encoder.embed(images)
+        is_hidden, _, hidden = self.hide(tokens)
+        tokens = mask_token([tokens, is_hidden])
+        outputs = self.encoder.encode(tokens, self.encoder.grid(images.shape), training=training)
+        return outputs, hidden
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        return {**super().get_config(), **serialize_parts(masking=self.masking)}
+
+
+class PixelModel(MaskedModel):
+    """Base of masked methods that predict the pixels of patches.
 
     Args:
-        images: `(batch, height, width, channels)`.
-        patch_size: `(height, width)` of a patch.
-        normalize: whether to subtract the mean of each patch and divide by its standard deviation.
-
-    Returns:
-        Tensor `(batch, patches, pixels)`, at least float32.
+        encoder: `networks.TokenEncoder`.
+        masking: masking layer.
+        augment: layer that makes one view of a batch of images.
+        normalize_pixels: whether the pixels of each patch are normalised.
+        pixel_scale: what pixels that are not normalised are divided by.
+        **kwargs: `needs` of `MaskedModel`; `name`, `dtype` of the model.
     """
-    pixels = patchify(at_least_float32(images), patch_size)
-    if not normalize:
-        return pixels
-    count = pixels.shape[-1]
-    mean = ops.mean(pixels, axis=-1, keepdims=True)
-    # the unbiased variance, as in the authors' code
-    variance = ops.sum(ops.square(pixels - mean), axis=-1, keepdims=True) / max(count - 1, 1)
-    return (pixels - mean) / ops.sqrt(variance + 1e-6)
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        masking: keras.layers.Layer,
+        augment: keras.layers.Layer | None,
+        normalize_pixels: bool,
+        pixel_scale: float,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, masking, augment, **kwargs)
+        self.normalize_pixels = bool(normalize_pixels)
+        self.pixel_scale = checks.positive("pixel_scale", pixel_scale)
+        self.to_targets = LinearToTargets(name="to_targets")
+
+    def targets(self, images: Any) -> Any:
+        """Return the pixels of all patches, which the method predicts, `(batch, patches, pixels)`.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+        """
+        pixels = patchify(at_least_float32(images), self.encoder.patch_size)
+        return normalized(pixels) if self.normalize_pixels else pixels / self.pixel_scale
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        own = {"normalize_pixels": self.normalize_pixels, "pixel_scale": self.pixel_scale}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class LinearToTargets(keras.layers.Layer):
+    """Linear map of tokens to vectors as wide as those that they predict.
+
+    The number of outputs is that of the targets, which is known once the data is: pixels of images
+    with any number of channels, or the width of any encoder.
+    """
+
+    def build(self, tokens_shape: tuple, targets_shape: tuple) -> None:
+        self.dense = keras.layers.Dense(targets_shape[-1], dtype=self.dtype_policy, name="dense")
+        self.dense.build(tokens_shape)
+
+    def call(self, tokens: Any, targets: Any) -> Any:
+        return ops.cast(self.dense(tokens), targets.dtype)
+
+    def compute_output_spec(self, tokens: Any, targets: Any) -> Any:
+        return keras.KerasTensor((*tokens.shape[:-1], targets.shape[-1]), targets.dtype)
+
+
+def normalized(x: Any) -> Any:
+    """Return vectors minus the mean of their elements, divided by the standard deviation."""
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    # the unbiased variance, as in the code of MAE's authors
+    variance = ops.sum(ops.square(x - mean), axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)
+    return (x - mean) / ops.sqrt(variance + 1e-6)
 
 
 def take_tokens(tokens: Any, indices: Any) -> Any:
     """Return the tokens `(batch, count, width)` at indices `(batch, count)`."""
     return ops.take_along_axis(tokens, ops.expand_dims(indices, -1), axis=1)
+
+
+def mask_token() -> MaskToken:
+    """Return the layer that puts a learned token in the place of hidden ones."""
+    return MaskToken(keras.initializers.TruncatedNormal(stddev=0.02), name="mask_token")
+
+
+def check_inference_mode(encoder: keras.layers.Layer) -> None:
+    """Raise a `ValueError` if an encoder cannot be the teacher of a method in inference mode."""
+    for layer in all_layers(encoder):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise ValueError(
+                "`encoder` must have no batch normalization: its moving average of weights, the "
+                "teacher, runs in inference mode, and its statistics would never move. Use layer "
+                f"normalization. Received: encoder={encoder.name!r} with {layer.path!r}"
+            )
+
+
+def layer_normalized(x: Any) -> Any:
+    """Return vectors normalised as by a layer normalisation without weights."""
+    mean, variance = ops.moments(x, axes=[-1], keepdims=True)
+    return (x - mean) * ops.rsqrt(variance + 1e-5)
+
+
+def smooth_l1(predictions: Any, targets: Any, beta: float) -> Any:
+    """Return the mean over the last axis of PyTorch's smooth absolute error."""
+    return keras.losses.huber(targets, predictions, delta=beta) / beta

@@ -6,16 +6,16 @@ import keras
 from keras import ops
 
 from keras_ssl import layers
-from keras_ssl.layers.tokens.random_masking import visible_indices
-from keras_ssl.ops.patches import unpatchify
+from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.patches import patchify, unpatchify
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import MaskedModel, pixels_of_patches, take_tokens
+from keras_ssl.trainers.masked._masked_model import PixelModel, take_tokens
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MAE(MaskedModel):
+class MAE(PixelModel):
     r"""MAE: masked autoencoder.
 
     Most patches of an image are hidden. The encoder sees the others only, which makes it fast; a
@@ -30,9 +30,11 @@ class MAE(MaskedModel):
     Args:
         encoder: `networks.TokenEncoder` whose `encode` takes `indices`, such as
             `networks.vit(..., positions="sincos")`.
-        decoder: layer called as `layers.TokenDecoder`, whose outputs are the pixels of a patch.
-            `None` means one of 8 blocks of width 512.
-        masking: layer that chooses the hidden patches. `None` means
+        decoder: layer called as `layers.TokenDecoder`, which returns a vector for each hidden
+            patch. A linear map from them to pixels follows. `None` means
+            `layers.TokenDecoder(512, depth=8, num_heads=16)`.
+        masking: layer that chooses the hidden patches, `True` in booleans `(batch, patches)`, whose
+            method `count(patches)` says how many they are. `None` means
             `keras_ssl.layers.RandomMasking(0.75)`.
         augment: layer that makes one view of a batch. `None` leaves the images unchanged. The paper
             uses random crops and flips.
@@ -53,8 +55,8 @@ class MAE(MaskedModel):
 
     Raises:
         TypeError: if an argument has the wrong type, or the encoder cannot leave patches out.
-        ValueError: before the first step, if images are not divisible by patches, no patch would be
-            hidden or left, or the decoder returns another number of pixels.
+        ValueError: if `pixel_scale` is not positive; before the first step, if images are not
+            divisible by patches, or no patch would be hidden or left.
 
     Example:
 
@@ -62,7 +64,7 @@ class MAE(MaskedModel):
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.MAE(
     ...     encoder=keras_ssl.networks.vit((32, 2, 4), (28, 28, 1), patch_size=4),
-    ...     decoder=keras_ssl.layers.TokenDecoder(output_dim=16, width=16, depth=1, num_heads=2),
+    ...     decoder=keras_ssl.layers.TokenDecoder(width=16, depth=1, num_heads=2),
     ... )
     >>> trainer.compile(optimizer="adam")
     >>> history = trainer.fit(images, batch_size=8, verbose=0)
@@ -85,27 +87,16 @@ class MAE(MaskedModel):
         **kwargs: Any,
     ):
         masking = layers.RandomMasking(0.75) if masking is None else masking
-        super().__init__(encoder, masking, augment, needs=["indices"], **kwargs)
-        if decoder is None:
-            height, width = self.encoder.patch_size
-            decoder = layers.TokenDecoder(height * width * 3, width=512, depth=8, num_heads=16)
+        pixels = (normalize_pixels, pixel_scale)
+        super().__init__(encoder, masking, augment, *pixels, needs=["indices"], **kwargs)
+        decoder = layers.TokenDecoder(512, depth=8, num_heads=16) if decoder is None else decoder
         check_type("decoder", decoder, keras.layers.Layer)
         self.decoder = decoder
-        self.normalize_pixels = bool(normalize_pixels)
-        self.pixel_scale = float(pixel_scale)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the error of each hidden patch, `(batch, hidden patches)`."""
-        pixels = pixels_of_patches(batch.views, self.encoder.patch_size, self.normalize_pixels)
-        if not self.normalize_pixels:
-            pixels = pixels / self.pixel_scale
         predicted, hidden = self.predict_hidden(batch.views, training)
-        if predicted.shape[-1] != pixels.shape[-1]:
-            raise ValueError(
-                f"`decoder` must return the {pixels.shape[-1]} pixels of a patch. Received: "
-                f"predictions of shape {tuple(predicted.shape)}"
-            )
-        error = ops.square(ops.cast(predicted, pixels.dtype) - take_tokens(pixels, hidden))
+        error = ops.square(predicted - take_tokens(self.targets(batch.views), hidden))
         return {"reconstruction": ops.mean(error, axis=-1)}
 
     def predict_hidden(self, images: Any, training: bool = False) -> tuple[Any, Any]:
@@ -121,14 +112,14 @@ class MAE(MaskedModel):
         """
         grid = self.encoder.grid(images.shape)
         tokens = self.encoder.embed(images)
-        is_hidden = self.masking(tokens)
-        visible, hidden = visible_indices(is_hidden, self.masking.count(tokens.shape[1]))
+        _, visible, hidden = self.hide(tokens)
         seen = take_tokens(tokens, visible)
         outputs = self.encoder.encode(seen, grid, indices=visible, training=training)
         known = outputs["patch_tokens"]
         if "class_token" in outputs:
             known = ops.concatenate([outputs["class_token"][:, None], known], axis=1)
-        return self.decoder(known, visible, hidden, grid=grid, training=training), hidden
+        decoded = self.decoder(known, visible, hidden, grid=grid, training=training)
+        return self.to_targets(decoded, self.targets(images)), hidden
 
     def reconstruct(self, images: Any) -> tuple[Any, Any]:
         """Hide patches of images and fill them with what the decoder predicts.
@@ -144,9 +135,8 @@ class MAE(MaskedModel):
             have the shape and the scale of `images`.
         """
         size, grid = self.encoder.patch_size, self.encoder.grid(images.shape)
-        pixels = pixels_of_patches(images, size, normalize=False)
+        pixels = patchify(at_least_float32(images), size)
         predicted, hidden = self.predict_hidden(images)
-        predicted = ops.cast(predicted, pixels.dtype)
         if self.normalize_pixels:
             true = take_tokens(pixels, hidden)
             predicted = predicted * ops.std(true, axis=-1, keepdims=True)
@@ -162,6 +152,4 @@ class MAE(MaskedModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        parts = serialize_parts(decoder=self.decoder, masking=self.masking)
-        own = {"normalize_pixels": self.normalize_pixels, "pixel_scale": self.pixel_scale}
-        return {**super().get_config(), **parts, **own}
+        return {**super().get_config(), **serialize_parts(decoder=self.decoder)}

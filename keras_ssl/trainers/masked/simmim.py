@@ -1,0 +1,118 @@
+"""SimMIM: predict the pixels of hidden patches by a linear map of the encoder's outputs."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ssl import layers
+from keras_ssl.networks import token_encoder
+from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.masked._masked_model import PixelModel, mask_token, take_tokens
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SimMIM(PixelModel):
+    r"""SimMIM: a simple framework for masked image modelling.
+
+    A learned mask token takes the place of the hidden patches, and the encoder sees all tokens. A
+    linear map of its outputs predicts the pixels p of the hidden patches. The loss is the absolute
+    error of these alone:
+
+        L = mean over hidden patches of |p - W encoder(patches, some of them hidden)| / pixels
+
+    Args:
+        encoder: `networks.TokenEncoder`, such as `networks.vit(...)`.
+        decoder: layer between the encoder's outputs `(batch, patches, features)` and the linear map
+            to pixels. `None` means none, as in the paper, where larger ones were no better.
+        masking: layer that chooses the hidden patches, `True` in booleans `(batch, patches)`, whose
+            method `count(patches)` says how many they are. `None` means that of the paper:
+            `keras_ssl.layers.RandomMasking(0.6)` in squares of 32 pixels, for square images. Use
+            smaller squares for small images.
+        augment: layer that makes one view of a batch. `None` leaves the images unchanged. The paper
+            uses random crops and flips.
+        normalize_pixels: whether the pixels of each patch are normalised, which the paper does not
+            do.
+        pixel_scale: what pixels that are not normalised are divided by.
+        **kwargs: `name`, `dtype` of the model.
+
+    Call arguments:
+        x: batch of images.
+        training: whether the encoder runs in training mode.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        `(batch, features)`: the features of all patches.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if `pixel_scale` is not positive; before the first step, if images are not
+            divisible by patches, patches not by squares, or no patch would be hidden or left.
+
+    Example:
+
+    >>> import keras_ssl
+    >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
+    >>> trainer = keras_ssl.trainers.SimMIM(
+    ...     encoder=keras_ssl.networks.vit((32, 2, 4), (28, 28, 1), patch_size=7),
+    ...     masking=keras_ssl.layers.RandomMasking(0.5, unit=2),
+    ... )
+    >>> trainer.compile(optimizer="adam")
+    >>> history = trainer.fit(images, batch_size=8, verbose=0)
+    >>> trainer.encoder(images).shape
+    TensorShape([16, 32])
+
+    Reference:
+        - [SimMIM: A Simple Framework for Masked Image Modeling](https://arxiv.org/abs/2111.09886),
+          Xie et al., 2021
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer | None = None,
+        masking: keras.layers.Layer | None = None,
+        augment: keras.layers.Layer | None = None,
+        normalize_pixels: bool = False,
+        pixel_scale: float = 255.0,
+        **kwargs: Any,
+    ):
+        if masking is None:
+            patch = max(token_encoder(encoder).patch_size)
+            masking = layers.RandomMasking(0.6, unit=max(1, 32 // patch))
+        super().__init__(encoder, masking, augment, normalize_pixels, pixel_scale, **kwargs)
+        if decoder is not None:
+            check_type("decoder", decoder, keras.layers.Layer)
+        self.decoder = decoder
+        self.mask_token = mask_token()
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the error of each hidden patch, `(batch, hidden patches)`."""
+        predicted, hidden = self.predict_hidden(batch.views, training)
+        error = ops.abs(predicted - take_tokens(self.targets(batch.views), hidden))
+        return {"reconstruction": ops.mean(error, axis=-1)}
+
+    def predict_hidden(self, images: Any, training: bool = False) -> tuple[Any, Any]:
+        """Hide patches of images and predict their pixels.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+            training: whether the networks run in training mode.
+
+        Returns:
+            The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
+            patches, int32 `(batch, hidden patches)`.
+        """
+        outputs, hidden = self.encode_with_mask_tokens(images, self.mask_token, training)
+        outputs = outputs["patch_tokens"]
+        if self.decoder is not None:
+            outputs = self.decoder(outputs, training=training)
+        return self.to_targets(take_tokens(outputs, hidden), self.targets(images)), hidden
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        return {**super().get_config(), **serialize_parts(decoder=self.decoder)}
