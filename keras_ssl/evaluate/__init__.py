@@ -1,5 +1,6 @@
 """Evaluation of learned representations."""
 
+from keras_ssl.evaluate.attentive_probe import attentive_probe
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
@@ -13,6 +14,7 @@ from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 __all__ = [
     "LinearProbe",
     "RepresentationReport",
+    "attentive_probe",
     "effective_rank",
     "extract_features",
     "feature_std",

@@ -28,6 +28,7 @@ class Forward:
         checks.tensorflow_backend()
         self.encoder = self._encoder = encoder
         self._prepare = prepare
+        self.shape: tuple | None = None  # of one example's features, before they were flattened
         self.may_lag = False  # whether to warn of moving statistics that lag behind
         self._is_layer = isinstance(encoder, keras.layers.Layer)
         # a plain function may leave TensorFlow, so it is not traced
@@ -46,10 +47,14 @@ class Forward:
         return self._graphs[key](x)
 
     def _features(self, x: Any) -> tf.Tensor:
-        if not self._is_layer:
-            return as_vectors(self._encoder(x))
-        x = x if self._prepare is None else self._prepare(x)
-        return as_vectors(self._encoder(as_input(x), training=False))
+        if self._is_layer:
+            x = x if self._prepare is None else self._prepare(x)
+            features = self._encoder(as_input(x), training=False)
+        else:
+            features = self._encoder(x)
+        vectors = as_vectors(features)
+        self.shape = tuple(features.shape[1:])
+        return vectors
 
 
 def _as_tensor(x: Any) -> Any:

@@ -92,5 +92,15 @@ def labelled_only(features: np.ndarray, labels: np.ndarray, name: str) -> tuple:
     return (features, labels) if rows.all() else (features[rows], labels[rows])
 
 
+def classes_of(labels: np.ndarray) -> np.ndarray:
+    """Return the classes of training labels in order; raise if there is only one."""
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"`train` must hold at least two classes. Received: only class {classes[0]}"
+        )
+    return classes
+
+
 def _as_text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value

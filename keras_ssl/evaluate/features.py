@@ -9,13 +9,20 @@ import tensorflow as tf
 
 from keras_ssl.evaluate._batch_statistics import warn_of_lag
 from keras_ssl.evaluate._batches import (
+    Batches,
     as_batches,
     is_graph,
     is_union,
     rows_of,
     rows_that_count,
 )
-from keras_ssl.evaluate._forward import as_vectors, forward_function
+from keras_ssl.evaluate._forward import (
+    Forward,
+    as_vectors,
+    check_features,
+    forward_function,
+)
+from keras_ssl.evaluate._labels import labelled_only
 
 
 def extract_features(
@@ -82,6 +89,20 @@ def extract_features(
     if forward.may_lag:
         warn_of_lag(forward, batches, features)
     return features, None if labels[0] is None else np.concatenate(labels)
+
+
+def labelled_features(
+    forward: Forward, batches: Batches, verbose: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of the examples that have a label; raise if they are not finite.
+
+    Args:
+        forward: the encoder.
+        batches: labelled data.
+        verbose: 1 for a progress bar, 0 for silence.
+    """
+    features, labels = extract_features(forward, batches, verbose=verbose)
+    return labelled_only(check_features(features, batches.name), labels, batches.name)
 
 
 def raw_pixels(x: Any) -> tf.Tensor:

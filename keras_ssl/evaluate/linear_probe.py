@@ -1,6 +1,5 @@
 """A linear model on frozen features."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,16 @@ import numpy as np
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import check_features, forward_function
-from keras_ssl.evaluate._labels import class_labels, labelled_only, multi_labels, numbers
+from keras_ssl.evaluate._labels import (
+    class_labels,
+    classes_of,
+    labelled_only,
+    multi_labels,
+    numbers,
+)
+from keras_ssl.evaluate._metrics import check_metrics, measure
 from keras_ssl.evaluate._subset import balanced_subset
-from keras_ssl.evaluate.features import extract_features
+from keras_ssl.evaluate.features import extract_features, labelled_features
 
 _READERS = {"classification": class_labels, "multi_label": multi_labels, "regression": numbers}
 
@@ -260,15 +266,7 @@ class LinearProbe:
 
     def check_metrics(self, metrics: Sequence[str]) -> None:
         """Raise a `ValueError` for a metric that the task does not have."""
-        for metric in metrics:
-            if metric not in _METRICS[self.task] and not (
-                self.task == "classification" and re.fullmatch(r"top_[1-9]\d*_accuracy", metric)
-            ):
-                raise ValueError(
-                    f"`metric` must be one of {list(_METRICS[self.task])} for task={self.task!r}"
-                    f"{', or such as top_5_accuracy' * (self.task == 'classification')}. "
-                    f"Received: {metric!r}"
-                )
+        check_metrics(self.task, metrics)
 
     def read(self, data: Any, name: str) -> Any:
         """Return data as batches whose labels are checked."""
@@ -276,9 +274,7 @@ class LinearProbe:
 
     def extract(self, batches: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return features and labels of the examples that have a label."""
-        features, labels = extract_features(self._forward, batches, verbose=self.verbose)
-        features = check_features(features, batches.name)
-        return labelled_only(features, labels, batches.name)
+        return labelled_features(self._forward, batches, self.verbose)
 
     def fit_features(self, features: np.ndarray, labels: np.ndarray) -> None:
         """Fit the model to features of labelled examples."""
@@ -290,12 +286,8 @@ class LinearProbe:
             if self.task == "regression":
                 self.estimator = self._regression(len(labels)).fit(features, labels)
             elif self.task == "classification":
-                if len(np.unique(labels)) < 2:
-                    raise ValueError(
-                        f"`train` must hold at least two classes. Received: only class {labels[0]}"
-                    )
+                self.classes = classes_of(labels)
                 self.estimator = self._classifier(len(labels)).fit(features, labels)
-                self.classes = self.estimator.classes_
             else:
                 self.estimator = [self._fit_label(features, y, j) for j, y in enumerate(labels.T)]
 
@@ -331,16 +323,7 @@ class LinearProbe:
     ) -> dict[str, float]:
         """Return metrics of the predictions for features of labelled examples."""
         scores = self._scores_of(features)
-        predicted = self._labels_of(scores)
-        found = {}
-        for metric in metrics:
-            top = re.fullmatch(r"top_(\d+)_accuracy", metric)
-            if top is not None:
-                best = np.argsort(-scores, axis=1, kind="stable")[:, : int(top[1])]
-                found[metric] = float(np.mean((self.classes[best] == labels[:, None]).any(axis=1)))
-            else:
-                found[metric] = float(_METRICS[self.task][metric](labels, predicted, scores))
-        return found
+        return measure(self.task, metrics, labels, self._labels_of(scores), scores, self.classes)
 
     def _scores_of(self, features: np.ndarray) -> np.ndarray:
         from threadpoolctl import threadpool_limits
@@ -362,74 +345,6 @@ class LinearProbe:
         if self.task == "multi_label":
             return (scores > 0).astype("int64")
         return self.classes[np.argmax(scores, axis=1)]
-
-
-def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
-    # scikit-learn's warns of predicted classes that do not occur
-    return np.mean([np.mean(predicted[labels == one] == one) for one in np.unique(labels)])
-
-
-def _macro_f1(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
-    from sklearn.metrics import f1_score
-
-    return f1_score(labels, predicted, average="macro", zero_division=0.0)
-
-
-def _known(function: str, **settings: Any) -> Callable:
-    """A metric of scikit-learn over all known labels of a multi-label task."""
-
-    def metric(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
-        from sklearn import metrics
-
-        known = labels >= 0
-        return getattr(metrics, function)(labels[known], predicted[known], **settings)
-
-    return metric
-
-
-def _mean_over_labels(function: str, of_scores: bool, **settings: Any) -> Callable:
-    """The mean over labels of a metric of scikit-learn; labels that never occur are left out."""
-
-    def metric(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
-        from sklearn import metrics
-
-        values = []
-        for y, outputs in zip(labels.T, (scores if of_scores else predicted).T, strict=True):
-            known = y >= 0
-            if (y == 1).any():
-                values.append(getattr(metrics, function)(y[known], outputs[known], **settings))
-        return np.mean(values) if values else float("nan")
-
-    return metric
-
-
-def _of_numbers(function: str) -> Callable:
-    def metric(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
-        from sklearn import metrics
-
-        return getattr(metrics, function)(labels, predicted)
-
-    return metric
-
-
-_METRICS = {
-    "classification": {
-        "accuracy": lambda labels, predicted, scores: np.mean(labels == predicted),
-        "balanced_accuracy": _balanced_accuracy,
-        "macro_f1": _macro_f1,
-    },
-    "multi_label": {
-        "accuracy": _known("accuracy_score"),
-        "mean_average_precision": _mean_over_labels("average_precision_score", of_scores=True),
-        "macro_f1": _mean_over_labels("f1_score", of_scores=False, zero_division=0.0),
-        "micro_f1": _known("f1_score", zero_division=0.0),
-    },
-    "regression": {
-        "r2": _of_numbers("r2_score"),
-        "mean_squared_error": _of_numbers("mean_squared_error"),
-        "mean_absolute_error": _of_numbers("mean_absolute_error"),
-    },
-}
 
 
 def check_probe(
