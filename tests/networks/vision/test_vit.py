@@ -1,6 +1,7 @@
 """Vision transformers: what they return, sets of patches, other images, saving, bad input."""
 
 import math
+import sys
 
 import keras
 import numpy as np
@@ -194,7 +195,19 @@ def test_dropout_and_stochastic_depth_are_for_training():
 )
 def test_sizes(size, parameters):
     """Those of timm's `vit_tiny_patch16_224` and `vit_small_patch16_224` without a classifier."""
-    assert networks.vit(size).count_params() == parameters
+    encoder = networks.vit(size)
+    assert encoder.count_params() == parameters
+    # a normal distribution of 0.02 cut at two standard deviations
+    spread = np.std(to_numpy(encoder.position_embedding.embeddings))
+    np.testing.assert_allclose(spread, 0.88 * 0.02, rtol=0.02)
+
+
+def test_sizes_are_those_of_the_papers(monkeypatch):
+    module = sys.modules[networks.VisionTransformer.__module__]
+    monkeypatch.setattr(module, "VisionTransformer", lambda shape, patch, *size: size)
+    assert networks.vit("base") == (768, 12, 12)
+    assert networks.vit("large") == (1024, 24, 16)
+    assert networks.vit("huge") == (1280, 32, 16)
 
 
 @pytest.mark.parametrize(
