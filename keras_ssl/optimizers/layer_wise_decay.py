@@ -37,7 +37,8 @@ def layer_wise_decay(
         encoder: a `keras.Model` or Keras layer, built.
         decay: d, above 0 and at most 1.
         blocks: the layers of the encoder in the order of their depth, or lists of the layers of a
-            stage each. `None` means the attribute `encoder.blocks`, which `networks.vit` has.
+            stage each. `None` means the attribute `encoder.blocks`, which `networks.vit` has,
+            and KerasHub's ViT and DINOv2 by `networks.token_encoder`.
 
     Returns:
         Regular expressions with their factors, for `compile(learning_rate_multipliers=...)` of all

@@ -136,6 +136,11 @@ class _HubEncoder(TokenEncoder):
         """Return class token and registers, each `(count, width)` or `None`."""
         raise NotImplementedError
 
+    @property
+    def blocks(self) -> list[keras.layers.Layer]:
+        """The blocks in the order of their depth, as `optimizers.layer_wise_decay` takes them."""
+        raise NotImplementedError
+
     def run(self, tokens: Any, training: bool | None) -> tuple[list, Any]:
         """Return all tokens after each block, and behind the last normalization."""
         raise NotImplementedError
@@ -227,10 +232,14 @@ class _HubViT(_HubEncoder):
     def learned_tokens(self) -> tuple[Any, Any]:
         return (self.embedding.class_token[0] if self.extra_tokens else None), None
 
+    @property
+    def blocks(self) -> list[keras.layers.Layer]:
+        return list(self._layer("ViTEncoder").encoder_layers)
+
     def run(self, tokens: Any, training: bool | None) -> tuple[list, Any]:
         encoder, blocks = self._layer("ViTEncoder"), []
         x = encoder.dropout(tokens, training=training)
-        for block in encoder.encoder_layers:
+        for block in self.blocks:
             x = block(x, training=training)
             blocks.append(x)
         return blocks, encoder.layer_norm(x)
@@ -260,10 +269,14 @@ class _HubDINOv2(_HubEncoder):
             registers = self.embedding.register_tokens[0]
         return self.embedding.cls_token[0], registers
 
+    @property
+    def blocks(self) -> list[keras.layers.Layer]:
+        return list(self.backbone.encoder.layers)
+
     def run(self, tokens: Any, training: bool | None) -> tuple[list, Any]:
         blocks = []
         x = self.embedding.dropout(tokens, training=training)
-        for block in self.backbone.encoder.layers:
+        for block in self.blocks:
             x = block(x, training=training)
             blocks.append(x)
         return blocks, self.backbone.layernorm(x)

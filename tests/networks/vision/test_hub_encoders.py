@@ -1,12 +1,14 @@
 """Backbones of KerasHub as encoders of methods that hide patches."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import keras_ssl
-from keras_ssl import layers, networks
+from keras_ssl import layers, networks, optimizers
 from keras_ssl._copying import copy_layer
 
 keras_hub = pytest.importorskip("keras_hub")
@@ -132,3 +134,20 @@ def test_mae_learns_with_a_backbone(name, tmp_path):
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.models.load_model(tmp_path / "trainer.keras")
     close(loaded.encoder(IMAGES), trainer.encoder(IMAGES))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_learning_rates_fall_with_depth_and_kernels_alone_decay(name):
+    encoder = networks.token_encoder(BACKBONES[name][0]())
+    factors = optimizers.layer_wise_decay(encoder, 0.5)
+    for variable in encoder.trainable_variables:
+        path = f"encoder/{variable.path}"
+        # MAE's rule: 0 for patches and tokens, the number of the block, then 1 more than blocks
+        block = re.search(r"transformer_block_(\d+)/|layers_(\d+)/", path)
+        depth = 0 if "embedding" in path else 3
+        if block:
+            depth = int(block[1]) if block[1] else int(block[2]) + 1
+        found = next((f for pattern, f in factors.items() if re.search(pattern, path)), 1.0)
+        assert found == 0.5 ** (3 - depth), path
+        is_kernel = re.search("kernel$|weights", path) is not None
+        assert is_kernel != bool(re.search(optimizers.NO_WEIGHT_DECAY, path)), path
