@@ -12,6 +12,7 @@
   the rows of the first input, which are nodes where the labels are of graphs.
 - `Layer._convert_input_args`: Keras casts all floating-point inputs to a layer's compute dtype. In
   half precision, small edge weights would become 0, which is no edge.
+- `AutocastScope`: while a layer is called, variables read as its compute dtype and not as stored.
 - `Optimizer._apply_weight_decay`: whether an optimizer decays weights as Keras does, or in
   a way of its own.
 
@@ -22,7 +23,7 @@
 from typing import Any
 
 import keras
-from keras.src.backend import compute_output_spec, get_keras_mask
+from keras.src.backend import AutocastScope, compute_output_spec, get_keras_mask
 from keras.src.random.seed_generator import global_seed_generator
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -69,6 +70,16 @@ def global_seed_state() -> keras.Variable:
 def mask_of(x: Any) -> Any:
     """Return the mask of a tensor that a layer returned, or `None` if it has none."""
     return get_keras_mask(x)
+
+
+def stored_values(variables: list[keras.Variable]) -> list[Any]:
+    """Return the values of variables in their own dtypes, also while a layer is called.
+
+    Args:
+        variables: variables of a layer.
+    """
+    with AutocastScope(None):
+        return [one.value for one in variables]
 
 
 class _MeanOverBatches(keras.metrics.Mean):

@@ -16,6 +16,7 @@ from keras_ssl._keras_internals import (
     mask_of,
     run_on_shapes,
     set_rows,
+    stored_values,
     weigh_losses_by_rows,
 )
 
@@ -47,6 +48,17 @@ def test_global_seed_state_is_what_unseeded_draws_start_from():
     assert (state.numpy() != start).any()
     state.assign(start)
     np.testing.assert_array_equal(keras.random.normal((4,)), first)
+
+
+def test_stored_values_are_not_cast():
+    class Reads(keras.layers.Layer):
+        def call(self, x):
+            values = [x, *stored_values([self.scale]), self.scale.value]
+            return [keras.backend.standardize_dtype(one.dtype) for one in values]
+
+    layer = Reads(dtype="mixed_bfloat16")
+    layer.scale = layer.add_weight(shape=(2,))
+    assert layer(np.ones(2)) == ["bfloat16", "float32", "bfloat16"]
 
 
 class OfRows(keras.Model):

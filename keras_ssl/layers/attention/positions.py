@@ -363,21 +363,22 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
         return ops.cast(ops.reshape(plane, (math.prod(grid), -1)), vectors.dtype)
 
     def _of_sequence(self, inputs: Any, extra: Any, vectors: Any, start: Any) -> Any:
-        count = inputs.shape[1]
-        first = start if isinstance(start, int) else 0
-        if count is not None and first + count > self.extra_tokens + self.size:
-            if not self.interpolate:
-                raise ValueError(
-                    f"There are vectors for {self.extra_tokens + self.size} positions. Use a "
-                    "larger `size`, or `interpolate=True`. Received: inputs of shape "
-                    f"{tuple(inputs.shape)} from position {first}"
-                )
-            length = first + count - self.extra_tokens
-            line = ops.cast(vectors, "float32")[None, None]
-            line = ops.image.resize(line, (1, length), "bilinear", data_format="channels_last")
-            vectors = ops.cast(line[0, 0], vectors.dtype)
+        count, first = inputs.shape[1], start if isinstance(start, int) else 0
+        most = self.extra_tokens + self.size
+        message = (
+            f"There are vectors for {most} positions. Use a larger `size`, or `interpolate=True`. "
+            f"Received: inputs of shape {tuple(inputs.shape)} from position {first}"
+        )
+        is_longer = count is not None and first + count > most
+        if is_longer and not self.interpolate:
+            raise ValueError(message)
+        count = ops.shape(inputs)[1]
+        if self.interpolate and (is_longer or inputs.shape[1] is None):
+            vectors = _stretched(vectors, first + count - self.extra_tokens)
+        elif inputs.shape[1] is None:
+            count = _checked(count, most - first, message)
         table = ops.concatenate([extra, vectors], axis=0)
-        return ops.slice(table, (start, 0), (ops.shape(inputs)[1], table.shape[1]))
+        return ops.slice(table, (start, 0), (count, table.shape[1]))
 
     def compute_output_shape(self, input_shape: tuple, **kwargs: Any) -> tuple:
         return tuple(input_shape)
@@ -418,6 +419,28 @@ def interpolation_matrix(old: int, new: int, antialias: bool = False) -> np.ndar
     matrix = np.zeros((new, old))
     np.add.at(matrix, (slice(None), np.clip(at, 0, old - 1)), weights)
     return (matrix / matrix.sum(axis=1, keepdims=True)).astype("float32")
+
+
+def _stretched(vectors: Any, length: Any) -> Any:
+    """Interpolate rows to `length`, an integer or a tensor, if that is more than there are."""
+    count = vectors.shape[0]
+    length = ops.maximum(length, count)
+    places = ops.cast(ops.arange(length), "float32") + 0.5
+    places = places * (count / ops.cast(length, "float32")) - 0.5
+    places = ops.clip(places, 0.0, count - 1.0)
+    before = ops.cast(ops.floor(places), "int32")
+    share = (places - ops.cast(before, "float32"))[:, None]
+    both = (before, ops.minimum(before + 1, count - 1))
+    near, far = (ops.cast(ops.take(vectors, one, axis=0), "float32") for one in both)
+    return ops.cast(near + share * (far - near), vectors.dtype)
+
+
+def _checked(count: Any, most: int, message: str) -> Any:
+    """Return a number of positions that only TensorFlow's running graph knows, or raise."""
+    import tensorflow as tf
+
+    with tf.control_dependencies([tf.debugging.assert_less_equal(count, most, message)]):
+        return tf.identity(count)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -1,5 +1,6 @@
 """Blocks of transformers: attention and a feed-forward network, each with a residual connection."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ from keras_ssl import checks
 from keras_ssl.layers.attention import MultiHeadAttention
 from keras_ssl.layers.normalization import SyncBatchNormalization
 from keras_ssl.layers.normalization._layer_normalization import LayerNormalization
+from keras_ssl.layers.transformer._recompute import recompute
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
 
 _NORMALIZATIONS = {
@@ -15,6 +17,8 @@ _NORMALIZATIONS = {
     "rms": keras.layers.RMSNormalization,
     "batch": SyncBatchNormalization,
 }
+# which are called on queries and values, also where both are the same
+_OF_KERAS = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def make_norm(kind: str, **kwargs: Any) -> keras.layers.Layer:
@@ -87,8 +91,9 @@ class TransformerEncoderBlock(keras.layers.Layer):
     Args:
         num_heads: number of heads of the attention.
         hidden_dim: width of the hidden layer of the feed-forward network.
-        attention: layer to use in place of `MultiHeadAttention(num_heads)`; it is called on the
-            tokens with the call arguments below.
+        attention: layer to use in place of `MultiHeadAttention(num_heads)`: one of Keras' own, or
+            any that is called on the tokens and takes those of the call arguments below that you
+            use, padding as `query_mask`.
         feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as a
             gated one, SwiGLU.
         activation: activation function of the default feed-forward network.
@@ -101,6 +106,9 @@ class TransformerEncoderBlock(keras.layers.Layer):
         attention_dropout_rate: dropout rate of the default attention's scores.
         drop_path_rate: rate of `DropPath` of both parts.
         layer_scale: initial value of a `LayerScale` of both parts, or `None` for none.
+        remat: whether to compute what lies between the parts again in the backward pass instead of
+            keeping it, with the same dropout. In training this needs the memory of the block's
+            input alone, and a third more time.
         seed: integer seed of dropout.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
@@ -125,7 +133,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
 
     Raises:
         TypeError: if a number is not an integer, or a part no layer.
-        ValueError: if a number is out of range or `norm` unknown.
+        ValueError: if a number is out of range, `norm` unknown, or an attention layer of your own
+            does not take an argument of the call.
 
     Example:
 
@@ -161,6 +170,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         attention_dropout_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         layer_scale: float | None = None,
+        remat: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -180,6 +190,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         if layer_scale is not None:
             layer_scale = checks.number("layer_scale", layer_scale)
         self.layer_scale = layer_scale
+        self.remat = bool(remat)
         self.seed = checks.integer("seed", seed, optional=True)
         self._given = {"attention": attention, "feed_forward": feed_forward}
         for name, part in self._given.items():
@@ -232,12 +243,10 @@ class TransformerEncoderBlock(keras.layers.Layer):
         )
 
     def build(self, input_shape: tuple) -> None:
-        for part in (
-            self.attention,
-            self.attention_residual,
-            self.feed_forward,
-            self.feed_forward_residual,
-        ):
+        if not self.attention.built:
+            is_of_keras = isinstance(self.attention, _OF_KERAS)
+            self.attention.build(*[input_shape] * (2 if is_of_keras else 1))
+        for part in (self.attention_residual, self.feed_forward, self.feed_forward_residual):
             if not part.built:
                 part.build(input_shape)
 
@@ -254,37 +263,74 @@ class TransformerEncoderBlock(keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        arguments = {
-            "query_mask": mask if inputs_mask is None else inputs_mask,
-            "attention_mask": attention_mask,
-            "segments": segments,
-            "use_causal_mask": use_causal_mask,
-            "cache": cache,
-            "return_attention_scores": return_attention_scores,
-        }
-        x, extras = self._attend(inputs, arguments, cache_index, training)
-        x = self._feed(x, training)
-        return (x, *extras) if extras else x
+        return self._run(
+            [inputs],
+            training,
+            query_mask=mask if inputs_mask is None else inputs_mask,
+            attention_mask=attention_mask,
+            segments=segments,
+            use_causal_mask=use_causal_mask,
+            cache=cache,
+            cache_index=cache_index,
+            return_attention_scores=return_attention_scores,
+        )
+
+    def _run(
+        self,
+        tensors: list[Any],
+        training: bool | None,
+        *,
+        context_mask: Any = None,
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = 0,
+        **arguments: Any,
+    ) -> Any:
+        """Return the tokens after all parts, and scores and cache if asked for.
+
+        `tensors` are the tokens and, in a decoder, their context; the others are arguments of
+        self-attention.
+        """
+        if cache is not None:
+            arguments |= {"cache": cache, "cache_index": cache_index}
+
+        def parts(x: Any, *context: Any) -> list[Any]:
+            x, *extras = self._attend("attention", x, [], arguments, training)
+            if context:
+                x, *_ = self._attend(
+                    "cross_attention", x, [*context], {"value_mask": context_mask}, training
+                )
+            residual = self.feed_forward_residual
+            outputs = self.feed_forward(residual.enter(x, training), training=training)
+            return [residual.leave(x, outputs, training), *extras]
+
+        if self.remat and training and cache is None:
+            outputs = recompute(self, parts, tensors)
+        else:
+            outputs = parts(*tensors)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def _attend(
-        self, x: Any, arguments: dict, cache_index: Any, training: bool | None
-    ) -> tuple[Any, list]:
-        """Return the tokens after self-attention, and scores and cache if asked for."""
-        residual = self.attention_residual
+        self,
+        name: str,
+        x: Any,
+        context: list[Any],
+        arguments: dict[str, Any],
+        training: bool | None,
+    ) -> list[Any]:
+        """Return the tokens after an attention, and what else it returns."""
+        layer, residual = getattr(self, name), getattr(self, f"{name}_residual")
+        entered = residual.enter(x, training)
         # an attention layer of one's own needs to know only what is asked for
         arguments = {
-            name: one for name, one in arguments.items() if one is not None and one is not False
+            key: one for key, one in arguments.items() if one is not None and one is not False
         }
-        if "cache" in arguments:
-            arguments["cache_index"] = cache_index
-        outputs = self.attention(residual.enter(x, training), training=training, **arguments)
+        if not context and isinstance(layer, _OF_KERAS):
+            context = [entered]
+            arguments["value_mask"] = arguments.pop("query_mask", None)
+        _check_takes(name, layer, arguments)
+        outputs = layer(entered, *context, training=training, **arguments)
         outputs, *extras = outputs if isinstance(outputs, tuple) else (outputs,)
-        return residual.leave(x, outputs, training), extras
-
-    def _feed(self, x: Any, training: bool | None) -> Any:
-        residual = self.feed_forward_residual
-        outputs = self.feed_forward(residual.enter(x, training), training=training)
-        return residual.leave(x, outputs, training)
+        return [residual.leave(x, outputs, training), *extras]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape)
@@ -309,6 +355,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
             "attention_dropout_rate": self.attention_dropout_rate,
             "drop_path_rate": self.drop_path_rate,
             "layer_scale": self.layer_scale,
+            "remat": self.remat,
             "seed": self.seed,
         }
 
@@ -411,20 +458,18 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        arguments = {
-            "query_mask": inputs_mask,
-            "attention_mask": attention_mask,
-            "segments": segments,
-            "use_causal_mask": use_causal_mask,
-            "cache": cache,
-            "return_attention_scores": return_attention_scores,
-        }
-        x, extras = self._attend(inputs, arguments, cache_index, training)
-        residual = self.cross_attention_residual
-        entered = residual.enter(x, training)
-        outputs = self.cross_attention(entered, context, value_mask=context_mask, training=training)
-        x = self._feed(residual.leave(x, outputs, training), training)
-        return (x, *extras) if extras else x
+        return self._run(
+            [inputs, context],
+            training,
+            context_mask=context_mask,
+            query_mask=inputs_mask,
+            attention_mask=attention_mask,
+            segments=segments,
+            use_causal_mask=use_causal_mask,
+            cache=cache,
+            cache_index=cache_index,
+            return_attention_scores=return_attention_scores,
+        )
 
     def compute_output_shape(self, inputs_shape: tuple, context_shape: tuple) -> tuple:
         return tuple(inputs_shape)
@@ -437,3 +482,17 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
     def get_config(self) -> dict:
         cross_attention = keras.saving.serialize_keras_object(self._given["cross_attention"])
         return {**super().get_config(), "cross_attention": cross_attention}
+
+
+def _check_takes(name: str, layer: keras.layers.Layer, arguments: dict[str, Any]) -> None:
+    """Raise a `ValueError` unless an attention layer takes the arguments of a call."""
+    parameters = inspect.signature(layer.call).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown:
+        raise ValueError(
+            f"`{name}` must be a layer that takes what the block is called with, as "
+            f"`keras_ssl.layers.MultiHeadAttention` does. Received: {name}={layer!r}, whose `call` "
+            f"does not take {unknown}"
+        )

@@ -152,6 +152,28 @@ def test_longer_sequences_are_interpolated_if_asked_for():
     np.testing.assert_allclose(found, np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3), atol=1e-5)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="JAX always knows the number of tokens"
+)
+def test_sequences_whose_length_the_graph_does_not_know():
+    import tensorflow as tf
+
+    def call(layer):
+        layer.embeddings.assign(np.arange(5.0)[:, None])
+        return tf.function(layer, input_signature=[tf.TensorSpec((None, None, 1), "float32")])
+
+    short, long = np.zeros((1, 3, 1), "float32"), np.zeros((1, 9, 1), "float32")
+    layer = learned(4, width=1, extra_tokens=1)
+    np.testing.assert_allclose(call(layer)(short)[0, :, 0], [0, 1, 2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="vectors for 5 positions"):
+        call(layer)(long)
+    layer = learned(4, width=1, extra_tokens=1, interpolate=True)
+    np.testing.assert_allclose(call(layer)(short)[0, :, 0], [0, 1, 2])
+    expected = [0, *(1 + np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3))]
+    np.testing.assert_allclose(call(layer)(long)[0, :, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(layer(long))[0, :, 0], expected, atol=1e-5)
+
+
 def test_relative_bias_has_one_number_for_each_offset():
     layer = layers.RelativePositionBias(2, (2, 3))
     heads = np.zeros((1, 7, 2, 4))

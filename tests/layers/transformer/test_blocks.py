@@ -145,6 +145,33 @@ def test_scores_and_cache_follow_the_tokens(rng):
     assert [one.shape for one in outputs] == [(None, 6, 8), (None, 2, 6, 6)]
 
 
+@pytest.mark.parametrize("kind", ["TransformerEncoderBlock", "TransformerDecoderBlock"])
+def test_attention_layers_of_keras_take_the_place_of_ours(kind, rng, tmp_path):
+    is_decoder = kind == "TransformerDecoderBlock"
+    shapes = ((None, 5, 8), (None, 5, 8))[: 1 + is_decoder]
+    ours = block_of(kind, shapes)
+    names = ["attention", "cross_attention"][: 1 + is_decoder]
+    parts = {name: getattr(ours, name).to_keras() for name in names}
+    theirs = block_of(kind, shapes, **parts)
+    theirs.feed_forward.set_weights(ours.feed_forward.get_weights())
+    tensors = [rng.normal(size=(2, 5, 8)).astype("float32") for _ in shapes]
+    mask = np.array([[1, 1, 1, 0, 0], [1] * 5], bool)
+    for arguments in ({}, {"inputs_mask": mask}, {"use_causal_mask": True}):
+        expected, found = (to_numpy(block(*tensors, **arguments)) for block in (ours, theirs))
+        # what padding itself attends to does not matter
+        np.testing.assert_allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-5)
+    expected, found = (block(*tensors, return_attention_scores=True)[1] for block in (ours, theirs))
+    np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"does not take \['segments'\]"):
+        theirs(*tensors, segments=np.zeros((2, 5), "int32"))
+    inputs = [keras.Input(shape[1:]) for shape in shapes]
+    attention = {name: keras.layers.GroupQueryAttention(4, 2, 1) for name in names}
+    model = keras.Model(inputs, getattr(layers, kind)(2, 16, **attention)(*inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(to_numpy(loaded(tensors)), to_numpy(model(tensors)), atol=1e-6)
+
+
 def test_random_parts_draw_different_numbers(rng):
     """With equal masks, the branches of an example would be left out together."""
     block = block_of(drop_path_rate=0.5, seed=3)
