@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
         # JAX compiles every operation for each shape
         pytest.param("layers", marks=pytest.mark.slow),
         pytest.param("losses", marks=pytest.mark.slow),
-        pytest.param("augment networks convert", marks=pytest.mark.slow),
+        pytest.param("augment networks", marks=pytest.mark.slow),
         pytest.param("optimizers graphs", marks=pytest.mark.slow),
     ],
 )

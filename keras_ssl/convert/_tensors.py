@@ -84,11 +84,10 @@ class _FixedPositions:
 
     def read(self) -> dict[str, np.ndarray]:
         """Return the positions by name."""
-        grid, width = self.encoder.position_embedding.grid, self.encoder.patch_embedding.width
-        # in float32, whatever the encoder computes in
-        encoding = layers.SinusoidalPositionalEncoding(grid, extra_tokens=1, dtype="float32")
+        grid = self.encoder.position_embedding.grid
+        width = self.encoder.patch_embedding.width
         tokens = np.zeros((1, 1 + grid[0] * grid[1], width), "float32")
-        return {self.name: ops.convert_to_numpy(encoding(tokens))}
+        return {self.name: ops.convert_to_numpy(self.encoder.position_embedding(tokens))}
 
     def assign(self, tensors: dict[str, np.ndarray]) -> None:
         """Raise unless the file has these positions."""

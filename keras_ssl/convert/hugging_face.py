@@ -232,8 +232,7 @@ def to_hugging_face(
     same tokens. How features are pooled is part of BEiT alone: elsewhere, `pooling` has to be
     passed to `from_hugging_face` again if it is not `"class"`. Images of other sizes get positions
     as the architecture interpolates them, which is with `antialias_positions=True` for DINOv2 with
-    registers, and without for the others. Fixed positions are written as a table. Rates of dropout
-    are written where the architecture has them.
+    registers, and without for the others.
 
     Args:
         encoder: the network, such as `trainer.encoder`.

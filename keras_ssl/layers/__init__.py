@@ -24,6 +24,7 @@ from keras_ssl.layers.memory import (
     FeatureQueue,
     MemoryBank,
     Prototypes,
+    SinkhornCenter,
     VectorQuantizer,
 )
 from keras_ssl.layers.normalization import SyncBatchNormalization
@@ -78,6 +79,7 @@ __all__ = [
     "ResidualHead",
     "ResidualMLPHead",
     "RotaryEmbedding",
+    "SinkhornCenter",
     "SinusoidalPositionalEncoding",
     "StepPredictor",
     "SyncBatchNormalization",

@@ -4,10 +4,12 @@ from keras_ssl.losses.clustering import (
     DINOLoss,
     MSNLoss,
     SwAVLoss,
+    TokenDistillation,
     dino,
     msn,
     sinkhorn_knopp,
     swav,
+    token_distillation,
 )
 from keras_ssl.losses.contrastive import (
     DCL,
@@ -33,8 +35,10 @@ from keras_ssl.losses.contrastive import (
 )
 from keras_ssl.losses.redundancy import (
     BarlowTwinsLoss,
+    KoLeo,
     VICRegLoss,
     barlow_twins,
+    ko_leo,
     vicreg,
     vicreg_terms,
 )
@@ -56,12 +60,14 @@ __all__ = [
     "InfoNCE",
     "InfoNCEMI",
     "JensenShannonMI",
+    "KoLeo",
     "MSNLoss",
     "NTXent",
     "NegativeCosineSimilarity",
     "ScaledCosineError",
     "SupConLoss",
     "SwAVLoss",
+    "TokenDistillation",
     "VICRegLoss",
     "barlow_twins",
     "clip_loss",
@@ -72,6 +78,7 @@ __all__ = [
     "info_nce",
     "info_nce_mi",
     "jensen_shannon_mi",
+    "ko_leo",
     "msn",
     "nce",
     "negative_cosine_similarity",
@@ -80,6 +87,7 @@ __all__ = [
     "sinkhorn_knopp",
     "sup_con",
     "swav",
+    "token_distillation",
     "vicreg",
     "vicreg_terms",
 ]

@@ -3,6 +3,7 @@
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.to_keras import to_keras
 from keras_ssl.networks.vision import (
+    PatchTokenizer,
     TokenEncoder,
     VisionTransformer,
     cifar_stem,
@@ -18,6 +19,7 @@ from keras_ssl.networks.vision import (
 )
 
 __all__ = [
+    "PatchTokenizer",
     "TokenEncoder",
     "VisionTransformer",
     "cifar_stem",

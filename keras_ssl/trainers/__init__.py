@@ -16,7 +16,18 @@ from keras_ssl.trainers.contrastive import (
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
-from keras_ssl.trainers.masked import AIM, IJEPA, MAE, Data2Vec, SimMIM
+from keras_ssl.trainers.masked import (
+    AIM,
+    IJEPA,
+    MAE,
+    VQKD,
+    BEiT,
+    BEiTv2,
+    Data2Vec,
+    DINOv2,
+    SimMIM,
+    iBOT,
+)
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
@@ -37,8 +48,12 @@ __all__ = [
     "MSN",
     "NNCLR",
     "VGAE",
+    "VQKD",
+    "BEiT",
+    "BEiTv2",
     "BarlowTwins",
     "Batch",
+    "DINOv2",
     "Data2Vec",
     "DeepClusterV2",
     "DeepInfoMax",
@@ -61,5 +76,6 @@ __all__ = [
     "SwAV",
     "Update",
     "VICReg",
+    "iBOT",
     "serialize_parts",
 ]

@@ -25,6 +25,22 @@ def check_type(name: str, part: Any, kind: type) -> None:
         )
 
 
+def check_trained_teacher(teacher: Any, encoder: keras.layers.Layer) -> None:
+    """Raise unless a frozen `teacher` has weights, none of them those of the student."""
+    check_type("teacher", teacher, keras.layers.Layer)
+    if not teacher.built or not teacher.weights:
+        raise ValueError(
+            "`teacher` must be a trained model, and this one has no weights yet: build it and load "
+            f"its weights first. Received: {teacher}"
+        )
+    shared = {id(weight) for weight in teacher.weights} & {id(weight) for weight in encoder.weights}
+    if shared:
+        raise ValueError(
+            "`teacher`, which is frozen, must not share weights with the student, `encoder`. "
+            f"Received: {len(shared)} shared weights"
+        )
+
+
 def check_features(features: Any) -> None:
     """Raise a `ValueError` unless an encoder returns one vector per example."""
     if not hasattr(features, "shape"):

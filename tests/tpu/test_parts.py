@@ -116,10 +116,12 @@ LOSS_SHAPES = {
     "CPCLoss": [(8, 3, 2, 4), (8, 4, 2, 4)],
     "DINOLoss": [(2, 8, 4), (5, 8, 4)],
     "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
+    "KoLeo": [(8, 4)],
     "MSNLoss": [(8, 4), (2, 8, 4)],
     "NCE": [(8, 5)],
     "SupConLoss": [(8, 2, 4)],
     "SwAVLoss": [(2, 8, 4), (3, 8, 4)],
+    "TokenDistillation": [(4, 6, 5), (4, 6, 5)],
 }
 # how losses are called that take more than embeddings
 LOSS_CALLS = {

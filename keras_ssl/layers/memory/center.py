@@ -1,4 +1,4 @@
-"""Centring by a moving mean."""
+"""Centring of scores: by a moving mean, or so that all prototypes are used equally."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
+from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
+from keras_ssl.ops.schedules import serialize, value_now
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -96,3 +98,83 @@ class Center(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
+class SinkhornCenter(keras.layers.Layer):
+    """Centring by the Sinkhorn-Knopp algorithm, which makes a batch use all prototypes equally.
+
+    The outputs g are scores whose distributions are the assignments Q of the inputs s,
+
+        softmax(g / τ) = Q = sinkhorn_knopp(s, epsilon=τ)
+
+    with τ the temperature of the teacher. In effect, from each prototype's scores a number is
+    subtracted, as by `layers.Center`, that depends on the scores of this batch over all replicas.
+    The layer has no state. DINOv2's teacher and, in other forms, SwAV are centred so.
+
+    Args:
+        temperature: τ, above 0, or a schedule by a trainer's steps. It should be that by which the
+            loss divides the outputs.
+        iterations: iterations of `losses.sinkhorn_knopp`, at least 1.
+        **kwargs: arguments of `keras.layers.Layer`. Unless `dtype` is given, the layer computes in
+            `keras.config.floatx()`, at least float32, whatever the policy.
+
+    Call arguments:
+        inputs: float tensor of rank 2 or more. All rows over all axes but the last are balanced
+            together.
+        training: has no effect.
+
+    Input shape:
+        `(..., prototypes)`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        TypeError: if `iterations` is not an integer.
+        ValueError: if `temperature` is not positive or `iterations` below 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_ssl import layers
+    >>> scores = np.array([[0.9, 0.1], [0.8, 0.3]], "float32")  # both are nearer the first
+    >>> centred = layers.SinkhornCenter(temperature=0.05)(scores)
+    >>> np.round(ops.softmax(centred / 0.05), 2)
+    array([[0.97, 0.03],
+           [0.08, 0.92]], dtype=float32)
+
+    Reference:
+        - [Caron et al., SwAV](https://arxiv.org/abs/2006.09882)
+        - [Oquab et al., DINOv2](https://arxiv.org/abs/2304.07193)
+    """
+
+    def __init__(self, temperature: Any = 0.07, iterations: int = 3, **kwargs: Any):
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = keras.backend.result_type(keras.config.floatx(), "float32")
+        super().__init__(**kwargs)
+        self.temperature = checks.positive_or_schedule("temperature", temperature)
+        self.iterations = checks.integer("iterations", iterations, minimum=1)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        tau = ops.cast(value_now(self.temperature), inputs.dtype)
+        rows = ops.reshape(inputs / tau, (-1, inputs.shape[-1]))
+        q = sinkhorn_knopp(rows, epsilon=1.0, iterations=self.iterations)
+        # a probability that float32 cannot hold stays as unlikely as it can be
+        logarithms = ops.log(ops.maximum(q, 1e-37))
+        return ops.reshape(tau * logarithms, ops.shape(inputs))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"temperature": serialize(self.temperature), "iterations": self.iterations}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SinkhornCenter":
+        if isinstance(config["temperature"], dict):
+            schedule = keras.saving.deserialize_keras_object(config["temperature"])
+            config = {**config, "temperature": schedule}
+        return cls(**config)

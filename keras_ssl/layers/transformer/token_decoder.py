@@ -1,5 +1,6 @@
 """Decoder of masked tokens: what stood where an encoder saw nothing."""
 
+import math
 from typing import Any
 
 import keras
@@ -17,7 +18,9 @@ class TokenDecoder(keras.layers.Layer):
     The tokens that are known are projected to `width` and get the positions of their places; for
     each place that is asked for, a learned mask token with its position follows. After the blocks,
     the outputs of the mask tokens are normalised. This is the decoder of MAE and the predictor of
-    I-JEPA, whose trainers add the linear map to what is predicted.
+    I-JEPA, whose trainers add the linear map to what is predicted. Without places that are asked
+    for, the outputs are those of the known tokens themselves, as in the decoder of a tokenizer, and
+    there is no mask token.
 
     Args:
         width: number of features of a token inside.
@@ -34,8 +37,9 @@ class TokenDecoder(keras.layers.Layer):
     Call arguments:
         inputs: tokens that are known. There may be more of them than `indices`: those before the
             places of a grid, such as a class token, come first and get no position.
-        indices: int32, the place of each token in the grid, in the order of rows.
-        targets: int32, the places to predict.
+        indices: int32, the place of each token in the grid, in the order of rows. `None` if there
+            is a token for every place.
+        targets: int32, the places to predict. `None` for those of the tokens that are known.
         grid: `(rows, columns)`.
         training: whether to apply stochastic depth.
 
@@ -43,12 +47,13 @@ class TokenDecoder(keras.layers.Layer):
         `(batch, extra + tokens, features)`, `(batch, tokens)` and `(batch, targets)`.
 
     Output shape:
-        `(batch, targets, width)`, or `output_dim` features.
+        `(batch, targets, width)`, or `output_dim` features; `(batch, tokens, width)` without
+        targets.
 
     Raises:
         TypeError: if a number is not an integer.
-        ValueError: if a number is not positive, `num_heads` is no divisor of `width`, or there are
-            fewer tokens than indices.
+        ValueError: if a number is not positive, `num_heads` is no divisor of `width`, there are
+            fewer tokens than indices, or targets are asked for of a decoder built without them.
 
     Example:
 
@@ -113,11 +118,13 @@ class TokenDecoder(keras.layers.Layer):
         self, inputs_shape: tuple, indices_shape: tuple | None = None, targets_shape: Any = None
     ) -> None:
         tokens = (inputs_shape[0], None, self.width)
-        self.mask_token = self.add_weight(
-            name="mask_token",
-            shape=(self.width,),
-            initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed),
-        )
+        self.mask_token = None
+        if targets_shape is not None:
+            self.mask_token = self.add_weight(
+                name="mask_token",
+                shape=(self.width,),
+                initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed),
+            )
         self.enter.build(tuple(inputs_shape))
         for layer in (*self.blocks, self.norm, self.leave):
             if layer is not None:
@@ -126,27 +133,39 @@ class TokenDecoder(keras.layers.Layer):
     def call(
         self,
         inputs: Any,
-        indices: Any,
-        targets: Any,
+        indices: Any = None,
+        targets: Any = None,
+        *,
         grid: tuple[int, int],
         training: bool | None = None,
     ) -> Any:
-        extra, asked = inputs.shape[1] - indices.shape[1], targets.shape[1]
+        batch = ops.shape(inputs)[0]
+        if indices is None:
+            places = ops.arange(grid[0] * grid[1], dtype="int32")
+            indices = ops.broadcast_to(places, (batch, grid[0] * grid[1]))
+        extra = inputs.shape[1] - indices.shape[1]
         if extra < 0:
             raise ValueError(
                 "`inputs` must hold a token for each of `indices`. Received: shapes "
                 f"{tuple(inputs.shape)} and {tuple(indices.shape)}"
             )
-        x = self.enter(inputs)
-        mask_tokens = ops.broadcast_to(
-            ops.cast(self.mask_token, x.dtype), (ops.shape(targets)[0], asked, self.width)
-        )
-        x = ops.concatenate([x, mask_tokens], axis=1) + self._positions(
-            ops.concatenate([indices, targets], axis=1), grid, extra, x.dtype
-        )
+        x, places, first = self.enter(inputs), indices, extra
+        if targets is not None:
+            if self.mask_token is None:
+                raise ValueError(
+                    "`targets` need a mask token, which this decoder lacks, since it was built "
+                    f"without them. Received: targets of shape {tuple(targets.shape)}"
+                )
+            mask_tokens = ops.broadcast_to(
+                ops.cast(self.mask_token, x.dtype), (batch, targets.shape[1], self.width)
+            )
+            x = ops.concatenate([x, mask_tokens], axis=1)
+            places = ops.concatenate([indices, targets], axis=1)
+            first = -targets.shape[1]
+        x = x + self._positions(places, grid, extra, x.dtype)
         for block in self.blocks:
             x = block(x, training=training)
-        x = self.norm(x[:, -asked:])
+        x = self.norm(x[:, first:])
         return x if self.leave is None else self.leave(x)
 
     def _positions(self, places: Any, grid: tuple[int, int], extra: int, dtype: Any) -> Any:
@@ -156,10 +175,13 @@ class TokenDecoder(keras.layers.Layer):
         places = ops.pad(ops.cast(places, "int32") + 1, ((0, 0), (extra, 0)))
         return ops.take(table, places, axis=0)
 
-    def compute_output_shape(
-        self, inputs_shape: tuple, indices_shape: tuple, targets_shape: tuple, **kwargs: Any
-    ) -> tuple:
-        return (*targets_shape[:2], self.output_dim or self.width)
+    def compute_output_spec(
+        self, inputs: Any, indices: Any = None, targets: Any = None, **arguments: Any
+    ) -> keras.KerasTensor:
+        known = arguments["grid"] if indices is None else indices.shape[1:2]
+        tokens = math.prod(known) if targets is None else targets.shape[1]
+        shape = (inputs.shape[0], tokens, self.output_dim or self.width)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict:
         return {

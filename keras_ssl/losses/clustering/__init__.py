@@ -4,5 +4,16 @@ from keras_ssl.losses.clustering.dino import DINOLoss, dino
 from keras_ssl.losses.clustering.msn import MSNLoss, msn
 from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
 from keras_ssl.losses.clustering.swav import SwAVLoss, swav
+from keras_ssl.losses.clustering.token_distillation import TokenDistillation, token_distillation
 
-__all__ = ["DINOLoss", "MSNLoss", "SwAVLoss", "dino", "msn", "sinkhorn_knopp", "swav"]
+__all__ = [
+    "DINOLoss",
+    "MSNLoss",
+    "SwAVLoss",
+    "TokenDistillation",
+    "dino",
+    "msn",
+    "sinkhorn_knopp",
+    "swav",
+    "token_distillation",
+]

@@ -12,7 +12,12 @@ from keras_ssl import checks, distribute
 from keras_ssl.trainers._class_labels import are_class_labels, class_labels
 from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.checks import check_features, check_one_view, check_type
+from keras_ssl.trainers.checks import (
+    check_features,
+    check_one_view,
+    check_trained_teacher,
+    check_type,
+)
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -116,7 +121,7 @@ class KnowledgeDistillation(SelfSupervisedModel):
     ):
         super().__init__(encoder, augment, **kwargs)
         check_type("encoder", encoder, keras.layers.Layer)
-        _check_teacher(teacher, encoder)
+        check_trained_teacher(teacher, encoder)
         if distillation_losses is None:
             distillation_losses = LogitsDistillation(temperature=3.0)
         if student_loss is None:
@@ -250,21 +255,6 @@ def _named(layers: Sequence[str | None]) -> list[str]:
 def _layer_names(loss: DistillationLoss) -> tuple[str | None, str | None]:
     """Return the layers of teacher and student that a loss compares; `None` for the output."""
     return getattr(loss, "teacher_layer_name", None), getattr(loss, "student_layer_name", None)
-
-
-def _check_teacher(teacher: Any, encoder: keras.layers.Layer) -> None:
-    check_type("teacher", teacher, keras.layers.Layer)
-    if not teacher.built or not teacher.weights:
-        raise ValueError(
-            "`teacher` must be a trained model, and this one has no weights yet: build it and load "
-            f"its weights first. Received: {teacher}"
-        )
-    shared = {id(weight) for weight in teacher.weights} & {id(weight) for weight in encoder.weights}
-    if shared:
-        raise ValueError(
-            "`teacher`, which is frozen, must not share weights with the student, `encoder`. "
-            f"Received: {len(shared)} shared weights"
-        )
 
 
 def _check_losses(losses: Any) -> list[DistillationLoss]:

@@ -10,7 +10,7 @@ from keras_ssl import checks
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.layers import MaskToken
 from keras_ssl.layers.tokens.random_masking import visible_indices
-from keras_ssl.networks import token_encoder
+from keras_ssl.networks import TokenEncoder, token_encoder
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
 from keras_ssl.trainers.base import SelfSupervisedModel
@@ -59,13 +59,7 @@ class MaskedModel(SelfSupervisedModel):
 
     def check_views(self, views: Any) -> None:
         """Raise unless there is one batch of images, which patches divide."""
-        check_one_view(views, self.encoder)
-        if len(views.shape) != 4:
-            raise ValueError(
-                "Expected images of shape (batch, height, width, channels). Received: shape "
-                f"{tuple(views.shape)}"
-            )
-        self.encoder.grid(views.shape)
+        check_images(views, self.encoder)
 
     def hide(self, tokens: Any) -> tuple[Any, Any, Any]:
         """Choose the tokens that are hidden.
@@ -175,6 +169,17 @@ class LinearToTargets(keras.layers.Layer):
 
     def compute_output_spec(self, tokens: Any, targets: Any) -> Any:
         return keras.KerasTensor((*tokens.shape[:-1], targets.shape[-1]), targets.dtype)
+
+
+def check_images(views: Any, encoder: TokenEncoder) -> None:
+    """Raise unless there is one batch of images, which the patches of an encoder divide."""
+    check_one_view(views, encoder)
+    if len(views.shape) != 4:
+        raise ValueError(
+            "Expected images of shape (batch, height, width, channels). Received: shape "
+            f"{tuple(views.shape)}"
+        )
+    encoder.grid(views.shape)
 
 
 def normalized(x: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from keras_ssl.layers import Center
+from keras_ssl.layers import Center, SinkhornCenter
 from tests.losses.gradients import value_and_gradients
 
 BACKEND = keras.backend.backend()
@@ -134,3 +134,42 @@ def test_momentum_of_another_type(momentum):
 def test_bad_shapes(shape):
     with pytest.raises(ValueError, match="`inputs` must have rank 2 or more"):
         Center().build(shape)
+
+
+def test_sinkhorn_center_gives_the_assignments_of_the_algorithm(rng):
+    """As the authors of DINOv2 compute them, in float64."""
+    scores = rng.uniform(-1, 1, size=(2, 4, 5))
+    q = np.exp(scores.reshape(8, 5) / 0.1).T
+    for _ in range(3):
+        q /= q.sum(axis=1, keepdims=True) * 5
+        q /= q.sum(axis=0, keepdims=True) * 8
+    expected = (8 * q.T).reshape(2, 4, 5)
+    centred = SinkhornCenter(temperature=0.1)(scores.astype("float32"), training=True)
+    np.testing.assert_allclose(ops.softmax(centred / 0.1), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_sinkhorn_center_is_finite_for_certain_scores():
+    scores = np.array([[1, -1], [-1, 1]], "float32")
+    centred = ops.convert_to_numpy(SinkhornCenter(temperature=0.001)(scores))
+    assert np.all(np.isfinite(centred))
+    np.testing.assert_allclose(ops.softmax(centred / 0.001), np.eye(2), atol=1e-6)
+
+
+def test_sinkhorn_center_is_saved_with_a_schedule():
+    warm_up = keras.optimizers.schedules.PolynomialDecay(0.04, 10, 0.07)
+    layer = SinkhornCenter(warm_up, iterations=2)
+    copy = SinkhornCenter.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config() and copy.iterations == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"temperature": 0.0}, ValueError, "`temperature`"),
+        ({"iterations": 0}, ValueError, "`iterations`"),
+        ({"iterations": 1.5}, TypeError, "`iterations`"),
+    ],
+)
+def test_sinkhorn_center_out_of_range(arguments, error, message):
+    with pytest.raises(error, match=message):
+        SinkhornCenter(**arguments)

@@ -123,3 +123,19 @@ def test_more_places_than_tokens_are_refused(rng):
     tokens, places, targets = draw(rng)
     with pytest.raises(ValueError, match="a token for each of `indices`"):
         decoder()(tokens[:, 1:], places, targets, grid=(3, 4))
+
+
+def test_without_targets_the_known_tokens_are_decoded(rng):
+    """A decoder of two blocks equals its blocks on tokens with positions."""
+    layer = layers.TokenDecoder(width=8, depth=2, num_heads=2)
+    x = rng.normal(size=(2, 6, 5)).astype("float32")
+    found = layer(x, grid=(2, 3))
+    assert all("mask_token" not in weight.path for weight in layer.weights)
+    expected = layers.SinusoidalPositionalEncoding((2, 3))(layer.enter(x))
+    for block in layer.blocks:
+        expected = block(expected)
+    np.testing.assert_allclose(found, layer.norm(expected), rtol=1e-5, atol=1e-6)
+    places = np.tile(np.arange(6, dtype="int32"), (2, 1))
+    np.testing.assert_allclose(layer(x, places, grid=(2, 3)), found, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="`targets` need a mask token"):
+        layer(x, places, places, grid=(2, 3))

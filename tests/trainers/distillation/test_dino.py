@@ -247,6 +247,17 @@ def test_encoder_may_be_a_resnet_or_a_transformer(make_encoder, tmp_path):
     )
 
 
+def test_a_vision_transformer_takes_crops_of_several_sizes():
+    """The loss is that of the paper with positions interpolated for local views."""
+    encoder = networks.vit((16, 2, 2), (28, 28, 1), patch_size=4)
+    trainer, views = make(encoder=encoder, center=layers.Center(0.5)), crops(local_count=2)
+    for _ in range(2):
+        trainer.train_on_batch(views)
+    logs = trainer.evaluate(views, batch_size=16, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(formula(trainer, views, 0.04)[0], rel=1e-4)
+    assert encoder(views[0]).shape == encoder(views[-1]).shape == (16, 16)
+
+
 def test_views_of_the_same_size_are_encoded_together(monkeypatch):
     trainer, views = make(), crops(4)
     build(trainer, views)

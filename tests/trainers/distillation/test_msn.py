@@ -204,3 +204,80 @@ def test_invalid_views_are_rejected_before_the_first_step(bad, message):
     with pytest.raises(ValueError, match=message):
         trainer.fit(bad, batch_size=8, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
+
+
+SEEN = [2, 3, 7, 8, 13]
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl_tests")
+class KeepFive(keras.layers.Layer):
+    """Hides the same eleven of sixteen patches of every image."""
+
+    def count(self, tokens):
+        return tokens - len(SEEN)
+
+    def call(self, tokens):
+        is_hidden = ~np.isin(np.arange(tokens.shape[1]), SEEN)
+        return keras.ops.broadcast_to(is_hidden, tokens.shape[:2])
+
+
+def token_views(count=8):
+    """Return a target and two anchors of 28x28, and a small anchor of 14x14 between them."""
+    x = images()[0][:count].astype("float32")
+    return x, x[:, :, ::-1].copy(), x[:, 7:21, 7:21], x[:, ::-1].copy()
+
+
+def vision_transformer():
+    return networks.vit((16, 2, 2), (28, 28, 1), patch_size=7)
+
+
+def test_masked_patches_are_dropped_from_anchors_of_the_targets_size():
+    trainer = make(encoder=vision_transformer(), masking=KeepFive())
+    target, *anchors = token_views()
+    z = trainer.embed(trainers.Batch(None, (target, *anchors)), training=False)
+    by_hand = []
+    for view in anchors:
+        tokens, grid = np.asarray(trainer.encoder.embed(view)), trainer.encoder.grid(view.shape)
+        if grid == (4, 4):
+            places = np.tile(SEEN, (8, 1)).astype("int32")
+            outputs = trainer.encoder.encode(tokens[:, SEEN], grid, indices=places)
+        else:
+            outputs = trainer.encoder.encode(tokens, grid)
+        by_hand.append(np.asarray(trainer.projector(outputs["features"])))
+    order = [0, 2, 1]  # those of the target's size first
+    np.testing.assert_allclose(z["anchors"], np.stack(by_hand, 1)[:, order], rtol=1e-4, atol=1e-6)
+    whole = trainer.teacher_projector(trainer.teacher_encoder(target))
+    np.testing.assert_allclose(z["target"], whole, rtol=1e-4, atol=1e-6)
+
+
+def test_dropped_patches_have_no_influence(rng):
+    trainer = make(encoder=vision_transformer(), masking=KeepFive())
+    target, anchor = token_views()[:2]
+    x = tf.constant(anchor)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        z = trainer.embed(trainers.Batch(None, (target, x)), training=False)["anchors"]
+        loss = tf.reduce_sum(z * rng.normal(size=z.shape).astype("float32"))
+    gradient = np.abs(tape.gradient(loss, x).numpy()).reshape(8, 4, 7, 4, 7).max(axis=(2, 4))
+    gradient = gradient.reshape(8, 16)
+    np.testing.assert_array_equal(np.delete(gradient, SEEN, axis=1), 0)
+    assert np.all(gradient[:, SEEN] > 0)
+
+
+def test_a_transformer_that_drops_patches_is_trained_and_saved(tmp_path):
+    masking = layers.RandomMasking(0.7, seed=0)
+    trainer = make(encoder=vision_transformer(), masking=masking)
+    logs = trainer.fit(token_views(32), batch_size=16, epochs=2, verbose=0).history
+    assert np.all(np.isfinite(logs["loss"]))
+    trainer.save(tmp_path / "msn.keras")
+    loaded = keras.saving.load_model(tmp_path / "msn.keras")
+    assert loaded.masking.ratio == 0.7
+    found = [one.evaluate(token_views(), verbose=0) for one in (trainer, loaded)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_dropping_patches_needs_an_encoder_of_tokens():
+    with pytest.raises(TypeError, match=r"`encoder` must be a `keras_ssl.networks.TokenEncoder`"):
+        make(masking=layers.RandomMasking(0.7))
+    with pytest.raises(TypeError, match="`masking`"):
+        make(encoder=vision_transformer(), masking=0.7)
