@@ -28,6 +28,9 @@ class TokenEncoder(keras.Model):
     tokens a token may attend to. Where an encoder cannot do this, `encode` has no such argument,
     and a method that needs it refuses the encoder.
 
+    Args:
+        **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
+
     Attributes:
         patch_size: `(height, width)` of a patch, in pixels.
         extra_tokens: number of tokens before those of the patches in `"blocks"`.
@@ -60,6 +63,9 @@ class TokenEncoder(keras.Model):
 
     patch_size: tuple[int, int]
     extra_tokens = 0
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
 
     def grid(self, shape: tuple) -> tuple[int, int]:
         """Return the numbers of rows and columns of patches.
