@@ -323,7 +323,7 @@ class MultiBlockMasking(_RandomTokens):
     to the smallest of a batch; here they are the same in every batch, which static shapes need:
 
     - A target has the mean of `target_scale` as its share of the tokens. Of the smallest rectangle
-      that holds as many, the last tokens of the last row are left out.
+      that holds as many, the first tokens of the first row or the last of the last are left out.
     - The context has as many tokens as are left when no two targets overlap. Where there are more,
       rows or columns at a random side of the square are left out; where too few, tokens outside of
       the square are taken.
@@ -405,8 +405,12 @@ class MultiBlockMasking(_RandomTokens):
         tokens = self._check_tokens(inputs.shape)
         batch = ops.shape(inputs)[0]
         numbers = ops.arange(tokens, dtype="int32")
-        inside = self._rectangles(self.uniform((batch, self.targets, 3)))
-        targets = ops.sort(ops.where(inside, numbers, tokens), axis=-1)[..., : self.target_tokens]
+        draws = self.uniform((batch, self.targets, 4))
+        is_last = draws[..., 3:] < 0.5  # the last tokens of the rectangle rather than the first
+        order = ops.where(is_last, tokens - 1 - numbers, numbers)
+        order = ops.sort(ops.where(self._rectangles(draws), order, tokens), axis=-1)
+        order = order[..., : self.target_tokens]
+        targets = ops.sort(ops.where(is_last, tokens - 1 - order, order), axis=-1)
         is_target = ops.any(ops.equal(targets[..., None], numbers), axis=(1, 2))
         draws = self.uniform((batch, 5))
         # what is left out of the context: targets, then what is outside of the square, then a side

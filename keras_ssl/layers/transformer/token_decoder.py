@@ -95,6 +95,8 @@ class TokenDecoder(keras.layers.Layer):
         self.drop_path_rate = checks.below_one("drop_path_rate", drop_path_rate)
         self.epsilon = checks.positive("epsilon", epsilon)
         self.seed = checks.integer("seed", seed, optional=True)
+        # here and not in `build`, since it may draw a seed
+        self._initializer = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
         like = {"dtype": self.dtype_policy}
         self.enter = keras.layers.Dense(width, name="enter", **like)
         self.blocks = [
@@ -123,7 +125,7 @@ class TokenDecoder(keras.layers.Layer):
             self.mask_token = self.add_weight(
                 name="mask_token",
                 shape=(self.width,),
-                initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed),
+                initializer=self._initializer,
             )
         self.enter.build(tuple(inputs_shape))
         for layer in (*self.blocks, self.norm, self.leave):

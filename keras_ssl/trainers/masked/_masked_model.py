@@ -160,15 +160,26 @@ class LinearToTargets(keras.layers.Layer):
     with any number of channels, or the width of any encoder.
     """
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        # here and not in `build`, since it draws a seed
+        self._initializer = keras.initializers.GlorotUniform()
+
     def build(self, tokens_shape: tuple, targets_shape: tuple) -> None:
-        self.dense = keras.layers.Dense(targets_shape[-1], dtype=self.dtype_policy, name="dense")
+        self.dense = keras.layers.Dense(
+            targets_shape[-1],
+            kernel_initializer=self._initializer,
+            dtype=self.dtype_policy,
+            name="dense",
+        )
         self.dense.build(tokens_shape)
 
     def call(self, tokens: Any, targets: Any) -> Any:
-        return ops.cast(self.dense(tokens), targets.dtype)
+        return at_least_float32(self.dense(tokens))
 
     def compute_output_spec(self, tokens: Any, targets: Any) -> Any:
-        return keras.KerasTensor((*tokens.shape[:-1], targets.shape[-1]), targets.dtype)
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        return keras.KerasTensor((*tokens.shape[:-1], targets.shape[-1]), dtype)
 
 
 def check_images(views: Any, encoder: TokenEncoder) -> None:

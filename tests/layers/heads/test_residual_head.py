@@ -1,11 +1,12 @@
-"""The heads of InfoGraph."""
+"""The heads of InfoGraph and AIM."""
 
 import keras
 import numpy as np
 import pytest
 from keras.src.testing import TestCase
+from scipy.special import erf
 
-from keras_ssl.layers import ResidualHead
+from keras_ssl.layers import ResidualHead, ResidualMLPHead
 
 
 class TestConformance(TestCase):
@@ -23,6 +24,16 @@ class TestConformance(TestCase):
                 expected_num_seed_generators=0,
                 supports_masking=True,
             )
+
+    def test_perceptrons(self):
+        self.run_layer_test(
+            ResidualMLPHead,
+            init_kwargs={"width": 6, "depth": 2},
+            input_shape=(2, 3, 4),
+            expected_output_shape=(2, 3, 6),
+            expected_num_trainable_weights=16,
+            expected_num_seed_generators=0,
+        )
 
 
 def test_equals_mlp_plus_linear_map(rng):
@@ -58,3 +69,36 @@ def test_wrong_arguments_raise(arguments, error):
 def test_unknown_number_of_features_raises():
     with pytest.raises(ValueError, match="must have a known last axis"):
         ResidualHead().build((2, None))
+
+
+def test_perceptrons_equal_a_formula(rng):
+    x = rng.normal(size=(3, 7, 4)).astype("float32")
+    head = ResidualMLPHead(5, depth=2)
+    head(x)
+    head.set_weights([rng.normal(size=w.shape) for w in head.get_weights()])
+
+    def normalized(z, layer):
+        gamma, beta = (np.asarray(w, "float64") for w in (layer.gamma, layer.beta))
+        z = z - z.mean(axis=-1, keepdims=True)
+        return z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-6) * gamma + beta
+
+    def dense(z, kernel, bias):
+        return z @ np.asarray(kernel, "float64") + np.asarray(bias, "float64")
+
+    z = dense(x, head.enter.kernel, head.enter.bias)
+    for norm, perceptron in zip(head.norms, head.perceptrons, strict=False):
+        first_kernel, first_bias, second_kernel, second_bias = perceptron.weights
+        hidden = dense(normalized(z, norm), first_kernel, first_bias)
+        hidden = hidden * (1 + erf(hidden / np.sqrt(2))) / 2
+        z = z + dense(hidden, second_kernel, second_bias)
+    expected = normalized(z, head.norms[-1])
+    np.testing.assert_allclose(head(x), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"width": 0}, ValueError), ({"depth": 0}, ValueError), ({"width": 1.5}, TypeError)],
+)
+def test_wrong_arguments_of_perceptrons_raise(arguments, error):
+    with pytest.raises(error, match=next(iter(arguments))):
+        ResidualMLPHead(**arguments)
