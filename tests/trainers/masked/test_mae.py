@@ -1,11 +1,16 @@
 """MAE: its loss, its decoder, its parts, errors."""
 
+import json
+import runpy
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl import layers, trainers
+from keras_ssl import layers, networks, trainers
+from keras_ssl.convert import _tensors
 from tests.trainers.case import Case
 from tests.trainers.masked.small import (
     BAD_PATCHES,
@@ -17,6 +22,8 @@ from tests.trainers.masked.small import (
     tiny_vit,
 )
 from tests.trainers.small import images
+
+REFERENCE = Path(__file__).parents[2] / "reference"
 
 CASES = {
     "MAE": Case(
@@ -134,3 +141,42 @@ def test_a_mask_of_another_shape_is_rejected():
 
     with pytest.raises(ValueError, match=r"booleans of shape \(batch, tokens\)"):
         made("MAE", encoder=tiny_vit(), decoder=decoder(), masking=PerPixel(HIDDEN))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_equals_transformers(normalize):
+    """Stored by `tests/reference/make_mae_loss.py`."""
+    stored = json.loads((REFERENCE / "mae_loss.json").read_text())
+    script = runpy.run_path(str(REFERENCE / "make_published_weights.py"))
+    tensors = {
+        name.removeprefix("vit."): script["draw"](name, shape)
+        for name, shape in stored["shapes"].items()
+    }
+    encoder = networks.vit(
+        (8, 1, 2), (8, 8, 3), patch_size=2, hidden_dim=12, include_rescaling=False
+    )
+    trainer = trainers.MAE(
+        encoder,
+        layers.TokenDecoder(12, depth=2, num_heads=3),
+        FixedMask(stored["hidden"]),
+        normalize_pixels=normalize,
+        pixel_scale=1.0,
+    )
+    x = script["draw_images"]((8, 8), 3)
+    trainer.predict_hidden(x)  # builds
+    decoder = trainer.decoder
+    parts = [
+        *_tensors.parts_of(encoder, "vit_mae", "layernorm"),
+        *_tensors._dense("decoder.decoder_embed", decoder.enter),
+        *_tensors._norm("decoder.decoder_norm", decoder.norm),
+        *_tensors._dense("decoder.decoder_pred", trainer.to_targets.dense),
+    ]
+    for number, block in enumerate(decoder.blocks):
+        name = f"decoder.decoder_encoder.layer.{number}"
+        parts += _tensors._parts_of_block(block, name, "vit_mae")
+    for part in parts:
+        part.assign(tensors)
+    decoder.mask_token.assign(tensors["decoder.mask_token"].ravel())
+    predicted, _ = trainer.predict_hidden(x)
+    np.testing.assert_allclose(np.ravel(predicted), stored["predictions"], rtol=1e-4, atol=1e-5)
+    assert loss_of(trainer, x) == pytest.approx(stored[f"loss_{int(normalize)}"], rel=1e-5)
