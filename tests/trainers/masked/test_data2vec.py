@@ -26,7 +26,7 @@ CASES = {
             momentum=optimizers.cosine_momentum(0.9, steps=100),
         ),
         decreasing_loss="loss",
-        decrease=0.05,
+        decrease=0.08,
         bad_data=BAD_PATCHES,
     ),
 }

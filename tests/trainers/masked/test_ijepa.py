@@ -19,7 +19,7 @@ CASES = {
             momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 100, 1.0),
         ),
         decreasing_loss="loss",
-        decrease=0.05,
+        decrease=0.15,
         bad_data=BAD_PATCHES,
     ),
 }
