@@ -39,7 +39,8 @@ CASES = {
     "VQKD": Case(
         make=lambda: trainers.VQKD(**parts()),
         decreasing_loss="distillation",
-        decrease=0.35,
+        decrease=0.25,
+        epochs=6,
         bad_data=BAD_PATCHES,
     ),
 }
