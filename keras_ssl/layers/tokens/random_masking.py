@@ -39,7 +39,7 @@ def visible_indices(is_masked: Any, masked: int) -> tuple[Any, Any]:
 class _RandomTokens(keras.layers.Layer):
     """Draws random numbers for tokens."""
 
-    def __init__(self, seed: int | None, **kwargs: Any):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed = checks.integer("seed", seed, optional=True)
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -511,9 +511,6 @@ class RandomPrefix(_RandomTokens):
         - [El-Nouby et al., Scalable Pre-training of Large Autoregressive Image
           Models](https://arxiv.org/abs/2401.08541)
     """
-
-    def __init__(self, seed: int | None = None, **kwargs: Any):
-        super().__init__(seed, **kwargs)
 
     def _check_tokens(self, shape: tuple) -> int:
         tokens = super()._check_tokens(shape)
