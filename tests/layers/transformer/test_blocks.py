@@ -40,6 +40,7 @@ class TestConformance(TestCase):
             layer_scale=0.1,
             drop_path_rate=0.1,
             dropout_rate=0.1,
+            remat=True,
             seed=1,
         )
 
