@@ -117,7 +117,7 @@ with strategy.scope():
             weight_decay=arguments.weight_decay,
             beta_2=0.95,
         ),
-        exclude_from_weight_decay=["bias", "gamma", "beta", "token"],
+        exclude_from_weight_decay=optimizers.NO_WEIGHT_DECAY,
     )
 if distribute.is_chief(strategy):
     output.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,187 @@
+"""Train a vision transformer by iBOT, or DINOv2, on any TFDS image set, and look at its attention.
+
+    python examples/ibot.py
+
+takes minutes on two CPU cores, on images that come with the package. The settings of the paper for
+ImageNet, on the GPUs of one machine:
+
+    python examples/ibot.py --dataset imagenet2012 --test-split validation --resize 256 --size 224 \
+        --local-size 96 --local-count 10 --patch-size 16 --encoder small --projector 2048 2048 256 \
+        --prototypes 8192 --epochs 800 --batch-size 1024 --learning-rate 5e-4 --momentum 0.996 \
+        --shuffle-buffer 50000 --strategy mirrored --precision mixed_bfloat16
+
+`--method dinov2` adds KoLeo, heads of their own for patches, and Sinkhorn centring. A run that was
+killed goes on when it is started again with the same arguments.
+"""
+
+import argparse
+import json
+import math
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay, PolynomialDecay
+
+from keras_ssl import (
+    augment,
+    callbacks,
+    data,
+    distribute,
+    evaluate,
+    layers,
+    networks,
+    optimizers,
+    trainers,
+    visualize,
+)
+
+parser = argparse.ArgumentParser(
+    description="iBOT and DINOv2 on any TFDS image set.",
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+)
+add = parser.add_argument
+add("--method", choices=["ibot", "dinov2"], default="ibot")
+add("--dataset", default="fashion_mnist_mini", help="embedded or TFDS name")
+add("--data-dir", help="folder of prepared TFDS sets")
+add("--train-split", default="train")
+add("--test-split", default="test", help='"validation" for ImageNet')
+add("--resize", type=int, help="size that images are brought to first; needed if they differ")
+add("--size", type=int, default=28, help="height and width of a global crop")
+add("--local-size", type=int, default=16, help="height and width of a local crop")
+add("--local-count", type=int, default=2)
+add("--shuffle-buffer", type=int, default=10_000, help="images")
+add("--patch-size", type=int, default=4)
+add("--encoder", nargs="+", default=["96", "4", "4"], help="size, or width, blocks and heads")
+add("--registers", type=int, default=0)
+add("--projector", type=int, nargs="+", default=[512, 64], help="widths of its layers")
+add("--prototypes", type=int, default=512)
+add("--mask-ratio", type=float, default=0.3)
+add("--momentum", type=float, default=0.99, help="of the teacher at the start; 1 at the end")
+add("--epochs", type=int, default=15)
+add("--batch-size", type=int, default=256, help="over all replicas")
+add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
+add("--weight-decay", type=float, nargs=2, default=[0.04, 0.4], help="at the start and the end")
+add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
+add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
+add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
+add("--seed", type=int, default=0)
+add("--output", type=Path, default=Path("runs/ibot"), help="folder for all that is written")
+arguments = parser.parse_args()
+
+# first of all: workers wait for each other here, and TensorFlow is set up for them
+strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
+keras.config.set_dtype_policy(arguments.precision)
+output = arguments.output
+
+
+def load_split(split: str) -> tf.data.Dataset:
+    """Return the images of a split and their labels, all of one size."""
+    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
+    if arguments.resize is None:
+        return dataset
+    resize = keras.layers.Resizing(
+        arguments.resize, arguments.resize, crop_to_aspect_ratio=True, dtype="float32"
+    )
+    return dataset.map(
+        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
+def centers(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches of the centres of images, to measure with."""
+    size = arguments.size
+    return dataset.map(lambda x, y: (tf.image.resize_with_crop_or_pad(x, size, size), y)).batch(256)
+
+
+# Data: images without labels to learn from; labels only measure
+train, test = load_split(arguments.train_split), load_split(arguments.test_split)
+batches = (
+    train.map(lambda x, y: x)
+    .shuffle(arguments.shuffle_buffer)
+    .batch(arguments.batch_size, drop_remainder=True)
+    .prefetch(tf.data.AUTOTUNE)
+)
+steps = len(batches) * arguments.epochs
+rate = optimizers.linear_scaling(arguments.learning_rate, arguments.batch_size)
+
+# Method: from views with hidden patches, predict what a teacher makes of them whole
+shape = (arguments.size, arguments.size, train.element_spec[0].shape[-1])
+names = arguments.encoder
+size = names[0] if len(names) == 1 else tuple(map(int, names))
+with strategy.scope():
+    encoder = networks.vit(
+        size, shape, arguments.patch_size, registers=arguments.registers, layer_scale=1.0
+    )
+    grid = encoder.grid((None, *shape))
+    hidden = round(arguments.mask_ratio * math.prod(grid))
+    method = {"ibot": trainers.iBOT, "dinov2": trainers.DINOv2}[arguments.method]
+
+    def head() -> layers.ProjectionHead:
+        """Return a projector."""
+        return layers.ProjectionHead(
+            arguments.projector, normalization=False, activation="gelu", l2_normalize=True
+        )
+
+    of_patches = {}
+    if arguments.method == "dinov2":
+        of_patches = {
+            "patch_projector": head(),
+            "patch_prototypes": layers.Prototypes(arguments.prototypes),
+        }
+    trainer = method(
+        encoder,
+        head(),
+        layers.Prototypes(arguments.prototypes),
+        augment.MultiCropViews(
+            arguments.size,
+            arguments.local_size,
+            arguments.local_count,
+            global_scale=(0.3, 1.0),
+            blur_probability=(0.0, 0.0, 0.0),
+        ),
+        layers.BlockMasking(grid, arguments.mask_ratio, min_tokens=min(16, hidden // 2)),
+        teacher_temperature=PolynomialDecay(0.04, steps // 3, 0.07),
+        momentum=optimizers.cosine_momentum(arguments.momentum, steps),
+        freeze_steps=len(batches),
+        **of_patches,
+    )
+    warmup = steps // 10
+    first_decay, last_decay = arguments.weight_decay
+    trainer.compile(
+        keras.optimizers.AdamW(
+            CosineDecay(0.0, steps - warmup, warmup_target=rate, warmup_steps=warmup)
+        ),
+        weight_decay=CosineDecay(first_decay, steps, alpha=last_decay / first_decay),
+        exclude_from_weight_decay=optimizers.NO_WEIGHT_DECAY,
+    )
+if distribute.is_chief(strategy):
+    output.mkdir(parents=True, exist_ok=True)
+    encoder.summary()
+history = trainer.fit(
+    batches,
+    epochs=arguments.epochs,
+    callbacks=[
+        callbacks.CollapseMonitor(centers(test.take(1000))),
+        callbacks.BackupAndResume(output / "backup"),
+    ],
+)
+
+# Product: the teacher's encoder as in the paper, pictures, and what the features are worth
+if distribute.is_chief(strategy):
+    encoder = trainer.teacher_encoder
+    encoder.save(output / "encoder.keras")
+    images = next(iter(centers(test)))[0][:8]
+    views = trainer.augment(images, training=True)
+    visualize.plot_views(images, views, path=output / "views.png")
+    outputs = encoder.encode(encoder.embed(images), grid, return_attention_scores=True)
+    scores = outputs["attention_scores"][-1][:, :, 0, encoder.extra_tokens :]
+    visualize.plot_attention(images, scores, grid, path=output / "attention.png")
+    visualize.plot_history(history, path=output / "curves.png")
+
+    report = evaluate.representation_report(encoder, centers(train), centers(test))
+    (output / "report.json").write_text(json.dumps(report, indent=2))
+    shutil.rmtree(output / "backup")
+    print(report)
+    print(f"The encoder, pictures and report are in {output.resolve()}")
