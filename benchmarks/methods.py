@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from measure import Peer, machine, print_machine
-from methods_of.recipes import RECIPES, SHARED
+from methods_of.recipes import RECIPES, SHARED, WIDTHS
 from methods_of.results import print_aims, print_details, print_summary, rows, settings_of, store
 
 SIDES = ("keras_ssl", "lightly")
@@ -106,14 +106,14 @@ def score(features: dict[str, str], labels: dict[str, str]) -> dict[str, float]:
     }
 
 
-def random_encoder(width: int, seed: int, features: dict[str, str]) -> None:
+def random_encoder(kind: str, seed: int, features: dict[str, str]) -> None:
     """Writes the features of an encoder that has learned nothing."""
     import keras
-
-    from keras_ssl import networks
+    from methods_of.ours import small_encoder, small_vit
 
     keras.utils.set_random_seed(seed)
-    encoder = networks.small_resnet((32, 32, 3), width)
+    make = {"random encoder": small_encoder, "random ViT": small_vit}[kind]
+    encoder = make(WIDTHS[kind])
     for source, target in features.items():
         np.save(target, encoder.predict(np.load(source), batch_size=500, verbose=0))
 
@@ -134,14 +134,14 @@ def measure(
     targets = {arrays[split]: outputs[split] for split in arrays}
     if method == "raw pixels":
         return in_a_process(score, features=arrays, labels=labels)
-    if method == "random encoder":
-        in_a_process(random_encoder, width=SHARED["width"], seed=seed, features=targets)
+    if method in WIDTHS:
+        in_a_process(random_encoder, kind=method, seed=seed, features=targets)
         return in_a_process(score, features=outputs, labels=labels)
 
     recipe = dict(RECIPES[method])
     arguments = {
         **{name: recipe.pop(name, value) for name, value in SHARED.items()},
-        "epochs": epochs + recipe.pop("first_epochs", 0),
+        "epochs": recipe.pop("epochs", epochs) + recipe.pop("first_epochs", 0),
         "method": method,
         "recipe": recipe,
         "seed": seed,
@@ -158,7 +158,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    names = ["raw pixels", "random encoder", *RECIPES]
+    names = ["raw pixels", *WIDTHS, *RECIPES]
     parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="METHOD")
     parser.add_argument("--side", choices=[*SIDES, "both"], default="both")
     parser.add_argument("--epochs", type=int, default=3)

@@ -285,6 +285,183 @@ def knowledge_distillation(
     )
 
 
+def small_vit(width: int, **arguments: Any) -> networks.VisionTransformer:
+    """The encoder of every method that hides patches: 64 patches, four blocks."""
+    return networks.vit((width, 4, 4), (32, 32, 3), patch_size=4, **arguments)
+
+
+def crop() -> keras.layers.Layer:
+    """One view of each image: a random crop, and a flip."""
+    cut = augment.RandomResizedCrop(32, scale=(0.2, 1.0))
+    return augment.Pipeline([cut, augment.RandomHorizontalFlip()])
+
+
+def mae(train: Images, width: int, hidden: float, decoder: Sequence[int]) -> Trainer:
+    decoder_width, depth, heads = decoder
+    return trainers.MAE(
+        small_vit(width, positions="sincos"),
+        layers.TokenDecoder(width=decoder_width, depth=depth, num_heads=heads),
+        layers.RandomMasking(hidden),
+        crop(),
+    )
+
+
+def sim_mim(train: Images, width: int, hidden: float, unit: int) -> Trainer:
+    masking = layers.RandomMasking(hidden, unit=unit)
+    return trainers.SimMIM(small_vit(width), masking=masking, augment=crop())
+
+
+def aim(train: Images, width: int, head: Sequence[int]) -> Trainer:
+    hidden, depth = head
+    encoder = small_vit(width, positions="sincos", class_token=False, pooling="mean")
+    return trainers.AIM(encoder, layers.ResidualMLPHead(hidden, depth=depth), augment=crop())
+
+
+def data2vec(
+    train: Images, width: int, hidden: float, smallest: int, target_blocks: int, momentum: float
+) -> Trainer:
+    return trainers.Data2Vec(
+        small_vit(width),
+        layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
+        augment=crop(),
+        target_blocks=target_blocks,
+        momentum=momentum,
+    )
+
+
+def i_jepa(train: Images, width: int, predictor: Sequence[int], momentum: float) -> Trainer:
+    predictor_width, depth, heads = predictor
+    return trainers.IJEPA(
+        small_vit(width, positions="sincos", class_token=False, pooling="mean"),
+        layers.MultiBlockMasking((8, 8)),
+        layers.TokenDecoder(width=predictor_width, depth=depth, num_heads=heads),
+        crop(),
+        momentum,
+    )
+
+
+def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: int) -> Trainer:
+    """VQKD, untrained; its teacher is DINO's encoder after `epochs`."""
+    steps = epochs * (len(train.images) // 256)
+    dino = dino_vit(train, width, (512, 64), 512, 0.14, 0.99)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
+    dino.fit(shuffled_batches(train.images, 256), epochs=epochs, shuffle=False, verbose=0)
+    return trainers.VQKD(
+        small_vit(width),
+        dino.encoder,
+        layers.ProjectionHead((width, code_width), normalization=False, activation="tanh"),
+        layers.VectorQuantizer(codes, "cosine", momentum=0.99, commitment=1.0),
+        layers.TokenDecoder(width=width, depth=1, num_heads=4),
+        crop(),
+    )
+
+
+def vqkd(train: Images, width: int, codes: int, code_width: int, teacher_epochs: int) -> Trainer:
+    return _tokenizer(train, width, codes, code_width, teacher_epochs)
+
+
+def _beit(
+    make: type,
+    train: Images,
+    width: int,
+    hidden: float,
+    smallest: int,
+    codes: int,
+    code_width: int,
+    teacher_epochs: int,
+    tokenizer_epochs: int,
+    **arguments: Any,
+) -> Trainer:
+    tokenizer = _tokenizer(train, width, codes, code_width, teacher_epochs)
+    steps = tokenizer_epochs * (len(train.images) // 256)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
+    batches = shuffled_batches(train.images, 256)
+    tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)
+    return make(
+        small_vit(width),
+        tokenizer,
+        masking=layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
+        augment=crop(),
+        **arguments,
+    )
+
+
+def beit(train: Images, width: int, **recipe: Any) -> Trainer:
+    return _beit(trainers.BEiT, train, width, **recipe)
+
+
+def beit_v2(train: Images, width: int, **recipe: Any) -> Trainer:
+    decoder = layers.TransformerEncoderBlock(4, 4 * width)
+    return _beit(trainers.BEiTv2, train, width, **recipe, decoder=decoder)
+
+
+def _token_head(projector: Sequence[int]) -> layers.ProjectionHead:
+    return layers.ProjectionHead(
+        projector, normalization=False, activation="gelu", l2_normalize=True
+    )
+
+
+def ibot(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    prototypes: int,
+    hidden: float,
+    smallest: int,
+    smallest_crop: float,
+    momentum: float,
+) -> Trainer:
+    return trainers.iBOT(
+        small_vit(width),
+        _token_head(projector),
+        layers.Prototypes(prototypes),
+        two_views(smallest_crop),
+        layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
+        momentum=momentum,
+    )
+
+
+def dino_v2(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    prototypes: int,
+    hidden: float,
+    smallest: int,
+    smallest_crop: float,
+    momentum: float,
+) -> Trainer:
+    return trainers.DINOv2(
+        small_vit(width),
+        _token_head(projector),
+        layers.Prototypes(prototypes),
+        two_views(smallest_crop),
+        layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
+        patch_projector=_token_head(projector),
+        patch_prototypes=layers.Prototypes(prototypes),
+        momentum=momentum,
+    )
+
+
+def dino_vit(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    prototypes: int,
+    smallest_crop: float,
+    momentum: float,
+) -> Trainer:
+    return trainers.DINO(
+        small_vit(width),
+        _token_head(projector),
+        layers.Prototypes(prototypes),
+        two_views(smallest_crop),
+        momentum=momentum,
+    )
+
+
 METHODS = {
     "SimCLR": Method(simclr),
     "DCL": Method(dcl),
@@ -305,4 +482,15 @@ METHODS = {
     "DINO": Method(dino),
     "MSN": Method(msn),
     "KnowledgeDistillation": Method(knowledge_distillation),
+    "MAE": Method(mae),
+    "SimMIM": Method(sim_mim),
+    "AIM": Method(aim),
+    "Data2Vec": Method(data2vec),
+    "IJEPA": Method(i_jepa),
+    "VQKD": Method(vqkd),
+    "BEiT": Method(beit),
+    "BEiTv2": Method(beit_v2),
+    "iBOT": Method(ibot),
+    "DINOv2": Method(dino_v2),
+    "DINO, ViT": Method(dino_vit),
 }

@@ -5,11 +5,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from methods_of.recipes import RECIPES, SHARED
+from methods_of.recipes import RECIPES, SHARED, WIDTHS, is_vit
 
-OURS, PEER, RANDOM = "keras_ssl", "lightly", "random encoder"
-AIM_KNN_PEER = -1.0
-AIM_KNN_RANDOM = 5.0
+OURS, PEER = "keras_ssl", "lightly"
+AIM_PEER = -1.0
+AIM_RANDOM = 5.0
 AIM_TIME = 0.8
 
 _KEY = ("side", "seed", "settings")
@@ -20,7 +20,7 @@ Row = dict[str, float]
 def settings_of(method: str, epochs: int, images: int) -> dict[str, Any]:
     """All that a run of a method is set to, whichever side runs it."""
     if method not in RECIPES:
-        return {"method": method, "images": images, "width": SHARED["width"]}
+        return {"method": method, "images": images, "width": WIDTHS.get(method, SHARED["width"])}
     recipe = RECIPES[method]
     return {"method": method, "epochs": epochs, "images": images, **SHARED, **recipe}
 
@@ -45,7 +45,7 @@ def rows(path: Path, epochs: int, images: int) -> dict[str, dict[str, Row]]:
     """By method and side, the means over seeds of runs of this length."""
     runs = json.loads(path.read_text())
     table: dict[str, dict[str, Row]] = {}
-    for method in ("raw pixels", "random encoder", *RECIPES):
+    for method in ("raw pixels", *WIDTHS, *RECIPES):
         settings = json.loads(json.dumps(settings_of(method, epochs, images)))
         for side in (OURS, PEER):
             key = {"side": side, "settings": settings}
@@ -116,15 +116,22 @@ def print_aims(table: dict[str, dict[str, Row]]) -> None:
     for method, sides in table.items():
         if OURS not in sides or method not in RECIPES:
             continue
-        other, aim = sides.get(PEER), AIM_KNN_PEER
-        name = "Lightly"
+        # features of vision transformers are for linear maps rather than for distances
+        measure = "linear_probe" if is_vit(method) else "knn"
+        other, aim, name = sides.get(PEER), AIM_PEER, "Lightly"
         if other is None:
-            other, aim, name = table.get(RANDOM, {}).get(OURS), AIM_KNN_RANDOM, "random"
+            name = "random ViT" if is_vit(method) else "random encoder"
+            other, aim = table.get(name, {}).get(OURS), AIM_RANDOM
         if other is None:
             continue
-        gain = sides[OURS]["knn"] - other["knn"]
-        line = f"{method}: k-NN {gain:+.2f} points of {name} (aim: {aim:+g})"
+        gain = sides[OURS][measure] - other[measure]
+        line = f"{method}: {measure} {gain:+.2f} points of {name} (aim: {aim:+g})"
         met = gain >= aim
+        pixels = table.get("raw pixels", {}).get(OURS)
+        if is_vit(method) and pixels is not None:
+            gain = sides[OURS][measure] - pixels[measure]
+            line += f", {gain:+.2f} of raw pixels (aim: more)"
+            met = met and gain > 0
         if _ratio(sides):
             ratio = sides[OURS]["seconds"] / other["seconds"]
             line += f"; epoch {ratio:.2f} of Lightly's (aim: {AIM_TIME:g})"
