@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightly_methods import METHODS
+from lightly_methods import METHODS as CONVOLUTIONAL_METHODS
+from lightly_vit_methods import VIT_METHODS
 from peak_memory import peak_gigabytes
 from serve import serve
 from training_run import TrainingRun
+
+METHODS = CONVOLUTIONAL_METHODS | VIT_METHODS
 
 
 def train(
