@@ -25,7 +25,7 @@ from measure import Peer, interleave, machine, medians, print_machine, print_tab
 
 from keras_ssl import layers, networks, trainers
 from keras_ssl.layers.tokens.random_masking import visible_indices
-from keras_ssl.trainers.masked._masked_model import pixels_of_patches, take_tokens
+from keras_ssl.trainers.masked._masked_model import take_tokens
 
 AIMS = (
     ("visible patches", "whole images", 0.3),
@@ -47,7 +47,7 @@ def make(arguments: argparse.Namespace) -> trainers.MAE:
             positions="sincos",
             include_rescaling=False,
         ),
-        layers.TokenDecoder(3 * patch * patch, width // 2, 2, arguments.heads),
+        layers.TokenDecoder(width // 2, 2, arguments.heads),
         layers.RandomMasking(0.75),
     )
     trainer.compile(keras.optimizers.AdamW(1e-3), jit_compile=arguments.jit_compile)
@@ -72,9 +72,10 @@ def passes(
         return ops.concatenate([outputs["class_token"][:, None], outputs["patch_tokens"]], axis=1)
 
     def all_parts() -> tf.Tensor:
-        predicted = decoder(see(), visible, hidden, grid=grid, training=True)
-        pixels = take_tokens(pixels_of_patches(images, encoder.patch_size, True), hidden)
-        return ops.mean(ops.square(predicted - pixels))
+        decoded = decoder(see(), visible, hidden, grid=grid, training=True)
+        pixels = trainer.targets(images)
+        predicted = trainer.to_targets(decoded, pixels)
+        return ops.mean(ops.square(predicted - take_tokens(pixels, hidden)))
 
     def with_gradient(function: Callable, variables: list) -> Callable[[], None]:
         variables = [variable.value for variable in variables]

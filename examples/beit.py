@@ -185,7 +185,7 @@ with strategy.scope():
             (teacher_width, arguments.code_width), normalization=False, activation="tanh"
         ),
         layers.VectorQuantizer(arguments.codes, "cosine", momentum=0.99, commitment=1.0),
-        layers.TokenDecoder(teacher_width, width, depth, heads),
+        layers.TokenDecoder(width, depth, heads, output_dim=teacher_width),
         augment=crop,
     )
 vqkd = train_stage("tokenizer", vqkd, arguments.tokenizer_epochs)
