@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl import layers, networks, trainers
+from keras_ssl import data, evaluate, layers, networks, trainers
 from keras_ssl.convert import _tensors
 from tests.trainers.case import Case
 from tests.trainers.masked.small import (
@@ -180,3 +180,27 @@ def test_equals_transformers(normalize):
     predicted, _ = trainer.predict_hidden(x)
     np.testing.assert_allclose(np.ravel(predicted), stored["predictions"], rtol=1e-4, atol=1e-5)
     assert loss_of(trainer, x) == pytest.approx(stored[f"loss_{int(normalize)}"], rel=1e-5)
+
+
+@pytest.mark.full
+def test_features_beat_those_of_a_random_encoder():
+    """20 epochs of 4,000 images do not suffice to beat raw pixels, which have 784 features."""
+    keras.utils.set_random_seed(1)
+    train = data.load_images("fashion_mnist_mini", "train[:4000]")
+    test = data.load_images("fashion_mnist_mini", "test[:2000]")
+    encoder = networks.vit(
+        (64, 3, 4), (28, 28, 1), patch_size=4, pooling="mean", positions="sincos"
+    )
+    trainer = trainers.MAE(encoder, layers.TokenDecoder(32, depth=1, num_heads=2))
+    trainer.compile(keras.optimizers.AdamW(2e-3, weight_decay=0.05))
+    x = np.stack([image for image, _ in train.as_numpy_iterator()])
+    trainer.fit(x, batch_size=64, epochs=20, verbose=0)
+    report = evaluate.representation_report(encoder, train.batch(256), test.batch(256), verbose=0)
+    # with seed 0, k-NN exceeded that of the random encoder by 13.5 points, a linear probe by 4.6,
+    # and with few labels by 11.7
+    for measure, least in (
+        ("knn_accuracy", 0.08),
+        ("linear_probe", 0.02),
+        ("few_label_probe", 0.06),
+    ):
+        assert report["encoder"][measure] > report["random encoder"][measure] + least, measure
