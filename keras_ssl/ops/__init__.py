@@ -5,6 +5,7 @@
 [0.6, 0.8]
 """
 
+from keras_ssl.ops.balanced_log_assignments import balanced_log_assignments
 from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_queue, log_sum_exp_of_similarities
 from keras_ssl.ops.patches import patchify, unpatchify
@@ -13,6 +14,7 @@ from keras_ssl.ops.statistics import center, off_diagonal_sum_of_squares, standa
 
 __all__ = [
     "at_least_float32",
+    "balanced_log_assignments",
     "center",
     "l2_normalize",
     "log_sum_exp_of_queue",

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses.clustering.sinkhorn_knopp import sinkhorn_knopp
+from keras_ssl.ops import balanced_log_assignments
 from keras_ssl.ops.schedules import serialize, value_now
 
 
@@ -159,11 +159,9 @@ class SinkhornCenter(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         tau = ops.cast(value_now(self.temperature), inputs.dtype)
-        rows = ops.reshape(inputs / tau, (-1, inputs.shape[-1]))
-        q = sinkhorn_knopp(rows, epsilon=1.0, iterations=self.iterations)
-        # a probability that float32 cannot hold stays as unlikely as it can be
-        logarithms = ops.log(ops.maximum(q, 1e-37))
-        return ops.reshape(tau * logarithms, ops.shape(inputs))
+        rows = ops.reshape(ops.stop_gradient(inputs) / tau, (-1, inputs.shape[-1]))
+        log_q = balanced_log_assignments(rows, self.iterations)
+        return ops.reshape(tau * log_q, ops.shape(inputs))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

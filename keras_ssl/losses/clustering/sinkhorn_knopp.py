@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_ssl import checks, distribute
+from keras_ssl import checks
 from keras_ssl.losses.clustering._base import check_scores
-from keras_ssl.ops import at_least_float32
+from keras_ssl.ops import at_least_float32, balanced_log_assignments
 
 
 def sinkhorn_knopp(
@@ -57,20 +57,11 @@ def sinkhorn_knopp(
     checks.positive("epsilon", epsilon)
     checks.integer("iterations", iterations, minimum=1)
     scores = ops.stop_gradient(at_least_float32(check_scores(scores, "scores")))
-    count = ops.shape(scores)[0]
-    # one exchange, where exchanging column sums would take two in each iteration
-    all_scores = distribute.all_gather(scores)
+    queue = None
     if queue_scores is not None:
         check_queue_scores(queue_scores, scores)
-        queue = ops.stop_gradient(ops.cast(queue_scores, scores.dtype))
-        # behind the batch, and cut off again below
-        all_scores = ops.concatenate([all_scores, queue], axis=0)
-    log_q = all_scores / epsilon
-    for _ in range(iterations):
-        log_q = log_q - ops.logsumexp(log_q, axis=0, keepdims=True)
-        log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
-    batch = log_q[: count * distribute.replica_count()]
-    return ops.exp(distribute.local_rows(batch, count))
+        queue = ops.stop_gradient(ops.cast(queue_scores, scores.dtype)) / epsilon
+    return ops.exp(balanced_log_assignments(scores / epsilon, iterations, queue))
 
 
 def check_queue_scores(queue_scores: Any, scores: Any, name: str = "queue_scores") -> None:
