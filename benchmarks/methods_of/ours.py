@@ -308,7 +308,7 @@ def mae(train: Images, width: int, hidden: float, decoder: Sequence[int]) -> Tra
 
 def sim_mim(train: Images, width: int, hidden: float, unit: int) -> Trainer:
     masking = layers.RandomMasking(hidden, unit=unit)
-    return trainers.SimMIM(small_vit(width), masking=masking, augment=crop())
+    return trainers.SimMIM(small_vit(width, pooling="mean"), masking=masking, augment=crop())
 
 
 def aim(train: Images, width: int, head: Sequence[int]) -> Trainer:
@@ -321,7 +321,7 @@ def data2vec(
     train: Images, width: int, hidden: float, smallest: int, target_blocks: int, momentum: float
 ) -> Trainer:
     return trainers.Data2Vec(
-        small_vit(width),
+        small_vit(width, pooling="mean"),
         layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
         augment=crop(),
         target_blocks=target_blocks,
@@ -365,6 +365,7 @@ def _beit(
     make: type,
     train: Images,
     width: int,
+    pooling: str,
     hidden: float,
     smallest: int,
     codes: int,
@@ -380,7 +381,7 @@ def _beit(
     batches = shuffled_batches(train.images, 256)
     tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)
     return make(
-        small_vit(width),
+        small_vit(width, pooling=pooling),
         tokenizer,
         masking=layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
         augment=crop(),
@@ -389,12 +390,12 @@ def _beit(
 
 
 def beit(train: Images, width: int, **recipe: Any) -> Trainer:
-    return _beit(trainers.BEiT, train, width, **recipe)
+    return _beit(trainers.BEiT, train, width, "mean", **recipe)
 
 
 def beit_v2(train: Images, width: int, **recipe: Any) -> Trainer:
     decoder = layers.TransformerEncoderBlock(4, 4 * width)
-    return _beit(trainers.BEiTv2, train, width, **recipe, decoder=decoder)
+    return _beit(trainers.BEiTv2, train, width, "class", **recipe, decoder=decoder)
 
 
 def _token_head(projector: Sequence[int]) -> layers.ProjectionHead:

@@ -35,13 +35,18 @@ def balanced_log_assignments(logits: Any, iterations: int, queue: Any = None) ->
         - [Cuturi, Sinkhorn Distances: Lightspeed Computation of Optimal
           Transport](https://arxiv.org/abs/1306.0895)
     """
-    count = ops.shape(logits)[0]
-    # one exchange, where exchanging column sums would take two in each iteration
-    log_q = distribute.all_gather(logits)
-    if queue is not None:
-        # behind the batch, and cut off again below
-        log_q = ops.concatenate([log_q, queue], axis=0)
+    log_q = logits
     for _ in range(iterations):
-        log_q = log_q - ops.logsumexp(log_q, axis=0, keepdims=True)
-        log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
-    return distribute.local_rows(log_q[: count * distribute.replica_count()], count)
+        # replicas exchange a row of sums, which is less than their scores
+        sums = distribute.all_gather(ops.logsumexp(log_q, axis=0, keepdims=True))
+        if queue is not None:
+            of_queue = ops.logsumexp(queue, axis=0, keepdims=True)
+            sums = ops.concatenate([sums, of_queue], axis=0)
+        sums = ops.logsumexp(sums, axis=0, keepdims=True)
+        log_q = _normalized_rows(log_q - sums)
+        queue = None if queue is None else _normalized_rows(queue - sums)
+    return log_q
+
+
+def _normalized_rows(log_q: Any) -> Any:
+    return log_q - ops.logsumexp(log_q, axis=1, keepdims=True)

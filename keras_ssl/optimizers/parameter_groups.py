@@ -92,7 +92,8 @@ class ParameterGroups:
         """
         for attribute, part in parts.items():
             if isinstance(part, keras.layers.Layer):
-                self._paths |= {id(v): f"{attribute}/{v.path}" for v in part.variables}
+                for v in part.variables:  # the first attribute that holds a variable names it
+                    self._paths.setdefault(id(v), f"{attribute}/{v.path}")
         paths = [self._path(variable) for variable in variables]
         for argument, patterns in (
             ("learning_rate_multipliers", self._multipliers),

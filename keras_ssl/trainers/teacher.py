@@ -24,7 +24,8 @@ class EMATeacher:
     A copy starts with everything that its student has: weights, and state that layers derive from
     weights, such as that of an adapted `keras.layers.Normalization`. What is not learned, such as
     the statistics of batch normalisation, is the teacher's own afterwards: it moves when the
-    teacher is called in training mode, as in the published methods. The `trainable` flags of
+    teacher is called in training mode, as in the published methods. A copy does not drop anything:
+    the rates of its dropout and stochastic depth are 0. The `trainable` flags of
     layers, which decide whether batch normalisation uses batch statistics, are those that the
     student has when the trainer is compiled. A layer of the student that is adapted anew, such as
     `Normalization`, is the teacher's too from the next `fit` on. Averages are kept in float32
@@ -84,8 +85,10 @@ class EMATeacher:
         self.names = tuple(students)
         for name in self.names:
             copy = (copies or {}).get(name)
-            student = getattr(trainer, name)
-            setattr(trainer, f"teacher_{name}", _copy(name, student) if copy is None else copy)
+            if copy is None:
+                copy = _copy(name, getattr(trainer, name))
+                _stop_dropping(copy)
+            setattr(trainer, f"teacher_{name}", copy)
         self._averages = {}
         self._is_started = False
         trainer.add_teacher(self)
@@ -204,6 +207,13 @@ def _copy_weights(student: keras.layers.Layer, teacher: keras.layers.Layer) -> N
     for layer in all_layers(teacher):
         if derives_state(layer):
             layer.finalize_state()
+
+
+def _stop_dropping(layer: keras.layers.Layer) -> None:
+    """Set the rates of dropout, stochastic depth and the like to 0."""
+    for one in all_layers(layer):
+        if hasattr(one, "seed_generator") and isinstance(getattr(one, "rate", None), (int, float)):
+            one.rate = 0.0
 
 
 def _copy(name: str, student: keras.layers.Layer) -> keras.layers.Layer:

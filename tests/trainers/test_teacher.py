@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl import trainers
 from keras_ssl._keras_internals import all_layers
-from keras_ssl.layers import SyncBatchNormalization
+from keras_ssl.layers import DropPath, SyncBatchNormalization
 from keras_ssl.optimizers import cosine_momentum
 from tests.trainers.cases import CASES
 from tests.trainers.runs import build, make
@@ -324,6 +324,7 @@ def test_accumulation_by_the_optimizer_is_refused_under_replicas(two_replicas):
 WITH_TEACHERS = (
     *("MoCo on vectors", "MoCo on dictionaries", "BYOL on vectors", "BYOL on dictionaries"),
     *("DINO on vectors", "DINO on dictionaries", "MoCo", "MoCoV3", "BYOL", "DINO", "MSN", "BGRL"),
+    *("Data2Vec", "IJEPA", "iBOT", "DINOv2"),
 )
 METHODS = [name for name in WITH_TEACHERS if " on " not in name]  # of images and graphs
 
@@ -395,3 +396,20 @@ def test_teachers_of_every_method_average_in_float32(name, set_dtype_policy):
                 if theta.trainable and xi.dtype == "bfloat16":
                     expected = 1 - 0.999**100
                     np.testing.assert_allclose(np.asarray(xi, "float32"), expected, rtol=5e-3)
+
+
+def test_a_copy_drops_nothing():
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8),
+            keras.layers.Dropout(0.5),
+            DropPath(0.5),
+        ]
+    )
+    trainer = Distillation(encoder)
+    x = np.ones((64, 4), "float32")
+    of_teacher = trainer.teacher_encoder(x, training=True)
+    np.testing.assert_allclose(of_teacher, encoder(x, training=False), rtol=1e-6)
+    assert np.any(np.asarray(encoder(x, training=True)) == 0)  # the student goes on dropping

@@ -24,9 +24,9 @@ class TokenEncoder(keras.Model):
       `(batch, width)`, and `"blocks"`, the list of all tokens after each block.
 
     `indices` are the numbers `(batch, tokens)` of the patches that the tokens are of, in the order
-    of rows, when some are left out; `attention_mask`, booleans `(tokens, tokens)`, says which
-    tokens a token may attend to. Where an encoder cannot do this, `encode` has no such argument,
-    and a method that needs it refuses the encoder.
+    of rows, when some are left out; `attention_mask`, booleans `(tokens, tokens)` or
+    `(batch, tokens, tokens)`, says which tokens a token may attend to. Where an encoder cannot do
+    this, `encode` has no such argument, and a method that needs it refuses the encoder.
 
     Args:
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_ssl import layers, losses
-from keras_ssl.layers.tokens.random_masking import visible_indices
 from keras_ssl.networks import token_encoder
+from keras_ssl.trainers._hidden_patches import check_masking, hide, take_tokens
 from keras_ssl.trainers.checks import check_features, check_type
 from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
 from keras_ssl.trainers.parts import serialize_parts
@@ -122,12 +122,12 @@ class MSN(MultiCrop):
         if projector is None:
             projector = layers.ProjectionHead((2048, 2048, 256), activation="gelu")
         loss = losses.MSNLoss() if loss is None else loss
+        if masking is not None:
+            check_masking(masking)
+            encoder = token_encoder(encoder, needs=["indices"])
         super().__init__(encoder, projector, augment, loss, **kwargs)
         prototypes = layers.Prototypes(1024) if prototypes is None else prototypes
         check_type("prototypes", prototypes, layers.Prototypes)
-        if masking is not None:
-            check_type("masking", masking, keras.layers.Layer)
-            token_encoder(encoder, needs=["indices"])
         self.masking = masking
         self.prototypes = prototypes
         self.teacher = EMATeacher(self, ["encoder", "projector"], momentum)
@@ -158,9 +158,8 @@ class MSN(MultiCrop):
         # by view, so that several replicas draw for each what one would
         for view in large:
             patches = self.encoder.embed(view)
-            count = self.masking.count(patches.shape[1])
-            visible, _ = visible_indices(self.masking(patches), count)
-            tokens.append(ops.take_along_axis(patches, visible[..., None], axis=1))
+            _, visible, _ = hide(self.masking, patches)
+            tokens.append(take_tokens(patches, visible))
             places.append(visible)
         tokens, places = (ops.concatenate(one, axis=0) for one in (tokens, places))
         outputs = self.encoder.encode(tokens, grid, indices=places, training=training)

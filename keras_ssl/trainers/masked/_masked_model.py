@@ -9,12 +9,12 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.layers import MaskToken
-from keras_ssl.layers.tokens.random_masking import visible_indices
 from keras_ssl.networks import TokenEncoder, token_encoder
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
+from keras_ssl.trainers._hidden_patches import check_masking, hide
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.checks import check_one_view, check_type
+from keras_ssl.trainers.checks import check_one_view
 from keras_ssl.trainers.parts import serialize_parts
 
 
@@ -44,47 +44,16 @@ class MaskedModel(SelfSupervisedModel):
         **kwargs: Any,
     ):
         super().__init__(token_encoder(encoder, needs), augment, **kwargs)
-        check_type("masking", masking, keras.layers.Layer)
         self.check_masking(masking)
         self.masking = masking
 
     def check_masking(self, masking: keras.layers.Layer) -> None:
         """Raise a `TypeError` unless a layer can tell how many tokens it hides."""
-        if not callable(getattr(masking, "count", None)):
-            raise TypeError(
-                "`masking` must have a method `count(tokens)` that returns how many of a number "
-                "of tokens are hidden, as many in every example, like "
-                f"`keras_ssl.layers.RandomMasking`. Received: masking={masking!r}"
-            )
+        check_masking(masking)
 
     def check_views(self, views: Any) -> None:
         """Raise unless there is one batch of images, which patches divide."""
         check_images(views, self.encoder)
-
-    def hide(self, tokens: Any) -> tuple[Any, Any, Any]:
-        """Choose the tokens that are hidden.
-
-        Args:
-            tokens: `(batch, tokens, width)`.
-
-        Returns:
-            Booleans `(batch, tokens)`, `True` for hidden tokens, and the indices of the visible and
-            of the hidden ones, int32, each in their order.
-        """
-        is_hidden = self.masking(tokens)
-        if len(is_hidden.shape) != 2 or is_hidden.shape[1] != tokens.shape[1]:
-            raise ValueError(
-                "`masking` must return booleans of shape (batch, tokens). Received: shape "
-                f"{tuple(is_hidden.shape)} for tokens of shape {tuple(tokens.shape)}"
-            )
-        is_hidden = ops.cast(is_hidden, "bool")
-        count = self.masking.count(tokens.shape[1])
-        if not 0 < count < tokens.shape[1]:
-            raise ValueError(
-                "`masking` must hide at least one token and leave at least one. Received: "
-                f"{count} hidden of {tokens.shape[1]} tokens"
-            )
-        return is_hidden, *visible_indices(is_hidden, count)
 
     def encode_with_mask_tokens(
         self, images: Any, mask_token: MaskToken, training: bool
@@ -101,7 +70,7 @@ class MaskedModel(SelfSupervisedModel):
             patches)`.
         """
         tokens = self.encoder.embed(images)
-        is_hidden, _, hidden = self.hide(tokens)
+        is_hidden, _, hidden = hide(self.masking, tokens)
         tokens = mask_token([tokens, is_hidden])
         outputs = self.encoder.encode(tokens, self.encoder.grid(images.shape), training=training)
         return outputs, hidden
@@ -193,17 +162,20 @@ def check_images(views: Any, encoder: TokenEncoder) -> None:
     encoder.grid(views.shape)
 
 
+def mean_and_scale(x: Any) -> tuple[Any, Any]:
+    """Return the mean of the elements of vectors, and the standard deviation they are divided by.
+
+    The variance is unbiased, as in the code of MAE's authors.
+    """
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.sum(ops.square(x - mean), axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)
+    return mean, ops.sqrt(variance + 1e-6)
+
+
 def normalized(x: Any) -> Any:
     """Return vectors minus the mean of their elements, divided by the standard deviation."""
-    mean = ops.mean(x, axis=-1, keepdims=True)
-    # the unbiased variance, as in the code of MAE's authors
-    variance = ops.sum(ops.square(x - mean), axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)
-    return (x - mean) / ops.sqrt(variance + 1e-6)
-
-
-def take_tokens(tokens: Any, indices: Any) -> Any:
-    """Return the tokens `(batch, count, width)` at indices `(batch, count)`."""
-    return ops.take_along_axis(tokens, ops.expand_dims(indices, -1), axis=1)
+    mean, scale = mean_and_scale(x)
+    return (x - mean) / scale
 
 
 def mask_token() -> MaskToken:

@@ -7,12 +7,12 @@ from keras import ops
 
 from keras_ssl import checks, layers
 from keras_ssl.distribute import draw_per_example
-from keras_ssl.layers.tokens.random_masking import visible_indices
 from keras_ssl.networks import token_encoder
 from keras_ssl.ops.schedules import value_now
+from keras_ssl.trainers._hidden_patches import check_masking, hide, take_tokens
 from keras_ssl.trainers.checks import check_features, check_type
 from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
-from keras_ssl.trainers.masked._masked_model import mask_token, take_tokens
+from keras_ssl.trainers.masked._masked_model import mask_token
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch, concatenate
 from keras_ssl.trainers.teacher import EMATeacher
@@ -76,12 +76,12 @@ class MaskedSelfDistillation(MultiCrop):
             masking = layers.BlockMasking((14, 14), ratio=0.3)
         for name, part, kind in (
             ("prototypes", prototypes, layers.Prototypes),
-            ("masking", masking, keras.layers.Layer),
             ("patch_loss", patch_loss, keras.losses.Loss),
             ("center", center, keras.layers.Layer),
             ("patch_center", patch_center, keras.layers.Layer),
         ):
             check_type(name, part, kind)
+        check_masking(masking)
         if teacher_temperature is not None:
             checks.positive_or_schedule("teacher_temperature", teacher_temperature)
         self.prototypes = prototypes
@@ -151,10 +151,12 @@ class MaskedSelfDistillation(MultiCrop):
             they were hidden, 0 or 1, float32 `(views * batch,)`.
         """
         tokens = self.encoder.embed(views)
-        chosen, is_masked = [], []
+        chosen, hidden, is_masked = [], [], []
         # by view, so that several replicas draw for each what one would
         for view in ops.split(tokens, self.global_count):
-            chosen.append(self.masking(view))
+            is_chosen, _, places = hide(self.masking, view)
+            chosen.append(is_chosen)
+            hidden.append(places)
             uniform = draw_per_example(
                 lambda rows: keras.random.uniform(
                     (rows,), dtype="float32", seed=self.seed_generator
@@ -162,8 +164,9 @@ class MaskedSelfDistillation(MultiCrop):
                 ops.shape(view)[0],
             )
             is_masked.append(ops.less(uniform, self.mask_probability))
-        chosen, is_masked = (ops.concatenate(one, axis=0) for one in (chosen, is_masked))
-        _, hidden = visible_indices(chosen, self.masking.count(tokens.shape[1]))
+        chosen, hidden, is_masked = (
+            ops.concatenate(one, axis=0) for one in (chosen, hidden, is_masked)
+        )
         tokens = self.mask_token([tokens, ops.logical_and(chosen, is_masked[:, None])])
         outputs = self.encoder.encode(tokens, self.encoder.grid(views.shape), training=training)
         return outputs["features"], outputs["patch_tokens"], hidden, ops.cast(is_masked, "float32")

@@ -29,7 +29,8 @@ class AIM(PixelModel):
     Args:
         encoder: `networks.TokenEncoder` whose `encode` takes `attention_mask`, without class token
             and registers, through which patches would see later ones: `networks.vit(...,
-            class_token=False, pooling="attention", positions="sincos")`.
+            class_token=False, pooling="mean", positions="sincos")`. Attention pooling would not be
+            trained; `evaluate.attentive_probe` trains one.
         head: layer from the encoder's outputs `(batch, patches, features)` to vectors, of each
             patch by itself. A linear map from them to pixels follows. `None` means
             `layers.ResidualMLPHead(width=2048, depth=12)`.
@@ -94,7 +95,7 @@ class AIM(PixelModel):
             raise ValueError(
                 "`encoder` must have neither a class token nor registers, through which a patch "
                 "would see those after it, which are predicted from it. For `networks.vit`, use "
-                '`class_token=False, registers=0, pooling="mean"` or `pooling="attention"`. '
+                '`class_token=False, registers=0, pooling="mean"`. '
                 f"Received: an encoder with {self.encoder.extra_tokens} such tokens"
             )
         head = layers.ResidualMLPHead(2048, depth=12) if head is None else head

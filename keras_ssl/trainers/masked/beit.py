@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from keras_ssl import layers
+from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import MaskedModel, mask_token, take_tokens
+from keras_ssl.trainers.masked._masked_model import MaskedModel, mask_token
 from keras_ssl.trainers.masked.vqkd import VQKD
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -27,7 +28,8 @@ class BEiT(MaskedModel):
 
     Args:
         encoder: `networks.TokenEncoder`. The paper's has no positions but a bias of the attention,
-            `networks.vit(..., positions=None, relative_bias="shared", layer_scale=0.1)`.
+            `networks.vit(..., positions=None, relative_bias="shared", layer_scale=0.1)`. Only the
+            outputs of patches are trained: use their mean as features, `pooling="mean"`.
         tokenizer: layer from images to integers `(batch, patches)`, such as
             `networks.PatchTokenizer`; or a trained `trainers.VQKD`, whose `tokenizer` is then used.
             It is frozen, and saved with the trainer.

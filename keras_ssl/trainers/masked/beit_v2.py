@@ -24,7 +24,10 @@ class BEiTv2(BEiT):
         p' = softmax(head(decoder([class token after block L, patches after block l])))
         L = mean over hidden patches of -log p(k) - log p'(k)
 
-    The decoder is not used after training. The tokens are those of `trainers.VQKD` in the paper.
+    The decoder, behind which a layer normalization stands, is not used after training. In the
+    authors' code that normalization is the encoder's last, and the decoder's blocks have the
+    encoder's relative bias, which a `TokenEncoder` need not have. The tokens are those of
+    `trainers.VQKD` in the paper.
 
     Args:
         encoder: `networks.TokenEncoder` with a class token before all other tokens, whose `encode`
@@ -37,10 +40,11 @@ class BEiTv2(BEiT):
             `keras_ssl.layers.BlockMasking((14, 14), ratio=0.4)`.
         augment: layer that makes one view of a batch; see `trainers.BEiT`.
         decoder: layer from the class token and the tokens of patches, `(batch, 1 + patches,
-            width)`, to vectors that the head takes. `None` means two blocks of
-            `layers.TransformerEncoderBlock(12, 3072)` and a layer normalization.
+            width)`, to vectors as wide. `None` means two blocks of
+            `layers.TransformerEncoderBlock(12, 3072)`, for an encoder of the size "base".
         early_block: l, the number of the block, from 1, after which patches go to the decoder.
-            `None` means three quarters of the blocks, the 9th of 12 in the paper.
+            `None` means three quarters of the blocks, the 9th of 12 as in the paper's base model;
+            its large one has the 21st of 24.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -98,10 +102,10 @@ class BEiTv2(BEiT):
         super().__init__(encoder, tokenizer, head, masking, augment, **kwargs)
         if decoder is None:
             blocks = [layers.TransformerEncoderBlock(12, 3072) for _ in range(2)]
-            norm = keras.layers.LayerNormalization(epsilon=1e-6)
-            decoder = keras.Sequential([*blocks, norm], name="decoder")
+            decoder = keras.Sequential(blocks, name="decoder")
         check_type("decoder", decoder, keras.layers.Layer)
         self.decoder = decoder
+        self.decoder_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="decoder_norm")
         self.early_block = checks.integer("early_block", early_block, minimum=1, optional=True)
 
     def read_from(self, outputs: dict[str, Any], training: bool) -> dict[str, Any]:
@@ -125,7 +129,7 @@ class BEiTv2(BEiT):
             )
         patches = blocks[early - 1][:, self.encoder.extra_tokens :]
         tokens = ops.concatenate([blocks[-1][:, :1], patches], axis=1)
-        decoded = self.decoder(tokens, training=training)[:, 1:]
+        decoded = self.decoder_norm(self.decoder(tokens, training=training)[:, 1:])
         return {**super().read_from(outputs, training), "aggregation": decoded}
 
     def get_config(self) -> dict:

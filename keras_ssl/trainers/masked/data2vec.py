@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.ops import at_least_float32
+from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.masked._masked_model import (
     LinearToTargets,
@@ -15,7 +16,6 @@ from keras_ssl.trainers.masked._masked_model import (
     layer_normalized,
     mask_token,
     smooth_l1,
-    take_tokens,
 )
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -42,7 +42,9 @@ class Data2Vec(MaskedModel):
     code.
 
     Args:
-        encoder: `networks.TokenEncoder` that returns `"blocks"`, such as `networks.vit(...)`.
+        encoder: `networks.TokenEncoder` that returns `"blocks"`, such as
+            `networks.vit(..., pooling="mean")`: only the outputs of patches are trained, so their
+            mean should be the features.
         masking: layer that chooses the hidden patches, `True` in booleans `(batch, patches)`, whose
             method `count(patches)` says how many they are. The paper uses
             `keras_ssl.layers.BlockMasking(grid, 0.6)`, with the encoder's grid.

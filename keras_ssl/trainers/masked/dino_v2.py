@@ -29,7 +29,8 @@ class DINOv2(MaskedSelfDistillation):
     student's features over the sphere.
 
     The authors mask half of the views, each at a share of patches between 10 and 50 %. Here the
-    share is always the same, so that shapes are static.
+    share is always the same, so that shapes are static. The teacher's scores of patches that were
+    chosen in a view, but not masked, count in the balance and not in the loss.
 
     Args:
         encoder: `networks.TokenEncoder` that takes views of all sizes, such as

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import layers
 from keras_ssl.ops import at_least_float32
+from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.masked._masked_model import (
     LinearToTargets,
@@ -14,7 +15,6 @@ from keras_ssl.trainers.masked._masked_model import (
     check_inference_mode,
     layer_normalized,
     smooth_l1,
-    take_tokens,
 )
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch

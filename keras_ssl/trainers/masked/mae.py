@@ -8,8 +8,9 @@ from keras import ops
 from keras_ssl import layers
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify, unpatchify
+from keras_ssl.trainers._hidden_patches import hide, take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import PixelModel, take_tokens
+from keras_ssl.trainers.masked._masked_model import PixelModel, mean_and_scale
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -95,8 +96,9 @@ class MAE(PixelModel):
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the error of each hidden patch, `(batch, hidden patches)`."""
-        predicted, hidden = self.predict_hidden(batch.views, training)
-        error = ops.square(predicted - take_tokens(self.targets(batch.views), hidden))
+        targets = self.targets(batch.views)
+        predicted, hidden = self._predict(batch.views, targets, training)
+        error = ops.square(predicted - take_tokens(targets, hidden))
         return {"reconstruction": ops.mean(error, axis=-1)}
 
     def predict_hidden(self, images: Any, training: bool = False) -> tuple[Any, Any]:
@@ -110,16 +112,19 @@ class MAE(PixelModel):
             The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
             patches, int32 `(batch, hidden patches)`.
         """
+        return self._predict(images, self.targets(images), training)
+
+    def _predict(self, images: Any, targets: Any, training: bool) -> tuple[Any, Any]:
         grid = self.encoder.grid(images.shape)
         tokens = self.encoder.embed(images)
-        _, visible, hidden = self.hide(tokens)
+        _, visible, hidden = hide(self.masking, tokens)
         seen = take_tokens(tokens, visible)
         outputs = self.encoder.encode(seen, grid, indices=visible, training=training)
         known = outputs["patch_tokens"]
         if "class_token" in outputs:
             known = ops.concatenate([outputs["class_token"][:, None], known], axis=1)
         decoded = self.decoder(known, visible, hidden, grid=grid, training=training)
-        return self.to_targets(decoded, self.targets(images)), hidden
+        return self.to_targets(decoded, targets), hidden
 
     def reconstruct(self, images: Any) -> tuple[Any, Any]:
         """Hide patches of images and fill them with what the decoder predicts.
@@ -138,9 +143,8 @@ class MAE(PixelModel):
         pixels = patchify(at_least_float32(images), size)
         predicted, hidden = self.predict_hidden(images)
         if self.normalize_pixels:
-            true = take_tokens(pixels, hidden)
-            predicted = predicted * ops.std(true, axis=-1, keepdims=True)
-            predicted = predicted + ops.mean(true, axis=-1, keepdims=True)
+            mean, scale = mean_and_scale(take_tokens(pixels, hidden))
+            predicted = predicted * scale + mean
         else:
             predicted = predicted * self.pixel_scale
         # (batch, hidden patches, patches)

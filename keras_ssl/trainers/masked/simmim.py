@@ -7,8 +7,9 @@ from keras import ops
 
 from keras_ssl import layers
 from keras_ssl.networks import token_encoder
+from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import PixelModel, mask_token, take_tokens
+from keras_ssl.trainers.masked._masked_model import PixelModel, mask_token
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -24,7 +25,8 @@ class SimMIM(PixelModel):
         L = mean over hidden patches of |p - W encoder(patches, some of them hidden)| / pixels
 
     Args:
-        encoder: `networks.TokenEncoder`, such as `networks.vit(...)`.
+        encoder: `networks.TokenEncoder`, such as `networks.vit(..., pooling="mean")`: only the
+            outputs of patches are trained, so their mean should be the features.
         decoder: layer between the encoder's outputs `(batch, patches, features)` and the linear map
             to pixels. `None` means none, as in the paper, where larger ones were no better.
         masking: layer that chooses the hidden patches, `True` in booleans `(batch, patches)`, whose
@@ -92,8 +94,9 @@ class SimMIM(PixelModel):
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the error of each hidden patch, `(batch, hidden patches)`."""
-        predicted, hidden = self.predict_hidden(batch.views, training)
-        error = ops.abs(predicted - take_tokens(self.targets(batch.views), hidden))
+        targets = self.targets(batch.views)
+        predicted, hidden = self._predict(batch.views, targets, training)
+        error = ops.abs(predicted - take_tokens(targets, hidden))
         return {"reconstruction": ops.mean(error, axis=-1)}
 
     def predict_hidden(self, images: Any, training: bool = False) -> tuple[Any, Any]:
@@ -107,11 +110,14 @@ class SimMIM(PixelModel):
             The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
             patches, int32 `(batch, hidden patches)`.
         """
+        return self._predict(images, self.targets(images), training)
+
+    def _predict(self, images: Any, targets: Any, training: bool) -> tuple[Any, Any]:
         outputs, hidden = self.encode_with_mask_tokens(images, self.mask_token, training)
         outputs = outputs["patch_tokens"]
         if self.decoder is not None:
             outputs = self.decoder(outputs, training=training)
-        return self.to_targets(take_tokens(outputs, hidden), self.targets(images)), hidden
+        return self.to_targets(take_tokens(outputs, hidden), targets), hidden
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -1,5 +1,6 @@
 """VQKD: learn a codebook of patches from the features of a teacher."""
 
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -24,8 +25,8 @@ class VQKD(SelfSupervisedModel):
     codes, a small transformer reconstructs the direction of a frozen teacher's features t of the
     patches:
 
-        z_i = nearest code of projector(encoder(image)_i)
-        L = mean over patches of 1 - cos(decoder(z)_i, t_i) + c |projector(encoder(image)_i) - z_i|²
+        g_i = projector(encoder(image)_i),  z_i = nearest code of g_i
+        L = mean over patches of 1 - cos(decoder(z)_i, t_i) + c |g_i - z_i|² / width
 
     where c is the quantizer's weight of commitment. Vectors and codes have length 1. The decoder's
     gradient passes to the encoder as if nothing had been quantized; codes are moving averages of
@@ -116,6 +117,8 @@ class VQKD(SelfSupervisedModel):
         self.tokenizer = PatchTokenizer(self.encoder, projector, quantizer, name="tokenizer")
         self.decoder = decoder
         self.to_targets = LinearToTargets(name="to_targets")
+        with suppress(TypeError):  # another layer returns the features of patches itself
+            teacher = token_encoder(teacher)
         self.teacher = teacher
         self.teacher.trainable = False
         freeze(self.teacher)

@@ -108,11 +108,16 @@ def test_losses_of_beit_v2_match_the_paper():
     first, last = (np.asarray(block) for block in outputs["blocks"])
     # the class token and a register come before the patches
     decoded = trainer.decoder(np.concatenate([last[:, :1], first[:, 2:]], axis=1))
+    decoded = np.asarray(decoded, "float64")
+    variance = decoded.var(axis=-1, keepdims=True)
+    decoded = (decoded - decoded.mean(axis=-1, keepdims=True)) / np.sqrt(variance + 1e-6)
     expected = {
         "prediction": cross_entropy(
             trainer.head(outputs["patch_tokens"].numpy()[:, HIDDEN]), tokens
         ),
-        "aggregation": cross_entropy(trainer.head(decoded.numpy()[:, 1:][:, HIDDEN]), tokens),
+        "aggregation": cross_entropy(
+            trainer.head(decoded[:, 1:][:, HIDDEN].astype("float32")), tokens
+        ),
     }
     found = trainer.compute_losses(trainers.Batch(x, x), training=False)
     assert found.keys() == expected.keys()
@@ -155,7 +160,7 @@ def test_defaults_match_the_paper():
     trainer = trainers.BEiTv2(tiny_vit(), PatchNumbers())
     assert trainer.masking.grid == (14, 14) and trainer.masking.ratio == 0.4
     assert trainer.head.units == 8192
-    assert len(trainer.decoder.layers) == 3
+    assert len(trainer.decoder.layers) == 2
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl_tests")

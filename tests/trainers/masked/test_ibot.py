@@ -339,6 +339,7 @@ def test_defaults_match_the_papers():
         ("iBOT", {"encoder": keras.layers.Dense(4)}, TypeError, "`encoder` must be a `keras_ssl"),
         ("iBOT", {"prototypes": 8192}, TypeError, "`prototypes`"),
         ("iBOT", {"masking": 0.3}, TypeError, "`masking`"),
+        ("iBOT", {"masking": keras.layers.Identity()}, TypeError, "method `count"),
         ("iBOT", {"masking": layers.BlockMasking((14, 14))}, ValueError, "16 tokens"),
         ("iBOT", {"mask_probability": 1.5}, ValueError, "`mask_probability`"),
         ("iBOT", {"patch_projector": 8}, TypeError, "`patch_projector`"),

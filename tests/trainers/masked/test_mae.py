@@ -108,6 +108,17 @@ def test_reconstructions_keep_what_is_seen():
     np.testing.assert_allclose(filled, np.broadcast_to(mean, filled.shape), rtol=1e-5)
 
 
+def test_true_pixels_are_reconstructed_exactly(monkeypatch):
+    trainer, x = trainers.MAE(tiny_vit(positions="sincos"), decoder()), images()[0][:4]
+
+    def predict_the_truth(x, training=False):
+        hidden = np.tile(HIDDEN, (len(x), 1)).astype("int32")
+        return np.asarray(trainer.targets(x))[:, HIDDEN], hidden
+
+    monkeypatch.setattr(trainer, "predict_hidden", predict_the_truth)
+    np.testing.assert_allclose(trainer.reconstruct(x)[1], x, atol=0.05)
+
+
 def test_defaults_match_the_paper():
     trainer = trainers.MAE(tiny_vit())
     parts = trainer.decoder

@@ -191,3 +191,16 @@ def test_teacher_must_not_be_the_student():
     encoder = tiny_vit()
     with pytest.raises(ValueError, match="must not share weights"):
         trainers.VQKD(**parts(encoder=encoder, teacher=encoder))
+
+
+def test_variables_are_named_by_the_attributes_of_the_trainer():
+    """The tokenizer holds encoder, projector and quantizer too."""
+    trainer = trainers.VQKD(**parts())
+    factors = {"^encoder/": 0.0, "^projector/": 0.0, "^decoder/": 0.0, "^to_targets/": 0.0}
+    trainer.compile(keras.optimizers.SGD(0.1), learning_rate_multipliers=factors)
+    x = images()[0][:8]
+    trainer.train_on_batch(x)
+    before = [np.asarray(v) for v in trainer.trainable_variables]
+    trainer.train_on_batch(x)
+    for v, old in zip(trainer.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(v, old)
