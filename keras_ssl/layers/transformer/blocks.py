@@ -28,6 +28,13 @@ def make_norm(kind: str, **kwargs: Any) -> keras.layers.Layer:
     return _NORMALIZATIONS[kind](**kwargs)
 
 
+def normalize(norm: keras.layers.Layer, x: Any, training: bool | None) -> Any:
+    """Call a layer that `make_norm` returned; Keras' RMS normalisation takes no `training`."""
+    if isinstance(norm, keras.layers.RMSNormalization):
+        return norm(x)
+    return norm(x, training=training)
+
+
 class _Residual(keras.layers.Layer):
     """What stands around a part of a block: normalisation, scale, dropout and the connection."""
 
@@ -60,7 +67,7 @@ class _Residual(keras.layers.Layer):
 
     def enter(self, x: Any, training: bool | None) -> Any:
         """Return what goes into the part."""
-        return self._normalize(x, training) if self.norm_first else x
+        return normalize(self.norm, x, training) if self.norm_first else x
 
     def leave(self, x: Any, outputs: Any, training: bool | None) -> Any:
         """Return what comes out of the part, with the connection."""
@@ -68,12 +75,7 @@ class _Residual(keras.layers.Layer):
         if self.layer_scale is not None:
             outputs = self.layer_scale(outputs)
         x = x + self.drop_path(outputs, training=training)
-        return x if self.norm_first else self._normalize(x, training)
-
-    def _normalize(self, x: Any, training: bool | None) -> Any:
-        if isinstance(self.norm, keras.layers.RMSNormalization):
-            return self.norm(x)
-        return self.norm(x, training=training)
+        return x if self.norm_first else normalize(self.norm, x, training)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

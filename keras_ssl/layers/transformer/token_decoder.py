@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.layers.attention import SinusoidalPositionalEncoding
-from keras_ssl.layers.transformer.blocks import TransformerEncoderBlock, make_norm
+from keras_ssl.layers.transformer.blocks import TransformerEncoderBlock, make_norm, normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -167,7 +167,7 @@ class TokenDecoder(keras.layers.Layer):
         x = x + self._positions(places, grid, extra, x.dtype)
         for block in self.blocks:
             x = block(x, training=training)
-        x = self.norm(x[:, first:])
+        x = normalize(self.norm, x[:, first:], training)
         return x if self.leave is None else self.leave(x)
 
     def _positions(self, places: Any, grid: tuple[int, int], extra: int, dtype: Any) -> Any:

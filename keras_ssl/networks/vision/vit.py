@@ -20,7 +20,7 @@ from keras_ssl.layers import (
     SinusoidalPositionalEncoding,
     TransformerEncoderBlock,
 )
-from keras_ssl.layers.transformer.blocks import make_norm
+from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.vision.token_encoder import TokenEncoder
 
 # width, number of blocks, number of heads
@@ -85,7 +85,7 @@ class VisionTransformer(TokenEncoder):
     Call arguments:
         inputs: images.
         return_intermediates: whether to return all that `encode` returns, in a dictionary.
-        training: whether to apply dropout.
+        training: whether to apply dropout and to use the statistics of the batch.
 
     Input shape:
         `(batch, height, width, channels)`, height and width divisible by the patch size.
@@ -342,7 +342,7 @@ class VisionTransformer(TokenEncoder):
                 token of a row attends to that of a column. Class token and registers are attended
                 to by all tokens, and attend to all.
             return_attention_scores: whether to return the scores of each block.
-            training: whether to apply dropout.
+            training: whether to apply dropout and to use the statistics of the batch.
 
         Returns:
             Dictionary of
@@ -375,7 +375,7 @@ class VisionTransformer(TokenEncoder):
                 x = block(x, **arguments)
             blocks.append(x)
         if self.final_norm == "tokens":
-            x = self.norm(x)
+            x = normalize(self.norm, x, training)
         outputs = {"blocks": blocks, "patch_tokens": x[:, self.extra_tokens :]}
         if self.class_token is not None:
             outputs["class_token"] = x[:, 0]
@@ -385,7 +385,7 @@ class VisionTransformer(TokenEncoder):
             ]
         if return_attention_scores:
             outputs["attention_scores"] = scores
-        outputs["features"] = self._pool(x, outputs)
+        outputs["features"] = self._pool(x, outputs, training)
         return outputs
 
     def _place(self, tokens: Any, grid: tuple[int, int], indices: Any) -> Any:
@@ -408,7 +408,7 @@ class VisionTransformer(TokenEncoder):
         added = ((0, 0), (self.extra_tokens, 0), (self.extra_tokens, 0))
         return ops.cast(ops.pad(ops.cast(mask, "int32"), added, constant_values=1), "bool")
 
-    def _pool(self, x: Any, outputs: dict[str, Any]) -> Any:
+    def _pool(self, x: Any, outputs: dict[str, Any], training: bool | None) -> Any:
         if self.pooling == "class":
             features = x[:, 0]
         elif self.pooling == "mean":
@@ -417,7 +417,9 @@ class VisionTransformer(TokenEncoder):
             features = self.attention_pooling(outputs["patch_tokens"])
         else:
             features = x
-        return self.norm(features) if self.final_norm == "features" else features
+        if self.final_norm == "features":
+            features = normalize(self.norm, features, training)
+        return features
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the features of images of a shape."""

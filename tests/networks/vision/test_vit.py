@@ -190,6 +190,21 @@ def test_dropout_and_stochastic_depth_are_for_training():
     assert depths == [0.0, 0.4]
 
 
+@pytest.mark.parametrize("final_norm", ["tokens", "features"])
+def test_encode_uses_the_statistics_of_the_batch(final_norm):
+    """Trainers call `encode` by itself, and not within a call of the network."""
+    arguments = {"norm": "batch", "pooling": "mean", "final_norm": final_norm}
+    called, encoded = small(**arguments), small(**arguments)
+    encoded.set_weights(called.get_weights())
+    before = to_numpy(encoded.norm.moving_mean)
+    expected = called(IMAGES, training=True)
+    found = encoded.encode(encoded.embed(IMAGES), GRID, training=True)["features"]
+    close(found, expected)
+    assert np.abs(to_numpy(encoded.norm.moving_mean) - before).max() > 1e-3
+    for ours, theirs in zip(encoded.get_weights(), called.get_weights(), strict=True):
+        close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("size", "parameters"), [("tiny", 5_524_416), ("small", 21_665_664)], ids=str
 )
