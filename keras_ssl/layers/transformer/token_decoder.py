@@ -31,7 +31,7 @@ class TokenDecoder(keras.layers.Layer):
         drop_path_rate: rate of stochastic depth in the last block; it increases linearly from 0 in
             the first.
         epsilon: small number added to variances.
-        seed: integer seed of stochastic depth.
+        seed: integer seed of stochastic depth and of the initial mask token.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -96,7 +96,7 @@ class TokenDecoder(keras.layers.Layer):
         self.epsilon = checks.positive("epsilon", epsilon)
         self.seed = checks.integer("seed", seed, optional=True)
         # here and not in `build`, since it may draw a seed
-        self._initializer = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
+        self._initializer = keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed)
         like = {"dtype": self.dtype_policy}
         self.enter = keras.layers.Dense(width, name="enter", **like)
         self.blocks = [

@@ -20,6 +20,7 @@ from keras_ssl.layers import (
     SinusoidalPositionalEncoding,
     TransformerEncoderBlock,
 )
+from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.vision.token_encoder import TokenEncoder
 
@@ -79,7 +80,7 @@ class VisionTransformer(TokenEncoder):
         pixel_std: standard deviation of pixels, likewise.
         antialias_positions: whether interpolated positions are averaged where the grid gets
             smaller, as of `layers.LearnedPositionalEmbedding`.
-        seed: integer seed of dropout.
+        seed: integer seed of dropout, and of the initial class token, registers and positions.
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
 
     Call arguments:
@@ -219,17 +220,21 @@ class VisionTransformer(TokenEncoder):
         self.patch_size = self.patch_embedding.patch_size
         grid = self.grid((None, *input_shape))
         self.class_token = self.register_tokens = self.position_embedding = None
-        small = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
+        small = keras.initializers.TruncatedNormal(stddev=0.02, seed=self._arguments["seed"])
         if class_token:
-            self.class_token = ClassToken(small, name="class_token", **like)
+            self.class_token = ClassToken(initializer_copy(small, 1), name="class_token", **like)
         if registers:
             self.register_tokens = RegisterTokens(
-                registers, int(class_token), small.clone(), name="register_tokens", **like
+                registers,
+                int(class_token),
+                initializer_copy(small, 2),
+                name="register_tokens",
+                **like,
             )
         extra = {"extra_tokens": int(class_token), "name": "position_embedding", **like}
         if positions == "learned":
             self.position_embedding = LearnedPositionalEmbedding(
-                grid, initializer=small.clone(), antialias=antialias_positions, **extra
+                grid, initializer=initializer_copy(small, 3), antialias=antialias_positions, **extra
             )
         elif positions == "sincos":
             self.position_embedding = SinusoidalPositionalEncoding(grid, **extra)

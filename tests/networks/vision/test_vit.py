@@ -205,6 +205,18 @@ def test_encode_uses_the_statistics_of_the_batch(final_norm):
         close(ours, theirs)
 
 
+@pytest.mark.parametrize("seed", [3, np.int64(3), None])
+def test_learned_tokens_and_positions_start_different(seed):
+    def learned():
+        encoder = networks.vit((8, 1, 2), (8, 12, 3), 4, registers=2, seed=seed)
+        layers_of = (encoder.class_token, encoder.register_tokens, encoder.position_embedding)
+        return np.concatenate([to_numpy(one.weights[0]).reshape(-1, 8) for one in layers_of])
+
+    found = learned()
+    assert len(np.unique(found, axis=0)) == len(found) and len(np.unique(found)) > 70
+    assert np.array_equal(found, learned()) == (seed is not None)
+
+
 @pytest.mark.parametrize(
     ("size", "parameters"), [("tiny", 5_524_416), ("small", 21_665_664)], ids=str
 )
