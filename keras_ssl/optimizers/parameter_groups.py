@@ -13,10 +13,10 @@ from keras_ssl.ops.schedules import is_schedule, value_now
 
 # Names of the variables that recipes of transformers do not decay: biases, the scales and offsets
 # of normalisation, LayerScale's factors, learned tokens and positions. A name may have a prefix,
-# as in `output_bias`; Keras' `Embedding` as a table of positions is known by its layer's name.
+# as in `output_bias`; a table of positions is known by the name of its layer, which Keras numbers.
 NO_WEIGHT_DECAY = (
     r"(^|[/_])(bias|beta|gamma|scale|factors|lambda1|tokens?|query|positions?"
-    r"|position_embeddings?(/embeddings)?)$"
+    r"|position(al)?_embeddings?(_\d+)?(/embeddings)?)$"
 )
 
 

@@ -52,6 +52,8 @@ def test_vision_transformer_decays_kernels_alone():
         (layers.RegisterTokens(2), (1, 4, 8)),
         (layers.MaskToken(), ((1, 4, 8), (1, 4))),
         (layers.LearnedPositionalEmbedding(4, name="position_embedding"), (1, 4, 8)),
+        (layers.LearnedPositionalEmbedding(4), (1, 4, 8)),
+        (layers.LearnedPositionalEmbedding((2, 2), extra_tokens=1), (1, 5, 8)),  # another number
         (layers.LayerScale(), (1, 4, 8)),
         (keras.layers.GroupNormalization(2), (1, 4, 8)),
     ],
@@ -59,6 +61,22 @@ def test_vision_transformer_decays_kernels_alone():
 def test_tokens_positions_and_scales_do_not_decay(layer, shape):
     layer.build(shape)
     assert excluded(layer)[1] == set() and layer.trainable_variables
+
+
+def test_pooling_decays_its_kernels_alone():
+    layer = layers.AttentionPooling(2)
+    layer.build((1, 4, 8))
+    not_decayed, decayed = excluded(layer)
+    assert not_decayed == {"query", "query_bias", "key_value_bias", "output_bias"}
+    assert decayed == {"query_kernel", "key_value_kernel", "output_kernel"}
+
+
+def test_decoders_of_tokens_decay_their_kernels_alone():
+    layer = layers.TokenDecoder(8, 1, 2, output_dim=3)
+    layer.build((1, 4, 8), (1, 4), (1, 2))
+    not_decayed, decayed = excluded(layer)
+    assert "mask_token" in not_decayed
+    assert decayed == {"kernel", "query_key_value_kernel", "output_kernel"}
 
 
 @pytest.mark.parametrize(
@@ -81,12 +99,14 @@ def test_kernels_and_tables_of_words_decay(layer, shape):
     [
         ("encoder/vit/patching_and_embedding/class_token", True),  # KerasHub's names
         ("encoder/vit/patching_and_embedding/position_embedding/embeddings", True),
+        ("encoder/position_embedding_1/embeddings", True),  # a second layer without a name
         ("encoder/dinov2/embeddings/cls_token", True),
         ("encoder/dinov2/embeddings/position_embeddings", True),
         ("encoder/dinov2/embeddings/register_tokens", True),
         ("encoder/dinov2/block/layer_scale/lambda1", True),
         ("encoder/bias_network/kernel", False),
         ("encoder/token_embedding/embeddings", False),
+        ("encoder/token_embedding_1/embeddings", False),
         ("bias", True),  # Keras' own `exclude_from_weight_decay` searches names
     ],
 )
