@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.distribute import draw_per_example
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.transformer._gelu import gelu
 
@@ -142,7 +143,8 @@ class FeedForward(keras.layers.Layer):
 class DropPath(keras.layers.Layer):
     """Stochastic depth: in training, leaves out a residual branch for some of the examples.
 
-    Examples are left out with probability `rate`, and the others scaled by `1 / (1 - rate)`.
+    Examples are left out with probability `rate`, and the others scaled by `1 / (1 - rate)`. Two
+    replicas of a `tf.distribute` strategy leave out the examples that one would.
 
     Args:
         rate: probability, in [0, 1).
@@ -188,9 +190,14 @@ class DropPath(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training or not self.rate:
             return inputs
-        shape = (ops.shape(inputs)[0], *[1] * (len(inputs.shape) - 1))
+        ones = [1] * (len(inputs.shape) - 1)
         # the random numbers in float32: the 11 bits of float16 would shift the probability
-        uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        uniform = draw_per_example(
+            lambda rows: keras.random.uniform(
+                (rows, *ones), dtype="float32", seed=self.seed_generator
+            ),
+            ops.shape(inputs)[0],
+        )
         kept = ops.cast(uniform >= self.rate, inputs.dtype)
         return inputs * kept / ops.cast(1.0 - self.rate, inputs.dtype)
 

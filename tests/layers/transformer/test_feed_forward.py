@@ -9,6 +9,7 @@ from keras import ops
 from keras.src.testing import TestCase
 
 from keras_ssl import layers
+from tests.distribute.test_replicas import run_on_replicas
 
 to_numpy = ops.convert_to_numpy
 
@@ -107,6 +108,16 @@ def test_drop_path_leaves_out_whole_examples(rng):
     again = np.all(to_numpy(layer(x, training=True)) == 0, axis=(1, 2))
     assert 0.1 < (again != dropped).mean() < 0.9
     np.testing.assert_array_equal(to_numpy(layers.DropPath(0.0)(x, training=True)), x)
+
+
+def test_replicas_leave_out_the_examples_that_one_would(two_replicas):
+    batch = np.ones((64, 2), "float32")
+    expected = to_numpy(layers.DropPath(0.5, seed=0)(batch, training=True))
+    with two_replicas.scope():
+        layer = layers.DropPath(0.5, seed=0)
+    halves = run_on_replicas(two_replicas, lambda x: layer(x, training=True), batch)
+    np.testing.assert_array_equal(np.concatenate(halves), expected)
+    assert not np.array_equal(*halves)
 
 
 def test_layer_scale_multiplies_features(rng):

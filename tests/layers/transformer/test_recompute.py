@@ -83,6 +83,45 @@ def test_in_eager_mode_and_under_xla(mode):
     check("encoder", mode)
 
 
+@pytest.mark.parametrize("remat", [True, False])
+def test_on_two_replicas(remat, two_replicas):
+    """The second pass, too, leaves out the examples that one replica would."""
+    import tensorflow as tf
+
+    arguments = {"dropout_rate": 0.0, "attention_dropout_rate": 0.0, "drop_path_rate": 0.5}
+    x = np.random.default_rng(0).normal(size=(8, 6, 16)).astype("float32")
+
+    def block():
+        keras.utils.set_random_seed(0)
+        made = layers.TransformerEncoderBlock(2, 32, remat=remat, seed=3, **arguments)
+        made.build((None, None, 16))
+        return made
+
+    def step_of(block):
+        def step(x):
+            weights = [v.value for v in block.trainable_variables]
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                outputs = block(x, training=True)
+                total = tf.reduce_sum(outputs**3)
+            return [outputs, *tape.gradient(total, [x, *weights])]
+
+        return step
+
+    expected = step_of(block())(tf.constant(x))
+    with two_replicas.scope():
+        step = step_of(block())
+    shards = two_replicas.experimental_distribute_values_from_function(
+        lambda context: x[4 * context.replica_id_in_sync_group :][:4]
+    )
+    found = tf.function(lambda x: two_replicas.run(step, args=(x,)))(shards)
+    found = [two_replicas.experimental_local_results(one) for one in found]
+    for halves, one in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(np.concatenate(halves), one, rtol=1e-4, atol=1e-4)
+    for halves, one in zip(found[2:], expected[2:], strict=True):
+        np.testing.assert_allclose(sum(halves), one, rtol=1e-3, atol=1e-3)
+
+
 def test_in_half_precision():
     check("encoder", "graph", tolerance=2e-2, dtype="mixed_bfloat16")
 
