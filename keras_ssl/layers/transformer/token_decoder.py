@@ -31,6 +31,8 @@ class TokenDecoder(keras.layers.Layer):
         drop_path_rate: rate of stochastic depth in the last block; it increases linearly from 0 in
             the first.
         epsilon: small number added to variances.
+        remat: whether each block is computed again in the backward pass instead of being kept, as
+            of `layers.TransformerEncoderBlock`.
         seed: integer seed of stochastic depth and of the initial mask token.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
@@ -79,6 +81,7 @@ class TokenDecoder(keras.layers.Layer):
         output_dim: int | None = None,
         drop_path_rate: float = 0.0,
         epsilon: float = 1e-6,
+        remat: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -94,6 +97,7 @@ class TokenDecoder(keras.layers.Layer):
             )
         self.drop_path_rate = checks.below_one("drop_path_rate", drop_path_rate)
         self.epsilon = checks.positive("epsilon", epsilon)
+        self.remat = bool(remat)
         self.seed = checks.integer("seed", seed, optional=True)
         # here and not in `build`, since it may draw a seed
         self._initializer = keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed)
@@ -105,6 +109,7 @@ class TokenDecoder(keras.layers.Layer):
                 4 * width,
                 epsilon=epsilon,
                 drop_path_rate=drop_path_rate * number / max(depth - 1, 1),
+                remat=remat,
                 seed=None if seed is None else seed + 10 * number,
                 name=f"block_{number + 1}",
                 **like,
@@ -194,5 +199,6 @@ class TokenDecoder(keras.layers.Layer):
             "output_dim": self.output_dim,
             "drop_path_rate": self.drop_path_rate,
             "epsilon": self.epsilon,
+            "remat": self.remat,
             "seed": self.seed,
         }

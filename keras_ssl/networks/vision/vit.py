@@ -80,6 +80,8 @@ class VisionTransformer(TokenEncoder):
         pixel_std: standard deviation of pixels, likewise.
         antialias_positions: whether interpolated positions are averaged where the grid gets
             smaller, as of `layers.LearnedPositionalEmbedding`.
+        remat: whether each block is computed again in the backward pass instead of being kept, as
+            of `layers.TransformerEncoderBlock`.
         seed: integer seed of dropout, and of the initial class token, registers and positions.
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
 
@@ -145,6 +147,7 @@ class VisionTransformer(TokenEncoder):
         pixel_mean: float | Sequence[float] = 0.5,
         pixel_std: float | Sequence[float] = 0.5,
         antialias_positions: bool = False,
+        remat: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -205,6 +208,7 @@ class VisionTransformer(TokenEncoder):
             "pixel_mean": _of_channels("pixel_mean", pixel_mean, input_shape[2]),
             "pixel_std": _of_channels("pixel_std", pixel_std, input_shape[2], positive=True),
             "antialias_positions": bool(antialias_positions),
+            "remat": bool(remat),
             "seed": checks.integer("seed", seed, optional=True),
         }
         self.pooling, self.final_norm = pooling, final_norm
@@ -290,6 +294,7 @@ class VisionTransformer(TokenEncoder):
                 dropout_rate=a["dropout_rate"],
                 drop_path_rate=a["drop_path_rate"] * number / max(a["depth"] - 1, 1),
                 layer_scale=a["layer_scale"],
+                remat=a["remat"],
                 seed=seed,
                 name=f"block_{number + 1}",
                 **like,

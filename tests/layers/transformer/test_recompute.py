@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ssl import layers
+from keras_ssl import layers, networks
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 RANDOM = {"dropout_rate": 0.2, "attention_dropout_rate": 0.2, "drop_path_rate": 0.3, "seed": 3}
@@ -60,20 +60,57 @@ def check(name, mode, tolerance=1e-5, **arguments):
     random = np.random.default_rng(0)
     tensors = [ops.convert_to_tensor(random.normal(size=(4, 6, 16)), "float32") for _ in range(2)]
     tensors = tensors[: 2 if name == "decoder" else 1]
-    results = [train(made(name, remat, **arguments), tensors, mode) for remat in (True, False)]
-    for ours, expected in zip(results[0][0], results[1][0], strict=True):
+    compare(
+        *(train(made(name, remat, **arguments), tensors, mode) for remat in (True, False)),
+        tolerance,
+    )
+
+
+def compare(again, kept, tolerance):
+    """Check outputs, gradients and state of two trainings."""
+    for ours, expected in zip(again[0], kept[0], strict=True):
         ours, expected = (
             ops.convert_to_numpy(ops.cast(one, "float32")) for one in (ours, expected)
         )
         scale = np.abs(expected).max() + 1e-9
         np.testing.assert_allclose(ours / scale, expected / scale, atol=tolerance)
-    for ours, expected in zip(results[0][1], results[1][1], strict=True):
+    for ours, expected in zip(again[1], kept[1], strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(expected), 1e-5)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_gradients_dropout_and_state_are_those_of_a_block_that_keeps_all(name):
     check(name, "graph")
+
+
+def vit(remat):
+    keras.utils.set_random_seed(0)
+    arguments = {**RANDOM, "norm": "batch", "layer_scale": 0.5, "remat": remat}
+    return networks.vit((8, 2, 2), (8, 8, 1), 4, **arguments)
+
+
+class Decoder(layers.TokenDecoder):
+    """A decoder of one grid, whose call takes tensors alone."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs, grid=(2, 2), training=training)
+
+
+def token_decoder(remat):
+    keras.utils.set_random_seed(0)
+    decoder = Decoder(16, depth=2, num_heads=2, drop_path_rate=0.5, remat=remat, seed=3)
+    decoder.build((None, 4, 8))
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"), [(vit, (4, 8, 8, 1)), (token_decoder, (16, 4, 8))], ids=["vit", "decoder"]
+)
+def test_networks_pass_it_on(make, shape):
+    x = [ops.convert_to_tensor(np.random.default_rng(0).normal(size=shape), "float32")]
+    assert all(block.remat for block in make(True).blocks)
+    assert make(True).get_config()["remat"] and not make(False).get_config()["remat"]
+    compare(*(train(make(remat), x, "graph") for remat in (True, False)), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["eager", pytest.param("xla", marks=pytest.mark.slow)])
