@@ -76,9 +76,13 @@ class AttentionPooling(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], input_shape[-1])
 
-    def compute_output_spec(self, inputs: Any, **arguments: Any) -> Any:
-        if arguments.get("return_attention_scores"):
-            return keras.Operation.compute_output_spec(self, inputs, **arguments)
+    def compute_output_spec(
+        self, inputs: Any, mask: Any = None, return_attention_scores: bool = False
+    ) -> Any:
+        if return_attention_scores:  # `compute_output_shape` knows one output only
+            return keras.Operation.compute_output_spec(
+                self, inputs, mask=mask, return_attention_scores=True
+            )
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), self.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:

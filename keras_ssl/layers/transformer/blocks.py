@@ -337,9 +337,10 @@ class TransformerEncoderBlock(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape)
 
-    def compute_output_spec(self, inputs: Any, **arguments: Any) -> Any:
-        if arguments.get("return_attention_scores") or arguments.get("cache") is not None:
-            return keras.Operation.compute_output_spec(self, inputs, **arguments)
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # Keras takes tensors alone by position
+        if kwargs.get("return_attention_scores") or kwargs.get("cache") is not None:
+            return keras.Operation.compute_output_spec(self, inputs, *args, **kwargs)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict:
@@ -475,11 +476,6 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
 
     def compute_output_shape(self, inputs_shape: tuple, context_shape: tuple) -> tuple:
         return tuple(inputs_shape)
-
-    def compute_output_spec(self, inputs: Any, context: Any, **arguments: Any) -> Any:
-        if arguments.get("return_attention_scores") or arguments.get("cache") is not None:
-            return keras.Operation.compute_output_spec(self, inputs, context, **arguments)
-        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict:
         cross_attention = keras.saving.serialize_keras_object(self._given["cross_attention"])

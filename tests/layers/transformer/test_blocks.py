@@ -146,6 +146,24 @@ def test_scores_and_cache_follow_the_tokens(rng):
     assert [one.shape for one in outputs] == [(None, 6, 8), (None, 2, 6, 6)]
 
 
+def test_masks_by_position_in_a_functional_model(rng):
+    x = rng.normal(size=(2, 5, 8)).astype("float32")
+    mask = np.array([[1, 1, 1, 0, 0], [1] * 5], bool)
+    inputs = [keras.Input((5, 8)), keras.Input((5,), dtype="bool")]
+    block = block_of()
+    model = keras.Model(inputs, block(*inputs))
+    np.testing.assert_allclose(
+        to_numpy(model([x, mask])), to_numpy(block(x, mask=mask)), rtol=1e-4, atol=1e-5
+    )
+    _, scores = block(*inputs, return_attention_scores=True)
+    assert scores.shape == (None, 2, 5, 5)
+    block = block_of("TransformerDecoderBlock", ((None, 5, 8), (None, 5, 8)))
+    model = keras.Model(inputs, block(inputs[0], inputs[0], inputs[1]))
+    np.testing.assert_allclose(
+        to_numpy(model([x, mask])), to_numpy(block(x, x, inputs_mask=mask)), rtol=1e-4, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("kind", ["TransformerEncoderBlock", "TransformerDecoderBlock"])
 def test_attention_layers_of_keras_take_the_place_of_ours(kind, rng, tmp_path):
     is_decoder = kind == "TransformerDecoderBlock"
