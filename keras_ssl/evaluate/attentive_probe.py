@@ -102,9 +102,7 @@ def attentive_probe(
     tokens, labels = _tokens(forward, batches, verbose)
     test_tokens, test_labels = _tokens(forward, test_batches, verbose)
     classes = classes_of(labels)
-    mean = tokens.mean((0, 1), dtype="float64")
-    scale = tokens.std((0, 1), dtype="float64")
-    scale = np.where(scale > 0, scale, 1.0)
+    mean, scale = _mean_and_scale(tokens)
     for one in (tokens, test_tokens):  # in place, since they may fill the memory
         one -= mean.astype("float32")
         one /= scale.astype("float32")
@@ -155,6 +153,14 @@ def _tokens(forward: Forward, batches: Batches, verbose: int) -> tuple[np.ndarra
     """Return the tokens of the labelled examples, `(examples, tokens, width)`, and the labels."""
     features, labels = labelled_features(forward, batches, verbose)
     return features.reshape(len(features), -1, forward.shape[-1]), labels
+
+
+def _mean_and_scale(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each feature, 1 where it is constant, in float64."""
+    mean = tokens.mean((0, 1), dtype="float64")
+    # one example at a time, since `np.std` makes a float64 copy of all
+    variance = sum(np.square(one - mean).mean(axis=0) for one in tokens) / len(tokens)
+    return mean, np.where(variance > 0, np.sqrt(variance), 1.0)
 
 
 def _classifier(num_heads: int, classes: int, shape: tuple[int, int]) -> keras.Model:

@@ -1,3 +1,4 @@
+import tracemalloc
 from functools import cache
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from keras_ssl import evaluate, networks
-from keras_ssl.evaluate.attentive_probe import _classifier
+from keras_ssl.evaluate.attentive_probe import _classifier, _mean_and_scale
 from tests.evaluate.fashion import fashion
 from tests.evaluate.test_fine_tune import draws
 
@@ -88,6 +89,19 @@ def test_tokens_are_standardised_and_maps_are_flattened(rng):
     scale, shift = 2.0 ** rng.integers(-3, 4, 8), rng.normal(size=8)
     changed = (x * scale + shift).reshape(-1, 2, 3, 8)
     assert probe((changed, y)) == pytest.approx(accuracy_on_tokens(), abs=1 / 24)
+
+
+def test_statistics_of_tokens_need_no_copy_of_them(rng):
+    tokens = rng.normal(1000, 0.5, size=(400, 9, 64)).astype("float32")
+    tokens[..., 3] = 2.0
+    tracemalloc.start()
+    mean, scale = _mean_and_scale(tokens)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < tokens.nbytes / 4
+    exact = tokens.astype("float64")
+    np.testing.assert_allclose(mean, exact.mean((0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(scale, np.where(np.arange(64) == 3, 1, exact.std((0, 1))), 1e-9)
 
 
 def test_patch_tokens_of_a_vision_transformer():
