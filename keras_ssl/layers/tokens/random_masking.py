@@ -120,7 +120,8 @@ class RandomMasking(_Masking):
     """Mask of tokens chosen uniformly, as many in every example, as in MAE and SimMIM.
 
     Args:
-        ratio: share of the tokens that are masked, rounded to a whole number of tokens.
+        ratio: share of the tokens that are masked, rounded to the nearest whole number of tokens,
+            or of squares. SimMIM's code rounds up.
         seed: integer seed, or `None` for a random one.
         unit: height and width, in tokens, of the squares that are masked as one. SimMIM masks
             squares of 32 pixels, which are 2x2 patches of 16 pixels.
