@@ -44,6 +44,11 @@ LOSSES = {
     ),
     "MSNLoss": ("temperature", lambda rng: (scores(rng)[0][0], scores(rng)[1])),
     "SwAVLoss": ("temperature", lambda rng: scores(rng)[:1]),
+    "TokenDistillation": ("teacher_temperature", lambda rng: rng.normal(size=(2, 6, 3, 5))),
+    "TokenDistillation of the student": (
+        "student_temperature",
+        lambda rng: rng.normal(size=(2, 6, 3, 5)),
+    ),
     "DINOLoss": ("teacher_temperature", scores),
     "DINOLoss of the student": ("student_temperature", scores),
 }

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, evaluate, layers, trainers
+from keras_ssl.networks import TokenEncoder
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from tests.trainers.cases import CASES, each_trainer
 from tests.trainers.small import images
@@ -311,7 +312,10 @@ def with_encoder(trainer, change):
 OF_ENCODERS = [
     name
     for name, case in CASES.items()
-    if isinstance(case.make(), JointEmbedding) and case.x is CASES["SimCLR"].x
+    if isinstance(trainer := case.make(), JointEmbedding)
+    and case.x is CASES["SimCLR"].x
+    # what a token encoder returns is fixed
+    and not isinstance(trainer.encoder, TokenEncoder)
 ]
 
 
