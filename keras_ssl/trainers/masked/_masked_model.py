@@ -14,7 +14,7 @@ from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
 from keras_ssl.trainers._hidden_patches import check_masking, hide
 from keras_ssl.trainers.base import SelfSupervisedModel
-from keras_ssl.trainers.checks import check_one_view
+from keras_ssl.trainers.checks import check_one_view, check_type
 from keras_ssl.trainers.parts import serialize_parts
 
 
@@ -44,6 +44,7 @@ class MaskedModel(SelfSupervisedModel):
         **kwargs: Any,
     ):
         super().__init__(token_encoder(encoder, needs), augment, **kwargs)
+        check_type("masking", masking, keras.layers.Layer)
         self.check_masking(masking)
         self.masking = masking
 
