@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
     [
         "ops",
         # JAX compiles every operation for each shape
-        pytest.param("layers", marks=pytest.mark.slow),
+        pytest.param("layers/graph", marks=pytest.mark.slow),
+        pytest.param(
+            "layers/attention layers/heads layers/memory layers/normalization layers/tokens "
+            "layers/transformer",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("losses", marks=pytest.mark.slow),
         pytest.param("augment networks", marks=pytest.mark.slow),
         pytest.param("optimizers graphs", marks=pytest.mark.slow),
@@ -44,6 +49,17 @@ def test_folders_on_jax(folders):
     )
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
     assert " passed" in run.stdout
+
+
+def test_all_folders_of_layers_are_run_on_jax():
+    (mark,) = [one for one in test_folders_on_jax.pytestmark if one.name == "parametrize"]
+    named = " ".join(one if isinstance(one, str) else one.values[0] for one in mark.args[1])
+    folders = {
+        path.name
+        for path in (ROOT / "tests" / "layers").iterdir()
+        if any(path.glob("**/test_*.py"))
+    }
+    assert {f"layers/{name}" for name in folders} <= set(named.split())
 
 
 USE_EVERYTHING = """
