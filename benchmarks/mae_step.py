@@ -25,7 +25,7 @@ from measure import Peer, interleave, machine, medians, print_machine, print_tab
 
 from keras_ssl import layers, networks, trainers
 from keras_ssl.layers.tokens.random_masking import visible_indices
-from keras_ssl.trainers.masked._masked_model import take_tokens
+from keras_ssl.trainers._hidden_patches import take_tokens
 
 AIMS = (
     ("visible patches", "whole images", 0.3),
