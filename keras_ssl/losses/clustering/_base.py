@@ -4,8 +4,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_ssl import checks
+from keras_ssl.losses._base import Float32Loss
 from keras_ssl.losses._checks import are_compatible, check_matrix
 from keras_ssl.ops import at_least_float32
+from keras_ssl.ops.schedules import serialize
 
 
 def cross_view_entropy(targets: list[Any], log_predictions: list[Any]) -> Any:
@@ -62,3 +65,65 @@ def check_same_shape(views: list[Any], names: str) -> None:
             f"All views of {names} must have one shape (batch, prototypes): row i of each belongs "
             f"to example i. Received shapes: {shapes}"
         )
+
+
+class TeacherStudentLoss(Float32Loss):
+    """Base of losses of a teacher's and a student's scores, each with a temperature of its own."""
+
+    def __init__(
+        self,
+        teacher_temperature: Any = 0.04,
+        student_temperature: Any = 0.1,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.teacher_temperature = checks.positive_or_schedule(
+            "teacher_temperature", teacher_temperature
+        )
+        self.student_temperature = checks.positive_or_schedule(
+            "student_temperature", student_temperature
+        )
+
+    def check_scores(self, teacher_scores: Any, student_scores: Any) -> None:
+        """Raise a `ValueError` unless the loss takes these scores."""
+        raise NotImplementedError
+
+    def values(
+        self,
+        teacher_scores: Any,
+        student_scores: Any,
+        teacher_temperature: Any,
+        student_temperature: Any,
+    ) -> Any:
+        """Return the values of the examples."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        teacher_scores: Any,
+        student_scores: Any,
+        sample_weight: Any = None,
+        teacher_temperature: Any = None,
+    ) -> Any:
+        """Compute the loss of the teacher's and the student's scores."""
+        self.check_scores(teacher_scores, student_scores)
+        if teacher_temperature is None:
+            teacher_temperature = self.value_now("teacher_temperature")
+        teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
+        return super().__call__(
+            (teacher_scores, teacher_temperature), student_scores, sample_weight=sample_weight
+        )
+
+    def call(self, inputs: Any, student_scores: Any) -> Any:
+        """Return the values of the examples; `inputs` are teacher's scores and temperature."""
+        teacher_scores, teacher_temperature = inputs
+        student_temperature = self.value_now("student_temperature")
+        return self.values(teacher_scores, student_scores, teacher_temperature, student_temperature)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "teacher_temperature": serialize(self.teacher_temperature),
+            "student_temperature": serialize(self.student_temperature),
+        }

@@ -6,9 +6,13 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.losses._base import Float32Loss, like
-from keras_ssl.losses.clustering._base import check_same_shape, cross_view_entropy, scores_by_view
-from keras_ssl.ops.schedules import serialize
+from keras_ssl.losses._base import like
+from keras_ssl.losses.clustering._base import (
+    TeacherStudentLoss,
+    check_same_shape,
+    cross_view_entropy,
+    scores_by_view,
+)
 
 
 def dino(
@@ -82,7 +86,7 @@ def _check_views(teacher_scores: Any, student_scores: Any) -> tuple[list[Any], l
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class DINOLoss(Float32Loss):
+class DINOLoss(TeacherStudentLoss):
     """Cross entropy of a teacher's and a student's distributions across views, the loss of DINO.
 
     See `keras_ssl.losses.dino` for the formula, errors and reference. The computation is in
@@ -122,46 +126,16 @@ class DINOLoss(Float32Loss):
     2.079
     """
 
-    def __init__(
-        self,
-        teacher_temperature: Any = 0.04,
-        student_temperature: Any = 0.1,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.teacher_temperature = checks.positive_or_schedule(
-            "teacher_temperature", teacher_temperature
-        )
-        self.student_temperature = checks.positive_or_schedule(
-            "student_temperature", student_temperature
-        )
+    def check_scores(self, teacher_scores: Any, student_scores: Any) -> None:
+        """Raise a `ValueError` unless the loss takes these scores."""
+        _check_views(teacher_scores, student_scores)
 
-    def __call__(
+    def values(
         self,
         teacher_scores: Any,
         student_scores: Any,
-        sample_weight: Any = None,
-        teacher_temperature: Any = None,
+        teacher_temperature: Any,
+        student_temperature: Any,
     ) -> Any:
-        """Compute the loss of the teacher's and the student's scores."""
-        _check_views(teacher_scores, student_scores)
-        if teacher_temperature is None:
-            teacher_temperature = self.value_now("teacher_temperature")
-        teacher_temperature = checks.temperature("teacher_temperature", teacher_temperature)
-        return super().__call__(
-            (teacher_scores, teacher_temperature), student_scores, sample_weight=sample_weight
-        )
-
-    def call(self, inputs: Any, student_scores: Any) -> Any:
-        """Return the values of the examples; `inputs` are teacher's scores and temperature."""
-        teacher_scores, teacher_temperature = inputs
-        student_temperature = self.value_now("student_temperature")
+        """Return the values of the examples."""
         return dino(teacher_scores, student_scores, teacher_temperature, student_temperature)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "teacher_temperature": serialize(self.teacher_temperature),
-            "student_temperature": serialize(self.student_temperature),
-        }
