@@ -1,4 +1,4 @@
-"""Losses and gradients of an update, for the whole batch at once or in micro-batches."""
+"""Gradients of an update, for the whole batch at once or in micro-batches, and of an input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +29,34 @@ def differentiate(
     with tf.GradientTape() as tape:
         scalar, others = compute()
     return others, tape.gradient(scalar, variables)
+
+
+def input_gradient(function: Callable[[Any], Any], x: Any) -> Any:
+    """Differentiate a function with respect to its input, for methods that need such a gradient.
+
+    The result can be differentiated again, with respect to weights too: a gradient penalty is a
+    loss of it. Where a row of `function(x)` depends on the same row of `x` alone, as in inference
+    mode, the rows of the result are the gradients of the examples.
+
+    Args:
+        function: function of `x` that returns a tensor, of which the sum is differentiated.
+        x: floating-point tensor, or a structure of them.
+
+    Returns:
+        The gradient, shaped as `x`; zeros where the function does not depend on `x`.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_ssl.trainers.engine.gradients import input_gradient
+    >>> input_gradient(ops.square, ops.convert_to_tensor([1.0, 3.0])).numpy().tolist()
+    [2.0, 6.0]
+    """
+    x = keras.tree.map_structure(ops.convert_to_tensor, x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 class PlainGradients:
