@@ -20,6 +20,7 @@ from keras_ssl import (
     losses,
     networks,
     optimizers,
+    samplers,
     visualize,
 )
 from keras_ssl.version import __version__
@@ -35,6 +36,7 @@ __all__ = [
     "losses",
     "networks",
     "optimizers",
+    "samplers",
     "visualize",
 ]
 

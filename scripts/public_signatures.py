@@ -29,6 +29,7 @@ NAMESPACES = [
     "losses",
     "networks",
     "optimizers",
+    "samplers",
     "trainers",
     "visualize",
 ]

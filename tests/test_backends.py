@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
         ),
         pytest.param("losses", marks=pytest.mark.slow),
         pytest.param("augment networks", marks=pytest.mark.slow),
-        pytest.param("optimizers graphs", marks=pytest.mark.slow),
+        pytest.param("optimizers graphs samplers", marks=pytest.mark.slow),
     ],
 )
 def test_folders_on_jax(folders):
