@@ -9,6 +9,7 @@ from keras_ssl.layers.attention import (
     RotaryEmbedding,
     SinusoidalPositionalEncoding,
 )
+from keras_ssl.layers.diffusion import TimeEmbedding
 from keras_ssl.layers.heads import (
     BilinearCritic,
     ConcatAndConvolve,
@@ -27,7 +28,7 @@ from keras_ssl.layers.memory import (
     SinkhornCenter,
     VectorQuantizer,
 )
-from keras_ssl.layers.normalization import SyncBatchNormalization
+from keras_ssl.layers.normalization import GroupNormalization, SyncBatchNormalization
 from keras_ssl.layers.tokens import (
     BlockMasking,
     ClassToken,
@@ -60,6 +61,7 @@ __all__ = [
     "EncodeAndDotProduct",
     "FeatureQueue",
     "FeedForward",
+    "GroupNormalization",
     "LayerScale",
     "LearnedPositionalEmbedding",
     "MaskToken",
@@ -83,6 +85,7 @@ __all__ = [
     "SinusoidalPositionalEncoding",
     "StepPredictor",
     "SyncBatchNormalization",
+    "TimeEmbedding",
     "TokenDecoder",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",

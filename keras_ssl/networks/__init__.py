@@ -1,5 +1,12 @@
 """Encoders, built as Keras models."""
 
+from keras_ssl.networks.generative import (
+    conv_decoder,
+    conv_encoder,
+    dcgan_discriminator,
+    dcgan_generator,
+    diffusion_unet,
+)
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.to_keras import to_keras
 from keras_ssl.networks.vision import (
@@ -15,6 +22,7 @@ from keras_ssl.networks.vision import (
     small_resnet,
     strided_stem,
     token_encoder,
+    unet,
     vit,
 )
 
@@ -23,6 +31,11 @@ __all__ = [
     "TokenEncoder",
     "VisionTransformer",
     "cifar_stem",
+    "conv_decoder",
+    "conv_encoder",
+    "dcgan_discriminator",
+    "dcgan_generator",
+    "diffusion_unet",
     "gat",
     "gcn",
     "gin",
@@ -36,5 +49,6 @@ __all__ = [
     "strided_stem",
     "to_keras",
     "token_encoder",
+    "unet",
     "vit",
 ]

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "BlockMasking": {"grid": (6, 6), "min_tokens": 4},
     "DropPath": {"rate": 0.1},
     "FeedForward": {"hidden_dim": 16, "gated": True, "dropout_rate": 0.1},
+    "GroupNormalization": {"groups": 4, "activation": "silu"},
     "LearnedPositionalEmbedding": {"size": (6, 6)},
     "MultiBlockMasking": {"grid": (6, 6)},
     "MultiHeadAttention": {
@@ -34,6 +35,7 @@ ARGUMENTS = {
     "PatchEmbedding": {"patch_size": 2, "width": 8},
     "RelativePositionBias": {"num_heads": 6, "grid": (5, 1)},
     "SinusoidalPositionalEncoding": {"grid": (6, 6)},
+    "TimeEmbedding": {"width": 8, "frequencies": 4},
     "TokenDecoder": {"width": 8, "output_dim": 4, "depth": 1, "num_heads": 2},
     "TransformerDecoderBlock": {"num_heads": 2, "hidden_dim": 16, "drop_path_rate": 0.1},
     "TransformerEncoderBlock": {"num_heads": 2, "hidden_dim": 16, "layer_scale": 0.1},
@@ -61,7 +63,7 @@ ARGUMENTS = {
 }
 
 # layers of vectors alone, not of feature maps
-OF_VECTORS = {"FeatureQueue", "MemoryBank"}
+OF_VECTORS = {"FeatureQueue", "MemoryBank", "TimeEmbedding"}
 # layers of sequences of tokens, which the positions of a feature map are
 OF_TOKENS = {
     "AttentionPooling",
@@ -105,6 +107,7 @@ INPUTS = {
     "EncodeAndDotProduct": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
     "MaskToken": lambda x: ([x, x[..., 0] > 0],),
     "StepPredictor": lambda x: (x, x),
+    "TimeEmbedding": lambda x: (x[:, 0],),
 }
 # how layers are called that take more than tensors of features
 LAYER_CALLS = {
@@ -242,6 +245,50 @@ def test_vision_transformer_and_its_gradient(policy):
 
     step = with_gradient(run, model.trainable_variables)
     assert function_tpu_obstacles(step, tf.TensorSpec((2, 48, 32, 3))) == []
+
+
+def conditional_inputs(shape):
+    return {
+        "x": tf.TensorSpec(shape),
+        "time": tf.TensorSpec(shape[:1]),
+        "label": tf.TensorSpec(shape[:1], "int32"),
+        "tokens": tf.TensorSpec((shape[0], 5, 4)),
+        "image": tf.TensorSpec(shape),
+    }
+
+
+def with_gradient_of_weights(model):
+    def call(*inputs):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model(*inputs, training=True))
+        return total, tape.gradient(total, [weight.value for weight in model.trainable_weights])
+
+    return call
+
+
+def test_denoisers_and_their_gradients(policy):
+    arguments = {"num_classes": 3, "token_dim": 4, "condition_channels": 2, "remat": True}
+    model = networks.diffusion_unet(
+        (8, 8, 2), (4, 8), 1, (1,), time="scale_shift", dropout_rate=0.1, **arguments
+    )
+    step = with_gradient_of_weights(model)
+    assert function_tpu_obstacles(step, conditional_inputs((2, 8, 8, 2))) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: networks.unet((8, 8, 2), widths=(2, 4)),
+        lambda: networks.conv_encoder((8, 8, 2), (4,), features=3, blocks=1),
+        lambda: networks.conv_decoder((8, 8, 2), (4,), channels=3, blocks=1),
+        lambda: networks.dcgan_generator((8, 8, 2), 3, 4),
+        lambda: networks.dcgan_discriminator((8, 8, 2), 4, spectral_normalization=True),
+    ],
+)
+def test_networks_that_generate_and_their_gradients(make, policy):
+    model = make()
+    spec = tf.TensorSpec((2, *model.input_shape[1:]))
+    assert function_tpu_obstacles(with_gradient_of_weights(model), spec) == []
 
 
 class RoundedShift(augment.GeometricAugmentation):
