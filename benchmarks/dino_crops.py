@@ -15,7 +15,6 @@ teacher's on the global crops, projectors, prototypes, loss, and the update of a
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from measure import interleave, machine, medians, print_machine, print_table
+from measure import interleave, machine, medians, print_machine, print_table, timed
 
 from keras_ssl.layers import Prototypes
 from keras_ssl.networks import resnet18
@@ -46,19 +45,6 @@ def equal_pixels(arguments: argparse.Namespace) -> int:
     if count.denominator > 1:
         raise SystemExit(f"No whole number of images has as many pixels: {float(count)}")
     return int(count)
-
-
-def seconds_of(step: Callable[[], object], steps: int) -> Callable[[], float]:
-    """A function that times some calls; `step` returns when its work is done."""
-    step()
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            step()
-        return (time.perf_counter() - start) / steps
-
-    return seconds
 
 
 def encoding(
@@ -105,7 +91,7 @@ def set_up(arguments: argparse.Namespace) -> dict[str, Callable[[], float]]:
     )
     trainer.compile(keras.optimizers.AdamW(1e-4, clipnorm=3.0), jit_compile=arguments.xla)
     contenders["whole step"] = lambda: trainer.train_on_batch(tuple(crops))
-    return {name: seconds_of(step, arguments.steps) for name, step in contenders.items()}
+    return {name: timed(step, arguments.steps) for name, step in contenders.items()}
 
 
 def main() -> None:

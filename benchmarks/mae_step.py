@@ -13,7 +13,6 @@ a decoder of two blocks of half the width, AdamW, float32, images ready in memor
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from measure import Peer, interleave, machine, medians, print_machine, print_table
+from measure import Peer, interleave, machine, medians, print_machine, print_table, timed
+from passes import forward_and_backward
 
 from keras_ssl import layers, networks, trainers
 from keras_ssl.layers.tokens.random_masking import visible_indices
@@ -77,21 +77,11 @@ def passes(
         predicted = trainer.to_targets(decoded, pixels)
         return ops.mean(ops.square(predicted - take_tokens(pixels, hidden)))
 
-    def with_gradient(function: Callable, variables: list) -> Callable[[], None]:
-        variables = [variable.value for variable in variables]
-
-        @tf.function(jit_compile=jit_compile)
-        def run() -> list:
-            with tf.GradientTape() as tape:
-                loss = function()
-            return tape.gradient(loss, variables, unconnected_gradients="zero")
-
-        return lambda: run()[-1].numpy()
-
+    of_encoder, of_all = encoder.trainable_variables, trainer.trainable_variables
     return {
-        "whole images": with_gradient(whole, encoder.trainable_variables),
-        "visible patches": with_gradient(lambda: ops.mean(see()), encoder.trainable_variables),
-        "bare passes": with_gradient(all_parts, trainer.trainable_variables),
+        "whole images": forward_and_backward(whole, of_encoder, jit_compile),
+        "visible patches": forward_and_backward(lambda: ops.mean(see()), of_encoder, jit_compile),
+        "bare passes": forward_and_backward(all_parts, of_all, jit_compile),
     }
 
 
@@ -117,14 +107,6 @@ def main() -> None:
     trainer.train_on_batch(images)
     functions = passes(trainer, images, arguments.jit_compile)
     functions["keras_ssl"] = lambda: trainer.train_on_batch(images)
-
-    def timed(function: Callable[[], None]) -> Callable[[], float]:
-        def seconds() -> float:
-            start = time.perf_counter()
-            function()
-            return time.perf_counter() - start
-
-        return seconds
 
     contenders = {name: timed(function) for name, function in functions.items()}
     peer = None

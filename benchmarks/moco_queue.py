@@ -10,16 +10,14 @@ script prints the difference of the parts as a share of the step.
 """
 
 import argparse
-import functools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from measure import Peer, elapsed, interleave, machine, medians, print_machine, print_table
+from measure import Peer, interleave, machine, medians, print_machine, print_table, timed
 
 from keras_ssl import layers, losses, networks, trainers
 
@@ -46,7 +44,7 @@ def make_step(arguments: argparse.Namespace, size: int) -> Callable[[], float]:
     views = np.random.default_rng(0).uniform(0, 255, (2, arguments.batch, *shape))
     views = tuple(keras.ops.convert_to_tensor(view, "float32") for view in views)
     trainer.train_on_batch(views)
-    return functools.partial(elapsed, trainer.train_on_batch, views)
+    return timed(lambda: trainer.train_on_batch(views))
 
 
 def make_part(batch: int, size: int, steps: int = 10) -> Callable[[], float]:
@@ -66,14 +64,8 @@ def make_part(batch: int, size: int, steps: int = 10) -> Callable[[], float]:
 
     part(query, key)
 
-    def seconds() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            for result in part(query, key):
-                result.numpy()  # its work is done
-        return (time.perf_counter() - start) / steps
-
-    return seconds
+    # numbers, so that the work is done
+    return timed(lambda: [result.numpy() for result in part(query, key)], steps)
 
 
 def main() -> None:

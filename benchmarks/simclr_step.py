@@ -15,14 +15,13 @@ last, under `torch.autocast`.
 import argparse
 import contextlib
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import keras
 import numpy as np
-from measure import Peer, interleave, machine, medians, print_machine, print_table
+from measure import Peer, interleave, machine, medians, print_machine, print_table, timed
 
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import NTXent
@@ -46,12 +45,7 @@ def set_up(arguments: argparse.Namespace) -> tuple[Callable[[], float], int]:
     views = tuple(keras.ops.convert_to_tensor(view, "float32") for view in views)
     trainer.train_on_batch(views)
 
-    def seconds() -> float:
-        start = time.perf_counter()
-        for _ in range(arguments.steps):
-            trainer.train_on_batch(views)  # returns numbers, so its work is done
-        return (time.perf_counter() - start) / arguments.steps
-
+    seconds = timed(lambda: trainer.train_on_batch(views), arguments.steps)
     return seconds, sum(int(np.prod(w.shape)) for w in trainer.trainable_weights)
 
 

@@ -14,14 +14,13 @@ under `jit_compile=True`.
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from measure import Peer, interleave, machine, medians, print_machine, print_table
+from measure import Peer, interleave, machine, medians, print_machine, print_table, timed
 
 from keras_ssl import layers
 
@@ -65,12 +64,7 @@ def set_up(
     pixels = keras.ops.convert_to_tensor(pixels, "float32")
     classes = keras.ops.convert_to_tensor(random.integers(0, 10, arguments.batch))
 
-    def seconds() -> float:
-        start = time.perf_counter()
-        for _ in range(arguments.steps):
-            model.train_on_batch(pixels, classes)  # returns numbers, so its work is done
-        return (time.perf_counter() - start) / arguments.steps
-
+    seconds = timed(lambda: model.train_on_batch(pixels, classes), arguments.steps)
     seconds()
     return seconds, model.count_params()
 
