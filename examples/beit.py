@@ -26,21 +26,31 @@ import argparse
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+from _image_runs import (
+    add_data_arguments,
+    add_run_arguments,
+    add_vit_arguments,
+    center_crops,
+    load_split,
+    make_vit,
+    plot_class_attention,
+    plot_masks,
+    start,
+    unlabelled_batches,
+)
 from keras.optimizers.schedules import CosineDecay
 
 from keras_ssl import (
     augment,
     callbacks,
-    data,
     distribute,
     evaluate,
     layers,
     losses,
-    networks,
     optimizers,
     trainers,
     visualize,
@@ -51,15 +61,8 @@ parser = argparse.ArgumentParser(
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
 add = parser.add_argument
-add("--dataset", default="fashion_mnist_mini", help="embedded or TFDS name")
-add("--data-dir", help="folder of prepared TFDS sets")
-add("--train-split", default="train")
-add("--test-split", default="test", help='"validation" for ImageNet')
-add("--resize", type=int, help="size that images are brought to first; needed if they differ")
-add("--size", type=int, default=28, help="height and width of a crop")
-add("--shuffle-buffer", type=int, default=10_000, help="images")
-add("--patch-size", type=int, default=4)
-add("--encoder", nargs="+", default=["96", "4", "4"], help="size, or width, blocks and heads")
+add_data_arguments(parser)
+add_vit_arguments(parser)
 add("--drop-path", type=float, default=0.0, help="rate of stochastic depth")
 add("--teacher", type=Path, help="file of a trained encoder; without it, one is trained first")
 add("--teacher-epochs", type=int, default=15)
@@ -69,49 +72,14 @@ add("--tokenizer-decoder", type=int, nargs=3, default=[96, 1, 4], help="width, b
 add("--tokenizer-epochs", type=int, default=10)
 add("--mask-ratio", type=float, default=0.4)
 add("--epochs", type=int, default=20, help="of BEiT v2")
-add("--batch-size", type=int, default=256, help="over all replicas")
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
 add("--weight-decay", type=float, default=0.05)
-add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
-add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
-add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
-add("--seed", type=int, default=0)
-add("--output", type=Path, default=Path("runs/beit"), help="folder for all that is written")
+add_run_arguments(parser, "runs/beit")
 arguments = parser.parse_args()
 
-# first of all: workers wait for each other here, and TensorFlow is set up for them
-strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
-keras.config.set_dtype_policy(arguments.precision)
+strategy = start(arguments)
 is_chief = distribute.is_chief(strategy)
 output = arguments.output
-
-
-def load_split(split: str) -> tf.data.Dataset:
-    """Return the images of a split and their labels, all of one size."""
-    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
-    if arguments.resize is None:
-        return dataset
-    resize = keras.layers.Resizing(
-        arguments.resize, arguments.resize, crop_to_aspect_ratio=True, dtype="float32"
-    )
-    return dataset.map(
-        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y), num_parallel_calls=tf.data.AUTOTUNE
-    )
-
-
-def centers(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return batches of the centres of images, to measure with."""
-    size = arguments.size
-    return dataset.map(lambda x, y: (tf.image.resize_with_crop_or_pad(x, size, size), y)).batch(256)
-
-
-def new_encoder(**kwargs: object) -> networks.VisionTransformer:
-    """Return an encoder that has learned nothing."""
-    names = arguments.encoder
-    size = names[0] if len(names) == 1 else tuple(map(int, names))
-    return networks.vit(
-        size, shape, arguments.patch_size, drop_path_rate=arguments.drop_path, **kwargs
-    )
 
 
 def train_stage(name: str, trainer: trainers.SelfSupervisedModel, epochs: int) -> keras.Model:
@@ -140,14 +108,13 @@ def train_stage(name: str, trainer: trainers.SelfSupervisedModel, epochs: int) -
 
 if is_chief:
     output.mkdir(parents=True, exist_ok=True)
-train, test = load_split(arguments.train_split), load_split(arguments.test_split)
-batches = (
-    train.map(lambda x, y: x)
-    .shuffle(arguments.shuffle_buffer)
-    .batch(arguments.batch_size, drop_remainder=True)
-    .prefetch(tf.data.AUTOTUNE)
+train, test = (
+    load_split(arguments, split) for split in (arguments.train_split, arguments.test_split)
 )
-shape = (arguments.size, arguments.size, train.element_spec[0].shape[-1])
+batches = unlabelled_batches(arguments, train)
+channels = train.element_spec[0].shape[-1]
+shape = (arguments.size, arguments.size, channels)
+new_encoder = partial(make_vit, arguments, channels, drop_path_rate=arguments.drop_path)
 crop = augment.Pipeline(
     [
         augment.RandomResizedCrop(arguments.size, scale=(0.2, 1.0)),
@@ -211,17 +178,17 @@ beit = train_stage("beit", beit, arguments.epochs)
 if is_chief:
     encoder = beit.encoder
     encoder.save(output / "encoder.keras")
-    images = next(iter(centers(test)))[0]
+    whole_train, whole_test = center_crops(arguments, train), center_crops(arguments, test)
+    images = next(iter(whole_test))[0]
     codes = vqkd.tokenize(images)
     visualize.plot_codes(images, codes, grid, arguments.codes, path=output / "codes.png")
-    outputs = encoder.encode(encoder.embed(images[:6]), grid, return_attention_scores=True)
-    scores = outputs["attention_scores"][-1][:, :, 0, encoder.extra_tokens :]
-    visualize.plot_attention(images[:6], scores, grid, path=output / "attention.png")
+    plot_masks(encoder, beit.masking, images[:8], output / "masks.png")
+    plot_class_attention(encoder, images[:6], output / "attention.png")
 
     reports = {}
     for name, one in (("teacher", teacher), ("BEiT v2", encoder)):
         print(f"\n{name}")
-        reports[name] = evaluate.representation_report(one, centers(train), centers(test))
+        reports[name] = evaluate.representation_report(one, whole_train, whole_test)
         print(reports[name])
     (output / "report.json").write_text(json.dumps(reports, indent=2))
     print(f"Encoder, tokenizer, pictures and reports are in {output.resolve()}")

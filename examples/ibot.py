@@ -18,20 +18,28 @@ import argparse
 import json
 import math
 import shutil
-from pathlib import Path
 
 import keras
-import tensorflow as tf
+from _image_runs import (
+    add_data_arguments,
+    add_run_arguments,
+    add_vit_arguments,
+    center_crops,
+    load_split,
+    make_vit,
+    plot_class_attention,
+    plot_masks,
+    start,
+    unlabelled_batches,
+)
 from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 
 from keras_ssl import (
     augment,
     callbacks,
-    data,
     distribute,
     evaluate,
     layers,
-    networks,
     optimizers,
     trainers,
     visualize,
@@ -43,78 +51,37 @@ parser = argparse.ArgumentParser(
 )
 add = parser.add_argument
 add("--method", choices=["ibot", "dinov2"], default="ibot")
-add("--dataset", default="fashion_mnist_mini", help="embedded or TFDS name")
-add("--data-dir", help="folder of prepared TFDS sets")
-add("--train-split", default="train")
-add("--test-split", default="test", help='"validation" for ImageNet')
-add("--resize", type=int, help="size that images are brought to first; needed if they differ")
-add("--size", type=int, default=28, help="height and width of a global crop")
+add_data_arguments(parser)
+add_vit_arguments(parser)
 add("--local-size", type=int, default=16, help="height and width of a local crop")
 add("--local-count", type=int, default=2)
-add("--shuffle-buffer", type=int, default=10_000, help="images")
-add("--patch-size", type=int, default=4)
-add("--encoder", nargs="+", default=["96", "4", "4"], help="size, or width, blocks and heads")
 add("--registers", type=int, default=0)
 add("--projector", type=int, nargs="+", default=[512, 64], help="widths of its layers")
 add("--prototypes", type=int, default=512)
 add("--mask-ratio", type=float, default=0.3)
 add("--momentum", type=float, default=0.99, help="of the teacher at the start; 1 at the end")
 add("--epochs", type=int, default=15)
-add("--batch-size", type=int, default=256, help="over all replicas")
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
 add("--weight-decay", type=float, nargs=2, default=[0.04, 0.4], help="at the start and the end")
-add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
-add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
-add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
-add("--seed", type=int, default=0)
-add("--output", type=Path, default=Path("runs/ibot"), help="folder for all that is written")
+add_run_arguments(parser, "runs/ibot")
 arguments = parser.parse_args()
 
-# first of all: workers wait for each other here, and TensorFlow is set up for them
-strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
-keras.config.set_dtype_policy(arguments.precision)
+strategy = start(arguments)
 output = arguments.output
 
-
-def load_split(split: str) -> tf.data.Dataset:
-    """Return the images of a split and their labels, all of one size."""
-    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
-    if arguments.resize is None:
-        return dataset
-    resize = keras.layers.Resizing(
-        arguments.resize, arguments.resize, crop_to_aspect_ratio=True, dtype="float32"
-    )
-    return dataset.map(
-        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y), num_parallel_calls=tf.data.AUTOTUNE
-    )
-
-
-def centers(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return batches of the centres of images, to measure with."""
-    size = arguments.size
-    return dataset.map(lambda x, y: (tf.image.resize_with_crop_or_pad(x, size, size), y)).batch(256)
-
-
 # Data: images without labels to learn from; labels only measure
-train, test = load_split(arguments.train_split), load_split(arguments.test_split)
-batches = (
-    train.map(lambda x, y: x)
-    .shuffle(arguments.shuffle_buffer)
-    .batch(arguments.batch_size, drop_remainder=True)
-    .prefetch(tf.data.AUTOTUNE)
+train, test = (
+    load_split(arguments, split) for split in (arguments.train_split, arguments.test_split)
 )
+batches = unlabelled_batches(arguments, train)
+channels = train.element_spec[0].shape[-1]
 steps = len(batches) * arguments.epochs
 rate = optimizers.linear_scaling(arguments.learning_rate, arguments.batch_size)
 
 # Method: from views with hidden patches, predict what a teacher makes of them whole
-shape = (arguments.size, arguments.size, train.element_spec[0].shape[-1])
-names = arguments.encoder
-size = names[0] if len(names) == 1 else tuple(map(int, names))
 with strategy.scope():
-    encoder = networks.vit(
-        size, shape, arguments.patch_size, registers=arguments.registers, layer_scale=1.0
-    )
-    grid = encoder.grid((None, *shape))
+    encoder = make_vit(arguments, channels, registers=arguments.registers, layer_scale=1.0)
+    grid = encoder.grid((None, arguments.size, arguments.size, channels))
     hidden = round(arguments.mask_ratio * math.prod(grid))
     method = {"ibot": trainers.iBOT, "dinov2": trainers.DINOv2}[arguments.method]
 
@@ -163,7 +130,7 @@ history = trainer.fit(
     batches,
     epochs=arguments.epochs,
     callbacks=[
-        callbacks.CollapseMonitor(centers(test.take(1000))),
+        callbacks.CollapseMonitor(center_crops(arguments, test.take(1000))),
         callbacks.BackupAndResume(output / "backup"),
     ],
 )
@@ -172,15 +139,15 @@ history = trainer.fit(
 if distribute.is_chief(strategy):
     encoder = trainer.teacher_encoder
     encoder.save(output / "encoder.keras")
-    images = next(iter(centers(test)))[0][:8]
+    whole_train, whole_test = center_crops(arguments, train), center_crops(arguments, test)
+    images = next(iter(whole_test))[0][:8]
     views = trainer.augment(images, training=True)
     visualize.plot_views(images, views, path=output / "views.png")
-    outputs = encoder.encode(encoder.embed(images), grid, return_attention_scores=True)
-    scores = outputs["attention_scores"][-1][:, :, 0, encoder.extra_tokens :]
-    visualize.plot_attention(images, scores, grid, path=output / "attention.png")
+    plot_masks(encoder, trainer.masking, images, output / "masks.png")
+    plot_class_attention(encoder, images, output / "attention.png")
     visualize.plot_history(history, path=output / "curves.png")
 
-    report = evaluate.representation_report(encoder, centers(train), centers(test))
+    report = evaluate.representation_report(encoder, whole_train, whole_test)
     (output / "report.json").write_text(json.dumps(report, indent=2))
     shutil.rmtree(output / "backup")
     print(report)

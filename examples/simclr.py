@@ -34,7 +34,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+from _image_runs import (
+    add_data_arguments,
+    add_run_arguments,
+    load_split,
+    start,
+    unlabelled_batches,
+)
 from keras.optimizers import SGD, AdamW
 from keras.optimizers.schedules import CosineDecay
 
@@ -82,13 +88,7 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--dataset", default="fashion_mnist_mini", help="embedded or TFDS name")
-    add("--data-dir", help="folder of prepared TFDS sets")
-    add("--train-split", default="train")
-    add("--test-split", default="test", help='"validation" for ImageNet')
-    add("--resize", type=int, help="size that images are brought to first; needed if they differ")
-    add("--size", type=int, default=28, help="height and width of a view")
-    add("--shuffle-buffer", type=int, default=10_000, help="images")
+    add_data_arguments(parser)
 
     add("--encoder", choices=ENCODERS, default="resnet18")
     add("--stem", choices=STEMS, default="cifar")
@@ -102,7 +102,6 @@ def parse_arguments() -> argparse.Namespace:
 
     add("--temperature", type=float, default=0.1)
     add("--epochs", type=int, default=100)
-    add("--batch-size", type=int, default=256, help="over all replicas")
     add("--micro-batch-size", type=int, help="images a replica embeds at a time; saves memory")
     add("--chunk-size", type=int, help="side of the loss's tiles, as 2048; saves memory")
     add("--optimizer", choices=OPTIMIZERS, default="adamw")
@@ -111,9 +110,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--warmup-epochs", type=float, default=10.0)
     add("--weight-decay", type=float, default=1e-4)
 
-    add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
-    add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
-    add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
     add("--jit-compile", action="store_true", help="compile the training step with XLA")
     add("--steps-per-execution", type=int, default=1)
 
@@ -121,8 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--knn-images", type=int, default=10_000, help="of each split, for k-NN during training")
     add("--backup-steps", type=int, help="steps between backups, beside those of every epoch")
     add("--tensorboard", action="store_true")
-    add("--seed", type=int, default=0)
-    add("--output", type=Path, default=Path("runs/simclr"), help="folder for all that is written")
+    add_run_arguments(parser, "runs/simclr")
     add(
         "--resume",
         nargs="?",
@@ -151,20 +146,6 @@ def parse_arguments() -> argparse.Namespace:
             "name another folder with --output"
         )
     return arguments
-
-
-def load_split(arguments: argparse.Namespace, split: str) -> tf.data.Dataset:
-    """The images of a split and their labels, all of one size."""
-    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
-    if arguments.resize is None:
-        return dataset
-    size = arguments.resize
-    resize = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, dtype="float32")
-    return dataset.map(
-        # bytes again, so that the shuffle buffer holds a quarter of the memory
-        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
 
 
 def make_trainer(arguments: argparse.Namespace, channels: int, steps: int) -> trainers.SimCLR:
@@ -225,26 +206,14 @@ class Log(keras.callbacks.Callback):
 def main() -> None:
     """Train, save, picture and measure."""
     arguments = parse_arguments()
-    # first of all: workers wait for each other here, and TensorFlow is set up for them
-    strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
-    keras.config.set_dtype_policy(arguments.precision)
+    strategy = start(arguments)
     output = arguments.output
     if distribute.is_chief(strategy):
         prepare_folder(arguments)
 
     train = load_split(arguments, arguments.train_split)
     test = load_split(arguments, arguments.test_split)
-    batches = (
-        train.map(lambda x, y: x)
-        .shuffle(arguments.shuffle_buffer)
-        .batch(arguments.batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-    if len(batches) == 0:
-        raise ValueError(
-            f"--batch-size {arguments.batch_size} is larger than the training set: "
-            f"{len(train)} images"
-        )
+    batches = unlabelled_batches(arguments, train)
     some = [split.take(arguments.knn_images).batch(256).cache() for split in (train, test)]
     channels = train.element_spec[0].shape[-1]
     with strategy.scope():

@@ -44,7 +44,8 @@ def plot_history(
         panels: entries to plot by title of the panel, without `val_`. By default, entries are
             distributed by what is in their names: `"loss"`, `"accuracy"`, `"R²"` of a probe's
             regression ("probe_r2"), `"effective rank"` ("rank"), `"spread"` ("std" or "spread") and
-            `"learning rate"`. Accuracies are shown in percent. Empty panels are omitted.
+            `"learning rate"`; the rest, such as the named losses of a trainer, are `"other"`.
+            Accuracies are shown in percent. Empty panels are omitted.
         title: title of the figure.
         path: file to save the figure to (PNG unless the suffix says otherwise), or `None`.
 
@@ -70,6 +71,8 @@ def plot_history(
             panel: [name for name in names if any(part in name for part in parts)]
             for panel, parts in _PANELS.items()
         }
+        drawn = {name for entries in panels.values() for name in entries}
+        panels["other"] = [name for name in names if name not in drawn]
     missing = [name for keys in panels.values() for name in keys if name not in names]
     panels = {key: list(entries) for key, entries in panels.items() if entries}
     if missing or not panels:

@@ -36,7 +36,7 @@ def test_mae(tmp_path):
 def test_ibot_on_two_replicas(tmp_path):
     heads = ("--projector", "16", "8", "--prototypes", "16", "--local-size", "14")
     run("ibot.py", *TINY, *heads, "--strategy", "mirrored", "--replicas", "2", cwd=tmp_path)
-    assert list(check(tmp_path / "out", "views.png", "curves.png")) == REPORT
+    assert list(check(tmp_path / "out", "views.png", "masks.png", "curves.png")) == REPORT
 
 
 def test_beit_keeps_finished_stages(tmp_path):
@@ -44,5 +44,7 @@ def test_beit_keeps_finished_stages(tmp_path):
     decoder = ("--code-width", "8", "--tokenizer-decoder", "16", "1", "2")
     printed = run("beit.py", *TINY, *stages, *decoder, cwd=tmp_path)
     assert [f"Stage: {name}" in printed for name in ("teacher", "tokenizer", "beit")] == [True] * 3
-    reports = check(tmp_path / "out", "codes.png", "teacher.png", "tokenizer.png", "beit.png")
+    reports = check(
+        tmp_path / "out", "codes.png", "masks.png", "teacher.png", "tokenizer.png", "beit.png"
+    )
     assert list(reports) == ["teacher", "BEiT v2"] and list(reports["BEiT v2"]) == REPORT

@@ -28,7 +28,7 @@ def test_panels_and_values():
     assert accuracy.get_ylabel() == "accuracy (%)"
 
 
-def test_rank_spread_and_rate_have_panels_of_their_own():
+def test_rank_spread_rate_and_others_have_panels_of_their_own():
     history = {
         "loss": [3.0, 2.0],
         "probe_accuracy": [0.25, 0.5],
@@ -36,15 +36,16 @@ def test_rank_spread_and_rate_have_panels_of_their_own():
         "feature_std": [0.9, 0.8],
         "projection_spread": [0.5, 0.6],
         "learning_rate": [0.1, 0.05],
+        "class": [2.0, 1.5],
     }
     axes = {one.get_ylabel(): one for one in plot_history(history).axes}
-    titles = ["loss", "accuracy (%)", "effective rank", "spread", "learning rate"]
+    titles = ["loss", "accuracy (%)", "effective rank", "spread", "learning rate", "other"]
     assert list(axes) == titles
     assert set(lines(axes["spread"])) == {"feature std", "projection spread"}
     np.testing.assert_allclose(lines(axes["effective rank"])["effective rank"], [[1, 20], [2, 30]])
     # no two panels lie on one another
     boxes = [one.get_position() for one in axes.values()]
-    assert len({(round(box.x0, 2), round(box.y0, 2)) for box in boxes}) == 5
+    assert len({(round(box.x0, 2), round(box.y0, 2)) for box in boxes}) == 6
 
 
 def test_history_of_a_real_fit():
@@ -97,7 +98,6 @@ def test_png(tmp_path):
         ({}, None),
         ([], None),
         ({"loss": []}, None),
-        ({"rate": [1]}, None),
         ({"loss": [1]}, {"a": ["b"]}),
     ],
 )
