@@ -34,7 +34,7 @@ def our_epochs(
         hidden: features of the hidden layer.
         epochs: number of steps.
         repeat: whether all are one epoch to Keras.
-        steps_per_execution: steps a call of TensorFlow.
+        steps_per_execution: steps per call of TensorFlow.
     """
     import keras
 
@@ -95,7 +95,7 @@ def measure(name: str, peer: Peer, arguments: argparse.Namespace) -> dict[str, A
     contenders = {
         "fit, epochs of one step": ours(False, 1),
         "fit, the graph repeated": ours(True, 1),
-        f"the same, {many} steps a call": ours(True, many),
+        f"the same, {many} steps per call": ours(True, many),
         "PyG, dense features": theirs("dense", max(1, epochs // 10)),
         "PyG, sparse COO features": theirs("sparse coo", epochs),
         "PyG, sparse CSR features": theirs("sparse csr", epochs),
@@ -104,7 +104,7 @@ def measure(name: str, peer: Peer, arguments: argparse.Namespace) -> dict[str, A
     middle = medians(seconds)
     print(f"\n{name}: {graph.nodes} nodes, {graph.a.nnz} entries, {graph.x.nnz} features stored")
     print_table(middle, per="PyG, dense features", unit="seconds an epoch")
-    ours_best = middle[f"the same, {many} steps a call"]
+    ours_best = middle[f"the same, {many} steps per call"]
     theirs_best = min(value for key, value in middle.items() if "sparse" in key)
     ratios = {
         "dense": middle["PyG, dense features"] / ours_best,

@@ -80,7 +80,7 @@ def medians(measured: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def print_table(values: Mapping[str, float], per: str, unit: str = "seconds") -> None:
-    """Prints one row a contender: its value, and that value divided by the one of `per`."""
+    """Prints one row per contender: its value, and that value divided by the one of `per`."""
     print(f"{'':24}{unit:>16}{'/ ' + per:>16}")
     for name, value in values.items():
         print(f"{name:24}{value:16.4g}{value / values[per]:16.3f}")

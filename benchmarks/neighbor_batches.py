@@ -1,6 +1,6 @@
 """Seconds of an epoch of `data.neighbor_batches`, by number of seeds and by size of the graph.
 
-On random graphs of 25 edges a node and 64 features, generated. Only the pipeline runs, no network.
+On random graphs of 25 edges per node and 64 features. Only the pipeline runs, no network.
 The cost of an epoch should grow with the number of seeds, and hardly with the graph: what grows
 with it is how seldom the memory that is looked up lies in a cache.
 """

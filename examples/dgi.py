@@ -6,7 +6,7 @@
 The settings are the paper's: one graph convolution of 512 features with PReLU, rows of the bags of
 words with sum 1, Adam at 0.001, training until its loss has not fallen for 20 epochs, and the
 weights of the lowest loss. No labels are used. Then a logistic regression is fitted on the vectors
-of the 20 labelled nodes a class; the 500 validation nodes choose how it is regularised.
+of the 20 labelled nodes per class; the 500 validation nodes choose how it is regularised.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python examples/node_classification.py gcn cora --seeds 20
     python examples/node_classification.py gat citeseer --seeds 20
 
-Data, split and settings are the papers': bags of words whose rows have sum 1, 20 labelled nodes a
+Data, split and settings are the papers': bags of words whose rows have sum 1, 20 labelled nodes per
 class, 500 nodes to stop by, 1,000 to test on.
 """
 

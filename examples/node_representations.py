@@ -6,7 +6,7 @@
     python examples/node_representations.py deepwalk citeseer --seeds 5
 
 A method learns from the whole graph, whose bags of words are scaled to sum 1. Then a logistic
-regression is fitted on the vectors, scaled to length 1, of the 20 labelled nodes a class; the 500
+regression is fitted on the vectors, scaled to length 1, of the 20 labelled nodes per class; the 500
 validation nodes choose how it is regularised, and the 1,000 test nodes judge it. The bags of words
 themselves and the vectors before training are judged in the same way.
 

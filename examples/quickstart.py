@@ -5,7 +5,7 @@
 A small convolutional network learns from 10,000 images of Fashion-MNIST (they come with the
 package) by SimCLR: it never sees a label. Then its features, those of an untrained network and the
 raw pixels are compared: by their nearest neighbours, and by a linear classifier with all labels
-and with 10 labels a class.
+and with 10 labels per class.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from keras import ops
 from keras_ssl.ops.precision import at_least_float32
 from keras_ssl.ops.schedules import is_schedule
 
-INFINITY = float("inf")
+_INFINITY = float("inf")
 
 
 def integer(
@@ -49,19 +49,19 @@ def integer(
     return int(value)
 
 
-def number(name: str, value: Any, minimum: float = -INFINITY, maximum: float = INFINITY) -> float:
+def number(name: str, value: Any, minimum: float = -_INFINITY, maximum: float = _INFINITY) -> float:
     """Check a finite number from `minimum` to `maximum`."""
     expected = "a number"
-    if maximum != INFINITY:
+    if maximum != _INFINITY:
         expected += f" from {minimum:g} to {maximum:g}"
-    elif minimum != -INFINITY:
+    elif minimum != -_INFINITY:
         expected += f" of at least {minimum:g}"
     return _real(name, value, expected, lambda v: minimum <= v <= maximum)
 
 
-def positive(name: str, value: Any, maximum: float = INFINITY) -> float:
+def positive(name: str, value: Any, maximum: float = _INFINITY) -> float:
     """Check a finite number above 0 and at most `maximum`."""
-    expected = "a positive number" + ("" if maximum == INFINITY else f" of at most {maximum:g}")
+    expected = "a positive number" + ("" if maximum == _INFINITY else f" of at most {maximum:g}")
     return _real(name, value, expected, lambda v: 0 < v <= maximum)
 
 
@@ -109,8 +109,8 @@ def momentum(name: str, value: Any) -> Any:
 def interval(
     name: str,
     value: Any,
-    minimum: float = -INFINITY,
-    maximum: float = INFINITY,
+    minimum: float = -_INFINITY,
+    maximum: float = _INFINITY,
     positive: bool = False,
     distinct: bool = False,
 ) -> tuple[float, float]:
@@ -121,9 +121,9 @@ def interval(
     expected = f"two numbers (low, high) with low {'<' if distinct else '<='} high"
     if positive:
         expected += " and low > 0"
-    elif minimum != -INFINITY:
+    elif minimum != -_INFINITY:
         expected += f" and low >= {minimum:g}"
-    if maximum != INFINITY:
+    if maximum != _INFINITY:
         expected += f" and high <= {maximum:g}"
     message = _message(name, value, expected)
     if not isinstance(value, tuple | list) or len(value) != 2:

@@ -404,8 +404,8 @@ def _token_head(projector: Sequence[int]) -> layers.ProjectionHead:
     )
 
 
-def ibot(
-    train: Images,
+def _masked_distillation(
+    make: type,
     width: int,
     projector: Sequence[int],
     prototypes: int,
@@ -413,37 +413,30 @@ def ibot(
     smallest: int,
     smallest_crop: float,
     momentum: float,
+    has_patch_head: bool,
 ) -> Trainer:
-    return trainers.iBOT(
+    parts = (
         small_vit(width),
         _token_head(projector),
         layers.Prototypes(prototypes),
         two_views(smallest_crop),
         layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
-        momentum=momentum,
     )
+    patch_head = {}
+    if has_patch_head:
+        patch_head = {
+            "patch_projector": _token_head(projector),
+            "patch_prototypes": layers.Prototypes(prototypes),
+        }
+    return make(*parts, momentum=momentum, **patch_head)
 
 
-def dino_v2(
-    train: Images,
-    width: int,
-    projector: Sequence[int],
-    prototypes: int,
-    hidden: float,
-    smallest: int,
-    smallest_crop: float,
-    momentum: float,
-) -> Trainer:
-    return trainers.DINOv2(
-        small_vit(width),
-        _token_head(projector),
-        layers.Prototypes(prototypes),
-        two_views(smallest_crop),
-        layers.BlockMasking((8, 8), hidden, min_tokens=smallest),
-        patch_projector=_token_head(projector),
-        patch_prototypes=layers.Prototypes(prototypes),
-        momentum=momentum,
-    )
+def ibot(train: Images, **recipe: Any) -> Trainer:
+    return _masked_distillation(trainers.iBOT, **recipe, has_patch_head=False)
+
+
+def dino_v2(train: Images, **recipe: Any) -> Trainer:
+    return _masked_distillation(trainers.DINOv2, **recipe, has_patch_head=True)
 
 
 def dino_vit(

@@ -79,7 +79,7 @@ def _ratio(sides: dict[str, Row]) -> str:
 
 
 def print_summary(table: dict[str, dict[str, Row]]) -> None:
-    """Prints a row a method, Markdown: what the features are worth, and the time."""
+    """Prints a Markdown table with one row per method: measures of its features, and the time."""
     print(
         "| method | seeds | k-NN, % | Lightly's | linear probe, % | Lightly's "
         "| epoch time, of Lightly's |"

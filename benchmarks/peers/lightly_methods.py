@@ -19,6 +19,34 @@ def two_views(strength: float = 0.5) -> SimCLRTransform:
     return SimCLRTransform(input_size=32, cj_strength=strength, gaussian_blur=0.0, normalize=SCALE)
 
 
+def two_crops(smallest_crop: float) -> DINOTransform:
+    """DINO's global views, without local ones, as for CIFAR-10."""
+    return DINOTransform(
+        global_crop_size=32,
+        global_crop_scale=(smallest_crop, 1.0),
+        n_local_views=0,
+        cj_strength=0.5,
+        cj_sat=0.8,
+        gaussian_blur=(0.0, 0.0, 0.0),
+        solarization_prob=0.0,
+        normalize=SCALE,
+    )
+
+
+def two_layers(features: int, widths: list[int], normalize_output: bool = True) -> nn.Module:
+    """A projector of two layers, as for CIFAR-10."""
+    hidden, dim = widths
+    last = nn.BatchNorm1d(dim) if normalize_output else None
+    return as_keras(
+        heads.ProjectionHead(
+            [
+                (features, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
+                (hidden, dim, last, None),
+            ]
+        )
+    )
+
+
 class Contrastive(Method):
     """SimCLR, with the loss that a subclass names."""
 
@@ -120,15 +148,8 @@ class SimSiam(Method):
         super().__init__()
         self.transform = two_views()
         self.encoder = small_resnet(width)
-        hidden, dim = projector
-        self.projector = as_keras(
-            heads.ProjectionHead(
-                [
-                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
-                    (hidden, dim, nn.BatchNorm1d(dim), None),
-                ]
-            )
-        )
+        self.projector = two_layers(4 * width, projector)
+        dim = projector[-1]
         self.predictor = as_keras(heads.SimSiamPredictionHead(dim, predictor, dim))
         self.criterion = losses.NegativeCosineSimilarity()
 
@@ -147,15 +168,7 @@ class Redundancy(Method):
         super().__init__()
         self.transform = two_views()
         self.encoder = small_resnet(width)
-        hidden, dim = projector
-        self.projector = as_keras(
-            heads.ProjectionHead(
-                [
-                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
-                    (hidden, dim, None, None),
-                ]
-            )
-        )
+        self.projector = two_layers(4 * width, projector, normalize_output=False)
         self.criterion = self.criterion_class()
 
     def forward(self, views: list[Tensor]) -> Tensor:
@@ -183,15 +196,8 @@ class NNCLR(Method):
         super().__init__()
         self.transform = two_views()
         self.encoder = small_resnet(width)
-        hidden, dim = projector
-        self.projector = as_keras(
-            heads.ProjectionHead(
-                [
-                    (4 * width, hidden, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)),
-                    (hidden, dim, nn.BatchNorm1d(dim), None),
-                ]
-            )
-        )
+        self.projector = two_layers(4 * width, projector)
+        dim = projector[-1]
         self.predictor = as_keras(heads.NNCLRPredictionHead(dim, predictor, dim))
         self.memory_bank = NNMemoryBankModule(size=(queue, dim))
         self.criterion = losses.NTXentLoss(temperature=temperature)
@@ -245,16 +251,7 @@ class DINO(WithTeacher):
         momentum: float,
     ):
         super().__init__()
-        self.transform = DINOTransform(
-            global_crop_size=32,
-            global_crop_scale=(smallest_crop, 1.0),
-            n_local_views=0,
-            cj_strength=0.5,
-            cj_sat=0.8,
-            gaussian_blur=(0.0, 0.0, 0.0),
-            solarization_prob=0.0,
-            normalize=SCALE,
-        )
+        self.transform = two_crops(smallest_crop)
         self.encoder = small_resnet(width)
         self.projector = self._head(4 * width, projector, prototypes)
         self.criterion = losses.DINOLoss(output_dim=prototypes)

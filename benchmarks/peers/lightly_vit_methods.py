@@ -17,9 +17,9 @@ from lightly.models.modules import (
     MaskedVisionTransformerTIMM,
     heads,
 )
-from lightly.transforms import DINOTransform, MAETransform
+from lightly.transforms import MAETransform
 from lightly.transforms.ijepa_transform import IJEPATransform
-from lightly_methods import WithTeacher, as_keras
+from lightly_methods import WithTeacher, as_keras, two_crops
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from training_run import Method
@@ -141,16 +141,7 @@ class IBOT(WithTeacher):
         momentum: float,
     ):
         super().__init__()
-        self.transform = DINOTransform(
-            global_crop_size=32,
-            global_crop_scale=(smallest_crop, 1.0),
-            n_local_views=0,
-            cj_strength=0.5,
-            cj_sat=0.8,
-            gaussian_blur=(0.0, 0.0, 0.0),
-            solarization_prob=0.0,
-            normalize=SCALE,
-        )
+        self.transform = two_crops(smallest_crop)
         self.hidden, self.smallest = hidden, smallest
         self.encoder = Encoder(width)
         self.projector = self._head(width, projector, prototypes)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # classes after the first ten use the next marker
-MARKERS = "o^sDv*"
-MAX_LEGEND_ENTRIES = 40
+_MARKERS = "o^sDv*"
+_MAX_LEGEND_ENTRIES = 40
 UNLABELLED = -1
-UNLABELLED_COLOR = "#bbbbbb"
+_UNLABELLED_COLOR = "#bbbbbb"
 
 
 def plot_embedding(
@@ -167,20 +167,20 @@ def _scatter_classes(
     unlabelled = labels == UNLABELLED
     if unlabelled.any():
         style = {"marker": "o", "linewidths": 0, "alpha": 0.5, "label": "no label"}
-        axes.scatter(*points[unlabelled].T, s=size, color=UNLABELLED_COLOR, **style)
+        axes.scatter(*points[unlabelled].T, s=size, color=_UNLABELLED_COLOR, **style)
         points, labels = points[~unlabelled], labels[~unlabelled]
-    marker_index = labels // len(COLORS) % len(MARKERS)
+    marker_index = labels // len(COLORS) % len(_MARKERS)
     for i in np.unique(marker_index):
         chosen = marker_index == i
         colors = [COLORS[label % len(COLORS)] for label in labels[chosen]]
-        style = {"marker": MARKERS[i], "linewidths": 0, "alpha": 0.8}
+        style = {"marker": _MARKERS[i], "linewidths": 0, "alpha": 0.8}
         axes.scatter(*points[chosen].T, s=size, c=colors, **style)
     classes = np.unique(labels)
-    if len(classes) > MAX_LEGEND_ENTRIES:
+    if len(classes) > _MAX_LEGEND_ENTRIES:
         return
     for label in classes:
         style = {"color": COLORS[label % len(COLORS)], "linestyle": "none", "markeredgewidth": 0}
-        marker = MARKERS[label // len(COLORS) % len(MARKERS)]
+        marker = _MARKERS[label // len(COLORS) % len(_MARKERS)]
         name = str(label) if class_names is None else class_names[label]
         axes.plot([], [], marker=marker, markersize=8, label=name, **style)
     figure.legend(

@@ -23,7 +23,7 @@ _PANELS = {
     "learning rate": ("learning_rate",),
 }
 
-Curve = tuple[list[float], list[float]]
+_Curve = tuple[list[float], list[float]]
 
 
 def plot_history(
@@ -93,9 +93,9 @@ def plot_history(
     return save(figure, path)
 
 
-def _join(parts: Sequence[Any]) -> dict[str, Curve]:
+def _join(parts: Sequence[Any]) -> dict[str, _Curve]:
     """Return epochs and values of every entry over all parts of a training."""
-    curves: dict[str, Curve] = {}
+    curves: dict[str, _Curve] = {}
     start = 0
     for part in parts:
         entries = getattr(part, "history", part)
@@ -117,7 +117,7 @@ def _join(parts: Sequence[Any]) -> dict[str, Curve]:
     return curves
 
 
-def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, Curve]) -> None:
+def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, _Curve]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     percent = all("accuracy" in entry for entry in entries)

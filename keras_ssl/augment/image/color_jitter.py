@@ -27,7 +27,7 @@ class ColorJitter(ColorAugmentation):
     one 3x3 affine map per image, which can be folded with grayscale.
 
     With `l` the luma weights (0.299, 0.587, 0.114), `m` the mean pixel of the image and `J` a
-    quarter turn of the chroma plane (see `chroma_quarter_turn`), the four steps are
+    quarter turn of the chroma plane, which leaves the luma as it is, the four steps are
 
         brightness  x' = b x                                  b in [1 - brightness, 1 + brightness]
         contrast    x' = c x + (1 - c) 1 l^T m                c in [1 - contrast, 1 + contrast]
@@ -125,7 +125,7 @@ class ColorJitter(ColorAugmentation):
             luma = ops.convert_to_tensor(luma_projection(), "float32")
             chroma = s * (
                 ops.cos(angle) * ops.convert_to_tensor(chroma_projection(), "float32")
-                + ops.sin(angle) * ops.convert_to_tensor(chroma_quarter_turn(), "float32")
+                + ops.sin(angle) * ops.convert_to_tensor(_chroma_quarter_turn(), "float32")
             )
             deviation, mean = b * c * (luma + chroma), b * (luma + c * chroma)
         else:
@@ -151,7 +151,7 @@ class ColorJitter(ColorAugmentation):
         }
 
 
-def chroma_quarter_turn() -> np.ndarray:
+def _chroma_quarter_turn() -> np.ndarray:
     """Matrix `J`, which removes the luma and turns the chroma by 90 degrees, red towards green.
 
     The chroma plane has the I and Q coordinates of the NTSC colour space. A turn of hue by the

@@ -15,7 +15,7 @@ from keras_ssl.augment.image.geometry import (
 )
 from keras_ssl.augment.image.image_augmentation import CHANNELS_FIRST
 
-TRIES = 10
+_TRIES = 10
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -69,7 +69,7 @@ class RandomResizedCrop(GeometricAugmentation):
           (the crop); [Chen et al., SimCLR](https://arxiv.org/abs/2002.05709) (its use)
     """
 
-    uniforms_per_image = 2 * TRIES + 2
+    uniforms_per_image = 2 * _TRIES + 2
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class RandomResizedCrop(GeometricAugmentation):
         full_height = ops.cast(image_shape[0], "float32")
         full_width = ops.cast(image_shape[1], "float32")
         low, high = self.scale
-        area = full_height * full_width * (low + (high - low) * uniforms[:, :TRIES])
+        area = full_height * full_width * (low + (high - low) * uniforms[:, :_TRIES])
         low, high = (math.log(edge) for edge in self.ratio)
-        ratio = ops.exp(low + (high - low) * uniforms[:, TRIES : 2 * TRIES])
+        ratio = ops.exp(low + (high - low) * uniforms[:, _TRIES : 2 * _TRIES])
         heights, widths = ops.sqrt(area / ratio), ops.sqrt(area * ratio)
 
         fits = ops.cast((heights <= full_height) & (widths <= full_width), "float32")
@@ -105,7 +105,7 @@ class RandomResizedCrop(GeometricAugmentation):
         width = ops.sum(first * widths, axis=1)
         width = width + none * ops.minimum(full_width, full_height * fitting)
 
-        down, right = uniforms[:, 2 * TRIES], uniforms[:, 2 * TRIES + 1]
+        down, right = uniforms[:, 2 * _TRIES], uniforms[:, 2 * _TRIES + 1]
         # the fallback is central
         down, right = down + none * (0.5 - down), right + none * (0.5 - right)
         return {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-NO_GRAPH = -1
+_NO_GRAPH = -1
 
 
 def disjoint_batches(
@@ -85,7 +85,7 @@ def disjoint_batches(
             "`static_shapes` needs `adjacency='edges'`, since the number of entries of a sparse "
             "tensor is not static. Received: adjacency='sparse'"
         )
-    store = GraphStore(graphs, node_labels, class_weight)
+    store = _GraphStore(graphs, node_labels, class_weight)
     numbers = store.batches(batch_size, shuffle, seed, drop_remainder)
     batch_size = int(batch_size)
     node_places = int(np.sort(store.node_counts)[-batch_size:].sum())
@@ -112,7 +112,7 @@ def disjoint_batches(
         x, a, *e, i = inputs
         a = {name: _fill(part, edge_places) for name, part in a.items()}
         e = [_fill(part, edge_places) for part in e]
-        inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, NO_GRAPH))
+        inputs = (_fill(x, node_places), a, *e, _fill(i, node_places, _NO_GRAPH))
         if y is None:
             return (inputs,)
         weights = tf.fill([tf.shape(y)[0]], weight) * factor
@@ -201,7 +201,7 @@ def padded_batches(
     """
     import tensorflow as tf
 
-    store = GraphStore(graphs, node_labels, class_weight)
+    store = _GraphStore(graphs, node_labels, class_weight)
     largest = int(np.max(store.node_counts))
     places = largest if nodes is None else checks.integer("nodes", nodes)
     if places < largest:
@@ -239,7 +239,7 @@ def padded_batches(
     return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
 
 
-class GatheredGraphs(NamedTuple):
+class _GatheredGraphs(NamedTuple):
     """Some graphs, with concatenated nodes and edges.
 
     Attributes:
@@ -267,7 +267,7 @@ class GatheredGraphs(NamedTuple):
     weight: tf.Tensor | None
 
 
-class GraphStore:
+class _GraphStore:
     """The concatenated tensors of many graphs with features, from which batches are gathered.
 
     Args:
@@ -310,7 +310,7 @@ class GraphStore:
     def __len__(self) -> int:
         return len(self.node_counts)
 
-    def gather(self, numbers: tf.Tensor) -> GatheredGraphs:
+    def gather(self, numbers: tf.Tensor) -> _GatheredGraphs:
         """Return the graphs with the given indices `(graphs,)`, in this order."""
         import tensorflow as tf
 
@@ -322,7 +322,7 @@ class GraphStore:
         edge_rows = tf.ragged.range(edge_ends - edges, edge_ends).values
         order = tf.range(tf.size(numbers))
         labelled = node_rows if self.node_labels else numbers
-        return GatheredGraphs(
+        return _GatheredGraphs(
             nodes=tf.cast(nodes, tf.int32),
             x=tf.gather(self._x, node_rows),
             i=tf.repeat(order, nodes),

@@ -66,7 +66,7 @@ def single_graph(
 
     graph = graph_with_features(graph)
     x = sparse_tensor(graph.x) if scipy.sparse.issparse(graph.x) else graph.x
-    inputs = (x, adjacency_tensors(graph.a, adjacency))
+    inputs = (x, _adjacency_tensors(graph.a, adjacency))
     if graph.e is not None:
         inputs += (_dense_features(graph) if adjacency == "dense" else graph.e,)
     element = (inputs,) if graph.y is None else (inputs, graph.y)
@@ -95,7 +95,7 @@ def _weights(graph: Any, split: str) -> np.ndarray:
     mask = graph.splits[split]
     if not mask.any():
         raise ValueError(f"`split` must hold nodes. Received: none in split={split!r}")
-    return mask_weights(mask)
+    return _mask_weights(mask)
 
 
 def _dense_features(graph: Any) -> np.ndarray:
@@ -117,7 +117,7 @@ def only_batch(inputs: Any, y: Any = None, sample_weight: Any = None) -> tf.data
     return without_autotuning(tf.data.Dataset.from_tensors(parts))
 
 
-def adjacency_tensors(a: Any, form: str) -> Any:
+def _adjacency_tensors(a: Any, form: str) -> Any:
     """Convert a scipy.sparse adjacency to the requested form."""
     if form == "sparse":
         return sparse_tensor(a)
@@ -199,6 +199,6 @@ def _classes(y: Any) -> np.ndarray:
     )
 
 
-def mask_weights(mask: np.ndarray) -> np.ndarray:
+def _mask_weights(mask: np.ndarray) -> np.ndarray:
     """Return sample weights with which Keras' mean over all rows is the mean over a mask."""
     return (mask * (len(mask) / mask.sum())).astype(np.float32)

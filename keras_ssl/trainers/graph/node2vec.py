@@ -14,7 +14,7 @@ from keras_ssl.trainers.engine.assertions import assert_in_range
 from keras_ssl.trainers.step import Batch
 
 
-class StoredNeighbors(keras.layers.Layer):
+class _StoredNeighbors(keras.layers.Layer):
     """Layer that holds the neighbours of all nodes as fixed weights, so that files hold the graph.
 
     Args:
@@ -162,9 +162,9 @@ class Node2Vec(SelfSupervisedModel):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         is_config = isinstance(graph, Mapping) and set(graph) == _SIZES
-        self.walkable = StoredNeighbors(graph if is_config else graphs.neighbors_of(graph))
+        self.walkable = _StoredNeighbors(graph if is_config else graphs.neighbors_of(graph))
         self.nodes = self.walkable.sizes["nodes"]
-        self.noise = StoredNeighbors(
+        self.noise = _StoredNeighbors(
             {"nodes": 1, "edges": self.nodes, "largest_degree": self.nodes, "is_weighted": True}
             if is_config
             else _noise(graph, self.noise_exponent)

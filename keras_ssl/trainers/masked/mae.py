@@ -109,8 +109,11 @@ class MAE(PixelModel):
             training: whether the networks run in training mode.
 
         Returns:
-            The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
-            patches, int32 `(batch, hidden patches)`.
+            The predicted pixels, at least float32, `(batch, hidden patches, pixels)`, in the order
+            of rows, columns and channels of a patch; and the numbers of the hidden patches, counted
+            row by row from 0, int32 `(batch, hidden patches)`. The pixels are normalised by the
+            mean and the standard deviation of the true patch or, with `normalize_pixels=False`,
+            divided by `pixel_scale`; `reconstruct` undoes that.
         """
         return self._predict(images, self.targets(images), training)
 

@@ -109,8 +109,11 @@ class SimMIM(PixelModel):
             training: whether the networks run in training mode.
 
         Returns:
-            The predictions, `(batch, hidden patches, pixels)`, and the numbers of the hidden
-            patches, int32 `(batch, hidden patches)`.
+            The predicted pixels, at least float32, `(batch, hidden patches, pixels)`, in the order
+            of rows, columns and channels of a patch; and the numbers of the hidden patches, counted
+            row by row from 0, int32 `(batch, hidden patches)`. The pixels are divided by
+            `pixel_scale` or, with `normalize_pixels=True`, normalised by the mean and the standard
+            deviation of the true patch.
         """
         return self._predict(images, self.targets(images), training)
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ssl import layers, networks, trainers
 from tests.trainers.case import zeros
+from tests.trainers.small import images
 
 BAD_PATCHES = (
     (zeros(64, 28, 28), "(batch, height, width, channels)|rank"),
@@ -88,3 +89,15 @@ def moved_apart(trainer: keras.Model) -> keras.Model:
     teacher = trainer.teacher_encoder
     teacher.set_weights([w + 0.2 * rng.normal(size=w.shape) for w in teacher.get_weights()])
     return trainer
+
+
+def check_teacher_follows(trainer: keras.Model, momentum: float) -> None:
+    """Check that a step moves the teacher's weights towards the student's, without a gradient."""
+    teacher = trainer.teacher_encoder
+    assert not any(w.trainable for w in teacher.weights)
+    before = teacher.get_weights()
+    trainer.train_on_batch(images()[0][:8])
+    pairs = zip(before, trainer.encoder.get_weights(), strict=True)
+    for new, (old, student) in zip(teacher.get_weights(), pairs, strict=True):
+        expected = momentum * old + (1 - momentum) * student
+        np.testing.assert_allclose(new, expected, rtol=1e-5, atol=1e-7)
