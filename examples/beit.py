@@ -2,7 +2,8 @@
 
     python examples/beit.py
 
-takes minutes on two CPU cores, on images that come with the package:
+takes minutes on two CPU cores, on 28x28 images that come with the package. The defaults are made
+for these: small networks, patches of 4x4 pixels, 512 codes and few epochs. The stages are:
 
 1. A teacher, by DINO. `--teacher encoder.keras` takes another one, such as a published model read
    by `keras_ssl.convert`.
@@ -17,6 +18,9 @@ The settings of the paper for ImageNet, on the GPUs of one machine:
         --tokenizer-decoder 768 3 12 --tokenizer-epochs 100 --epochs 300 --batch-size 2048 \
         --learning-rate 1.9e-4 --drop-path 0.1 --shuffle-buffer 50000 --strategy mirrored \
         --precision mixed_bfloat16
+
+Unlike in the paper, the tokenizer has the encoder's learning rate and weight decay, and images are
+cut to squares of one size before they are cropped at random.
 
 Finished stages are kept in the output folder, and a stage that was killed goes on where it was when
 the script is started again with the same arguments.

@@ -45,9 +45,9 @@ class MaskedSelfDistillation(MultiCrop):
         patch_center: layer that centres the teacher's scores of patches.
         mask_probability: probability that patches of a global view are hidden.
         teacher_temperature: replaces that of both losses, unless it is `None`.
-        momentum: of the teacher.
-        freeze_steps: number of steps in which prototypes are not updated.
-        seed: of which views are masked.
+        momentum: momentum of the teacher's moving average.
+        freeze_steps: number of optimizer steps in which prototypes are not updated.
+        seed: integer seed that decides which views are masked.
         **kwargs: `name`, `dtype` of the model.
     """
 

@@ -17,17 +17,17 @@ class BEiTv2(BEiT):
 
     BEiT trains the outputs of patches only. Here its class token is trained as well: with those of
     the patches after an early block l, the class token after the last block L goes through a small
-    decoder, and from its outputs the same head predicts the tokens k of hidden patches again. What
-    the early block does not know, the class token must tell:
+    decoder, and from its outputs the same head predicts the tokens k of hidden patches again. The
+    class token has to hold what the patches do not know yet after the early block:
 
         p = softmax(head(patches after block L))
         p' = softmax(head(decoder([class token after block L, patches after block l])))
         L = mean over hidden patches of -log p(k) - log p'(k)
 
-    The decoder, behind which a layer normalization stands, is not used after training. In the
-    authors' code that normalization is the encoder's last, and the decoder's blocks have the
-    encoder's relative bias, which a `TokenEncoder` need not have. The tokens are those of
-    `trainers.VQKD` in the paper.
+    The decoder is followed by a layer normalization, and is not used after training. In the
+    authors' code that normalization is the last one of the encoder, and the decoder's blocks have
+    the encoder's relative bias; a `TokenEncoder` need not have either. The paper's tokens are those
+    of `trainers.VQKD`.
 
     Args:
         encoder: `networks.TokenEncoder` with a class token before all other tokens, whose `encode`
@@ -55,7 +55,7 @@ class BEiTv2(BEiT):
         `(batch, height, width, channels)`.
 
     Output shape:
-        `(batch, features)`: the features of all patches.
+        `(batch, features)`: the features of the encoder; those of its class token by default.
 
     Raises:
         TypeError: if an argument has the wrong type, or tokens are not integers.

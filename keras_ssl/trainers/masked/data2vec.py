@@ -54,7 +54,8 @@ class Data2Vec(MaskedModel):
             the images unchanged. The paper uses random crops, flips and color jitter.
         target_blocks: K, the number of the teacher's last blocks whose outputs are averaged.
         beta: β of the smooth absolute error.
-        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps.
+        momentum: momentum of the teacher's moving average, in [0, 1), or a schedule by optimizer
+            steps.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:

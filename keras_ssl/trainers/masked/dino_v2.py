@@ -16,7 +16,7 @@ from keras_ssl.trainers.parts import serialize_parts
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class DINOv2(MaskedSelfDistillation):
-    r"""DINOv2: DINO's loss of class tokens and iBOT's of patches, with heads of their own.
+    r"""DINOv2: DINO's loss of class tokens and iBOT's loss of patches, each with its own head.
 
     The student sees two global views with blocks of patches replaced by a mask token, and local
     ones; the teacher, whose weights are a moving average of those of the student, sees the global
@@ -25,45 +25,60 @@ class DINOv2(MaskedSelfDistillation):
         L = L_class + L_patch + λ KoLeo(features of both global views)
 
     The teacher's distributions are balanced over the batch by three iterations of Sinkhorn-Knopp
-    (`layers.SinkhornCenter`) and not by a moving centre, and KoLeo (`losses.KoLeo`) spreads the
+    (`layers.SinkhornCenter`) instead of a moving centre, and KoLeo (`losses.KoLeo`) spreads the
     student's features over the sphere.
 
-    The authors mask half of the views, each at a share of patches between 10 and 50 %. Here the
-    share is always the same, so that shapes are static. The teacher's scores of patches that were
-    chosen in a view, but not masked, count in the balance and not in the loss.
+    The authors mask half of the views, and between 10 and 50 % of the patches of each. Here the
+    share of patches is always the same, so that shapes are static. The masking chooses patches in
+    views that are not masked, too: the teacher's scores of these take part in the balancing, but
+    not in the loss.
 
     Args:
         encoder: `networks.TokenEncoder` that takes views of all sizes, such as
             `networks.vit(..., registers=4)`. Its `"features"` are those of the class token.
-        projector: layer that maps features to embeddings. `None` means
+        projector: layer that maps features `(n, features)` to embeddings `(n, dim)`. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 2048, 256), normalization=False,
             activation="gelu", l2_normalize=True)`.
-        prototypes: `keras_ssl.layers.Prototypes`. `None` means 65,536 of them.
-        augment: layer that makes two global views of a batch, followed by local ones, such as
-            `keras_ssl.augment.MultiCropViews(local_count=8)`. `None` if the data already holds
-            views.
-        masking: layer from tokens to booleans, as many `True` in every example. `None` means
-            `keras_ssl.layers.BlockMasking((14, 14), ratio=0.3)`.
-        mask_probability: probability that patches of a global view are masked at all.
-        shared_head: whether patches have the head of the class token, as in the smaller models of
-            the paper.
-        patch_projector: projector of patches, unless the head is shared. `None` means one like
-            that of the class token's default.
-        patch_prototypes: the same for the prototypes.
-        loss: loss of class tokens, called as `losses.DINOLoss`, which `None` means.
-        patch_loss: loss of patches, called as `losses.TokenDistillation`, which `None` means.
+        prototypes: `keras_ssl.layers.Prototypes`, which scores embeddings. `None` means
+            `keras_ssl.layers.Prototypes(65_536)`.
+        augment: layer that returns two global views of a batch, followed by any number of local
+            ones, such as `keras_ssl.augment.MultiCropViews(local_count=8)`. `None` if the data
+            already holds views.
+        masking: layer that chooses the patches to mask in a view: it maps tokens
+            `(batch, patches, width)` to booleans `(batch, patches)` with as many `True` in every
+            example, and has a method `count(patches)` that returns how many. `None` means
+            `keras_ssl.layers.BlockMasking((14, 14), ratio=0.3)`, for views of 224x224 pixels and
+            patches of 16x16.
+        mask_probability: probability, in [0, 1], that a global view is masked. The student sees
+            the other global views, and all local ones, whole.
+        shared_head: whether patches share projector and prototypes with the class token, as in the
+            smaller models of the paper.
+        patch_projector: projector for the outputs of patches, unless `shared_head`. `None` means
+            another one like the default of `projector`.
+        patch_prototypes: prototypes for the embeddings of patches, unless `shared_head`. `None`
+            means another `keras_ssl.layers.Prototypes(65_536)`.
+        loss: loss of class tokens, called as `loss(teacher_views, student_views,
+            teacher_temperature=...)` on lists of scores. `None` means
+            `keras_ssl.losses.DINOLoss()`.
+        patch_loss: loss of masked patches, called as `patch_loss(teacher_scores, student_scores,
+            sample_weight=..., teacher_temperature=...)` with weight 0 for views that are not
+            masked. `None` means `keras_ssl.losses.TokenDistillation()`.
         center: layer that centres the teacher's scores of class tokens. `None` means
             `keras_ssl.layers.SinkhornCenter(teacher_temperature)`.
-        patch_center: the same for patches.
-        ko_leo: loss of features. `None` means `keras_ssl.losses.KoLeo()`.
-        ko_leo_weight: λ, at least 0. The loss of each global view has this weight.
-        teacher_temperature: τ_teacher, above 0, or a schedule by optimizer steps. The authors use
-            the warm-up `keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.07)`.
-        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The authors raise it
-            from 0.992 to 1: `keras_ssl.optimizers.cosine_momentum(0.992, steps)`.
+        patch_center: layer that centres the teacher's scores of patches. `None` means another
+            `keras_ssl.layers.SinkhornCenter(teacher_temperature)`.
+        ko_leo: loss that spreads the student's features of a global view. `None` means
+            `keras_ssl.losses.KoLeo()`.
+        ko_leo_weight: λ, at least 0, the weight of `ko_leo` for each of the two global views.
+        teacher_temperature: τ_teacher of both losses, above 0, or a schedule by optimizer steps.
+            The authors use the warm-up
+            `keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.07)`.
+        momentum: momentum of the teacher's moving average, in [0, 1), or a schedule by optimizer
+            steps. The authors raise it from 0.992 to 1:
+            `keras_ssl.optimizers.cosine_momentum(0.992, steps)`.
         freeze_steps: number of optimizer steps at the start in which the prototypes are not
             updated; one epoch in the authors' code.
-        seed: integer seed of the choice of views to mask.
+        seed: integer seed that decides which views are masked. The masking layer has its own.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:

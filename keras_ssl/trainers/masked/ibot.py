@@ -16,52 +16,65 @@ from keras_ssl.trainers.parts import serialize_parts
 class iBOT(MaskedSelfDistillation):  # noqa: N801, the name of the paper
     r"""iBOT: image BERT pre-training with an online tokenizer.
 
-    DINO, and masked image modelling whose tokenizer is DINO's teacher. The student sees two global
-    views of an image with blocks of patches replaced by a mask token, and any number of local ones;
-    the teacher, whose weights are a moving average of those of the student, sees the global ones
-    whole. Both score their class tokens, and their outputs of patches, with the same head:
+    iBOT combines DINO with masked image modelling, whose tokenizer is DINO's teacher. The student
+    sees two global views of an image with blocks of patches replaced by a mask token, and any
+    number of local views; the teacher, whose weights are a moving average of those of the student,
+    sees the global views whole. Both score class tokens and outputs of patches with the same head:
 
         g = prototypes(projector(encoder(view)))
         q = softmax((g_teacher - c) / τ_teacher),  p = softmax(g_student / τ_student)
         L_class = - mean over pairs of views t ≠ s of Σ_k q_t(k) log p_s(k)
         L_patch = - mean over masked patches j of Σ_k q_j(k) log p_j(k)
 
-    where patches are compared within a view, and views whose patches were not masked count 0. The
-    centres c, of class tokens and of patches, are moving averages of the teacher's scores.
+    where patches are compared within a view, and views that were not masked have weight 0. Class
+    tokens and patches each have a centre c, a moving average of the teacher's scores.
 
-    The paper masks each view with probability 0.5, and then a share of its patches between 10 and
-    50 %. Here the share is always the same, so that shapes are static, and the teacher's patches
-    are scored, and their centre taken, where the masking chose them and not everywhere.
+    The paper masks each view with probability 0.5, and then between 10 and 50 % of its patches.
+    Here the share of patches is always the same, so that shapes are static. The teacher scores only
+    the patches that the masking chose, and their centre is the mean over these; the authors' code
+    takes all patches.
 
     Args:
         encoder: `networks.TokenEncoder` that takes views of all sizes, such as
             `networks.vit(...)`. Its `"features"` are those of the class token.
-        projector: layer that maps features to embeddings. `None` means
+        projector: layer that maps features `(n, features)` to embeddings `(n, dim)`. `None` means
             `keras_ssl.layers.ProjectionHead((2048, 2048, 256), normalization=False,
             activation="gelu", l2_normalize=True)`.
-        prototypes: `keras_ssl.layers.Prototypes`. `None` means 8,192 of them.
-        augment: layer that makes two global views of a batch, followed by local ones, such as
-            `keras_ssl.augment.MultiCropViews`. `None` if the data already holds views.
-        masking: layer from tokens to booleans, as many `True` in every example. `None` means
-            `keras_ssl.layers.BlockMasking((14, 14), ratio=0.3)`, for views of 224 pixels and
-            patches of 16.
-        mask_probability: probability that patches of a global view are masked at all.
-        patch_projector: a projector for patches alone. `None` means that of the class token.
-        patch_prototypes: prototypes for patches alone, if there is a `patch_projector`. `None`
-            means 8,192 of them.
-        loss: loss of class tokens, called as `losses.DINOLoss`, which `None` means.
-        patch_loss: loss of patches, called as `losses.TokenDistillation`, which `None` means.
+        prototypes: `keras_ssl.layers.Prototypes`, which scores embeddings. `None` means
+            `keras_ssl.layers.Prototypes(8192)`.
+        augment: layer that returns two global views of a batch, followed by any number of local
+            ones, such as `keras_ssl.augment.MultiCropViews`. `None` if the data already holds
+            views.
+        masking: layer that chooses the patches to mask in a view: it maps tokens
+            `(batch, patches, width)` to booleans `(batch, patches)` with as many `True` in every
+            example, and has a method `count(patches)` that returns how many. `None` means
+            `keras_ssl.layers.BlockMasking((14, 14), ratio=0.3)`, for views of 224x224 pixels and
+            patches of 16x16.
+        mask_probability: probability, in [0, 1], that a global view is masked. The student sees
+            the other global views, and all local ones, whole.
+        patch_projector: projector for the outputs of patches. `None` means that patches share
+            projector and prototypes with the class token, as in the paper.
+        patch_prototypes: prototypes for the embeddings of patches; needs a `patch_projector`.
+            `None` means 8,192 if there is a `patch_projector`, and otherwise those of the class
+            token.
+        loss: loss of class tokens, called as `loss(teacher_views, student_views)` on lists of
+            scores. `None` means `keras_ssl.losses.DINOLoss()`.
+        patch_loss: loss of masked patches, called as `patch_loss(teacher_scores, student_scores,
+            sample_weight=...)` with weight 0 for views that are not masked. `None` means
+            `keras_ssl.losses.TokenDistillation()`.
         center: layer that centres the teacher's scores of class tokens. `None` means
             `keras_ssl.layers.Center(0.9)`.
-        patch_center: the same for patches.
-        teacher_temperature: τ_teacher, above 0, or a schedule by optimizer steps. `None` means that
-            of each loss, 0.04. The paper uses the warm-up
+        patch_center: layer that centres the teacher's scores of patches. `None` means another
+            `keras_ssl.layers.Center(0.9)`.
+        teacher_temperature: τ_teacher of both losses, above 0, or a schedule by optimizer steps.
+            `None` means that each loss uses its own, 0.04 by default. The paper uses the warm-up
             `keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.07)`.
-        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The paper raises it
-            from 0.996 to 1: `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
+        momentum: momentum of the teacher's moving average, in [0, 1), or a schedule by optimizer
+            steps. The paper raises it from 0.996 to 1:
+            `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
         freeze_steps: number of optimizer steps at the start in which the prototypes are not
             updated; one epoch in the paper.
-        seed: integer seed of the choice of views to mask.
+        seed: integer seed that decides which views are masked. The masking layer has its own.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:

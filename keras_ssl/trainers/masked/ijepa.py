@@ -37,8 +37,8 @@ class IJEPA(MaskedModel):
 
         smooth_l1(d) = d² / 2 if |d| < 1 else |d| - 1 / 2
 
-    There are no views that are made alike by hand, and pixels are not predicted. The teacher runs
-    in inference mode, without dropout or stochastic depth.
+    The method needs no hand-crafted views, and predicts no pixels. The teacher runs in inference
+    mode, without dropout or stochastic depth.
 
     Args:
         encoder: `networks.TokenEncoder` whose `encode` takes `indices`. The paper's has neither
@@ -52,8 +52,9 @@ class IJEPA(MaskedModel):
             `layers.TokenDecoder(384, depth=12, num_heads=12)`.
         augment: layer that makes one view of a batch. `None` leaves the images unchanged. The paper
             uses random crops.
-        momentum: of the teacher, in [0, 1), or a schedule by optimizer steps. The paper raises it
-            linearly: `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
+        momentum: momentum of the teacher's moving average, in [0, 1), or a schedule by optimizer
+            steps. The paper raises it linearly:
+            `keras.optimizers.schedules.PolynomialDecay(0.996, steps, 1.0)`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
