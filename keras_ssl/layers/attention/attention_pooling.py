@@ -11,7 +11,7 @@ from keras_ssl.layers.attention.multi_head_attention import MultiHeadAttention
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class AttentionPooling(keras.layers.Layer):
-    """One vector per example: what a learned query attends to among its tokens.
+    """Attention pooling: one vector per example, from its tokens, by a learned query.
 
     Args:
         num_heads: number of heads of the attention.

@@ -30,9 +30,10 @@ class MultiHeadAttention(keras.layers.Layer):
         Y   = sum_h A_h (C W_g^v) W_h^o + b
 
     where C is X for self-attention, otherwise the context. The three projections of self-attention
-    are one matrix product. Unlike `keras.layers.MultiHeadAttention`, whose results it shares given
-    the same weights (see `from_keras` and `to_keras`), the layer knows grouped heads, rotary and
-    relative positions, normalised queries and keys, packed documents, and a cache for decoding.
+    are one matrix product. With the same weights the layer computes the same as
+    `keras.layers.MultiHeadAttention` (see `from_keras` and `to_keras`). It also supports grouped
+    heads, rotary and relative positions, normalised queries and keys, packed documents, and a cache
+    for decoding.
 
     Args:
         num_heads: number of heads of queries.

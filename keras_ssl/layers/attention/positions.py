@@ -23,7 +23,8 @@ class RotaryEmbedding(keras.layers.Layer):
 
     Args:
         base: the base of the wavelengths.
-        share: share of the features that are turned, the first ones; the others stay.
+        share: share of the features that are turned, from the first one; the others stay
+            unchanged.
         interleaved: whether a pair is two neighbors, as in the paper, or a feature of the first
             half and one of the second half, as in published weights of language models.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
@@ -254,10 +255,10 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
             row by row.
         extra_tokens: number of tokens before the others, such as a class token, which have vectors
             of their own and are not interpolated.
-        interpolate: whether a sequence longer than `size` gets interpolated vectors, where it is
-            otherwise an error.
-        antialias: whether vectors are averaged where a grid gets smaller, and those beyond the
-            margin left out instead of repeated, as in DINOv2 with registers.
+        interpolate: whether a sequence longer than `size` gets interpolated vectors; otherwise it
+            is an error.
+        antialias: whether vectors are averaged when a grid gets smaller, and positions beyond the
+            margin are left out instead of repeated, as in DINOv2 with registers.
         initializer: initializer of the vectors.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
@@ -447,8 +448,9 @@ def _checked(count: Any, most: int, message: str) -> Any:
 class RelativePositionBias(keras.layers.Layer):
     r"""Learned bias of attention scores by the offset between two tokens of a grid, as in BEiT.
 
-    Each head has a number for every offset of rows and columns, and, with a class token, one for
-    scores of the class token, one for scores with it, and one for its own.
+    Each head has one bias for every offset in rows and columns. With a class token it has three
+    more: for the attention of the class token to patches, of patches to the class token, and of the
+    class token to itself.
 
     Args:
         num_heads: number of heads of the attention.

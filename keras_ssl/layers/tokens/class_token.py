@@ -54,7 +54,7 @@ class _LearnedTokens(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class ClassToken(_LearnedTokens):
-    """Learned token before those of each example, which gathers what the others hold.
+    """Learned token before the tokens of each example, whose output stands for all of them.
 
     Args:
         initializer: initializer of the token.
@@ -90,10 +90,10 @@ class ClassToken(_LearnedTokens):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RegisterTokens(_LearnedTokens):
-    """Learned tokens, behind the class token, in which a transformer may store what it likes.
+    """Learned tokens after the class token, which give a transformer room to store information.
 
-    Without them, large vision transformers store it in patches of the background, whose own
-    features are lost.
+    Without them, large vision transformers store global information in the tokens of background
+    patches, which then no longer describe these patches.
 
     Args:
         count: number of registers.

@@ -117,7 +117,7 @@ class _Masking(_RandomTokens):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomMasking(_Masking):
-    """Mask of tokens chosen uniformly, as many in every example, as in MAE and SimMIM.
+    """Mask of uniformly chosen tokens, the same number in every example, as in MAE and SimMIM.
 
     Args:
         ratio: share of the tokens that are masked, rounded to the nearest whole number of tokens,
@@ -210,12 +210,12 @@ class RandomMasking(_Masking):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class BlockMasking(_Masking):
-    """Mask of rectangles of a grid of tokens, as many tokens in every example, as in BEiT.
+    """Mask of rectangles of a grid, the same number of tokens in every example, as in BEiT.
 
     Rectangles with random area, aspect ratio and place are drawn one after another, and their
-    tokens masked until there are enough; of the last one, only some rows or columns. Where BEiT
-    stops as soon as no further rectangle fits, so that numbers vary, here they are equal, which
-    static shapes need.
+    tokens masked until there are enough; of the last rectangle, only some rows or columns are
+    masked. BEiT stops as soon as no further rectangle fits, so that numbers vary; here they are
+    equal, because shapes must be static.
 
     Args:
         grid: `(rows, columns)` of the tokens, which come row by row.
@@ -317,17 +317,17 @@ class BlockMasking(_Masking):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class MultiBlockMasking(_RandomTokens):
-    """Rectangles of a grid of tokens to predict, and other tokens to predict them from: I-JEPA.
+    """Masks of I-JEPA: rectangles of a grid to predict, and a context to predict them from.
 
     Each target is a rectangle with a random aspect ratio and place. The context is a large square
-    of which all targets are cut out. In the published code the numbers of tokens vary and are cut
-    to the smallest of a batch; here they are the same in every batch, which static shapes need:
+    without the tokens of the targets. In the published code the numbers of tokens vary and are cut
+    to the smallest of a batch; here they are the same in every batch, as shapes must be static:
 
-    - A target has the mean of `target_scale` as its share of the tokens. Of the smallest rectangle
-      that holds as many, the first tokens of the first row or the last of the last are left out.
-    - The context has as many tokens as are left when no two targets overlap. Where there are more,
-      rows or columns at a random side of the square are left out; where too few, tokens outside of
-      the square are taken.
+    - The share of all tokens that a target has is the mean of `target_scale`. Where its rectangle
+      holds more, the first tokens of the first row or the last tokens of the last row are left out.
+    - The context has as many tokens as are left when no two targets overlap. If more are left, rows
+      or columns at a random side of the square are left out; if fewer, tokens outside of the square
+      are added.
 
     Args:
         grid: `(rows, columns)` of the tokens, which come row by row.
@@ -480,7 +480,7 @@ class MultiBlockMasking(_RandomTokens):
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class RandomPrefix(_RandomTokens):
-    """Random length of the part of a sequence that is given, from which the rest is predicted.
+    """Random length of the prefix of a sequence, from which the rest is predicted.
 
     The lengths from 1 to one less than the number of tokens are equally likely, as in AIM.
 

@@ -9,7 +9,7 @@ from keras_ssl.layers._compiled import compiled, is_worth_compiling
 
 
 def gelu(x: Any, training: bool | None) -> Any:
-    """Return `x` times the probability that a normal number is less.
+    """Return the exact GELU: `x` times the probability that a normal number is below `x`.
 
     TensorFlow keeps all its intermediate results for the gradient. Here the gradient is computed
     from `x` alone, in float32; in a training step on CPU XLA makes one loop of each pass (see

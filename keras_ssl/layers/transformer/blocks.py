@@ -94,23 +94,23 @@ class TransformerEncoderBlock(keras.layers.Layer):
         num_heads: number of heads of the attention.
         hidden_dim: width of the hidden layer of the feed-forward network.
         attention: layer to use in place of `MultiHeadAttention(num_heads)`: one of Keras' own, or
-            any that is called on the tokens and takes those of the call arguments below that you
-            use, padding as `query_mask`.
+            any layer that is called on the tokens and takes the call arguments below that you use,
+            padding as `query_mask`.
         feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as a
             gated one, SwiGLU.
         activation: activation function of the default feed-forward network.
         norm: `"layer"`, `"rms"` or `"batch"`: kind of normalisation.
-        norm_first: whether to normalise the input of attention and feed-forward network, or the sum
-            behind them.
+        norm_first: whether to normalise the inputs of attention and feed-forward network, or else
+            the sums after their residual connections.
         epsilon: small number added to variances.
         dropout_rate: dropout rate of the outputs of both parts and of the default feed-forward
             network's hidden layer.
         attention_dropout_rate: dropout rate of the default attention's scores.
         drop_path_rate: rate of `DropPath` of both parts.
         layer_scale: initial value of a `LayerScale` of both parts, or `None` for none.
-        remat: whether to compute what lies between the parts again in the backward pass instead of
-            keeping it, with the same dropout. In training this needs the memory of the block's
-            input alone, and a third more time.
+        remat: whether to recompute activations in the backward pass, with the same dropout, instead
+            of keeping them. In training, only the input of the block then stays in memory, and the
+            block takes about a third longer.
         seed: integer seed of dropout.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
@@ -376,8 +376,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
 class TransformerDecoderBlock(TransformerEncoderBlock):
     r"""Causal self-attention, attention to a context, and a feed-forward network.
 
-    The block of the decoder of translation: as `TransformerEncoderBlock`, with a causal mask and,
-    between its two parts, `x ← x + DropPath(γ Attention(Norm(x), context))`.
+    The decoder block of the original transformer, for translation: a `TransformerEncoderBlock` with
+    a causal mask and, between its two parts, `x ← x + DropPath(γ Attention(Norm(x), context))`.
 
     Args:
         num_heads: number of heads of both attentions.

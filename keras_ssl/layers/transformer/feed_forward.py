@@ -13,13 +13,14 @@ from keras_ssl.layers.transformer._gelu import gelu
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class FeedForward(keras.layers.Layer):
-    """Feed-forward network of a transformer, with a gate or without, of each token.
+    """Feed-forward network of a transformer, applied to each token, with or without a gate.
 
         activation(x W_1 + b_1) W_2 + b_2
         (activation(x W_1 + b_1) * (x W_3 + b_3)) W_2 + b_2    with a gate
 
-    The gated network with `"silu"` is SwiGLU, with `"gelu"` GEGLU; its two hidden products are one.
-    To have as many weights as without a gate, its hidden layer has two thirds of the width.
+    The gated network is SwiGLU with `"silu"` and GEGLU with `"gelu"`; its two hidden projections
+    are computed as one product. With two thirds of the hidden width, it has as many weights as a
+    network without a gate.
 
     Args:
         hidden_dim: width of the hidden layer.

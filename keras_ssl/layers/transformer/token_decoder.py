@@ -13,14 +13,13 @@ from keras_ssl.layers.transformer.blocks import TransformerEncoderBlock, make_no
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class TokenDecoder(keras.layers.Layer):
-    """Transformer that predicts tokens of a grid from other tokens of it.
+    """Transformer that predicts tokens of a grid from other tokens of the same grid.
 
-    The tokens that are known are projected to `width` and get the positions of their places; for
-    each place that is asked for, a learned mask token with its position follows. After the blocks,
-    the outputs of the mask tokens are normalised. This is the decoder of MAE and the predictor of
-    I-JEPA, whose trainers add the linear map to what is predicted. Without places that are asked
-    for, the outputs are those of the known tokens themselves, as in the decoder of a tokenizer, and
-    there is no mask token.
+    Known tokens are projected to `width` and get the positions of their places. They are followed
+    by a learned mask token, with its position, for each place to predict. After the blocks, the
+    outputs of the mask tokens are normalised. This is the decoder of MAE and the predictor of
+    I-JEPA, whose trainers add the linear map to the targets. Without places to predict, there is no
+    mask token, and the outputs are those of the known tokens, as in the decoder of a tokenizer.
 
     Args:
         width: number of features of a token inside.

@@ -9,10 +9,10 @@ from keras import ops
 
 
 class TokenEncoder(keras.Model):
-    """Base of encoders that methods of masked images can look into: patches in, tokens out.
+    """Base of encoders for methods of masked images: patches in, tokens out.
 
-    `networks.vit` is one. A transformer of your own becomes one by subclassing, with three methods
-    that `call` may use too:
+    `networks.vit` is one. To use a transformer of your own, write a subclass with three methods,
+    which `call` may use too:
 
     - `grid(shape)`: the numbers of rows and columns of patches of images of a shape.
     - `embed(images)`: the patches as tokens `(batch, patches, width)`, without positions. A method
@@ -25,8 +25,8 @@ class TokenEncoder(keras.Model):
 
     `indices` are the numbers `(batch, tokens)` of the patches that the tokens are of, in the order
     of rows, when some are left out; `attention_mask`, booleans `(tokens, tokens)` or
-    `(batch, tokens, tokens)`, says which tokens a token may attend to. Where an encoder cannot do
-    this, `encode` has no such argument, and a method that needs it refuses the encoder.
+    `(batch, tokens, tokens)`, says which tokens a token may attend to. The `encode` of an encoder
+    that cannot do this has no such argument, and methods that need it refuse the encoder.
 
     Args:
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
@@ -293,7 +293,7 @@ _HUB = {"ViTBackbone": _HubViT, "DINOV2Backbone": _HubDINOv2}
 
 
 def token_encoder(encoder: keras.layers.Layer, needs: Sequence[str] = ()) -> TokenEncoder:
-    """Return an encoder as a `TokenEncoder` that can do what a method needs.
+    """Return an encoder as a `TokenEncoder`, and check that it can do what a method needs.
 
     KerasHub's `ViTBackbone` and `DINOV2Backbone` are taken apart, and share their weights with what
     is returned. Its features are the class token, or the mean of the patches of a backbone without

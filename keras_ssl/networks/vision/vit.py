@@ -40,7 +40,7 @@ _FINAL_NORMS = ("tokens", "features", None)
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class VisionTransformer(TokenEncoder):
-    r"""Vision transformer that masked methods can look into; see `networks.vit`.
+    r"""Vision transformer that masked methods can use as their encoder; see `networks.vit`.
 
     Args:
         input_shape: `(height, width, channels)` of the images that the positions are made for.
@@ -61,8 +61,8 @@ class VisionTransformer(TokenEncoder):
         pooling: `"class"` for the class token as features, `"mean"` for the mean of the patches,
             `"attention"` for `layers.AttentionPooling` of them, or `None` for all tokens,
             `(batch, tokens, width)`.
-        final_norm: what the normalization behind the blocks is of: `"tokens"`; `"features"`, after
-            the pooling, as in BEiT and in MAE's fine-tuning; or `None`.
+        final_norm: what is normalized after the blocks: `"tokens"`; `"features"`, after the
+            pooling, as in BEiT and in MAE's fine-tuning; or `None`.
         activation: activation function of the feed-forward networks.
         gated: whether they have a gate; with `"silu"` they are SwiGLU.
         norm: `"layer"`, `"rms"` or `"batch"`: kind of normalization.
