@@ -17,6 +17,7 @@ measures MAE.
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -146,16 +147,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--jit-compile", action="store_true", help="compile all of it with XLA")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="count seconds of processors")
     parser.add_argument("--json", type=Path, help="file to write the measurements to")
     arguments = parser.parse_args()
 
     shape = (arguments.batch_size, arguments.size, arguments.size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, "uint8"))
     print_machine()
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     measured: dict[str, list[float]] = {}
     for method in arguments.methods:
         contenders = contenders_of(method, arguments, images)
-        contenders = {name: timed(function) for name, function in contenders.items()}
+        contenders = {name: timed(one, clock=clock) for name, one in contenders.items()}
         measured |= interleave(contenders, repeats=arguments.repeats)
 
     middle = medians(measured)
@@ -163,7 +166,8 @@ def main() -> None:
         f"\none step, {arguments.batch_size} images, 2 crops of {arguments.size} and "
         f"{arguments.local_count} of {arguments.local_size} pixels a side"
     )
-    print_table(middle, per=f"{arguments.methods[0]}: passes")
+    unit = "CPU seconds" if arguments.cpu_time else "seconds"
+    print_table(middle, per=f"{arguments.methods[0]}: passes", unit=unit)
     for method in arguments.methods:
         for name in ("step on views", "whole step"):
             ratio = middle[f"{method}: {name}"] / middle[f"{method}: passes"]

@@ -37,17 +37,26 @@ def elapsed(function: Callable[..., Any], *args: Any) -> float:
     return time.perf_counter() - start
 
 
-def timed(function: Callable[[], Any], calls: int = 1) -> Callable[[], float]:
+def timed(
+    function: Callable[[], Any],
+    calls: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Callable[[], float]:
     """A contender of `interleave`: a function that returns the mean seconds of some calls.
 
-    `function` must return only when its work is done, as `train_on_batch` does.
+    Args:
+        function: What is called. It must return only when its work is done, as `train_on_batch`
+            does.
+        calls: Calls in each measurement.
+        clock: `time.process_time` counts the seconds of this process on all processors, which
+            programs beside it change little.
     """
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(calls):
             function()
-        return (time.perf_counter() - start) / calls
+        return (clock() - start) / calls
 
     return seconds
 

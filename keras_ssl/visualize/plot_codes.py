@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_ssl import checks
 from keras_ssl.visualize._figures import (
+    COLORS,
     TEXT_COLOR,
     check_images,
     check_value_range,
@@ -36,7 +37,7 @@ def plot_codes(
 
     Patches with one code should look or mean alike. The code and its share of all patches stand
     beside each row, the number of codes in use in the title. Each patch comes from another image,
-    where there are enough, and is shown in the middle of its surroundings.
+    where there are enough, and is shown in a frame in the middle of its surroundings.
 
     Args:
         images: batch of images of shape `(batch, height, width, channels)`, with 1 or 3 channels.
@@ -70,6 +71,7 @@ def plot_codes(
         - [Peng et al., BEiT v2](https://arxiv.org/abs/2208.06366)
     """
     import numpy as np
+    from matplotlib.patches import Rectangle
 
     low, high = check_value_range(value_range)
     checks.integer("max_codes", max_codes, minimum=1)
@@ -99,6 +101,10 @@ def plot_codes(
             size = 2 * context + 1
             one.axis("on")
             show(one, padded[image, top : top + size * height, left : left + size * width])
+            if context:
+                corner = (context * width - 0.5, context * height - 0.5)
+                frame = {"fill": False, "edgecolor": COLORS[1], "linewidth": 1.0}
+                one.add_patch(Rectangle(corner, width, height, **frame))
         share = counts[number] / codes.size
         label = f"code {values[number]}\n{100 * share:.1f} %"
         side = {"rotation": 0, "ha": "right", "va": "center"}

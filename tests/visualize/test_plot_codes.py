@@ -26,6 +26,8 @@ def test_surroundings_of_patches_at_the_border_are_black():
     shown = np.asarray(axes.images[0].get_array())
     assert shown.shape == (6, 6, 3)
     assert shown[:2].max() == shown[:, :2].max() == 0 and shown[2:, 2:].min() == 1
+    (frame,) = axes.patches  # around the patch itself, pixels 2 and 3
+    assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((1.5, 1.5), 2, 2)
 
 
 @pytest.mark.parametrize(
