@@ -49,18 +49,24 @@ def start(arguments: argparse.Namespace) -> tf.distribute.Strategy:
     return strategy
 
 
-def load_split(arguments: argparse.Namespace, split: str) -> tf.data.Dataset:
-    """Return the images of a split and their labels, all of one size."""
-    dataset = data.load_images(arguments.dataset, split, arguments.data_dir)
-    if arguments.resize is None:
-        return dataset
+def load_splits(arguments: argparse.Namespace) -> list[tf.data.Dataset]:
+    """Return the images and labels of the training and test split, all of one size."""
+    splits = [
+        data.load_images(arguments.dataset, split, arguments.data_dir)
+        for split in (arguments.train_split, arguments.test_split)
+    ]
     size = arguments.resize
+    if size is None:
+        return splits
     resize = keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, dtype="float32")
-    return dataset.map(
-        # bytes again, so that the shuffle buffer holds a quarter of the memory
-        lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+    return [
+        split.map(
+            # bytes again, so that the shuffle buffer holds a quarter of the memory
+            lambda x, y: (tf.cast(tf.round(resize(x)), "uint8"), y),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        for split in splits
+    ]
 
 
 def unlabelled_batches(arguments: argparse.Namespace, train: tf.data.Dataset) -> tf.data.Dataset:

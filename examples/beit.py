@@ -33,19 +33,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import _image_runs as image_runs
 import keras
-from _image_runs import (
-    add_data_arguments,
-    add_run_arguments,
-    add_vit_arguments,
-    center_crops,
-    load_split,
-    make_vit,
-    plot_class_attention,
-    plot_masks,
-    start,
-    unlabelled_batches,
-)
 from keras.optimizers.schedules import CosineDecay
 
 from keras_ssl import (
@@ -65,8 +54,8 @@ parser = argparse.ArgumentParser(
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
 add = parser.add_argument
-add_data_arguments(parser)
-add_vit_arguments(parser)
+image_runs.add_data_arguments(parser)
+image_runs.add_vit_arguments(parser)
 add("--drop-path", type=float, default=0.0, help="rate of stochastic depth")
 add("--teacher", type=Path, help="file of a trained encoder; without it, one is trained first")
 add("--teacher-epochs", type=int, default=15)
@@ -78,10 +67,10 @@ add("--mask-ratio", type=float, default=0.4)
 add("--epochs", type=int, default=20, help="of BEiT v2")
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
 add("--weight-decay", type=float, default=0.05)
-add_run_arguments(parser, "runs/beit")
+image_runs.add_run_arguments(parser, "runs/beit")
 arguments = parser.parse_args()
 
-strategy = start(arguments)
+strategy = image_runs.start(arguments)
 is_chief = distribute.is_chief(strategy)
 output = arguments.output
 
@@ -112,13 +101,11 @@ def train_stage(name: str, trainer: trainers.SelfSupervisedModel, epochs: int) -
 
 if is_chief:
     output.mkdir(parents=True, exist_ok=True)
-train, test = (
-    load_split(arguments, split) for split in (arguments.train_split, arguments.test_split)
-)
-batches = unlabelled_batches(arguments, train)
+train, test = image_runs.load_splits(arguments)
+batches = image_runs.unlabelled_batches(arguments, train)
 channels = train.element_spec[0].shape[-1]
 shape = (arguments.size, arguments.size, channels)
-new_encoder = partial(make_vit, arguments, channels, drop_path_rate=arguments.drop_path)
+new_encoder = partial(image_runs.make_vit, arguments, channels, drop_path_rate=arguments.drop_path)
 crop = augment.Pipeline(
     [
         augment.RandomResizedCrop(arguments.size, scale=(0.2, 1.0)),
@@ -182,12 +169,12 @@ beit = train_stage("beit", beit, arguments.epochs)
 if is_chief:
     encoder = beit.encoder
     encoder.save(output / "encoder.keras")
-    whole_train, whole_test = center_crops(arguments, train), center_crops(arguments, test)
+    whole_train, whole_test = (image_runs.center_crops(arguments, one) for one in (train, test))
     images = next(iter(whole_test))[0]
     codes = vqkd.tokenize(images)
     visualize.plot_codes(images, codes, grid, arguments.codes, path=output / "codes.png")
-    plot_masks(encoder, beit.masking, images[:8], output / "masks.png")
-    plot_class_attention(encoder, images[:6], output / "attention.png")
+    image_runs.plot_masks(encoder, beit.masking, images[:8], output / "masks.png")
+    image_runs.plot_class_attention(encoder, images[:6], output / "attention.png")
 
     reports = {}
     for name, one in (("teacher", teacher), ("BEiT v2", encoder)):

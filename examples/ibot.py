@@ -25,19 +25,8 @@ import json
 import math
 import shutil
 
+import _image_runs as image_runs
 import keras
-from _image_runs import (
-    add_data_arguments,
-    add_run_arguments,
-    add_vit_arguments,
-    center_crops,
-    load_split,
-    make_vit,
-    plot_class_attention,
-    plot_masks,
-    start,
-    unlabelled_batches,
-)
 from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 
 from keras_ssl import (
@@ -57,8 +46,8 @@ parser = argparse.ArgumentParser(
 )
 add = parser.add_argument
 add("--method", choices=["ibot", "dinov2"], default="ibot")
-add_data_arguments(parser)
-add_vit_arguments(parser)
+image_runs.add_data_arguments(parser)
+image_runs.add_vit_arguments(parser)
 add("--local-size", type=int, default=16, help="height and width of a local crop")
 add("--local-count", type=int, default=2)
 add("--global-scale", type=float, nargs=2, default=[0.3, 1.0], help="least and greatest area")
@@ -76,24 +65,22 @@ add("--warmup-epochs", type=float, default=1.5)
 add("--temperature-epochs", type=float, default=5.0, help="warm-up of the teacher's temperature")
 add("--clip-norm", type=float, help="greatest norm of the gradient of each variable")
 add("--weight-decay", type=float, nargs=2, default=[0.04, 0.4], help="at the start and the end")
-add_run_arguments(parser, "runs/ibot")
+image_runs.add_run_arguments(parser, "runs/ibot")
 arguments = parser.parse_args()
 
-strategy = start(arguments)
+strategy = image_runs.start(arguments)
 output = arguments.output
 
 # Data: images without labels to learn from; labels only measure
-train, test = (
-    load_split(arguments, split) for split in (arguments.train_split, arguments.test_split)
-)
-batches = unlabelled_batches(arguments, train)
+train, test = image_runs.load_splits(arguments)
+batches = image_runs.unlabelled_batches(arguments, train)
 channels = train.element_spec[0].shape[-1]
 steps = len(batches) * arguments.epochs
 rate = optimizers.linear_scaling(arguments.learning_rate, arguments.batch_size)
 
 # Method: from views with hidden patches, predict what a teacher makes of them whole
 with strategy.scope():
-    encoder = make_vit(
+    encoder = image_runs.make_vit(
         arguments,
         channels,
         registers=arguments.registers,
@@ -153,7 +140,7 @@ history = trainer.fit(
     batches,
     epochs=arguments.epochs,
     callbacks=[
-        callbacks.CollapseMonitor(center_crops(arguments, test.take(1000))),
+        callbacks.CollapseMonitor(image_runs.center_crops(arguments, test.take(1000))),
         callbacks.BackupAndResume(output / "backup"),
     ],
 )
@@ -162,12 +149,12 @@ history = trainer.fit(
 if distribute.is_chief(strategy):
     encoder = trainer.teacher_encoder
     encoder.save(output / "encoder.keras")
-    whole_train, whole_test = center_crops(arguments, train), center_crops(arguments, test)
+    whole_train, whole_test = (image_runs.center_crops(arguments, one) for one in (train, test))
     images = next(iter(whole_test))[0][:8]
     views = trainer.augment(images, training=True)
     visualize.plot_views(images, views, path=output / "views.png")
-    plot_masks(encoder, trainer.masking, images, output / "masks.png")
-    plot_class_attention(encoder, images, output / "attention.png")
+    image_runs.plot_masks(encoder, trainer.masking, images, output / "masks.png")
+    image_runs.plot_class_attention(encoder, images, output / "attention.png")
     visualize.plot_history(history, path=output / "curves.png")
 
     report = evaluate.representation_report(encoder, whole_train, whole_test)

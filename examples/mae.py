@@ -19,18 +19,8 @@ import argparse
 import json
 import shutil
 
+import _image_runs as image_runs
 import keras
-from _image_runs import (
-    add_data_arguments,
-    add_run_arguments,
-    add_vit_arguments,
-    center_crops,
-    load_split,
-    make_vit,
-    plot_class_attention,
-    start,
-    unlabelled_batches,
-)
 from keras.optimizers.schedules import CosineDecay
 
 from keras_ssl import (
@@ -49,25 +39,23 @@ parser = argparse.ArgumentParser(
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
 add = parser.add_argument
-add_data_arguments(parser)
-add_vit_arguments(parser)
+image_runs.add_data_arguments(parser)
+image_runs.add_vit_arguments(parser)
 add("--decoder", type=int, nargs=3, default=[48, 2, 4], help="width, blocks and heads")
 add("--mask-ratio", type=float, default=0.75)
 add("--epochs", type=int, default=60)
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
 add("--warmup-epochs", type=float, default=5.0)
 add("--weight-decay", type=float, default=0.05)
-add_run_arguments(parser, "runs/mae")
+image_runs.add_run_arguments(parser, "runs/mae")
 arguments = parser.parse_args()
 
-strategy = start(arguments)
+strategy = image_runs.start(arguments)
 output = arguments.output
 
 # Data: images without labels to learn from; labels only measure
-train, test = (
-    load_split(arguments, split) for split in (arguments.train_split, arguments.test_split)
-)
-batches = unlabelled_batches(arguments, train)
+train, test = image_runs.load_splits(arguments)
+batches = image_runs.unlabelled_batches(arguments, train)
 channels = train.element_spec[0].shape[-1]
 
 # Method: predict the pixels of hidden patches from the others, which are all that the encoder sees
@@ -77,7 +65,7 @@ rate = optimizers.linear_scaling(arguments.learning_rate, arguments.batch_size)
 width, depth, heads = arguments.decoder
 with strategy.scope():
     trainer = trainers.MAE(
-        make_vit(arguments, channels, positions="sincos"),
+        image_runs.make_vit(arguments, channels, positions="sincos"),
         decoder=layers.TokenDecoder(width, depth, heads),
         masking=layers.RandomMasking(arguments.mask_ratio),
         augment=augment.Pipeline(
@@ -108,7 +96,7 @@ history = trainer.fit(
 if distribute.is_chief(strategy):
     encoder = trainer.encoder
     encoder.save(output / "encoder.keras")
-    whole_train, whole_test = center_crops(arguments, train), center_crops(arguments, test)
+    whole_train, whole_test = (image_runs.center_crops(arguments, one) for one in (train, test))
     images = next(iter(whole_test))[0][:8]
     visualize.plot_views(
         images,
@@ -116,7 +104,7 @@ if distribute.is_chief(strategy):
         titles=["seen", "reconstructed"],
         path=output / "reconstructions.png",
     )
-    plot_class_attention(encoder, images, output / "attention.png")
+    image_runs.plot_class_attention(encoder, images, output / "attention.png")
     visualize.plot_history(history, path=output / "curves.png")
 
     report = evaluate.representation_report(encoder, whole_train, whole_test)

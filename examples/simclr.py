@@ -33,14 +33,8 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import _image_runs as image_runs
 import keras
-from _image_runs import (
-    add_data_arguments,
-    add_run_arguments,
-    load_split,
-    start,
-    unlabelled_batches,
-)
 from keras.optimizers import SGD, AdamW
 from keras.optimizers.schedules import CosineDecay
 
@@ -88,7 +82,7 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add_data_arguments(parser)
+    image_runs.add_data_arguments(parser)
 
     add("--encoder", choices=ENCODERS, default="resnet18")
     add("--stem", choices=STEMS, default="cifar")
@@ -117,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--knn-images", type=int, default=10_000, help="of each split, for k-NN during training")
     add("--backup-steps", type=int, help="steps between backups, beside those of every epoch")
     add("--tensorboard", action="store_true")
-    add_run_arguments(parser, "runs/simclr")
+    image_runs.add_run_arguments(parser, "runs/simclr")
     add(
         "--resume",
         nargs="?",
@@ -206,14 +200,13 @@ class Log(keras.callbacks.Callback):
 def main() -> None:
     """Train, save, picture and measure."""
     arguments = parse_arguments()
-    strategy = start(arguments)
+    strategy = image_runs.start(arguments)
     output = arguments.output
     if distribute.is_chief(strategy):
         prepare_folder(arguments)
 
-    train = load_split(arguments, arguments.train_split)
-    test = load_split(arguments, arguments.test_split)
-    batches = unlabelled_batches(arguments, train)
+    train, test = image_runs.load_splits(arguments)
+    batches = image_runs.unlabelled_batches(arguments, train)
     some = [split.take(arguments.knn_images).batch(256).cache() for split in (train, test)]
     channels = train.element_spec[0].shape[-1]
     with strategy.scope():
