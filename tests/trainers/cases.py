@@ -46,7 +46,7 @@ def each_trainer(test: Callable) -> Callable:
 
 
 def costly(
-    *default: str, slow: Iterable[str] = SHAPES, names: Iterable[str] = CASES
+    *default: str, slow: Iterable[str] = (), names: Iterable[str] = CASES
 ) -> Callable[[Callable], Callable]:
     """Run a test for every trainer, in the tier that its cost allows.
 

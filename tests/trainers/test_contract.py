@@ -113,7 +113,7 @@ def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
 
 
-@costly("tokens")
+@costly("tokens", slow=("queue", "memory bank", "two optimizers", "graph"))
 def test_interrupted_trainer_ends_with_the_bits_of_an_uninterrupted_one(
     name, tmp_path, deterministic
 ):
@@ -164,7 +164,7 @@ def test_config_makes_an_equal_trainer(name):
     assert copy.get_config() == trainer.get_config()
 
 
-@costly("labels")
+@costly("labels", slow=("batch normalization", "queue", "memory bank", "crops", "two optimizers"))
 def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
     with two_replicas.scope():
         two = make(name)
@@ -175,7 +175,7 @@ def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
         np.testing.assert_allclose(trained.logs[key], logs[key], rtol=1e-4)
 
 
-@costly("two optimizers")
+@costly("two optimizers", slow=("batch normalization", "queue", "crops", "graph"))
 def test_two_workers_end_with_the_weights_of_one_device(name, trained, two_workers):
     # Relative to the largest weight. Some have no scale of their own: the gradient of a bias before
     # batch normalisation is 0, and what is there are rounding errors.
@@ -190,7 +190,7 @@ def test_two_workers_end_with_the_weights_of_one_device(name, trained, two_worke
             np.testing.assert_allclose(found[f"log {key}"], values, rtol=1e-5)
 
 
-@costly("sampling")
+@costly("sampling", slow=("batch normalization", "teacher", "queue", "graph", "tokens"))
 def test_xla_step_equals_the_plain_step(name, monkeypatch):
     # XLA draws other numbers from a seed than TensorFlow's kernels do, so draws are held constant
     for draw in ("uniform", "normal", "randint"):
@@ -245,12 +245,16 @@ def test_a_tpu_can_run_the_steps(name):
     _can_run_on_a_tpu(name)
 
 
-@costly("tokens", names=[name for name in CASES if CASES[name].micro_batches])
+@costly(
+    "tokens",
+    slow=("queue", "graph"),
+    names=[name for name in CASES if CASES[name].micro_batches],
+)
 def test_a_tpu_can_run_the_steps_in_micro_batches(name):
     _can_run_on_a_tpu(name, micro_batch_size=8)
 
 
-@costly("tokens")
+@costly("tokens", slow=("batch normalization", "queue", "memory bank", "graph"))
 def test_a_tpu_can_run_the_steps_of_replicas(name, monkeypatch):
     monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
     trainer = make(name, CASES[name].optimizer())
@@ -277,7 +281,7 @@ class _TwoEqualReplicas:
         return x + x
 
 
-MIXED = ("batch normalization", "queue", "crops", "two optimizers", "graph", "tokens")
+MIXED = ("batch normalization", "queue", "two optimizers", "graph", "tokens")
 
 
 @costly("sampling", slow=MIXED)
@@ -344,7 +348,7 @@ def test_every_call_checks_its_data_after_the_first_fit_too(name, learned):
         np.testing.assert_array_equal(other, one)
 
 
-@costly("sampling", "teacher")
+@costly("sampling", "teacher", slow=("queue", "memory bank", "graph"))
 def test_evaluation_repeats_its_losses_and_leaves_training_untouched_to_the_bit(
     name, trained, deterministic
 ):

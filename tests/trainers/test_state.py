@@ -28,7 +28,7 @@ def shapes_of(x):
     return (None, *x.shape[1:])
 
 
-@costly("teacher", "queue", "tokens")
+@costly("teacher", "queue", "tokens", slow=("memory bank", "two optimizers"))
 def test_weights_loaded_before_the_first_fit_are_all_restored(name, tmp_path):
     case = CASES[name]
     trained = case.make()
