@@ -73,7 +73,8 @@ uses = {
     name: getattr(keras_ssl.trainers, name)
     for name in keras_ssl.trainers.__all__
     if inspect.isclass(getattr(keras_ssl.trainers, name))
-    and name not in ("Batch", "Update", "EMATeacher")  # parts of a trainer that exists
+    # parts of a trainer that exists
+    and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures")
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,

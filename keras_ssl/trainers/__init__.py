@@ -15,6 +15,12 @@ from keras_ssl.trainers.contrastive import (
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
+from keras_ssl.trainers.generative import (
+    ClassifierGuidance,
+    DenoiserFeatures,
+    Diffusion,
+    FlowMatching,
+)
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
 from keras_ssl.trainers.masked import (
     AIM,
@@ -53,12 +59,16 @@ __all__ = [
     "BEiTv2",
     "BarlowTwins",
     "Batch",
+    "ClassifierGuidance",
     "DINOv2",
     "Data2Vec",
     "DeepClusterV2",
     "DeepInfoMax",
+    "DenoiserFeatures",
+    "Diffusion",
     "DistributedFit",
     "EMATeacher",
+    "FlowMatching",
     "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",

@@ -75,7 +75,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     - `check_views(views)`: raise a `ValueError` on views that the method cannot train on. It sees
       shapes and is called before the first step.
     - `check_representation(features)`: the same for the shape of the representation.
-    - `check_data(data)`: raise a `ValueError` on values of the data, which `fit` has just got.
+    - `check_data(data)`: raise a `ValueError` on the data, which `fit` has just got.
+    - `check_values(x)`: raise a `ValueError` on values of `x`, of arrays all, else a first batch.
     - `after_build()`: what follows the creation of all weights.
     - `after_update()`: what follows an optimizer step. Teachers (`trainers.EMATeacher`) follow
       their students by themselves.
@@ -200,6 +201,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def check_data(self, data: Any) -> None:
         """Raise a `ValueError` if the method cannot train on the values of `data`."""
         self.input_kind.check_values(self, data)
+
+    def check_values(self, x: Any) -> None:
+        """Raise a `ValueError` if the method cannot train on the values of `x`.
+
+        Called before the first step of `fit`, and by `evaluate` and the methods for single batches,
+        with arrays as the user gave them, or with the first batch of other data.
+        """
 
     def after_build(self) -> None:
         """Do what follows the creation of all weights."""
@@ -906,9 +914,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self._gradients.check_divides(x, batch_size, replicas)
         # of other data, the first batch is looked at before its step: see `look_at_batch`
         if _are_arrays(x) or replicas > 1:
-            self._warn_of_values(x, "x")
+            self._look_at_values(x, "x")
         if validation is not None:
-            self._warn_of_values(_inputs_of(validation), "validation_data")
+            self._look_at_values(_inputs_of(validation), "validation_data")
         callbacks = self._with_callbacks(callbacks, validation)
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         with label_errors():
@@ -939,18 +947,33 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         return with_batch_sizes_checked(dataset, self.minimum_batch)
 
     def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
-        """Return the function that warns of values in the first batch of `x`, if not of arrays."""
-        if self.augment is None or _are_arrays(x):
+        """Return the function that looks at values in the first batch of `x`, if not of arrays."""
+        if not self._looks_at_values or _are_arrays(x):
             return None
-        return lambda data: self._warn_of_values(keras.utils.unpack_x_y_sample_weight(data)[0], "x")
+        unpack = keras.utils.unpack_x_y_sample_weight
+        return lambda data: self._look_at_values(unpack(data)[0], "x")
 
-    def _warn_of_values(self, data: Any, name: str) -> None:
-        """Warn if images, those of a first batch, do not fit the range that `augment` expects."""
-        if self.augment is None:
+    @property
+    def _looks_at_values(self) -> bool:
+        checks_values = type(self).check_values is not SelfSupervisedModel.check_values
+        return checks_values or self.augment is not None
+
+    def _look_at_values(self, data: Any, name: str) -> None:
+        """Check the values of arrays or of a first batch, and warn of them for `augment`.
+
+        The warning says that images do not fit the range that the augmentation expects.
+        """
+        if not self._looks_at_values:
             return
         with label_errors():  # reading a batch checks its labels
             x = first_inputs(data)
-        if x is not None:
+        if x is None:
+            return
+        try:
+            self.check_values(x)
+        except ValueError as error:
+            raise error if name == "x" else ValueError(f"In `{name}`: {error}") from error
+        if self.augment is not None:
             warn_of_values(self.augment, self.to_encode(x), name)
 
     def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
@@ -1047,7 +1070,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
             x = self._check_labels(x, y)
-            self._warn_of_values(x, "x")
+            self._look_at_values(x, "x")
             if self.distribute_strategy.num_replicas_in_sync == 1 and kwargs.get("steps") is None:
                 check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating(), label_errors():
@@ -1062,11 +1085,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Take a step on one batch, as `keras.Model.train_on_batch`."""
         self._check_labels(x, y)
+        self.check_values(x)
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses of one batch, with the same draws as `evaluate`."""
         self._check_labels(x, y)
+        self.check_values(x)
         with self._evaluating():
             return super().test_on_batch(x, y, *args, **kwargs)
 

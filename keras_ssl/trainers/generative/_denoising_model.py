@@ -1,0 +1,548 @@
+"""Base of methods that learn to take noise away, and make data by taking it away step by step."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ssl import checks, distribute
+from keras_ssl._keras_internals import run_on_shapes
+from keras_ssl.ops import at_least_float32
+from keras_ssl.samplers import NoisePath, Sampler, data_and_noise, target_of
+from keras_ssl.trainers._class_labels import class_labels
+from keras_ssl.trainers.base import SelfSupervisedModel
+from keras_ssl.trainers.checks import check_one_view, check_type
+from keras_ssl.trainers.generative import _conditions
+from keras_ssl.trainers.generative._sampling import Request, SamplingLoops
+from keras_ssl.trainers.generative._spaces import check_in_range, check_range, scaled, unscaled
+from keras_ssl.trainers.generative.classifier_guidance import ClassifierGuidance
+from keras_ssl.trainers.generative.denoiser_features import DenoiserFeatures
+from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.step import Batch
+from keras_ssl.trainers.teacher import EMATeacher
+
+
+class DenoisingModel(SelfSupervisedModel):
+    """Base of methods whose network learns to take noise away.
+
+    Data x_0 is moved along a path to noise ε at a random time, and the denoiser predicts, from x_t
+    and the time, what the method asks for. Samples are made with the moving average of its weights.
+    Nothing here knows of images: an example is a tensor of any shape.
+
+    Args:
+        denoiser: `keras.Model` called on a dictionary, which returns the shape of `"x"`.
+        noise_path: `samplers.NoisePath`.
+        prediction: what the denoiser predicts.
+        value_range: range of the values of data, or `None`.
+        num_classes: number of classes of labels, or `None`.
+        condition_dropout: how often conditions are left out.
+        ema_momentum: momentum of the moving average, or a schedule of it.
+        augment: layer that makes one view of a batch.
+        feature_layer: the layer of `trainer.encoder`.
+        feature_time: the time of `trainer.encoder`.
+        seed: integer seed of noise and times.
+        **kwargs: `name`, `dtype` of the model.
+    """
+
+    view_count = 1
+    default_sampler: Sampler
+
+    def __init__(
+        self,
+        denoiser: keras.Model,
+        noise_path: NoisePath,
+        prediction: str,
+        value_range: tuple[float, float] | None,
+        num_classes: int | None,
+        condition_dropout: float,
+        ema_momentum: Any,
+        augment: keras.layers.Layer | None,
+        feature_layer: str | None,
+        feature_time: float | None,
+        seed: int | None,
+        **kwargs: Any,
+    ):
+        super().__init__(None, augment, **kwargs)
+        check_type("denoiser", denoiser, keras.Model)
+        self.denoiser = denoiser
+        self.noise_path, self.prediction = noise_path, prediction
+        self.value_range = check_range(value_range)
+        self.num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
+        self.uses_labels = self.num_classes is not None
+        self.condition_dropout = checks.probability("condition_dropout", condition_dropout)
+        self.teacher = EMATeacher(self, ["denoiser"], ema_momentum)
+        self.feature_layer, self.feature_time = feature_layer, feature_time
+        self.encoder = self.encoder_at(feature_layer, feature_time)
+        self.seed = checks.integer("seed", seed, optional=True)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self._loops = SamplingLoops(self)
+
+    # Training
+
+    def to_encode(self, x: Any) -> Any:
+        """Return the data of a dictionary of data and conditions."""
+        return x["x"] if isinstance(x, dict) and "x" in x else x
+
+    def label_classes(self) -> float | None:
+        """Return the number of classes that labels may be of."""
+        return super().label_classes() if self.num_classes is None else self.num_classes
+
+    def check_views(self, views: Any) -> None:
+        """Raise unless there is one tensor to learn."""
+        check_one_view(views, self.denoiser)
+        if not hasattr(views, "shape"):
+            _conditions.of_data(views)
+
+    def check_values(self, x: Any) -> None:
+        """Raise if the values of data lie outside of the stated range."""
+        super().check_values(x)
+        data = self.to_encode(x)
+        if hasattr(data, "dtype"):
+            check_in_range(data, self.value_range, "data")
+
+    def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
+        """Return the error of the prediction for each example, `(batch,)`."""
+        x = self.to_space(batch.views)
+        count = ops.shape(x)[0]
+        time = self._draw(lambda n: self.noise_path.draw_times(n, self.seed_generator), count)
+        shape = ops.shape(x)[1:]
+        noise = self._draw(
+            lambda n: keras.random.normal((n, *shape), seed=self.seed_generator, dtype="float32"),
+            count,
+        )
+        conditions, fault = self._conditions_of(batch, count)
+        if training and conditions and self.condition_dropout > 0:
+            uniform = self._draw(
+                lambda n: keras.random.uniform((n,), seed=self.seed_generator), count
+            )
+            conditions = _conditions.without_some(
+                conditions, self.num_classes, uniform < self.condition_dropout
+            )
+        noisy = self.noise_path.add_noise(x, noise, time)
+        output = self.denoise(self.denoiser, noisy, time, conditions, training)
+        a, s = (ops.reshape(one, (-1, *[1] * len(shape))) for one in self.noise_path.levels(time))
+        error = ops.square(output - target_of(self.prediction, x, noise, a, s))
+        error = ops.mean(ops.reshape(error, (count, -1)), axis=-1)
+        return {"denoising": self.loss_weights_at(time) * error + fault}
+
+    def _draw(self, draw: Any, count: Any) -> Any:
+        return distribute.draw_per_example(draw, count)
+
+    def loss_weights_at(self, time: Any) -> Any:
+        """Return the factor of the error at each time, a number or `(batch,)`."""
+        return 1.0
+
+    def _conditions_of(self, batch: Batch, count: Any) -> tuple[dict[str, Any], Any]:
+        """Return the conditions of a batch, and a number that is NaN if a label is wrong."""
+        conditions, fault = dict(_conditions.of_data(batch.x)), 0.0
+        if self.num_classes is not None:
+            labels, is_known, fault = class_labels(batch.y, self.num_classes)
+            conditions["label"] = ops.where(is_known, labels, self.num_classes)
+        return conditions, fault
+
+    def denoise(
+        self,
+        denoiser: keras.Model,
+        noisy: Any,
+        time: Any,
+        conditions: dict[str, Any],
+        training: bool = False,
+    ) -> Any:
+        """Return the output of a denoiser, of the shape of `noisy` and at least float32.
+
+        Args:
+            denoiser: `trainer.denoiser` or its moving average, `trainer.teacher_denoiser`.
+            noisy: x_t, `(batch, ...)`.
+            time: float32 `(batch,)`.
+            conditions: tensors by name.
+            training: whether it runs in training mode.
+
+        Raises:
+            ValueError: if it returns another shape.
+        """
+        output = denoiser({"x": noisy, "time": time, **conditions}, training=training)
+        shape = getattr(output, "shape", None)
+        if shape is None or tuple(shape[1:]) != tuple(noisy.shape[1:]):
+            raise ValueError(
+                "`denoiser` must return one tensor of the shape of its input 'x'. Received: "
+                f"{'several tensors' if shape is None else tuple(shape)} for "
+                f"{tuple(noisy.shape)}"
+            )
+        return at_least_float32(output)
+
+    def call(self, x: Any) -> Any:
+        """Return the representation of data, that of `trainer.encoder`."""
+        return self.encoder(self.input_kind.as_floats(x))
+
+    def encoder_at(self, layer: str | None = None, time: float | None = None) -> DenoiserFeatures:
+        """Return an encoder: the features of a layer of the averaged denoiser at a time.
+
+        Args:
+            layer: name of a layer; `None` means the middle, see `DenoiserFeatures`.
+            time: time of the path.
+        """
+        return DenoiserFeatures(
+            self.teacher_denoiser, self.noise_path, layer, time, self.value_range, self.num_classes
+        )
+
+    # The space in which data is noise and becomes data: that of the data, from -1 to 1
+
+    def to_space(self, x: Any) -> Any:
+        """Return data as the denoiser sees them."""
+        return scaled(x, self.value_range)
+
+    def from_space(self, z: Any) -> Any:
+        """Return data of what the denoiser made, in their own range."""
+        return unscaled(z, self.value_range)
+
+    def unclipped(self, z: Any) -> Any:
+        """Return data as `from_space`, not clipped, with gradients everywhere."""
+        return unscaled(z, self.value_range, clip=False)
+
+    def mask_in_space(self, mask: Any) -> Any:
+        """Return a mask of data as one of what the denoiser sees."""
+        return mask
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether data lie between -1 and 1 as the denoiser sees them."""
+        return self.value_range is not None
+
+    @property
+    def sampling_network(self) -> keras.Model:
+        """The denoiser with the moving average of the weights."""
+        return self.teacher_denoiser
+
+    def data_and_noise(self, output: Any, noisy: Any, a: Any, s: Any) -> tuple[Any, Any]:
+        """Return x_0 and ε as an output of the denoiser implies them.
+
+        Args:
+            output: what the denoiser returned.
+            noisy: x_t.
+            a: factor of the data in it.
+            s: factor of the noise in it.
+        """
+        return data_and_noise(self.prediction, output, noisy, a, s)
+
+    # Sampling
+
+    def sample(
+        self,
+        n: int | None = None,
+        steps: int = 50,
+        sampler: Sampler | None = None,
+        guidance_scale: float = 1.0,
+        seed: int = 0,
+        *,
+        label: Any = None,
+        tokens: Any = None,
+        tokens_mask: Any = None,
+        image: Any = None,
+        start: Any = None,
+        strength: float = 0.8,
+        known: Any = None,
+        mask: Any = None,
+        classifier: ClassifierGuidance | keras.layers.Layer | None = None,
+        batch_size: int = 256,
+        verbose: int = 0,
+    ) -> np.ndarray:
+        """Make data from noise, in one compiled loop, with the average of the weights.
+
+        Args:
+            n: how many examples. `None` means as many as `start`, `known` or the conditions have.
+            steps: number of steps of the sampler.
+            sampler: object of `keras_ssl.samplers`; `None` means the method's default.
+            guidance_scale: w of classifier-free guidance: predictions are those without condition
+                plus w times the difference that the condition makes. 1 is the plain conditional
+                model, 0 the unconditional one.
+            seed: seed of all random numbers. The same seed gives the same samples on any number of
+                replicas that divides the batch.
+            label: classes, an integer or `(n,)`, of a model of `num_classes`; -1 is no label.
+            tokens: `(n, length, dim)`, for a denoiser that attends to tokens.
+            tokens_mask: booleans `(n, length)`, `False` for padding.
+            image: `(n, height, width, channels)`, for a denoiser that takes a condition image.
+            start: data to change, `(n, ...)` in the range of the data: noise is added to it, and
+                `steps * strength` steps take it away again.
+            strength: how much of `start` is changed, from 0, nothing, to 1, all.
+            known: data of which a part is kept, `(n, ...)`, where `mask` is 0.
+            mask: `(n, ...)` of the shape of `known`, the last axis may be 1: 1 where data is made.
+            classifier: classifier that leads samples to `label`, see `ClassifierGuidance`; a Keras
+                model means `ClassifierGuidance(model)`.
+            batch_size: how many examples are made together.
+            verbose: 1 for a progress bar.
+
+        Returns:
+            float32 array `(n, ...)` in the range of the data.
+
+        Raises:
+            ValueError: if the trainer is not built, numbers are out of range, an input does not fit
+                the model or another one, or there is guidance but nothing that guides.
+            TypeError: if `sampler` is not a sampler.
+        """
+        arguments = {"label": label, "tokens": tokens, "tokens_mask": tokens_mask, "image": image}
+        data = {"start": start, "known": known, "mask": mask}
+        request = self._request(
+            n, steps, sampler, guidance_scale, seed, arguments, data, strength, classifier
+        )
+        batch_size = checks.integer("batch_size", batch_size, minimum=1)
+        found = None
+        stops = [len(request.plan)]
+        for rows, _, made in self._loops.run(request, batch_size, stops, verbose):
+            if found is None:
+                found = np.empty((request.count, *made.shape[1:]), made.dtype)
+            found[rows] = made
+        return found
+
+    def trajectory(self, frames: int = 8, **arguments: Any) -> np.ndarray:
+        """Return what `sample` makes, on its way from noise to data.
+
+        Args:
+            frames: how many states to return, the last of which is the result.
+            **arguments: as in `sample`.
+
+        Returns:
+            float32 array `(frames, n, ...)` in the range of the data.
+
+        Raises:
+            ValueError: as `sample`, or if there are fewer steps than frames.
+        """
+        frames = checks.integer("frames", frames, minimum=1)
+        conditions = {name: arguments.pop(name, None) for name in _conditions.NAMES}
+        data = {name: arguments.pop(name, None) for name in ("start", "known", "mask")}
+        batch_size = checks.integer("batch_size", arguments.pop("batch_size", 256), minimum=1)
+        verbose = arguments.pop("verbose", 0)
+        defaults = {"n": None, "steps": 50, "sampler": None, "guidance_scale": 1.0, "seed": 0}
+        rest = {**defaults, "strength": 0.8, "classifier": None}
+        if unknown := set(arguments) - set(rest):
+            raise TypeError(f"Expected arguments of `sample`. Received: {sorted(unknown)}")
+        request = self._request(**(rest | arguments), conditions=conditions, data=data)
+        stops = np.round(np.linspace(0, len(request.plan), frames + 1)[1:]).astype(int).tolist()
+        if len(set(stops)) < frames:
+            raise ValueError(
+                f"`frames` must be at most the number of evaluations, {len(request.plan)}. "
+                f"Received: frames={frames}"
+            )
+        found = None
+        for rows, number, made in self._loops.run(request, batch_size, stops, verbose):
+            if found is None:
+                found = np.empty((frames, request.count, *made.shape[1:]), made.dtype)
+            found[number, rows] = made
+        return found
+
+    def _request(
+        self,
+        n: int | None,
+        steps: int,
+        sampler: Sampler | None,
+        guidance_scale: float,
+        seed: int,
+        conditions: dict[str, Any],
+        data: dict[str, Any],
+        strength: float,
+        classifier: Any,
+    ) -> Request:
+        """Check the arguments of `sample`."""
+        if self.input_specs is None:
+            raise ValueError(
+                f"{type(self).__name__} must be trained or built before it can sample: call "
+                "`trainer.build(shape)` with the shape of a batch. Received: a trainer not built"
+            )
+        sampler = self.default_sampler if sampler is None else sampler
+        if not isinstance(sampler, Sampler):
+            raise TypeError(
+                "`sampler` must be a sampler of `keras_ssl.samplers`, such as `samplers.DDIM()`. "
+                f"Received: sampler={sampler!r}"
+            )
+        steps = checks.integer("steps", steps, minimum=1)
+        strength = checks.probability("strength", strength)
+        guidance = checks.number("guidance_scale", guidance_scale)
+        seed = checks.integer("seed", seed)
+        given = {
+            name: np.asarray(one) for name, one in (conditions | data).items() if one is not None
+        }
+        count = _count(n, given)
+        label = given.pop("label", None)
+        inputs = {name: _check_rows(name, one, count) for name, one in given.items()}
+        inputs |= self._label_inputs(label, count, classifier)
+        if isinstance(classifier, keras.layers.Layer):
+            classifier = ClassifierGuidance(classifier)
+        self._check_conditions(inputs, guidance, label is not None)
+        self._check_given_data(inputs)
+        inputs |= self._missing_conditions(inputs, count)
+        skip = steps - int(steps * strength + 1e-9) if "start" in inputs else 0
+        return Request(
+            sampler.plan(self.noise_path, steps, skip),
+            count,
+            self._shape_in_space(inputs),
+            inputs,
+            guidance,
+            classifier,
+            sampler.clip and self.is_bounded,
+            seed,
+        )
+
+    def _label_inputs(self, label: Any, count: int, classifier: Any) -> dict[str, np.ndarray]:
+        """Return labels for the denoiser, for the classifier, or for both."""
+        if label is None:
+            if classifier is not None:
+                raise ValueError(
+                    "`classifier` leads samples to a class. Expected `label`. Received: label=None"
+                )
+            if self.num_classes is None:
+                return {}
+            return {"label": np.full(count, self.num_classes, "int32")}
+        if self.num_classes is None and classifier is None:
+            raise ValueError(
+                "`label` needs a conditional model, made with `num_classes`, or a `classifier`. "
+                f"Received: label={label!r} and num_classes=None"
+            )
+        label = np.broadcast_to(label, (count,)) if label.ndim == 0 else label.reshape(-1)
+        if label.dtype.kind not in "iu" or len(label) != count:
+            raise ValueError(
+                f"`label` must be an integer, or one per example, ({count},). Received: {label!r}"
+            )
+        label, found = label.astype("int32"), {}
+        if self.num_classes is not None:
+            if label.min() < -1 or label.max() >= self.num_classes:
+                raise ValueError(
+                    f"`label` must lie in 0..{self.num_classes - 1}, or be -1 for no label. "
+                    f"Received: {label!r}"
+                )
+            found["label"] = np.where(label < 0, self.num_classes, label).astype("int32")
+        return found if classifier is None else {**found, "target": label}
+
+    def _check_conditions(
+        self, inputs: dict[str, np.ndarray], guidance: float, is_labelled: bool
+    ) -> None:
+        specs = self.input_specs
+        known = set(specs) if isinstance(specs, dict) else set()
+        for name in _conditions.IN_DATA:
+            if name not in inputs:
+                continue
+            if name not in known:
+                raise ValueError(
+                    f"`{name}` needs a model that was trained with this condition. Received: "
+                    f"{name} of shape {inputs[name].shape}, and a model without"
+                )
+            wanted, found = list(specs[name].shape[1:]), inputs[name].shape[1:]
+            if name.startswith("tokens"):
+                wanted[0] = None  # there may be more or fewer than in training
+            if len(wanted) != len(found) or any(
+                size not in (None, other) for size, other in zip(wanted, found, strict=True)
+            ):
+                raise ValueError(
+                    f"`{name}` must have the shape that the model was trained with, (n, "
+                    f"{', '.join(map(str, wanted))}). Received: {inputs[name].shape}"
+                )
+        is_conditional = is_labelled and self.num_classes is not None
+        if guidance != 1 and not is_conditional and not set(_conditions.IN_DATA) & set(inputs):
+            raise ValueError(
+                "Guidance needs a conditional model and a condition to follow: `label`, `tokens` "
+                f"or `image`. Received: guidance_scale={guidance:g} without any"
+            )
+
+    def _missing_conditions(self, inputs: dict[str, Any], count: int) -> dict[str, np.ndarray]:
+        """Return conditions that say nothing for those of training that are not given."""
+        specs, found = self.input_specs, {}
+        for name in _conditions.IN_DATA:
+            if not isinstance(specs, dict) or name not in specs or name in inputs:
+                continue
+            size = [1 if one is None else one for one in specs[name].shape[1:]]
+            if name == "tokens_mask" and "tokens" in inputs:
+                size = inputs["tokens"].shape[1:2]
+            make = np.ones if name == "tokens_mask" else np.zeros
+            found[name] = make((count, *size), specs[name].dtype)
+        return found
+
+    def _check_given_data(self, inputs: dict[str, np.ndarray]) -> None:
+        """Check the data that samples start from or fill."""
+        if ("known" in inputs) != ("mask" in inputs):
+            raise ValueError("`known` data and `mask` belong together. Received: only one of them")
+        shape = tuple(keras.tree.flatten(self.to_encode(self.input_specs))[0].shape[1:])
+        if self.augment is not None:
+            shape = tuple(self._shape_of_views())
+        for name in ("start", "known"):
+            if name not in inputs:
+                continue
+            found = inputs[name].shape[1:]
+            if len(found) != len(shape) or any(
+                size not in (None, other) for size, other in zip(shape, found, strict=True)
+            ):
+                raise ValueError(
+                    f"`{name}` must have the shape of the data, (n, "
+                    f"{', '.join(map(str, shape))}). Received: {inputs[name].shape}"
+                )
+            check_in_range(inputs[name], self.value_range, f"`{name}`")
+            inputs[name] = inputs[name].astype("float32")
+        if "mask" in inputs:
+            mask, known = inputs["mask"], inputs["known"]
+            if mask.shape != known.shape and mask.shape != (*known.shape[:-1], 1):
+                raise ValueError(
+                    "`mask` must have the shape of `known`, the last axis may be 1. Received: "
+                    f"{mask.shape} and {known.shape}"
+                )
+            if mask.min() < 0 or mask.max() > 1:
+                raise ValueError(
+                    "`mask` must be 1 where data is made and 0 where it is known. Received: values "
+                    f"from {mask.min()} to {mask.max()}"
+                )
+            inputs["mask"] = mask.astype("float32")
+
+    def _shape_of_views(self) -> tuple[int | None, ...]:
+        """The shape of an example after augmentation."""
+        views = run_on_shapes(lambda x: self._make_batch((x,)).views, self.input_specs)
+        return tuple(views.shape[1:])
+
+    def _shape_in_space(self, inputs: dict[str, np.ndarray]) -> tuple[int, ...]:
+        """The shape of an example as the denoiser sees it."""
+        data = next((inputs[name] for name in ("start", "known") if name in inputs), None)
+        shape = self._shape_of_views() if data is None else data.shape[1:]
+        spec = keras.KerasTensor((None, *shape), "float32")
+        shape = tuple(run_on_shapes(self.to_space, spec).shape[1:])
+        if None in shape:
+            raise ValueError(
+                "The model was built for examples of any size. Expected `start` or `known` data of "
+                f"the size to sample. Received: examples of shape {shape}"
+            )
+        return shape
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, the parts serialised."""
+        config = super().get_config()
+        del config["encoder"]  # a part of the denoiser
+        momentum = self.teacher.momentum
+        return {
+            **config,
+            **serialize_parts(denoiser=self.denoiser),
+            "value_range": None if self.value_range is None else list(self.value_range),
+            "num_classes": self.num_classes,
+            "condition_dropout": self.condition_dropout,
+            "ema_momentum": (
+                keras.saving.serialize_keras_object(momentum) if callable(momentum) else momentum
+            ),
+            "feature_layer": self.feature_layer,
+            "feature_time": self.feature_time,
+            "seed": self.seed,
+        }
+
+
+def _count(n: int | None, given: dict[str, np.ndarray]) -> int:
+    """Return how many examples to make."""
+    sizes = {name: len(one) for name, one in given.items() if one.ndim}
+    if n is None:
+        if not sizes:
+            raise ValueError(
+                "`n` must say how many examples to make, unless `start`, `known` or conditions do. "
+                "Received: n=None"
+            )
+        return next(iter(sizes.values()))
+    return checks.integer("n", n, minimum=1)
+
+
+def _check_rows(name: str, value: np.ndarray, count: int) -> np.ndarray:
+    if value.ndim == 0 or len(value) != count:
+        raise ValueError(
+            f"`{name}` must have one row per example, {count}. Received: shape {value.shape}"
+        )
+    return value
