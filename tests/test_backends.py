@@ -74,7 +74,8 @@ uses = {
     for name in keras_ssl.trainers.__all__
     if inspect.isclass(getattr(keras_ssl.trainers, name))
     # parts of a trainer that exists
-    and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures")
+    and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures",
+                     "Latents")
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,

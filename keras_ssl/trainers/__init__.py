@@ -20,6 +20,8 @@ from keras_ssl.trainers.generative import (
     DenoiserFeatures,
     Diffusion,
     FlowMatching,
+    LatentDiffusion,
+    Latents,
 )
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
 from keras_ssl.trainers.masked import (
@@ -73,6 +75,8 @@ __all__ = [
     "InfoGraph",
     "InstanceDiscrimination",
     "KnowledgeDistillation",
+    "LatentDiffusion",
+    "Latents",
     "MoCo",
     "MoCoV3",
     "Node2Vec",

@@ -42,6 +42,8 @@ class DenoisingModel(SelfSupervisedModel):
         feature_layer: the layer of `trainer.encoder`.
         feature_time: the time of `trainer.encoder`.
         seed: integer seed of noise and times.
+        compress: layer from data to what the denoiser sees in their place. `None` means data,
+            from -1 to 1.
         **kwargs: `name`, `dtype` of the model.
     """
 
@@ -61,11 +63,12 @@ class DenoisingModel(SelfSupervisedModel):
         feature_layer: str | None,
         feature_time: float | None,
         seed: int | None,
+        compress: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(None, augment, **kwargs)
         check_type("denoiser", denoiser, keras.Model)
-        self.denoiser = denoiser
+        self.denoiser, self.compress = denoiser, compress
         self.noise_path, self.prediction = noise_path, prediction
         self.value_range = check_range(value_range)
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
@@ -91,8 +94,26 @@ class DenoisingModel(SelfSupervisedModel):
     def check_views(self, views: Any) -> None:
         """Raise unless there is one tensor to learn."""
         check_one_view(views, self.denoiser)
-        if not hasattr(views, "shape"):
-            _conditions.of_data(views)
+        _conditions.of_data(views)
+
+    def check_space(self, x: Any, z: Any) -> None:
+        """Raise a `ValueError` if a functional denoiser takes another shape than that of `z`.
+
+        Args:
+            x: data.
+            z: what the denoiser should see in their place.
+        """
+        taken = getattr(self.denoiser, "input", None)
+        wanted = tuple(taken["x"].shape) if isinstance(taken, dict) and "x" in taken else z.shape
+        if len(wanted) != len(z.shape) or any(
+            None not in pair and pair[0] != pair[1]
+            for pair in zip(wanted[1:], z.shape[1:], strict=True)
+        ):
+            what = "data" if self.compress is None else "latents"
+            raise ValueError(
+                f"`denoiser` must take the shape of {what}. Received: a denoiser for 'x' of shape "
+                f"{wanted}, and {what} of shape {tuple(z.shape)}"
+            )
 
     def check_values(self, x: Any) -> None:
         """Raise if the values of data lie outside of the stated range."""
@@ -104,6 +125,7 @@ class DenoisingModel(SelfSupervisedModel):
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the error of the prediction for each example, `(batch,)`."""
         x = self.to_space(batch.views)
+        self.check_space(batch.views, x)
         count = ops.shape(x)[0]
         time = self._draw(lambda n: self.noise_path.draw_times(n, self.seed_generator), count)
         shape = ops.shape(x)[1:]
@@ -182,15 +204,22 @@ class DenoisingModel(SelfSupervisedModel):
             layer: name of a layer; `None` means the middle, see `DenoiserFeatures`.
             time: time of the path.
         """
+        value_range = self.value_range if self.compress is None else None
         return DenoiserFeatures(
-            self.teacher_denoiser, self.noise_path, layer, time, self.value_range, self.num_classes
+            self.teacher_denoiser,
+            self.noise_path,
+            layer,
+            time,
+            value_range,
+            self.num_classes,
+            self.compress,
         )
 
     # The space in which data is noise and becomes data: that of the data, from -1 to 1
 
     def to_space(self, x: Any) -> Any:
         """Return data as the denoiser sees them."""
-        return scaled(x, self.value_range)
+        return scaled(x, self.value_range) if self.compress is None else self.compress(x)
 
     def from_space(self, z: Any) -> Any:
         """Return data of what the denoiser made, in their own range."""
@@ -200,8 +229,8 @@ class DenoisingModel(SelfSupervisedModel):
         """Return data as `from_space`, not clipped, with gradients everywhere."""
         return unscaled(z, self.value_range, clip=False)
 
-    def mask_in_space(self, mask: Any) -> Any:
-        """Return a mask of data as one of what the denoiser sees."""
+    def mask_in_space(self, mask: Any, z: Any) -> Any:
+        """Return a mask of data as one of what the denoiser sees, `z`."""
         return mask
 
     @property

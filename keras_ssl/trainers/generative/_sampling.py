@@ -165,11 +165,9 @@ class _Loop:
         if "known" in own:
             known = {"known": own["known"], "mask": ops.cast(own["mask"], "float32")}
             state["data"] = known
-            state["space"] = {
-                "known": trainer.to_space(known["known"]),
-                "mask": trainer.mask_in_space(known["mask"]),
-                "noise": noise,
-            }
+            z = trainer.to_space(known["known"])
+            mask = trainer.mask_in_space(known["mask"], z)
+            state["space"] = {"known": z, "mask": mask, "noise": noise}
         state["conditions"] = {name: own[name] for name in _conditions.NAMES if name in own}
         if "target" in own:
             state["target"] = own["target"]

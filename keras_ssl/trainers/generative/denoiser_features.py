@@ -39,6 +39,8 @@ class DenoiserFeatures(keras.Model):
             -1 to 1; `None` leaves data as they are.
         num_classes: number of classes of a denoiser that takes labels. It is told that there is no
             label.
+        compress: layer from data to what the denoiser sees in their place, such as
+            `trainers.Latents`.
         **kwargs: `name`, `dtype` of the model.
 
     Call arguments:
@@ -77,6 +79,7 @@ class DenoiserFeatures(keras.Model):
         time: float | None = None,
         value_range: tuple[float, float] | None = None,
         num_classes: int | None = None,
+        compress: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -89,6 +92,7 @@ class DenoiserFeatures(keras.Model):
         )
         self.value_range = check_range(value_range)
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
+        self.compress = compress
 
     def build(self, input_shape: Any) -> None:
         """Do nothing: the denoiser is built with its trainer, or by the first call."""
@@ -109,13 +113,15 @@ class DenoiserFeatures(keras.Model):
 
     def prepare(self, x: Any) -> Any:
         """Return data as the denoiser knows them, but for noise."""
-        return scaled(x, self.value_range)
+        return scaled(x if self.compress is None else self.compress(x), self.value_range)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         return {
             **keras.layers.Layer.get_config(self),
-            **serialize_parts(denoiser=self.denoiser, noise_path=self.noise_path),
+            **serialize_parts(
+                denoiser=self.denoiser, noise_path=self.noise_path, compress=self.compress
+            ),
             "layer": self.layer,
             "time": self.time,
             "value_range": None if self.value_range is None else list(self.value_range),

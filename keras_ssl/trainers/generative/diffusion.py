@@ -212,10 +212,10 @@ class Diffusion(DenoisingModel):
         """
         if levels is not None:
             levels = checks.integer("levels", levels, minimum=2)
-            if self.value_range is None:
+            if not self.is_bounded:
                 raise ValueError(
                     "`levels` are those between the values of `value_range`. Expected levels=None "
-                    f"of a model without a range. Received: levels={levels} and value_range=None"
+                    f"of a model without a range, and of latents. Received: levels={levels}"
                 )
         rows = bound_rows(self.schedule, variance)
         conditions = {"label": label, "tokens": tokens, "tokens_mask": tokens_mask, "image": image}
@@ -233,7 +233,7 @@ class Diffusion(DenoisingModel):
         scores = self._bounds.scores(
             request, rows, levels, checks.integer("batch_size", batch_size, minimum=1), verbose
         )
-        if levels is None and self.value_range is not None:
+        if levels is None and self.is_bounded:
             low, high = self.value_range  # the density of data in their own range
             scores = scores + np.float32(np.log2(2 / (high - low)))
         return scores

@@ -1,0 +1,151 @@
+"""Latent diffusion: scale, decoding, fine-tuning of the decoder, filling, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ssl import samplers, trainers
+from tests.trainers.case import Case, zeros
+from tests.trainers.generative.denoisers import (
+    dense_denoiser,
+    image_denoiser,
+    small_images,
+    small_vectors,
+)
+from tests.trainers.small import dense
+
+
+def autoencoder():
+    """A linear autoencoder of vectors of 64 values from 0 to 255, with latents of 8."""
+    encoder, decoder = dense(8, inputs=64), dense(64, inputs=8)
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(64, 8)))[0]
+    encoder.set_weights([basis, np.zeros(8)])
+    decoder.set_weights([basis.T, np.full(64, 50.0)])
+    return encoder, decoder
+
+
+CASES = {
+    "LatentDiffusion": Case(
+        make=lambda: trainers.LatentDiffusion(
+            dense_denoiser(8), *autoencoder(), ema_momentum=0.9, seed=0
+        ),
+        x=small_vectors,
+        decreasing_loss="loss",
+        decrease=0.1,
+        epochs=20,
+        bad_data=(
+            (zeros(0, 64), "no data"),
+            (zeros(64, 10), "64"),
+            (np.full((64, 64), 300.0, "float32"), "value_range=.*from 300 to 300"),
+        ),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    trainer = CASES["LatentDiffusion"].make()
+    trainer.compile(keras.optimizers.Adam(3e-3))
+    trainer.fit(small_vectors(), batch_size=64, epochs=2, verbose=0)
+    return trainer
+
+
+def test_scale_is_measured_before_training_saved_and_inverted(trained, tmp_path):
+    x, (basis, _) = small_vectors(), trained.latents.encoder.get_weights()
+    scale = float(trained.latents.scale)
+    assert scale == pytest.approx(1 / np.std(x @ basis), rel=1e-4)
+    assert np.std(trained.to_space(x)) == pytest.approx(1, rel=1e-3)
+    np.testing.assert_allclose(
+        trained.from_space(trained.to_space(x)), (x @ basis @ basis.T + 50).clip(0, 255), atol=0.01
+    )
+    given = trainers.LatentDiffusion(dense_denoiser(8), *autoencoder(), latent_scale=0.5)
+    given.compile("adam")
+    given.fit(x[:32], verbose=0)
+    assert float(given.latents.scale) == 0.5
+    trained.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert float(loaded.latents.scale) == scale
+    np.testing.assert_allclose(
+        loaded.sample(4, steps=3), trained.sample(4, steps=3), rtol=1e-4, atol=1e-2
+    )
+
+
+def test_samples_are_data_and_features_are_those_of_latents(trained):
+    made = trained.sample(8, steps=4)
+    assert made.shape == (8, 64) and made.min() >= 0 and made.max() <= 255
+    x = small_vectors()[:8]
+    near = trained.sample(start=x, strength=0.0)
+    np.testing.assert_allclose(near, trained.from_space(trained.to_space(x)), atol=0.01)
+    assert trained.predict(x, verbose=0).shape == trained.encoder(x).shape == (8, 32)
+    bits = trained.log_likelihood(x, levels=None)
+    assert bits.shape == (8,) and np.isfinite(bits).all()
+
+
+def test_the_decoder_alone_is_fine_tuned(trained):
+    before = [np.array(one) for one in trained.weights]
+    x = small_vectors()
+    error = np.square(trained.from_space(trained.to_space(x)) - x).mean()
+    history = trained.fine_tune_decoder(
+        x, keras.optimizers.Adam(0.02), batch_size=64, epochs=8, verbose=0
+    )
+    assert np.square(trained.from_space(trained.to_space(x)) - x).mean() < 0.8 * error
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    decoder = {id(one) for one in trained.latent_decoder.weights}
+    for weight, value in zip(trained.weights, before, strict=True):
+        assert np.array_equal(weight, value) != (id(weight) in decoder)
+    assert not trained.latent_decoder.trainable_weights
+    trained.fit(x[:64], verbose=0)  # the denoiser goes on learning
+
+
+def test_images_are_filled_where_latents_have_places():
+    """Of 8x8 images with latents of 4x4; a mean and a log-variance are split."""
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 2, strides=2, name="both")]
+    )
+    decoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.UpSampling2D(2)])
+    decoder.add(keras.layers.Conv2D(1, 1))
+    schedule = samplers.NoiseSchedule("cosine", steps=20)
+    trainer = trainers.LatentDiffusion(
+        image_denoiser(4), encoder, decoder, schedule, "v", variational=True
+    )
+    x = small_images()[:8]
+    trainer.compile("adam")
+    trainer.fit(x, verbose=0)
+    mask = np.zeros((8, 8, 8, 1))
+    mask[:, :3] = 1
+    made = trainer.sample(known=x, mask=mask, steps=3)
+    np.testing.assert_array_equal(made[:, 3:], x[:, 3:])
+    small = np.array(trainer.mask_in_space(mask.astype("float32"), trainer.to_space(x)))
+    np.testing.assert_array_equal(small[0, :, 0, 0], [1, 1, 0, 0])
+
+
+def test_bad_parts_and_requests_are_refused(trained):
+    encoder, decoder = autoencoder()
+    denoiser = dense_denoiser(8)
+    with pytest.raises(ValueError, match="`latent_encoder` must be trained"):
+        trainers.LatentDiffusion(denoiser, keras.layers.Dense(8), decoder)
+    with pytest.raises(TypeError, match="`latent_decoder` must be a Keras Layer"):
+        trainers.LatentDiffusion(denoiser, encoder, "decoder")
+    with pytest.raises(ValueError, match="`latent_scale` must be a positive number"):
+        trainers.LatentDiffusion(denoiser, encoder, decoder, latent_scale=0)
+    for parts, message in (
+        ((dense_denoiser(5), encoder, decoder), "`denoiser` must take the shape of latents"),
+        ((denoiser, encoder, dense(63, inputs=8)), "`latent_decoder` must return one tensor"),
+    ):
+        trainer = trainers.LatentDiffusion(*parts)
+        trainer.compile("adam")
+        with pytest.raises(ValueError, match=message):
+            trainer.fit(small_vectors()[:32], verbose=0)
+    constant = dense(8, inputs=64)
+    constant.set_weights([np.zeros((64, 8)), np.zeros(8)])
+    trainer = trainers.LatentDiffusion(denoiser, constant, decoder)
+    trainer.compile("adam")
+    with pytest.raises(ValueError, match="no standard deviation"):
+        trainer.fit(small_vectors()[:32], verbose=0)
+    x = small_vectors()[:2]
+    with pytest.raises(ValueError, match="where latents have places"):
+        trained.sample(known=x, mask=np.ones_like(x), steps=2)
+    with pytest.raises(ValueError, match="and of latents"):
+        trained.log_likelihood(x)
