@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from cifar10_data import shuffled_batches
 from keras.distillation import LogitsDistillation
+from methods_of.recipes import VIT_BATCH_SIZE
 
 from keras_ssl import augment, layers, losses, networks, trainers
 
@@ -332,7 +333,7 @@ def data2vec(
 def i_jepa(train: Images, width: int, predictor: Sequence[int], momentum: float) -> Trainer:
     predictor_width, depth, heads = predictor
     return trainers.IJEPA(
-        small_vit(width, positions="sincos", class_token=False, pooling="mean"),
+        small_vit(width, class_token=False, pooling="mean"),
         layers.MultiBlockMasking((8, 8)),
         layers.TokenDecoder(width=predictor_width, depth=depth, num_heads=heads),
         crop(),
@@ -342,11 +343,13 @@ def i_jepa(train: Images, width: int, predictor: Sequence[int], momentum: float)
 
 def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: int) -> Trainer:
     """VQKD, untrained; its teacher is DINO's encoder after `epochs`."""
-    steps = epochs * (len(train.images) // 256)
+    steps = epochs * (len(train.images) // VIT_BATCH_SIZE)
     dino = dino_vit(train, width, (512, 64), 512, 0.14, 0.99)
     schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
     dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
-    dino.fit(shuffled_batches(train.images, 256), epochs=epochs, shuffle=False, verbose=0)
+    dino.fit(
+        shuffled_batches(train.images, VIT_BATCH_SIZE), epochs=epochs, shuffle=False, verbose=0
+    )
     return trainers.VQKD(
         small_vit(width),
         dino.encoder,
@@ -375,10 +378,10 @@ def _beit(
     **arguments: Any,
 ) -> Trainer:
     tokenizer = _tokenizer(train, width, codes, code_width, teacher_epochs)
-    steps = tokenizer_epochs * (len(train.images) // 256)
+    steps = tokenizer_epochs * (len(train.images) // VIT_BATCH_SIZE)
     schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
     tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
-    batches = shuffled_batches(train.images, 256)
+    batches = shuffled_batches(train.images, VIT_BATCH_SIZE)
     tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)
     return make(
         small_vit(width, pooling=pooling),

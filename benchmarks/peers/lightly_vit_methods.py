@@ -98,7 +98,7 @@ class IJEPA(WithTeacher):
         super().__init__()
         predictor_width, depth, num_heads = predictor
         self.transform = IJEPATransform(input_size=32, normalize=SCALE)
-        self.encoder = without_mask_token(Encoder(width, "sincos", class_token=False))
+        self.encoder = without_mask_token(Encoder(width, class_token=False))
         self.predictor = as_keras(
             IJEPAPredictorTIMM(PATCHES, depth, width, predictor_width, num_heads)
         )
