@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from cifar10_data import shuffled_batches
 from keras.distillation import LogitsDistillation
-from methods_of.recipes import VIT_BATCH_SIZE
 
 from keras_ssl import augment, layers, losses, networks, trainers
+from methods_of.recipes import VIT_BATCH_SIZE
 
 Trainer = trainers.SelfSupervisedModel
 
