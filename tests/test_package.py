@@ -33,6 +33,8 @@ PUBLIC = [
 ABSTRACT = {
     "SelfSupervisedModel",
     "TokenEncoder",
+    "GANLoss",
+    "Likelihood",
     "Augmentation",
     "ColorAugmentation",
     "GeometricAugmentation",

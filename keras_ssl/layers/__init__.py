@@ -1,6 +1,7 @@
 """Layers for self-supervised learning that Keras lacks."""
 
 from keras_ssl.layers import graph
+from keras_ssl.layers.activation import KSparse
 from keras_ssl.layers.attention import (
     AttentionPooling,
     LearnedPositionalEmbedding,
@@ -62,6 +63,7 @@ __all__ = [
     "FeatureQueue",
     "FeedForward",
     "GroupNormalization",
+    "KSparse",
     "LayerScale",
     "LearnedPositionalEmbedding",
     "MaskToken",

@@ -16,12 +16,18 @@ from keras_ssl.trainers.contrastive import (
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.generative import (
+    GAN,
+    VAE,
+    VQVAE,
+    Autoencoder,
     ClassifierGuidance,
     DenoiserFeatures,
     Diffusion,
     FlowMatching,
     LatentDiffusion,
     Latents,
+    MomentMatching,
+    SparseAutoencoder,
 )
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
 from keras_ssl.trainers.masked import (
@@ -50,13 +56,17 @@ __all__ = [
     "DGI",
     "DINO",
     "GAE",
+    "GAN",
     "GRACE",
     "IJEPA",
     "MAE",
     "MSN",
     "NNCLR",
+    "VAE",
     "VGAE",
     "VQKD",
+    "VQVAE",
+    "Autoencoder",
     "BEiT",
     "BEiTv2",
     "BarlowTwins",
@@ -79,6 +89,7 @@ __all__ = [
     "Latents",
     "MoCo",
     "MoCoV3",
+    "MomentMatching",
     "Node2Vec",
     "OnlineProbe",
     "SelfSupervisedModel",
@@ -86,6 +97,7 @@ __all__ = [
     "SimCLR",
     "SimMIM",
     "SimSiam",
+    "SparseAutoencoder",
     "SupCon",
     "SwAV",
     "Update",

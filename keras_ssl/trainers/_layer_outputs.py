@@ -23,7 +23,37 @@ class LayerOutputs:
         return self._extractor(x, training=training)
 
 
+def layer_model(
+    argument: str, model: keras.layers.Layer, layer: str, key: str | None = None
+) -> keras.Model:
+    """Return the part of a model that computes the output of one layer.
+
+    Args:
+        argument: the trainer's name of the model, for error messages.
+        model: a functional or sequential model.
+        layer: name of one of its layers.
+        key: of a model that takes a dictionary, the entry that the part takes.
+    """
+    _check_layers(argument, model, [layer])
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    inputs = inputs[key] if isinstance(inputs, dict) else inputs
+    try:
+        return keras.Model(inputs, model.get_layer(layer).output, name=f"{model.name}_{layer}")
+    except ValueError as error:
+        raise ValueError(
+            f"The output of the requested layer of `{argument}` must depend on {key!r} alone. "
+            f"Received: {layer!r}"
+        ) from error
+
+
 def _extractor(argument: str, model: keras.layers.Layer, layers: list[str]) -> keras.Model:
+    _check_layers(argument, model, layers)
+    outputs = {name: model.get_layer(name).output for name in layers}
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.Model(inputs, (model.outputs[0], outputs), name=f"{model.name}_layers")
+
+
+def _check_layers(argument: str, model: keras.layers.Layer, layers: list[str]) -> None:
     if not (isinstance(model, keras.Model) and getattr(model, "inputs", None)):
         raise ValueError(
             f"`{argument}` must be a functional or sequential model that starts with a "
@@ -37,6 +67,3 @@ def _extractor(argument: str, model: keras.layers.Layer, layers: list[str]) -> k
                 f"`{argument}` must have a layer of the requested name. Its layers are {known}. "
                 f"Received: {name!r}"
             )
-    outputs = {name: model.get_layer(name).output for name in layers}
-    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.Model(inputs, (model.outputs[0], outputs), name=f"{model.name}_layers")

@@ -209,6 +209,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         with arrays as the user gave them, or with the first batch of other data.
         """
 
+    def loss_weight(self, name: str) -> Any:
+        """Return the factor of a named loss in the total loss: a number or a scalar tensor."""
+        return self.loss_weights.get(name, 1.0)
+
     def after_build(self) -> None:
         """Do what follows the creation of all weights."""
 
@@ -248,9 +252,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         losses, total, representation = {}, 0.0, None
         with at_step(self.steps_taken):
             for update in self.updates():
-                result = self._gradients(self, update, batch)
-                self._apply(update, batch, result.gradients)
-                losses |= result.losses
+                for _ in range(update.steps):
+                    result = self._gradients(self, update, batch)
+                    self._apply(update, batch, result.gradients)
+                losses |= result.losses  # of several steps, those of the last
                 total += result.total
                 if result.representation is not None:
                     representation = result.representation
@@ -332,7 +337,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             penalties of regularised variables and what layers added.
         """
         losses = {name: replica_share(loss) for name, loss in losses.items()}
-        weighted = [self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]
+        weighted = [self.loss_weight(name) * loss for name, loss in losses.items()]
         penalties = [v.regularizer(v) for v in update.variables if v.regularizer is not None]
         added = self.added_losses() if added is None else [added]
         additional = [replica_share(ops.reshape(one, (-1,))) for one in [*penalties, *added]]
@@ -553,7 +558,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             raise ValueError(
                 f"`optimizer` of {type(self).__name__}: expected {expected}. Received: {optimizer}"
             )
-        if len({id(one) for one in optimizers.values()}) < len(optimizers):
+        # names stand for new ones
+        given = [one for one in optimizers.values() if not isinstance(one, str)]
+        if len({id(one) for one in given}) < len(given):
             raise ValueError(
                 "Each update needs an optimizer of its own: it keeps state for its variables. "
                 f"Received: {optimizer}"

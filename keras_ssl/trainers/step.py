@@ -38,6 +38,8 @@ class Update(NamedTuple):
             with `embed` can process the batch in micro-batches.
         losses_of: function of `(embeddings, training)` that returns the named losses. `None`
             means that what `embed` returns are the losses, one row per example.
+        steps: how many gradient steps to take one after the other on a batch, such as those of a
+            discriminator. The losses of the last one are recorded.
     """
 
     compute_losses: Callable[[Batch, bool], dict[str, Any]]
@@ -45,6 +47,7 @@ class Update(NamedTuple):
     optimizer: keras.optimizers.Optimizer
     embed: Callable[[Batch, bool], dict[str, Any]] | None = None
     losses_of: Callable[[dict[str, Any], bool], dict[str, Any]] | None = None
+    steps: int = 1
 
 
 class StepResult(NamedTuple):

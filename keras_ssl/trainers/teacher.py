@@ -24,7 +24,9 @@ class EMATeacher:
     A copy starts with everything that its student has: weights, and state that layers derive from
     weights, such as that of an adapted `keras.layers.Normalization`. What is not learned, such as
     the statistics of batch normalisation, is the teacher's own afterwards: it moves when the
-    teacher is called in training mode, as in the published methods. A copy does not drop anything:
+    teacher is called in training mode, as in the published methods. A teacher that no loss calls,
+    such as the averaged generator of a GAN, takes it over from the student instead, with
+    `copy_statistics=True`. A copy does not drop anything:
     the rates of its dropout and stochastic depth are 0. The `trainable` flags of
     layers, which decide whether batch normalisation uses batch statistics, are those that the
     student has when the trainer is compiled. A layer of the student that is adapted anew, such as
@@ -42,6 +44,8 @@ class EMATeacher:
             of it by optimizer steps, such as `keras_ssl.optimizers.cosine_momentum(0.996, steps)`.
         copies: layers to use as copies, by the names of their students, for students that cannot
             be copied. They must have the architecture of the student.
+        copy_statistics: whether weights that are not learned are those of the student after each
+            step.
 
     Raises:
         ValueError: if `momentum` is outside [0, 1), or a student cannot be copied.
@@ -78,9 +82,11 @@ class EMATeacher:
         students: Sequence[str],
         momentum: float | keras.optimizers.schedules.LearningRateSchedule,
         copies: Mapping[str, keras.layers.Layer] | None = None,
+        copy_statistics: bool = False,
     ):
         checks.momentum("momentum", momentum)
         self.momentum = momentum
+        self.copy_statistics = copy_statistics
         self.trainer = trainer
         self.names = tuple(students)
         for name in self.names:
@@ -178,6 +184,8 @@ class EMATeacher:
         for student, teacher in self.pairs:
             for theta, xi in zip(student.weights, teacher.weights, strict=True):
                 if not theta.trainable:
+                    if self.copy_statistics:
+                        xi.assign(ops.where(has_moved, theta, xi))
                     continue
                 average = self._averages.get(id(xi), xi)
                 keep = ops.cast(m, average.dtype)

@@ -11,7 +11,6 @@ from keras_ssl.callbacks import CollapseMonitor
 from keras_ssl.callbacks.collapse_monitor import _Spreads
 from keras_ssl.layers import ProjectionHead, Prototypes
 from tests.evaluate.fashion import convolutional_encoder, fashion
-from tests.trainers.methods.vae import VAE
 
 X = fashion("train[:256]")[0]
 
@@ -256,12 +255,12 @@ def test_one_prototype_for_all_examples_is_collapse_of_the_assignment():
 
 
 def test_measures_the_output_of_the_trainers_call():
-    """A VAE's representation is the mean, which is half of its encoder's output."""
+    """A VAE's representation is the mean, which a layer behind its encoder computes."""
     encoder = keras.Sequential(
         [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(8)]
     )
     decoder = keras.Sequential([keras.layers.Dense(784), keras.layers.Reshape((28, 28, 1))])
-    trainer = VAE(encoder, decoder)
+    trainer = trainers.VAE(encoder, decoder, latent_dim=4)
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3))
     x = X / np.float32(255)
     history = trainer.fit(x, verbose=0, callbacks=[CollapseMonitor(x)]).history

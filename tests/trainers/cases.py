@@ -1,7 +1,7 @@
 """The cases of all trainers, and the decorators that run a test for each of them.
 
 The case of a method is defined in the method's own test file, as an entry of `CASES`. The same for
-the methods that only the tests have, in `methods/`.
+the method that only the tests have, in `methods/`.
 """
 
 import importlib

@@ -68,3 +68,11 @@ def test_every_trainer_keeps_its_optimizers(name):
     with pytest.raises(ValueError, match="no_such"):
         trainer.compile(case.sgd(), loss_weights={"no_such": 1.0})
     assert trainer.optimizers == before and trainer.loss_weights == {}
+
+
+def test_optimizers_of_one_name_are_two():
+    case = CASES["GAN"]
+    trainer = case.make()
+    trainer.compile({"generator": "adam", "discriminator": "adam"})
+    first, second = trainer.optimizers.values()
+    assert first is not second

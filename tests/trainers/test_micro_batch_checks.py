@@ -6,7 +6,6 @@ import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute, trainers
-from tests.trainers.cases import CASES
 from tests.trainers.flat_views import Pairs, Sentences, flat_simclr, pairs
 from tests.trainers.small import dense
 
@@ -80,9 +79,6 @@ def test_method_that_does_not_tell_what_it_embeds_is_refused():
 
     with pytest.raises(ValueError, match=r"`embed` and `losses_of`.*Whole"):
         Whole(dense(16, inputs=392)).compile("sgd", micro_batch_size=8)
-    with pytest.raises(ValueError, match="GAN"):
-        case = CASES["GAN"]
-        case.make().compile(case.sgd(), micro_batch_size=8)
 
 
 @pytest.mark.parametrize("wrong", ["mean", "number", "nothing"])

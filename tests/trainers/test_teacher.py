@@ -413,3 +413,23 @@ def test_a_copy_drops_nothing():
     of_teacher = trainer.teacher_encoder(x, training=True)
     np.testing.assert_allclose(of_teacher, encoder(x, training=False), rtol=1e-6)
     assert np.any(np.asarray(encoder(x, training=True)) == 0)  # the student goes on dropping
+
+
+def test_statistics_are_copied_for_a_teacher_that_no_loss_calls():
+    class Averaged(trainers.SelfSupervisedModel):
+        def __init__(self, encoder):
+            super().__init__(encoder)
+            self.teacher = trainers.EMATeacher(self, ["encoder"], 0.9, copy_statistics=True)
+
+        def embed(self, batch, training):
+            return {"error": keras.ops.square(self.encoder(batch.x, training=training) - 1)}
+
+    x = np.random.default_rng(0).normal(3, 2, size=(32, 4)).astype("float32")
+    trainer = Averaged(keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()]))
+    trainer.compile(keras.optimizers.SGD(0.1))
+    trainer.fit(x, batch_size=16, verbose=0)
+    gamma, _, mean, variance = trainer.encoder.get_weights()
+    of_teacher = trainer.teacher_encoder.get_weights()
+    np.testing.assert_array_equal(of_teacher[2], mean)
+    np.testing.assert_array_equal(of_teacher[3], variance)
+    assert np.all(mean != 0) and np.all(of_teacher[0] != gamma)

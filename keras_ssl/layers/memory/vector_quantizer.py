@@ -179,6 +179,17 @@ class VectorQuantizer(keras.layers.Layer):
             self.sums.assign(ops.where(is_dead, vectors * usage[:, None], self.sums.value))
         self.usage.assign(usage)
 
+    def lookup(self, numbers: Any) -> Any:
+        """Return the codes of these numbers.
+
+        Args:
+            numbers: integers of any shape, from 0 to `codes - 1`.
+
+        Returns:
+            Tensor of the shape of `numbers` with an axis `width` added.
+        """
+        return ops.cast(ops.take(self._codes(), numbers, axis=0), self.compute_dtype)
+
     def perplexity(self) -> Any:
         """Return the exponential of the entropy of usage: how many codes are in use, in effect."""
         usage = ops.convert_to_tensor(self.usage)

@@ -24,7 +24,8 @@ class Latents(keras.layers.Layer):
     Args:
         encoder: trained layer that maps data to latents.
         variational: whether the encoder returns means and log-variances side by side on the last
-            axis, as that of `trainers.VAE`. The means are taken.
+            axis, as `keras.Sequential([vae.encoder, vae.to_posterior])` of a `trainers.VAE`. The
+            means are taken.
         scale: the factor, above 0. `None` means that `measure` is called before the first use.
         **kwargs: `name`, `dtype` of the layer.
 
