@@ -43,6 +43,7 @@ from keras_ssl.layers.tokens import (
     RegisterTokens,
 )
 from keras_ssl.layers.transformer import (
+    AdaptiveTransformerBlock,
     DropPath,
     FeedForward,
     LayerScale,
@@ -52,6 +53,7 @@ from keras_ssl.layers.transformer import (
 )
 
 __all__ = [
+    "AdaptiveTransformerBlock",
     "AttentionPooling",
     "BilinearCritic",
     "BlockMasking",

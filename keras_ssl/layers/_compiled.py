@@ -22,8 +22,10 @@ def compiled(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def is_worth_compiling(x: Any, training: bool | None) -> bool:
+def is_worth_compiling(x: Any, training: bool | None, rank: int = 3) -> bool:
     """Return whether to compile what is done to tokens `(batch, tokens, width)`.
+
+    Or, with `rank=4`, to feature maps `(batch, height, width, channels)`.
 
     So it is in a TensorFlow graph that trains on a CPU, if examples are so large that the time
     saved exceeds that of compiling, and all of one shape, since every shape is compiled anew. On
@@ -37,7 +39,7 @@ def is_worth_compiling(x: Any, training: bool | None) -> bool:
     shape = tuple(x.shape[1:])
     return (
         not tf.executing_eagerly()
-        and len(shape) == 2
+        and len(shape) == rank - 1
         and None not in shape
         and math.prod(shape) >= _LEAST_SIZE
         and keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16", "float32")

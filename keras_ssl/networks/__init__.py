@@ -6,6 +6,9 @@ from keras_ssl.networks.generative import (
     dcgan_discriminator,
     dcgan_generator,
     diffusion_unet,
+    dit,
+    resnet_discriminator,
+    resnet_generator,
 )
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.to_keras import to_keras
@@ -36,6 +39,7 @@ __all__ = [
     "dcgan_discriminator",
     "dcgan_generator",
     "diffusion_unet",
+    "dit",
     "gat",
     "gcn",
     "gin",
@@ -45,6 +49,8 @@ __all__ = [
     "resnet18",
     "resnet34",
     "resnet50",
+    "resnet_discriminator",
+    "resnet_generator",
     "small_resnet",
     "strided_stem",
     "to_keras",

@@ -19,6 +19,7 @@ from tests.tpu.obstacles import function_tpu_obstacles
 
 # what the constructors of the rooms need, or what makes them do all they can
 ARGUMENTS = {
+    "AdaptiveTransformerBlock": {"num_heads": 2, "hidden_dim": 16, "dropout_rate": 0.1},
     "AttentionPooling": {"num_heads": 2},
     "BlockMasking": {"grid": (6, 6), "min_tokens": 4},
     "DropPath": {"rate": 0.1},
@@ -68,6 +69,7 @@ ARGUMENTS = {
 OF_VECTORS = {"FeatureQueue", "MemoryBank", "TimeEmbedding"}
 # layers of sequences of tokens, which the positions of a feature map are
 OF_TOKENS = {
+    "AdaptiveTransformerBlock",
     "AttentionPooling",
     "BlockMasking",
     "ClassToken",
@@ -97,6 +99,7 @@ OF_GRIDS = {
 # what layers that take more than one input make of a feature map
 INPUTS = {
     **{name: lambda x: (keras.ops.reshape(x, (4, -1, 8)),) for name in OF_TOKENS},
+    "AdaptiveTransformerBlock": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
     "RelativePositionBias": lambda x: (x, x),
     "TokenDecoder": lambda x: (
         keras.ops.reshape(x, (4, -1, 8)),
@@ -284,6 +287,7 @@ def test_blocks_of_denoisers_and_their_gradients():
         lambda: networks.conv_decoder((8, 8, 2), (4,), channels=3, blocks=1),
         lambda: networks.dcgan_generator((8, 8, 2), 3, 4),
         lambda: networks.dcgan_discriminator((8, 8, 2), 4, spectral_normalization=True),
+        lambda: networks.resnet_generator((8, 8, 2), 3, 4),
     ],
 )
 def test_networks_that_generate_and_their_gradients(make, set_dtype_policy):

@@ -27,11 +27,15 @@ class LayerNormalization(keras.layers.LayerNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        is_usual = self.scale and self.center and not self.rms_scaling
+        is_usual = self.scale == self.center and not self.rms_scaling
         is_last = list(self.axis) in ([-1], [len(inputs.shape) - 1])
         if not (is_usual and is_last and is_worth_compiling(inputs, training)):
             return super().call(inputs)
-        outputs = _normalize(inputs, self.gamma, self.beta, self.epsilon)
+        gamma, beta = self.gamma, self.beta
+        if not self.scale:
+            width = inputs.shape[-1]
+            gamma, beta = keras.ops.ones((width,)), keras.ops.zeros((width,))
+        outputs = _normalize(inputs, gamma, beta, self.epsilon)
         return keras.ops.cast(outputs, self.compute_dtype)
 
 

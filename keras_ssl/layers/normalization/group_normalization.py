@@ -5,6 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl.layers._compiled import is_worth_compiling
+from keras_ssl.layers.normalization._compiled_group_normalization import (
+    compiled_group_normalization,
+)
 from keras_ssl.ops import at_least_float32
 
 
@@ -78,6 +82,8 @@ class GroupNormalization(keras.layers.GroupNormalization):
     def call(
         self, inputs: Any, scale: Any = None, shift: Any = None, training: bool | None = None
     ) -> Any:
+        if is_worth_compiling(inputs, training, rank=4):
+            return self._compiled(inputs, scale, shift)
         x = at_least_float32(inputs)
         dynamic, channels = ops.shape(x), x.shape[-1]
         grouped = ops.reshape(x, (dynamic[0], -1, self.groups, channels // self.groups))
@@ -94,6 +100,17 @@ class GroupNormalization(keras.layers.GroupNormalization):
             y = y + ops.reshape(beta, columns)
         y = ops.reshape(self.activation(y), dynamic)
         return ops.cast(y, self.compute_dtype)
+
+    def _compiled(self, inputs: Any, scale: Any, shift: Any) -> Any:
+        """Return the same, in a training step on CPU, in half the time."""
+        gamma, beta = self._affine(scale, shift, "float32")
+        gamma = ops.ones((1, inputs.shape[-1])) if gamma is None else gamma
+        beta = ops.zeros_like(gamma) if beta is None else beta
+        with_silu = self.activation is keras.activations.silu
+        outputs = compiled_group_normalization(
+            inputs, gamma, beta, self.groups, self.epsilon, with_silu
+        )
+        return ops.cast(outputs if with_silu else self.activation(outputs), self.compute_dtype)
 
     def _affine(self, scale: Any, shift: Any, dtype: Any) -> tuple[Any, Any]:
         """Return what normalized values are multiplied by and what is added, `(batch or 1, c)`."""

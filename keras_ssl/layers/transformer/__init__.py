@@ -1,10 +1,12 @@
 """Blocks of transformers and their parts."""
 
+from keras_ssl.layers.transformer.adaptive_block import AdaptiveTransformerBlock
 from keras_ssl.layers.transformer.blocks import TransformerDecoderBlock, TransformerEncoderBlock
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
 from keras_ssl.layers.transformer.token_decoder import TokenDecoder
 
 __all__ = [
+    "AdaptiveTransformerBlock",
     "DropPath",
     "FeedForward",
     "LayerScale",

@@ -3,6 +3,8 @@
 from keras_ssl.networks.generative.autoencoders import conv_decoder, conv_encoder
 from keras_ssl.networks.generative.dcgan import dcgan_discriminator, dcgan_generator
 from keras_ssl.networks.generative.diffusion_unet import diffusion_unet
+from keras_ssl.networks.generative.dit import dit
+from keras_ssl.networks.generative.resnet_gan import resnet_discriminator, resnet_generator
 
 __all__ = [
     "conv_decoder",
@@ -10,4 +12,7 @@ __all__ = [
     "dcgan_discriminator",
     "dcgan_generator",
     "diffusion_unet",
+    "dit",
+    "resnet_discriminator",
+    "resnet_generator",
 ]

@@ -220,9 +220,17 @@ class AttentionBlock(_Block):
         return {**super().get_config(), "head_dim": self.head_dim}
 
 
+# a transposed convolution spreads a pixel over 4 rows: the 2 of the enlarged pixel and one on
+# either side; the k-th row of the 3x3 kernel takes what lies k - 1 rows below
+_SUMS_OF_NEIGHBORS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class Upsample(keras.layers.Layer):
     """Feature maps of twice the height and width: nearest neighbor, and a 3x3 convolution.
+
+    Both are computed as one transposed convolution with a 4x4 kernel, the sums of what the 3x3
+    kernel does with equal neighbors. It multiplies 4 instead of 9 pixels for each of the output.
 
     Args:
         filters: number of output channels.
@@ -233,13 +241,16 @@ class Upsample(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.convolution = convolution(filters, name="convolution", dtype=self.dtype_policy)
-        self.enlarge = keras.layers.UpSampling2D(2, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
         self.convolution.build(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        return self.convolution(self.enlarge(inputs))
+        kernel = ops.convert_to_tensor(self.convolution.kernel)
+        sums = ops.convert_to_tensor(_SUMS_OF_NEIGHBORS, kernel.dtype)
+        kernel = ops.einsum("ya,xb,abio->yxoi", sums, sums, kernel)
+        outputs = ops.conv_transpose(inputs, kernel, strides=2, padding="same")
+        return outputs + ops.convert_to_tensor(self.convolution.bias)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width = (

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_ssl import checks
-from keras_ssl.layers import GroupNormalization, TimeEmbedding
+from keras_ssl.layers import GroupNormalization
 from keras_ssl.networks._sizes import DivisibleSize, check_image_shape, check_size, check_widths
 from keras_ssl.networks.generative._blocks import (
     AttentionBlock,
@@ -15,6 +15,7 @@ from keras_ssl.networks.generative._blocks import (
     common_divisor,
     convolution,
 )
+from keras_ssl.networks.generative._conditions import denoiser_inputs, time_and_label
 
 _TIMES = ("add", "scale_shift")
 
@@ -114,11 +115,6 @@ def diffusion_unet(
     levels = _check_levels(attention_levels, len(widths))
     attended = tuple(widths[level] for level in sorted({*levels, halvings}))
     head_dim = common_divisor("head_dim", head_dim, attended)
-    num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
-    token_dim = checks.integer("token_dim", token_dim, minimum=1, optional=True)
-    condition_channels = checks.integer("condition_channels", condition_channels, minimum=0)
-    if tokens_mask and token_dim is None:
-        raise ValueError("`tokens_mask` needs tokens. Received: tokens_mask=True, token_dim=None")
     if time not in _TIMES:
         raise ValueError(f"`time` must be one of {list(_TIMES)}. Received: time={time!r}")
     like = {
@@ -129,32 +125,9 @@ def diffusion_unet(
     dropout_rate = checks.below_one("dropout_rate", dropout_rate)
     seed = checks.integer("seed", seed, optional=True)
 
-    inputs = {
-        "x": keras.Input(input_shape, name="x"),
-        "time": keras.Input((), name="time", dtype="float32"),
-    }
-    if num_classes is not None:
-        inputs["label"] = keras.Input((), name="label", dtype="int32")
-    if token_dim is not None:
-        inputs["tokens"] = keras.Input((None, token_dim), name="tokens")
-    if tokens_mask:
-        inputs["tokens_mask"] = keras.Input((None,), name="tokens_mask", dtype="bool")
-    if condition_channels:
-        shape = (*input_shape[:2], condition_channels)
-        inputs["image"] = keras.Input(shape, name="image")
-
-    features = TimeEmbedding(4 * widths[0], widths[0] + widths[0] % 2, name="time_embedding")(
-        inputs["time"]
-    )
-    if num_classes is not None:
-        labels = keras.layers.Embedding(
-            num_classes + 1,
-            4 * widths[0],
-            keras.initializers.RandomNormal(stddev=1.0),
-            name="label_embedding",
-        )(inputs["label"])
-        features = keras.layers.Add(name="time_and_label")([features, labels])
-    features = keras.layers.Activation("silu", name="time_activation")(features)
+    inputs = denoiser_inputs(input_shape, num_classes, token_dim, tokens_mask, condition_channels)
+    frequencies = widths[0] + widths[0] % 2
+    features = time_and_label(inputs, 4 * widths[0], frequencies, num_classes, stddev=1.0)
     tokens = [inputs[key] for key in ("tokens", "tokens_mask") if key in inputs]
     count = 0
 

@@ -8,7 +8,10 @@ from keras import ops
 from keras_ssl import networks
 
 to_numpy = ops.convert_to_numpy
-PAIRS = {"dcgan": (networks.dcgan_generator, networks.dcgan_discriminator)}
+PAIRS = {
+    "dcgan": (networks.dcgan_generator, networks.dcgan_discriminator),
+    "resnet": (networks.resnet_generator, networks.resnet_discriminator),
+}
 SIZE = (12, 16, 2)
 
 
