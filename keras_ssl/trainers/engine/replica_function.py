@@ -1,5 +1,6 @@
 """Functions that the replicas of a process run together outside of training, compiled."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +38,10 @@ class ReplicaFunction:
             return strategy.run(function, args=arguments)
 
         self._strategy = strategy
+        # TensorFlow warns of frequent tracing by the source of a function, of which there may be
+        # many here; a partial has no source
         self._function = tf.function(
-            on_replicas if self._has_several else function,
+            functools.partial(on_replicas if self._has_several else function),
             jit_compile=bool(jit_compile) and not self._has_several,
             reduce_retracing=True,
         )

@@ -1,0 +1,169 @@
+"""What the examples of diffusion share: arguments, batches, pictures, and a table of samplers."""
+
+import argparse
+import time
+from pathlib import Path
+
+import _image_runs as image_runs
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
+
+from keras_ssl import networks, samplers, visualize
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the denoiser, of training and of sampling."""
+    add = parser.add_argument
+    image_runs.add_data_arguments(parser)
+    parser.set_defaults(batch_size=128)
+    add("--classes", type=int, default=10)
+    add("--widths", type=int, nargs="+", default=[24, 48], help="channels of the levels")
+    add("--blocks", type=int, default=1, help="residual blocks of a level")
+    add("--attention-levels", type=int, nargs="*", default=[1])
+    add("--schedule", choices=["linear", "scaled_linear", "cosine", "sigmoid"], default="cosine")
+    add("--prediction", choices=["epsilon", "x0", "v"], default="v")
+    add("--epochs", type=int, default=10)
+    add("--learning-rate", type=float, default=1e-3)
+    add("--warmup-steps", type=int, default=100)
+    add("--ema", type=float, default=0.995, help="momentum of the averaged weights")
+    add("--steps", type=int, default=20, help="steps of the samplers")
+    add("--guidance", type=float, default=2.0, help="scale of the guided samples")
+    add("--samples", type=int, default=200, help="how many to measure each sampler on")
+
+
+def batches(arguments: argparse.Namespace, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return shuffled batches of images of one size and their labels."""
+    size = arguments.size
+    return (
+        dataset.map(lambda x, y: (tf.image.resize_with_crop_or_pad(x, size, size), y))
+        .shuffle(arguments.shuffle_buffer)
+        .batch(arguments.batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def make_unet(arguments: argparse.Namespace, shape: tuple[int, ...]) -> keras.Model:
+    """Return a denoiser of images, or of latents, of a shape."""
+    return networks.diffusion_unet(
+        shape,
+        arguments.widths,
+        arguments.blocks,
+        arguments.attention_levels,
+        num_classes=arguments.classes,
+    )
+
+
+def optimizer(arguments: argparse.Namespace, steps: int) -> keras.optimizers.Optimizer:
+    """Return AdamW with a warm-up and a cosine schedule over all steps."""
+    warmup = min(arguments.warmup_steps, steps // 2)
+    rate = arguments.learning_rate
+    schedule = CosineDecay(0.0, steps - warmup, warmup_target=rate, warmup_steps=warmup)
+    return keras.optimizers.AdamW(schedule, weight_decay=1e-4)
+
+
+def train_classifier(
+    arguments: argparse.Namespace, train: tf.data.Dataset, test: tf.data.Dataset
+) -> tuple[keras.Model, float]:
+    """Return a small classifier of the images, and its accuracy on test images."""
+    ((images, _),) = batches(arguments, train).take(1)
+    model = keras.Sequential(
+        [
+            keras.Input(images.shape[1:]),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.Conv2D(64, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(128, activation="relu"),
+            keras.layers.Dense(arguments.classes),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    model.fit(batches(arguments, train), epochs=8, verbose=0)
+    whole = image_runs.center_crops(arguments, test)
+    return model, model.evaluate(whole, verbose=0, return_dict=True)["accuracy"]
+
+
+def measure_samplers(
+    arguments: argparse.Namespace, trainer: keras.Model, classifier: keras.Model
+) -> list[dict]:
+    """Return how often the classifier agrees with the asked label, for each sampler."""
+    labels = np.arange(arguments.samples) % arguments.classes
+    rows = []
+    for sampler in (
+        samplers.DDPM(),
+        samplers.DDIM(),
+        samplers.Heun(),
+        samplers.DPMSolverPlusPlus2M(),
+    ):
+        for scale in (1.0, arguments.guidance):
+            options = {"label": labels, "guidance_scale": scale, "seed": arguments.seed}
+            trainer.sample(steps=1, sampler=sampler, **options)  # traces what is measured
+            start = time.perf_counter()
+            made = trainer.sample(steps=arguments.steps, sampler=sampler, **options)
+            seconds = time.perf_counter() - start
+            found = np.argmax(classifier.predict(made, verbose=0), axis=-1)
+            rows.append(
+                {
+                    "sampler": type(sampler).__name__,
+                    "steps": arguments.steps,
+                    "guidance": scale,
+                    "agreement": float(np.mean(found == labels)),
+                    "seconds": round(seconds, 2),
+                }
+            )
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Return rows as a table of Markdown."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([str(one) for one in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def save_grid(images: np.ndarray, columns: int, path: Path) -> None:
+    """Save images side by side, in rows of `columns`."""
+    rows = len(images) // columns
+    _, height, width, channels = images.shape
+    tiles = images[: rows * columns].reshape(rows, columns, height, width, channels)
+    whole = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    keras.utils.save_img(path, whole, scale=False)
+
+
+def draw(
+    arguments: argparse.Namespace, trainer: keras.Model, images: np.ndarray, labels: np.ndarray
+) -> None:
+    """Draw a grid of samples, strips of denoising, changed images and filled images."""
+    output, classes = arguments.output, arguments.classes
+    options = {
+        "steps": arguments.steps,
+        "sampler": samplers.DPMSolverPlusPlus2M(),
+        "guidance_scale": arguments.guidance,
+        "seed": arguments.seed,
+    }
+    grid = trainer.sample(label=np.tile(np.arange(classes), 8), **options)
+    save_grid(grid, classes, output / "samples.png")
+    frames = min(8, arguments.steps)
+    strips = trainer.trajectory(frames, label=labels, **options)
+    save_grid(strips.swapaxes(0, 1).reshape(-1, *strips.shape[2:]), frames, output / "strips.png")
+    strengths = (0.3, 0.5, 0.7)
+    changed = [
+        # the same image as another class
+        trainer.sample(start=images, strength=one, label=(labels + 1) % classes, **options)
+        for one in strengths
+    ]
+    titles = [f"strength {one}" for one in strengths]
+    visualize.plot_views(images, changed, titles=titles, path=output / "image_to_image.png")
+    mask = np.zeros((*images.shape[:-1], 1), "float32")
+    mask[:, images.shape[1] // 2 :] = 1
+    filled = trainer.sample(known=images, mask=mask, label=labels, **options)
+    visualize.plot_views(
+        images,
+        [np.where(mask > 0, 127.0, images), filled],
+        titles=["known", "filled"],
+        path=output / "inpainting.png",
+    )
