@@ -53,6 +53,8 @@ class MultiHeadAttention(keras.layers.Layer):
         position_bias: a layer that returns a bias of the scores, such as `RelativePositionBias`, or
             `None`. It is called on queries and keys, each `(batch, positions, heads, width)`.
         kernel_initializer: initializer of the kernels. Each of the four projections uses a copy.
+        output_initializer: initializer of the kernel of the output's projection; with `"zeros"` a
+            residual branch starts as zero. `kernel_initializer` by default.
         bias_initializer: initializer of the biases.
         kernel_regularizer: regularizer of the kernels.
         bias_regularizer: regularizer of the biases.
@@ -131,6 +133,7 @@ class MultiHeadAttention(keras.layers.Layer):
         bias_regularizer: Any = None,
         seed: int | None = None,
         use_output_bias: bool | None = None,
+        output_initializer: Any = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -175,6 +178,9 @@ class MultiHeadAttention(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         # here and not in `build`, since each copy may draw a seed
         self._initializers = [initializer_copy(self.kernel_initializer, n + 1) for n in range(4)]
+        self.output_initializer = keras.initializers.get(output_initializer)
+        if self.output_initializer is not None:
+            self._initializers[3] = self.output_initializer
         self.seed = checks.integer("seed", seed, optional=True)
         self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
 
@@ -533,6 +539,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "rotary": keras.saving.serialize_keras_object(self.rotary),
             "position_bias": keras.saving.serialize_keras_object(self.position_bias),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),

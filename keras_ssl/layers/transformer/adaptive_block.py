@@ -102,7 +102,7 @@ class AdaptiveTransformerBlock(keras.layers.Layer):
         self.cross_attention = None
         if cross_attention:
             self.cross_attention = MultiHeadAttention(
-                self.num_heads, name="cross_attention", **like
+                self.num_heads, output_initializer="zeros", name="cross_attention", **like
             )
         self.feed_forward = FeedForward(
             self.hidden_dim,
@@ -132,8 +132,6 @@ class AdaptiveTransformerBlock(keras.layers.Layer):
             part.build(inputs_shape)
         if self.cross_attention is not None:
             self.cross_attention.build(inputs_shape, context_shape)
-            kernel = self.cross_attention.output_kernel
-            kernel.assign(ops.zeros_like(kernel))
 
     def call(
         self,

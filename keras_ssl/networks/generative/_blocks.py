@@ -185,11 +185,14 @@ class AttentionBlock(_Block):
         width = inputs_shape[-1]
         self.norm.build(inputs_shape)
         self.attention = MultiHeadAttention(
-            width // self.head_dim, self.head_dim, dtype=self.dtype_policy, name="attention"
+            width // self.head_dim,
+            self.head_dim,
+            output_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="attention",
         )
         shapes = [(inputs_shape[0], None, width)]
         self.attention.build(*shapes, *([] if tokens_shape is None else [tokens_shape]))
-        self.attention.output_kernel.assign(ops.zeros_like(self.attention.output_kernel))
 
     def call(
         self,
