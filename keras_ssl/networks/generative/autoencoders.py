@@ -30,7 +30,8 @@ def conv_encoder(
     Args:
         input_shape: `(height, width, channels)` of the images.
         widths: number of channels of each level.
-        features: number of features of an image; for a VAE twice that of its latent.
+        features: number of features of an image. `trainers.VAE` maps any number to its latent
+            variables.
         channels: number of channels of feature maps, in place of `features`.
         blocks: number of residual blocks of each level.
         groups: number of groups of the normalizations, which divides all widths; the most up to 32
