@@ -88,7 +88,7 @@ def test_extremes_and_half_precision():
     assert keras.backend.standardize_dtype(value.dtype) == "float32"
     np.testing.assert_allclose(value, [60_000], rtol=1e-6)
     small = np.full((1, 2), 1e-4, "float32")  # variances near the prior's keep their digits
-    np.testing.assert_allclose(losses.gaussian_kl(0 * small, small), [5e-9], rtol=1e-3)
+    np.testing.assert_allclose(losses.gaussian_kl(0 * small, small), [5e-9], rtol=1e-2)
     value, gradients = value_and_gradients(losses.GaussianKL(), 1e15 * small, -1e6 * small)
     assert np.isfinite(value) and all(np.all(np.isfinite(one)) for one in gradients)
 
