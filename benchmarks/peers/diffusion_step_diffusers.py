@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import diffusers
 import torch
 import torch.nn.functional as F  # noqa: N812
-from serve import serve
+from serve import serve, versions
 
 _steps = {}
 
@@ -65,4 +65,9 @@ def seconds(steps: int, channels_last: bool) -> float:
     return (time.perf_counter() - start) / steps
 
 
-serve({"set_up": set_up, "seconds": seconds})
+def all_versions() -> dict[str, str]:
+    """The versions of what is being compared with."""
+    return {**versions(), "diffusers": diffusers.__version__}
+
+
+serve({"set_up": set_up, "seconds": seconds, "versions": all_versions})
