@@ -60,6 +60,9 @@ class Heun(Sampler):
     noise in diffusion, where σ/α is infinite, are Euler's. So n steps take 2n - 1 evaluations, or
     one less.
 
+    Near pure noise σ/α is large, by the cosine schedule 20,000 at the last time. The first step
+    then amplifies the rounding of float32 to the third digit; `DPMSolverPlusPlus2M` does not.
+
     Args:
         clip: whether predictions of the data are clipped to the range that the trainer states, in
             steps of Euler's method.

@@ -93,6 +93,7 @@ class DenoiserFeatures(keras.Model):
         self.value_range = check_range(value_range)
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
         self.compress = compress
+        self.built = denoiser.built  # it has no weights of its own
 
     def build(self, input_shape: Any) -> None:
         """Do nothing: the denoiser is built with its trainer, or by the first call."""

@@ -284,7 +284,7 @@ def test_conditions_of_tokens_and_images_are_sampled():
         trainer.sample(2, tokens=tokens, image=image[:1])
 
 
-def test_encoder_returns_features_of_a_layer_and_a_time():
+def test_encoder_returns_features_of_a_layer_and_a_time(tmp_path):
     trainer = built(
         trainers.Diffusion(dense_denoiser(64), feature_layer="hidden_1", feature_time=5)
     )
@@ -297,6 +297,9 @@ def test_encoder_returns_features_of_a_layer_and_a_time():
     np.testing.assert_allclose(trainer(x[:2]), expected[:2], rtol=1e-4, atol=1e-5)
     other = trainer.encoder_at("last", 100)
     assert other(x).shape == (4, 64) and other.weights
+    other.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(loaded(x), other(x))
     with pytest.raises(ValueError, match="`layer` must be the name of a layer"):
         trainer.encoder_at("no_such_layer")
     with pytest.raises(ValueError, match="`time` must be a number from 0 to 999"):
