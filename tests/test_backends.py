@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
         # JAX compiles every operation for each shape
         pytest.param("layers/graph", marks=pytest.mark.slow),
         pytest.param(
-            "layers/attention layers/heads layers/memory layers/normalization layers/tokens "
-            "layers/transformer",
+            "layers/activation layers/attention layers/diffusion layers/heads layers/memory "
+            "layers/normalization layers/tokens layers/transformer",
             marks=pytest.mark.slow,
         ),
         pytest.param("losses", marks=pytest.mark.slow),
