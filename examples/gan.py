@@ -3,13 +3,14 @@
     python examples/gan.py
 
 takes minutes on two CPU cores, on 28x28 images that come with the package: the networks of DCGAN,
-the hinge objective, a spectrally normalized discriminator and an averaged generator. It writes the
-generator, samples after each of `--pictures` parts of training, curves, and a table. Labels, all of
-Fashion-MNIST, the Wasserstein objective, several devices:
+the non-saturating objective, and an averaged generator. It writes the generator, samples after each
+of `--pictures` parts of training, curves, and a table. Labels, all of Fashion-MNIST on several
+devices, the Wasserstein objective:
 
     python examples/gan.py --conditional
     python examples/gan.py --dataset fashion_mnist --epochs 40 --strategy mirrored
-    python examples/gan.py --objective wasserstein --gradient-penalty 10 --discriminator-steps 5
+    python examples/gan.py --objective wasserstein --normalization none --gradient-penalty 10 \
+        --discriminator-steps 5
 """
 
 import argparse
@@ -37,7 +38,8 @@ add = parser.add_argument
 image_runs.add_data_arguments(parser)
 add("--width", type=int, default=16, help="channels of the first and last convolutions")
 add("--latent", type=int, default=64, help="random numbers that an image is made of")
-add("--objective", choices=OBJECTIVES, default="hinge")
+add("--objective", choices=OBJECTIVES, default="non-saturating")
+add("--normalization", choices=["batch", "spectral", "none"], default="batch")
 add("--gradient-penalty", type=float, default=0.0)
 add("--discriminator-steps", type=int, default=1)
 add("--conditional", action="store_true", help="generate images of classes")
@@ -65,13 +67,12 @@ num_classes = classes if arguments.conditional else None
 with strategy.scope():
     trainer = trainers.GAN(
         networks.dcgan_generator(shape, arguments.latent, arguments.width, num_classes=num_classes),
-        # normalization of a batch would mix real examples
         networks.dcgan_discriminator(
             shape,
             arguments.width,
             num_classes=num_classes,
-            normalization=False,
-            spectral_normalization=not arguments.gradient_penalty,
+            normalization=arguments.normalization == "batch",
+            spectral_normalization=arguments.normalization == "spectral",
         ),
         arguments.latent,
         loss=OBJECTIVES[arguments.objective](),
