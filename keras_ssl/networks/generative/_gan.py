@@ -49,7 +49,10 @@ def spectral(layer: keras.layers.Layer, apply: bool) -> keras.layers.Layer:
     """Return a layer, with spectral normalization if wanted."""
     if not apply:
         return layer
-    return keras.layers.SpectralNormalization(layer, name=f"{layer.name}_spectral")
+    # the wrapper casts inputs and outputs to its own dtype
+    return keras.layers.SpectralNormalization(
+        layer, name=f"{layer.name}_spectral", dtype=layer.dtype_policy
+    )
 
 
 def project_labels(

@@ -58,21 +58,14 @@ def conv_encoder(
     TensorShape([2, 7, 7, 4])
     """
     input_shape = check_image_shape("input_shape", input_shape)
-    widths = check_widths("widths", widths)
-    features = checks.integer("features", features, minimum=1, optional=True)
-    channels = checks.integer("channels", channels, minimum=1, optional=True)
-    if (features is None) == (channels is None):
-        raise ValueError(
-            "Pass either `features`, for a vector per image, or `channels`, for feature maps. "
-            f"Received: features={features}, channels={channels}"
-        )
+    widths, features, channels, blocks, groups = _checked(
+        widths, features, channels, blocks, groups
+    )
     if features is not None and None in input_shape:
         raise ValueError(
             "`features` needs images of a known size; `channels` does not. "
             f"Received: input_shape={input_shape}"
         )
-    blocks = checks.integer("blocks", blocks, minimum=0)
-    groups = common_divisor("groups", groups, widths)
     images = keras.Input(input_shape, name="images")
     x = images
     for level, width in enumerate(widths, start=1):
@@ -135,16 +128,9 @@ def conv_decoder(
     output_shape = check_image_shape("output_shape", output_shape)
     if None in output_shape[:2]:
         raise ValueError(f"`output_shape` must be known. Received: output_shape={output_shape}")
-    widths = check_widths("widths", widths)
-    features = checks.integer("features", features, minimum=1, optional=True)
-    channels = checks.integer("channels", channels, minimum=1, optional=True)
-    if (features is None) == (channels is None):
-        raise ValueError(
-            "Pass either `features`, for a vector per image, or `channels`, for feature maps. "
-            f"Received: features={features}, channels={channels}"
-        )
-    blocks = checks.integer("blocks", blocks, minimum=0)
-    groups = common_divisor("groups", groups, widths)
+    widths, features, channels, blocks, groups = _checked(
+        widths, features, channels, blocks, groups
+    )
     # the sizes behind each level of the encoder, which rounds up
     sizes = [output_shape[:2]]
     for _ in widths:
@@ -174,6 +160,22 @@ def conv_decoder(
     if activation is not None:
         x = keras.layers.Activation(activation, dtype="float32", name="activation")(x)
     return keras.Model(latent, x, name=name)
+
+
+def _checked(
+    widths: Any, features: Any, channels: Any, blocks: Any, groups: Any
+) -> tuple[tuple[int, ...], int | None, int | None, int, int]:
+    """Check and return the arguments that encoder and decoder share."""
+    widths = check_widths("widths", widths)
+    features = checks.integer("features", features, minimum=1, optional=True)
+    channels = checks.integer("channels", channels, minimum=1, optional=True)
+    if (features is None) == (channels is None):
+        raise ValueError(
+            "Pass either `features`, for a vector per image, or `channels`, for feature maps. "
+            f"Received: features={features}, channels={channels}"
+        )
+    blocks = checks.integer("blocks", blocks, minimum=0)
+    return widths, features, channels, blocks, common_divisor("groups", groups, widths)
 
 
 def _residual_blocks(x: Any, count: int, groups: int, name: str) -> Any:

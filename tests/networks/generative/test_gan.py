@@ -51,6 +51,9 @@ def test_discriminator(name, rng, tmp_path, set_dtype_policy):
     for _ in range(12 if is_spectral else 0):
         model(inputs, training=True)
     spectral = [one for one in model.layers if isinstance(one, keras.layers.SpectralNormalization)]
+    if is_spectral:
+        alone = make(SIZE, 4, normalization=False, spectral_normalization=True)
+        assert alone(images).dtype == "float32" == alone.output.dtype
     norms = [
         np.linalg.norm(np.reshape(w := to_numpy(one.kernel), (-1, w.shape[-1])), 2)
         for one in spectral
