@@ -84,6 +84,32 @@ class Float32Loss(keras.losses.Loss):
         return {**super().get_config(), "dtype": self.dtype}
 
 
+class BatchLoss(Float32Loss):
+    """Base of the losses that are one number for the global batch, not a mean over examples.
+
+    There is neither a reduction nor a sample weight. A subclass's `call` returns its number as a
+    tensor of shape `(1,)`, equal on all replicas, which Keras divides by their number.
+    """
+
+    def __init__(self, name: str | None = None, dtype: str | None = None):
+        super().__init__(name=name, dtype=dtype)
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Compute the loss of a batch."""
+        if sample_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__} is a loss of batch statistics and does not weigh examples. "
+                f"Expected no `sample_weight`. Received: sample_weight={sample_weight!r}"
+            )
+        return super().__call__(x, y)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["reduction"]
+        return config
+
+
 def like(temperature: Any, z: Any) -> Any:
     """Return a temperature that is a tensor in the dtype of embeddings; a number as it is."""
     return temperature if isinstance(temperature, float) else ops.cast(temperature, z.dtype)

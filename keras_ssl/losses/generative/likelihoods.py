@@ -22,8 +22,8 @@ def bernoulli_nll(x: Any, outputs: Any) -> Any:
 
         l(i) = -Σ_j [x_ij log p_ij + (1 - x_ij) log(1 - p_ij)]
 
-    Data between 0 and 1, such as gray values, is allowed, as in the papers; l is then the
-    expectation over binary data of this mean.
+    Data between 0 and 1, such as gray values, is allowed, as in the papers; l is then the expected
+    value for binary images drawn with these probabilities.
 
     Args:
         x: data in [0, 1], `(n, ...)`, floating-point.

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import BatchLoss
 from keras_ssl.losses._checks import check_matrix, check_views
 from keras_ssl.ops import at_least_float32
 
@@ -96,7 +96,7 @@ def _checked(bandwidths: Any) -> tuple[float, ...]:
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class MMD(Float32Loss):
+class MMD(BatchLoss):
     """Squared maximum mean discrepancy of two samples, the loss of moment matching.
 
     See `keras_ssl.losses.mmd` for the formula, errors and references. It is one number for the
@@ -137,14 +137,9 @@ class MMD(Float32Loss):
 
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
         """Compute the discrepancy of two samples."""
-        if sample_weight is not None:
-            raise ValueError(
-                "MMD is a loss of batch statistics and does not weigh examples. Expected no "
-                f"`sample_weight`. Received: sample_weight={sample_weight!r}"
-            )
         for one, name in zip((x, y), NAMES, strict=True):
             check_matrix(one, name)  # before the cast, which would hide integers
-        return super().__call__(x, y)
+        return super().__call__(x, y, sample_weight)
 
     def call(self, x: Any, y: Any) -> Any:
         """Return the discrepancy, which Keras divides by the number of replicas, as `(1,)`."""
@@ -152,6 +147,5 @@ class MMD(Float32Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = {**super().get_config(), "bandwidths": self.bandwidths, "relative": self.relative}
-        del config["reduction"]
-        return config
+        own = {"bandwidths": self.bandwidths, "relative": self.relative}
+        return {**super().get_config(), **own}

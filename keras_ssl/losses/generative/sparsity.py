@@ -3,10 +3,11 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute
-from keras_ssl.losses._base import Float32Loss
+from keras_ssl.losses._base import BatchLoss, Float32Loss
 from keras_ssl.losses.generative._checks import check_rank
 from keras_ssl.ops import at_least_float32
 
@@ -27,7 +28,7 @@ def kl_sparsity(activations: Any, target: float = 0.05) -> Any:
 
     Returns:
         A scalar in nats, at least float32, equal on all replicas. Means are kept 1e-6 away from 0
-        and 1, where the value would be infinite.
+        and 1, where the value would be infinite; beyond, there is no gradient.
 
     Raises:
         ValueError: if `activations` are a vector or `target` is out of range.
@@ -87,7 +88,7 @@ def l1_sparsity(activations: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class KLSparsity(Float32Loss):
+class KLSparsity(BatchLoss):
     """Divergence of the mean activations of units from a small target.
 
     See `keras_ssl.losses.kl_sparsity` for the formula, errors and reference. It is one number for
@@ -117,13 +118,8 @@ class KLSparsity(Float32Loss):
 
     def __call__(self, activations: Any, sample_weight: Any = None) -> Any:
         """Compute the penalty of activations."""
-        if sample_weight is not None:
-            raise ValueError(
-                "KLSparsity is a loss of batch statistics and does not weigh examples. Expected "
-                f"no `sample_weight`. Received: sample_weight={sample_weight!r}"
-            )
         check_rank(activations, "activations", 2, _AXES)
-        return super().__call__(activations, activations)
+        return super().__call__(activations, activations, sample_weight)
 
     def call(self, activations: Any, _: Any) -> Any:
         """Return the penalty, which Keras divides by the number of replicas, as `(1,)`."""
@@ -131,9 +127,20 @@ class KLSparsity(Float32Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = {**super().get_config(), "target": self.target}
-        del config["reduction"]
-        return config
+        return {**super().get_config(), "target": self.target}
+
+    def check_values(self, activations: Any) -> None:
+        """Raise a `ValueError` unless all values of an array or eager tensor are in [0, 1]."""
+        values = np.asarray(ops.convert_to_numpy(activations), "float32")
+        if not values.size:
+            return
+        least, largest = float(values.min()), float(values.max())
+        if not (least >= 0 and largest <= 1):  # NaN is neither
+            raise ValueError(
+                "`losses.KLSparsity` needs a code between 0 and 1: let the encoder end in a "
+                "sigmoid, or use `losses.L1Sparsity`. Received: a code of values from "
+                f"{least:.4g} to {largest:.4g}"
+            )
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

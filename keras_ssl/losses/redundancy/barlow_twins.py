@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.losses.redundancy._base import BatchLoss, global_views
+from keras_ssl.losses.redundancy._base import TwoViewsLoss, global_views
 from keras_ssl.ops import off_diagonal_sum_of_squares, standardize
 
 
@@ -57,7 +57,7 @@ def barlow_twins(z1: Any, z2: Any, off_diagonal_weight: float = 0.005) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class BarlowTwinsLoss(BatchLoss):
+class BarlowTwinsLoss(TwoViewsLoss):
     """Distance of the cross-correlation matrix of two views from the identity.
 
     The diagonal makes each feature equal in both views, the rest makes features independent. See

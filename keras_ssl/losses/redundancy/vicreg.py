@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.losses._checks import check_views
-from keras_ssl.losses.redundancy._base import BatchLoss, global_views
+from keras_ssl.losses.redundancy._base import TwoViewsLoss, global_views
 from keras_ssl.ops import center, off_diagonal_sum_of_squares
 
 
@@ -136,7 +136,7 @@ def _weights_by_term(invariance: Any, variance: Any, covariance: Any) -> dict[st
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class VICRegLoss(BatchLoss):
+class VICRegLoss(TwoViewsLoss):
     """Variance-invariance-covariance regularisation of two views.
 
     The views of an example agree (invariance), each feature varies over the batch (variance,
