@@ -97,7 +97,7 @@ def integrate(
     first: Any,
     last: Any,
     draw: Callable[[Any], Any] | None = None,
-    settle: Callable[[Any, Any, Any], Any] | None = None,
+    finish_step: Callable[[Any, Any, Any], Any] | None = None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """Run the evaluations `first` to `last - 1` of a plan in one loop, which can be compiled.
 
@@ -112,8 +112,8 @@ def integrate(
         last: number of the evaluation to stop before.
         draw: function of the number of the evaluation that returns normal numbers of the shape of
             x, for plans that add them.
-        settle: function of what x has become and its factors of data and noise, that returns what
-            to go on with.
+        finish_step: function of x after an evaluation and its factors of data and noise, that
+            returns the x to go on with.
 
     Returns:
         x, and the memory for a call that goes on from there.
@@ -135,8 +135,8 @@ def integrate(
         if "from_random" in terms:
             values["from_random"] = draw(number)
         after = sum(row[name] * values[name] for name in terms)
-        if settle is not None:
-            after = settle(after, row["next_signal"], row["next_noise"])
+        if finish_step is not None:
+            after = finish_step(after, row["next_signal"], row["next_noise"])
         return number + 1, after, *(now[name.replace("last_", "")] for name in kept)
 
     first = ops.cast(first, "int32")

@@ -182,7 +182,7 @@ class _Loop:
         def predict(x: Any, time: Any, a: Any, s: Any) -> tuple[Any, Any]:
             return self._predict(x, time, a, s, settings, state)
 
-        def settle(x: Any, a: Any, s: Any) -> Any:
+        def restore_known(x: Any, a: Any, s: Any) -> Any:
             known = state["space"]
             noisy = a * known["known"] + s * known["noise"]
             return known["mask"] * x + (1 - known["mask"]) * noisy
@@ -196,7 +196,7 @@ class _Loop:
             span[0],
             span[1],
             lambda number: self._draw(settings, number + 1),
-            settle if "space" in state else None,
+            restore_known if "space" in state else None,
         )
         return {**state, "x": x, "memory": memory}
 
@@ -214,8 +214,8 @@ class _Loop:
                 # one call for both: with the conditions, and without
                 empty = _conditions.nothing(conditions, trainer.num_classes)
                 both = [ops.concatenate(pair) for pair in ((x, x), (times, times))]
-                told = {name: ops.concatenate([conditions[name], empty[name]]) for name in empty}
-                output = trainer.denoise(trainer.sampling_network, *both, told)
+                of_both = {name: ops.concatenate([conditions[name], empty[name]]) for name in empty}
+                output = trainer.denoise(trainer.sampling_network, *both, of_both)
                 with_them, without = ops.split(output, 2)
                 output = without + settings["guidance"] * (with_them - without)
             return trainer.data_and_noise(output, x, a, s)

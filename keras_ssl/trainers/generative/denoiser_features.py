@@ -161,11 +161,11 @@ def _output_of(model: keras.Model, name: str | None, inputs: Any) -> Any:
     found, before = [], vars(layer).get("call")
     call = layer.call
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    def call_and_keep(*args: Any, **kwargs: Any) -> Any:
         found.append(call(*args, **kwargs))
         return found[-1]
 
-    vars(layer)["call"] = noted  # not `setattr`, for which Keras would track the function
+    vars(layer)["call"] = call_and_keep  # not `setattr`, for which Keras would track the function
     try:
         model(inputs, training=False)
     finally:
