@@ -35,7 +35,7 @@ class VAE(SelfSupervisedModel):
     New data is what the decoder makes of latent variables drawn from N(0, 1). With β > 1, latent
     variables become more independent, and reconstructions blurred (β-VAE). Free bits λ keep latent
     variables in use: one that costs less than λ in the mean over the batch costs λ, without a
-    gradient.
+    gradient. They count in training alone: the loss of `evaluate` and of validation is the bound.
 
     Args:
         encoder: layer that maps data to features, `(batch, features)` or a feature map.
@@ -163,8 +163,9 @@ class VAE(SelfSupervisedModel):
         }
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Return -log p(x | z), and the divergence, whose free bits are of the whole batch."""
-        kl = self.divergence(embeddings["mean"], embeddings["log_variance"])
+        """Return -log p(x | z), and the divergence; free bits, of the whole batch, in training."""
+        divergence = self.divergence if training else losses.GaussianKL()
+        kl = divergence(embeddings["mean"], embeddings["log_variance"])
         return {"reconstruction": embeddings["errors"], "kl": kl}
 
     def loss_weight(self, name: str) -> Any:
@@ -223,10 +224,17 @@ class VAE(SelfSupervisedModel):
             Tensor `(n, ...)`, or a structure of them, as the decoder returns.
 
         Raises:
-            ValueError: if `n` is not positive, or the trainer is not built.
+            ValueError: if `n` is not positive, the trainer is not built, or the latent variables
+                are maps of unknown size.
         """
         check_is_built(self)
         shape = self._state.representation_spec.shape[1:]
+        if None in shape:
+            raise ValueError(
+                "VAE.sample needs a known shape of the latent variables: use an encoder of images "
+                "of one size, or call `decode` on random numbers of the shape that you want. "
+                f"Received: latent variables of shape {(None, *shape)}"
+            )
         n = checks.integer("n", n, minimum=1)
         z = keras.random.normal((n, *shape), dtype="float32", seed=keras.random.SeedGenerator(seed))
         return generate(self.decode, z, batch_size)

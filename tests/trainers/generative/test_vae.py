@@ -120,6 +120,26 @@ def test_feature_maps_and_an_augmentation_that_draws_binary_images():
     assert samples.shape == (3, 8, 8, 1) and samples.min() > 0 and samples.max() < 1
 
 
+def test_free_bits_count_in_training_alone(rng):
+    x = rng.random((8, 3)).astype("float32")
+    trainer = trainers.VAE(keras.layers.Identity(), keras.layers.Dense(3), 2, free_bits=5.0)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    assert trainer.train_on_batch(x, return_dict=True)["kl"] == pytest.approx(10.0)
+    mean, log_variance = posterior_of(trainer, x)
+    kl = np.sum((np.exp(log_variance) + mean**2 - 1 - log_variance) / 2, axis=1).mean()
+    found = trainer.evaluate(x, verbose=0, return_dict=True)
+    assert found["kl"] == pytest.approx(kl, rel=1e-5)
+    assert found["loss"] == pytest.approx(found["reconstruction"] + kl, rel=1e-5)
+
+
+def test_samples_of_maps_of_unknown_size_are_refused():
+    trainer = trainers.VAE(keras.layers.Conv2D(2, 1), keras.layers.Conv2D(1, 1), 2)
+    trainer.build((None, None, None, 1))
+    with pytest.raises(ValueError, match=r"needs a known shape.*\(None, None, None, 2\)"):
+        trainer.sample(1)
+    assert trainer.decode(np.zeros((1, 4, 4, 2), "float32")).shape == (1, 4, 4, 1)
+
+
 def test_impossible_values_are_refused_wherever_they_come_in():
     def compiled():
         trainer = trainers.VAE(keras.layers.Dense(4), keras.layers.Dense(3), 2)
