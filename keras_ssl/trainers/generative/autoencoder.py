@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl import layers
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._reconstruction import keras_loss, reconstruction_errors
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -58,7 +59,8 @@ class Autoencoder(SelfSupervisedModel):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if `loss` is not known; before the first step, if the decoder's output has not
-            the structure and the shapes of the data.
+            the structure and the shapes of the data, or the decoder ends in a sigmoid or tanh and
+            the data has other values.
 
     Example:
 
@@ -120,6 +122,10 @@ class Autoencoder(SelfSupervisedModel):
             output: what the decoder returned for it, a structure of the same kind.
         """
         return reconstruction_errors(self.loss_function, x, output)
+
+    def check_values(self, x: Any) -> None:
+        """Raise a `ValueError` if the decoder cannot return values of the data."""
+        check_output_range("decoder", self.decoder, x, self.augment)
 
     def encode(self, x: Any) -> Any:
         """Return the code of data that is not corrupted, what the trainer returns when called."""
@@ -192,7 +198,8 @@ class SparseAutoencoder(Autoencoder):
         TypeError: if an argument has the wrong type.
         ValueError: if neither `penalty` nor `top_k` is given, or `top_k` is not positive; before
             the first step, if the decoder's output has not the structure and the shapes of the
-            data, or there are not more than `top_k` units.
+            data, there are not more than `top_k` units, or the code of the first batch has values
+            that the penalty does not take, as `losses.KLSparsity` those outside of 0 to 1.
 
     Example:
 
@@ -258,6 +265,20 @@ class SparseAutoencoder(Autoencoder):
         if self.penalty is not None:
             named["sparsity"] = self.penalty(embeddings["code"])
         return named
+
+    def look_at_batch(self, x: Any) -> Any:
+        """Return the function that looks at the first batch: codes must suit the penalty."""
+        look, check = super().look_at_batch(x), getattr(self.penalty, "check_values", None)
+        if check is None or self.augment is not None:
+            return look
+
+        def look_at_code(data: Any) -> None:
+            if look is not None:
+                look(data)
+            seen = keras.utils.unpack_x_y_sample_weight(data)[0]
+            check(self.encoder(self.input_kind.as_floats(seen), training=False))
+
+        return look_at_code
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

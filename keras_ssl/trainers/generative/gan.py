@@ -1,4 +1,4 @@
-"""GAN: a generator that learns to deceive a discriminator, which learns to tell it from data."""
+"""GAN: a generator against a discriminator that learns to tell its examples from data."""
 
 from typing import Any
 
@@ -7,13 +7,14 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute, losses
+from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers._class_labels import are_class_labels, class_labels
 from keras_ssl.trainers._layer_outputs import layer_model
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type, describe
 from keras_ssl.trainers.engine.gradients import input_gradient
-from keras_ssl.trainers.generative._reconstruction import check_same_structure, check_shapes
-from keras_ssl.trainers.generative._samples import check_is_built, generate
+from keras_ssl.trainers.generative._output_range import check_output_range
+from keras_ssl.trainers.generative._samples import generate, generate_like, numbers_to_sample
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch, Update
 from keras_ssl.trainers.teacher import EMATeacher
@@ -30,8 +31,8 @@ class GAN(SelfSupervisedModel):
 
         L_D = -log D(x) - log(1 - D(G(z))),    L_G = -log D(G(z))
 
-    A gradient penalty keeps the slope of the discriminator at 1 between data and generated
-    examples, as the Wasserstein objective needs it:
+    A gradient penalty keeps the slope of the discriminator, of the mean of several outputs, at 1
+    between data and generated examples, as the Wasserstein objective needs it:
 
         L_D + λ (|∇ d(u)| - 1)²,    u = r x + (1 - r) G(z),    r uniform in [0, 1]
 
@@ -77,7 +78,8 @@ class GAN(SelfSupervisedModel):
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range, or the discriminator has no layer of the name;
             before the first step, if the generator's output has not the structure and the shapes of
-            the data, or the data has no labels for `num_classes`.
+            the data, the data has no labels for `num_classes`, or the generator ends in a sigmoid
+            or tanh and the data has other values.
 
     Example:
 
@@ -169,7 +171,7 @@ class GAN(SelfSupervisedModel):
                 self.generator_losses,
                 self.generator.trainable_weights,
                 self.optimizers["generator"],
-                embed=self.deceive,
+                embed=self.discriminate_generated,
                 losses_of=self.losses_of_generator,
             ),
         ]
@@ -216,15 +218,20 @@ class GAN(SelfSupervisedModel):
             return y + r * (x - y)
 
         u = keras.tree.map_structure(between, real, fake)
-        return input_gradient(lambda x: self._outputs(x, labels, training), u)
+
+        def mean_output(x: Any) -> Any:  # of patches, whose losses are averaged too
+            outputs = at_least_float32(self._outputs(x, labels, training))
+            return ops.mean(outputs, axis=tuple(range(1, len(outputs.shape))))
+
+        return input_gradient(mean_output, u)
 
     # The generator
 
     def generator_losses(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the generator's loss of a batch."""
-        return self.losses_of_generator(self.deceive(batch, training), training)
+        return self.losses_of_generator(self.discriminate_generated(batch, training), training)
 
-    def deceive(self, batch: Batch, training: bool) -> dict[str, Any]:
+    def discriminate_generated(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return what the discriminator says of generated examples."""
         labels = self._labels_of(batch)
         fake = self._generate_like(batch.views, labels, training)
@@ -239,16 +246,13 @@ class GAN(SelfSupervisedModel):
 
     def _generate_like(self, x: Any, labels: Any, training: bool) -> Any:
         """Return as many generated examples as there are in `x`."""
-        rows = ops.shape(keras.tree.flatten(x)[0])[0]
-        z = distribute.draw_per_example(lambda n: self._draw(n, self.seed_generator), rows)
-        fake = self.generator(self._with_label("z", z, labels), training=training)
-        check_same_structure(x, fake, "generator")
-        for one, other in zip(keras.tree.flatten(x), keras.tree.flatten(fake), strict=True):
-            check_shapes(one, other, "generator")
+        fake = generate_like(
+            x,
+            lambda z: self.generator(self._with_label("z", z, labels), training=training),
+            self.latent_dim,
+            self.seed_generator,
+        )
         return keras.tree.map_structure(lambda one, other: ops.cast(other, one.dtype), x, fake)
-
-    def _draw(self, rows: Any, seed: keras.random.SeedGenerator) -> Any:
-        return keras.random.normal((rows, self.latent_dim), dtype="float32", seed=seed)
 
     def _outputs(self, x: Any, labels: Any, training: bool) -> Any:
         outputs = self.discriminator(self._with_label("x", x, labels), training=training)
@@ -291,6 +295,10 @@ class GAN(SelfSupervisedModel):
         classes = super().label_classes()
         return classes if self.num_classes is None else min(self.num_classes, classes or np.inf)
 
+    def check_values(self, x: Any) -> None:
+        """Raise a `ValueError` if the generator cannot return values of the data."""
+        check_output_range("generator", self.generator, x, self.augment)
+
     # Use
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -331,11 +339,9 @@ class GAN(SelfSupervisedModel):
             ValueError: if `n` is not positive, labels are not classes or there are none, or the
                 trainer is not built.
         """
-        check_is_built(self)
-        n = checks.integer("n", n, minimum=1)
         seeds = keras.random.SeedGenerator(seed)
-        z = self._draw(n, seeds)
-        labels = self._labels_to_sample(n, labels, seeds)
+        z = numbers_to_sample(self, n, seeds)
+        labels = self._labels_to_sample(int(n), labels, seeds)
         is_averaged = averaged and self.ema_momentum is not None
         generator = self.teacher_generator if is_averaged else self.generator
         inputs = self._with_label("z", z, labels)

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import checks, distribute, losses
+from keras_ssl import checks, losses
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.generative._reconstruction import check_same_structure, check_shapes
-from keras_ssl.trainers.generative._samples import check_is_built, generate
+from keras_ssl.trainers.generative._output_range import check_output_range
+from keras_ssl.trainers.generative._samples import generate, generate_like, numbers_to_sample
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -56,7 +56,8 @@ class MomentMatching(SelfSupervisedModel):
         TypeError: if an argument has the wrong type.
         ValueError: if `latent_dim` is not positive, or the encoder has no weights; before the first
             step, if the generator's output has not the structure and the shapes of the data, or a
-            batch holds a single example.
+            batch holds a single example, or the generator ends in a sigmoid or tanh and the data
+            has other values.
 
     Example:
 
@@ -125,12 +126,12 @@ class MomentMatching(SelfSupervisedModel):
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the features of data and of as many generated examples."""
         x = batch.views
-        rows = ops.shape(keras.tree.flatten(x)[0])[0]
-        z = distribute.draw_per_example(lambda n: self._draw(n, self.seed_generator), rows)
-        fake = self.generator(z, training=training)
-        check_same_structure(x, fake, "generator")
-        for one, other in zip(keras.tree.flatten(x), keras.tree.flatten(fake), strict=True):
-            check_shapes(one, other, "generator")
+        fake = generate_like(
+            x,
+            lambda z: self.generator(z, training=training),
+            self.latent_dim,
+            self.seed_generator,
+        )
         real = self.call(x)
         return {"real": real, "fake": self.call(fake), "representation": real}
 
@@ -138,8 +139,9 @@ class MomentMatching(SelfSupervisedModel):
         """Return the discrepancy of both samples."""
         return {"discrepancy": self.loss_function(embeddings["real"], embeddings["fake"])}
 
-    def _draw(self, rows: Any, seed: keras.random.SeedGenerator) -> Any:
-        return keras.random.normal((rows, self.latent_dim), dtype="float32", seed=seed)
+    def check_values(self, x: Any) -> None:
+        """Raise a `ValueError` if the generator cannot return values of the data."""
+        check_output_range("generator", self.generator, x, self.augment)
 
     def sample(self, n: int, seed: int | None = None, batch_size: int = 256) -> Any:
         """Draw random numbers and return the examples that the generator makes of them.
@@ -156,9 +158,7 @@ class MomentMatching(SelfSupervisedModel):
         Raises:
             ValueError: if `n` is not positive, or the trainer is not built.
         """
-        check_is_built(self)
-        n = checks.integer("n", n, minimum=1)
-        z = self._draw(n, keras.random.SeedGenerator(seed))
+        z = numbers_to_sample(self, n, keras.random.SeedGenerator(seed))
         return generate(lambda one: self.generator(one, training=False), z, batch_size)
 
     def get_config(self) -> dict:

@@ -7,6 +7,7 @@ import keras
 from keras_ssl import layers
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._reconstruction import keras_loss, reconstruction_errors
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -53,8 +54,8 @@ class VQVAE(SelfSupervisedModel):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if `loss` is not known; before the first step, if the encoder does not return
-            one tensor of vectors, or the decoder's output has not the structure and the shapes of
-            the data.
+            one tensor of vectors, the decoder's output has not the structure and the shapes of the
+            data, or the decoder ends in a sigmoid or tanh and the data has other values.
 
     Example:
 
@@ -98,6 +99,10 @@ class VQVAE(SelfSupervisedModel):
         self.decoder = decoder
         self.quantizer = quantizer
         self.loss_function = keras_loss(loss)
+
+    def check_values(self, x: Any) -> None:
+        """Raise a `ValueError` if the decoder cannot return values of the data."""
+        check_output_range("decoder", self.decoder, x, self.augment)
 
     def check_representation(self, features: Any) -> None:
         """Raise unless the encoder returns one tensor of vectors."""

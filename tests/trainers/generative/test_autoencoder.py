@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_ssl import augment, layers, losses, trainers
 from tests.trainers.case import Case, zeros
@@ -117,6 +118,19 @@ def test_sparse_losses_equal_formulas(rng, top_k):
     assert found["sparsity"] == pytest.approx(penalty, rel=1e-5)
     assert found["loss"] == pytest.approx(error + 0.5 * penalty, rel=1e-5)
     np.testing.assert_allclose(trainer.encode(x), sparse, rtol=1e-5)
+
+
+def test_codes_that_the_penalty_does_not_take_are_refused(rng):
+    x = rng.random((8, 5)).astype("float32")
+    for data in (x, tf.data.Dataset.from_tensor_slices(x).batch(4)):
+        code = keras.layers.Dense(3, "relu", bias_initializer=keras.initializers.Constant(2.0))
+        trainer = trainers.SparseAutoencoder(code, keras.layers.Dense(5), losses.KLSparsity())
+        trainer.compile("sgd")
+        with pytest.raises(ValueError, match=r"a code between 0 and 1.*sigmoid.*Received"):
+            trainer.fit(data, verbose=0)
+        assert int(trainer.optimizer.iterations) == 0
+    with pytest.raises(ValueError, match="from nan to nan"):
+        losses.KLSparsity().check_values(np.array([0.5, np.nan]))
 
 
 def test_bad_arguments_and_decoders_are_refused():

@@ -99,6 +99,18 @@ def test_second_order_gradient_equals_finite_differences(rng, monkeypatch):
         np.testing.assert_allclose(before[number] - weight, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_penalty_of_patches_is_that_of_their_mean(rng):
+    """The mean of four outputs, each of one input, has a quarter of their slopes."""
+    slopes = np.array([1.0, 2.0, 3.0, 6.0], "float32")
+    network = keras.layers.Lambda(lambda x: keras.ops.reshape(x * slopes, (-1, 2, 2, 1)))
+    trainer = trainers.GAN(Constant(np.zeros(4)), network, 2, gradient_penalty=1.0)
+    trainer.compile(both(keras.optimizers.SGD, 0.1))
+    x = rng.normal(size=(4, 4)).astype("float32")
+    logs = trainer.evaluate(x, verbose=0, return_dict=True)
+    expected = (np.linalg.norm(slopes / 4) - 1) ** 2
+    assert logs["gradient_penalty"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_steps_follow_the_algorithm(rng):
     """Two steps of the discriminator, then one of the generator, of d(x) = a x + b and G = g."""
     a, b, g, rate = 0.5, 0.1, -1.0, 0.1
