@@ -9,6 +9,7 @@ from keras_ssl.evaluate.linear_probe import LinearProbe, linear_probe
 from keras_ssl.evaluate.random_encoder import random_encoder
 from keras_ssl.evaluate.recalibrate import recalibrate
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
+from keras_ssl.evaluate.sample_quality import frechet_distance, kernel_distance, precision_recall
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
 
 __all__ = [
@@ -19,12 +20,15 @@ __all__ = [
     "extract_features",
     "feature_std",
     "fine_tune",
+    "frechet_distance",
     "graph_probe",
+    "kernel_distance",
     "knn_accuracy",
     "knn_predict",
     "linear_probe",
     "link_prediction",
     "node_probe",
+    "precision_recall",
     "random_encoder",
     "raw_pixels",
     "recalibrate",

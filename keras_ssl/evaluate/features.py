@@ -1,6 +1,6 @@
 """Features of a data set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -69,8 +69,24 @@ def extract_features(
     """
     forward = forward_function(encoder)
     batches = as_batches(data, "data", batch_size)
+    features, labels = zip(*features_of_batches(forward, batches, verbose), strict=True)
+    features = np.concatenate(features)
+    if forward.may_lag:
+        warn_of_lag(forward, batches, features)
+    return features, None if labels[0] is None else np.concatenate(labels)
+
+
+def features_of_batches(
+    forward: Forward, batches: Batches, verbose: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yield the features and labels of each batch, of the examples that count.
+
+    Args:
+        forward: the encoder.
+        batches: the data.
+        verbose: 1 for a progress bar, 0 for silence.
+    """
     bar = keras.utils.Progbar(batches.count, unit_name="batch", verbose=verbose)
-    features, labels = [], []
     for step, (x, y, weights) in enumerate(batches.with_weights()):
         batch = forward(x).numpy()
         # the examples of a union of graphs are its nodes or its graphs, whichever have labels
@@ -81,14 +97,11 @@ def extract_features(
                 f"Received: {len(batch)} rows for {rows} examples"
             )
         counts = rows_that_count(x, weights, rows)
-        features.append(batch if counts is None else batch[counts])
-        labels.append(y if counts is None or y is None else y[counts])
+        if counts is not None:
+            batch, y = batch[counts], None if y is None else y[counts]
+        yield batch, y
         if verbose:
             bar.update(step + 1)
-    features = np.concatenate(features)
-    if forward.may_lag:
-        warn_of_lag(forward, batches, features)
-    return features, None if labels[0] is None else np.concatenate(labels)
 
 
 def labelled_features(
