@@ -43,8 +43,6 @@ class NoisePath:
     # whether the points of a path lie on a straight line in t
     is_straight = False
     last_time: float
-    # the largest number of steps of a sampler, or `None`
-    most_steps: int | None = None
 
     def draw_times(self, count: Any, seed: keras.random.SeedGenerator) -> Any:
         """Draw times to train at, float32 `(count,)`, all equally probable.

@@ -38,8 +38,8 @@ class NoiseSchedule(NoisePath):
         betas: the smallest and the largest β, for all kinds but "cosine". `None` means (0.0001,
             0.02), and (0.00085, 0.012) for "scaled_linear": those of the papers, for 1,000 steps.
         zero_terminal_snr: whether √ᾱ is shifted and scaled so that nothing of the data is left at
-            the last time, as sampling assumes. A model then predicts v or x_0, since ε tells
-            nothing there.
+            the last time, as sampling assumes. A model then predicts v or x_0: at the last time
+            x_t is pure noise, and ε says nothing about the data.
 
     Attributes:
         betas, alpha_bars: β_t and ᾱ_t, float64 arrays `(steps,)`.
@@ -80,7 +80,7 @@ class NoiseSchedule(NoisePath):
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
         self.kind = kind
-        self.steps = self.most_steps = checks.integer("steps", steps, minimum=2)
+        self.steps = checks.integer("steps", steps, minimum=2)
         self.last_time = float(self.steps - 1)
         if betas is not None:
             betas = checks.interval("betas", betas, maximum=1.0, positive=True)

@@ -1,5 +1,7 @@
 """Base of methods that learn to take noise away, and make data by taking it away step by step."""
 
+import inspect
+import random
 from typing import Any
 
 import keras
@@ -74,12 +76,21 @@ class DenoisingModel(SelfSupervisedModel):
         self.num_classes = checks.integer("num_classes", num_classes, minimum=1, optional=True)
         self.uses_labels = self.num_classes is not None
         self.condition_dropout = checks.probability("condition_dropout", condition_dropout)
-        self.teacher = EMATeacher(self, ["denoiser"], ema_momentum)
+        self.teacher = EMATeacher(self, ["denoiser"], ema_momentum, copy_statistics=True)
         self.feature_layer, self.feature_time = feature_layer, feature_time
         self.encoder = self.encoder_at(feature_layer, feature_time)
         self.seed = checks.integer("seed", seed, optional=True)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self._loops = SamplingLoops(self)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure training, as other trainers, and forget the traced loops of sampling."""
+        super().compile(*args, **kwargs)
+        self.forget_loops()
+
+    def forget_loops(self) -> None:
+        """Forget what `sample` has traced."""
+        self._loops.clear()
 
     # Training
 
@@ -103,24 +114,25 @@ class DenoisingModel(SelfSupervisedModel):
             x: data.
             z: what the denoiser should see in their place.
         """
-        taken = getattr(self.denoiser, "input", None)
-        wanted = tuple(taken["x"].shape) if isinstance(taken, dict) and "x" in taken else z.shape
-        if len(wanted) != len(z.shape) or any(
-            None not in pair and pair[0] != pair[1]
-            for pair in zip(wanted[1:], z.shape[1:], strict=True)
-        ):
+        wanted = self._shape_taken("x")
+        if wanted is not None and not _fit(wanted[1:], z.shape[1:]):
             what = "data" if self.compress is None else "latents"
             raise ValueError(
                 f"`denoiser` must take the shape of {what}. Received: a denoiser for 'x' of shape "
                 f"{wanted}, and {what} of shape {tuple(z.shape)}"
             )
 
+    def _shape_taken(self, name: str) -> tuple | None:
+        """Return the shape of an input of a functional denoiser, or `None` if it is not known."""
+        taken = getattr(self.denoiser, "input", None)
+        return tuple(taken[name].shape) if isinstance(taken, dict) and name in taken else None
+
     def check_values(self, x: Any) -> None:
-        """Raise if the values of data lie outside of the stated range."""
+        """Raise if the values of data lie outside of the stated range, or fill little of it."""
         super().check_values(x)
         data = self.to_encode(x)
         if hasattr(data, "dtype"):
-            check_in_range(data, self.value_range, "data")
+            check_in_range(data, self.value_range, "data", fills=True)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the error of the prediction for each example, `(batch,)`."""
@@ -158,6 +170,19 @@ class DenoisingModel(SelfSupervisedModel):
     def _conditions_of(self, batch: Batch, count: Any) -> tuple[dict[str, Any], Any]:
         """Return the conditions of a batch, and a number that is NaN if a label is wrong."""
         conditions, fault = dict(_conditions.of_data(batch.x)), 0.0
+        if self.augment is not None and "image" in conditions:
+            raise ValueError(
+                "`augment` changes 'x' alone, and 'image' would no longer belong to it. Expected "
+                "augment=None, and both augmented alike in the dataset. Received: "
+                f"augment={self.augment} and data with 'image'"
+            )
+        for name, one in conditions.items():
+            wanted = self._shape_taken(name)
+            if wanted is not None and not _fit(wanted[1:], one.shape[1:]):
+                raise ValueError(
+                    f"The data's '{name}' must have the shape that the denoiser takes, {wanted}. "
+                    f"Received: '{name}' of shape {tuple(one.shape)}"
+                )
         if self.num_classes is not None:
             labels, is_known, fault = class_labels(batch.y, self.num_classes)
             conditions["label"] = ops.where(is_known, labels, self.num_classes)
@@ -260,16 +285,16 @@ class DenoisingModel(SelfSupervisedModel):
         self,
         n: int | None = None,
         steps: int = 50,
-        sampler: Sampler | None = None,
         guidance_scale: float = 1.0,
-        seed: int = 0,
+        sampler: Sampler | None = None,
+        seed: int | None = None,
         *,
         label: Any = None,
         tokens: Any = None,
         tokens_mask: Any = None,
         image: Any = None,
         start: Any = None,
-        strength: float = 0.8,
+        strength: float | None = None,
         known: Any = None,
         mask: Any = None,
         classifier: ClassifierGuidance | keras.layers.Layer | None = None,
@@ -281,24 +306,29 @@ class DenoisingModel(SelfSupervisedModel):
         Args:
             n: how many examples. `None` means as many as `start`, `known` or the conditions have.
             steps: number of steps of the sampler.
-            sampler: object of `keras_ssl.samplers`; `None` means the method's default.
             guidance_scale: w of classifier-free guidance: predictions are those without condition
                 plus w times the difference that the condition makes. 1 is the plain conditional
-                model, 0 the unconditional one.
-            seed: seed of all random numbers. The same seed gives the same samples on any number of
-                replicas that divides the batch.
-            label: classes, an integer or `(n,)`, of a model of `num_classes`; -1 is no label.
+                model, 0 the unconditional one. With `condition_dropout=0` the unconditional model
+                is not trained: then only 1 is possible, and all conditions must be given.
+            sampler: object of `keras_ssl.samplers`; `None` means the method's default.
+            seed: integer seed of all random numbers, of which the last 32 bits count. The same seed
+                gives the same samples on any number of replicas that divides the batch; `None`
+                draws others at each call.
+            label: classes, an integer or `(n,)`, of a model of `num_classes`; -1 is no label,
+                which with `condition_dropout=0` means something only after training on data of
+                which a part had the label -1.
             tokens: `(n, length, dim)`, for a denoiser that attends to tokens.
             tokens_mask: booleans `(n, length)`, `False` for padding.
             image: `(n, height, width, channels)`, for a denoiser that takes a condition image.
             start: data to change, `(n, ...)` in the range of the data: noise is added to it, and
                 `steps * strength` steps take it away again.
-            strength: how much of `start` is changed, from 0, nothing, to 1, all.
+            strength: how much of `start` is changed, from 0, nothing, to 1, all; `None` means 0.8.
             known: data of which a part is kept, `(n, ...)`, where `mask` is 0.
             mask: `(n, ...)` of the shape of `known`, the last axis may be 1: 1 where data is made.
             classifier: classifier that leads samples to `label`, see `ClassifierGuidance`; a Keras
                 model means `ClassifierGuidance(model)`.
-            batch_size: how many examples are made together.
+            batch_size: how many examples are made together. A smaller `n` is filled up to a power
+                of two, so that few loops are traced.
             verbose: 1 for a progress bar.
 
         Returns:
@@ -309,19 +339,23 @@ class DenoisingModel(SelfSupervisedModel):
                 the model or another one, or there is guidance but nothing that guides.
             TypeError: if `sampler` is not a sampler.
         """
-        arguments = {"label": label, "tokens": tokens, "tokens_mask": tokens_mask, "image": image}
-        data = {"start": start, "known": known, "mask": mask}
         request = self._request(
-            n, steps, sampler, guidance_scale, seed, arguments, data, strength, classifier
+            n=n,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            sampler=sampler,
+            seed=seed,
+            label=label,
+            tokens=tokens,
+            tokens_mask=tokens_mask,
+            image=image,
+            start=start,
+            strength=strength,
+            known=known,
+            mask=mask,
+            classifier=classifier,
         )
-        batch_size = checks.integer("batch_size", batch_size, minimum=1)
-        found = None
-        stops = [len(request.plan)]
-        for rows, _, made in self._loops.run(request, batch_size, stops, verbose):
-            if found is None:
-                found = np.empty((request.count, *made.shape[1:]), made.dtype)
-            found[rows] = made
-        return found
+        return self._run(request, [len(request.plan)], batch_size, verbose)[0]
 
     def trajectory(self, frames: int = 8, **arguments: Any) -> np.ndarray:
         """Return what `sample` makes, on its way from noise to data.
@@ -337,46 +371,54 @@ class DenoisingModel(SelfSupervisedModel):
             ValueError: as `sample`, or if there are fewer steps than frames.
         """
         frames = checks.integer("frames", frames, minimum=1)
-        conditions = {name: arguments.pop(name, None) for name in _conditions.NAMES}
-        data = {name: arguments.pop(name, None) for name in ("start", "known", "mask")}
-        batch_size = checks.integer("batch_size", arguments.pop("batch_size", 256), minimum=1)
-        verbose = arguments.pop("verbose", 0)
-        defaults = {"n": None, "steps": 50, "sampler": None, "guidance_scale": 1.0, "seed": 0}
-        rest = {**defaults, "strength": 0.8, "classifier": None}
-        if unknown := set(arguments) - set(rest):
+        defaults = {
+            name: one.default for name, one in inspect.signature(self.sample).parameters.items()
+        }
+        if unknown := set(arguments) - set(defaults):
             raise TypeError(f"Expected arguments of `sample`. Received: {sorted(unknown)}")
-        request = self._request(**(rest | arguments), conditions=conditions, data=data)
+        arguments = defaults | arguments
+        batch_size, verbose = arguments.pop("batch_size"), arguments.pop("verbose")
+        request = self._request(**arguments)
         stops = np.round(np.linspace(0, len(request.plan), frames + 1)[1:]).astype(int).tolist()
         if len(set(stops)) < frames:
             raise ValueError(
                 f"`frames` must be at most the number of evaluations, {len(request.plan)}. "
                 f"Received: frames={frames}"
             )
+        return self._run(request, stops, batch_size, verbose)
+
+    def _run(self, request: Request, stops: list[int], batch_size: int, verbose: int) -> np.ndarray:
+        """Return the data at each stop, `(stops, n, ...)`."""
+        batch_size = checks.integer("batch_size", batch_size, minimum=1)
         found = None
         for rows, number, made in self._loops.run(request, batch_size, stops, verbose):
             if found is None:
-                found = np.empty((frames, request.count, *made.shape[1:]), made.dtype)
+                found = np.empty((len(stops), request.count, *made.shape[1:]), made.dtype)
             found[number, rows] = made
         return found
 
-    def _request(
-        self,
-        n: int | None,
-        steps: int,
-        sampler: Sampler | None,
-        guidance_scale: float,
-        seed: int,
-        conditions: dict[str, Any],
-        data: dict[str, Any],
-        strength: float,
-        classifier: Any,
-    ) -> Request:
-        """Check the arguments of `sample`."""
+    def check_can_sample(self) -> None:
+        """Raise unless the trainer is built."""
         if self.input_specs is None:
             raise ValueError(
                 f"{type(self).__name__} must be trained or built before it can sample: call "
                 "`trainer.build(shape)` with the shape of a batch. Received: a trainer not built"
             )
+
+    def _request(
+        self,
+        *,
+        n: int | None,
+        steps: int,
+        guidance_scale: float,
+        sampler: Sampler | None,
+        seed: int | None,
+        strength: float | None,
+        classifier: Any,
+        **given: Any,
+    ) -> Request:
+        """Check the arguments of `sample`, of which conditions and data are `given` by name."""
+        self.check_can_sample()
         sampler = self.default_sampler if sampler is None else sampler
         if not isinstance(sampler, Sampler):
             raise TypeError(
@@ -384,12 +426,15 @@ class DenoisingModel(SelfSupervisedModel):
                 f"Received: sampler={sampler!r}"
             )
         steps = checks.integer("steps", steps, minimum=1)
-        strength = checks.probability("strength", strength)
+        given = {name: np.asarray(one) for name, one in given.items() if one is not None}
+        if strength is not None and "start" not in given:
+            raise ValueError(
+                "`strength` is how much of `start` is changed. Expected `start`. Received: "
+                f"strength={strength!r} and start=None"
+            )
+        strength = checks.probability("strength", 0.8 if strength is None else strength)
         guidance = checks.number("guidance_scale", guidance_scale)
-        seed = checks.integer("seed", seed)
-        given = {
-            name: np.asarray(one) for name, one in (conditions | data).items() if one is not None
-        }
+        seed = _seed_of_32_bits(seed)
         count = _count(n, given)
         label = given.pop("label", None)
         inputs = {name: _check_rows(name, one, count) for name, one in given.items()}
@@ -400,16 +445,39 @@ class DenoisingModel(SelfSupervisedModel):
         self._check_given_data(inputs)
         inputs |= self._missing_conditions(inputs, count)
         skip = steps - int(steps * strength + 1e-9) if "start" in inputs else 0
+        shape = self._shape_in_space(inputs)
+        if classifier is not None:
+            self._check_classifier(classifier, inputs["target"], shape)
         return Request(
             sampler.plan(self.noise_path, steps, skip),
             count,
-            self._shape_in_space(inputs),
+            shape,
             inputs,
             guidance,
             classifier,
             sampler.clip and self.is_bounded,
             seed,
         )
+
+    def _check_classifier(
+        self, classifier: ClassifierGuidance, labels: np.ndarray, shape: tuple[int, ...]
+    ) -> None:
+        """Raise unless a classifier has an output for each label."""
+        found = run_on_shapes(
+            lambda z: classifier.outputs(z, 0.0, lambda: self.unclipped(z)),
+            keras.KerasTensor((1, *shape), "float32"),
+        )
+        classes = found.shape[-1]
+        if len(found.shape) != 2 or classes < 2:
+            raise ValueError(
+                "`classifier` must return (batch, classes), of two classes or more. Received: "
+                f"outputs of shape {tuple(found.shape)}"
+            )
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(
+                f"`label` must be a class of `classifier`, in 0..{classes - 1}. "
+                f"Received: {labels!r}"
+            )
 
     def _label_inputs(self, label: Any, count: int, classifier: Any) -> dict[str, np.ndarray]:
         """Return labels for the denoiser, for the classifier, or for both."""
@@ -457,9 +525,7 @@ class DenoisingModel(SelfSupervisedModel):
             wanted, found = list(specs[name].shape[1:]), inputs[name].shape[1:]
             if name.startswith("tokens"):
                 wanted[0] = None  # there may be more or fewer than in training
-            if len(wanted) != len(found) or any(
-                size not in (None, other) for size, other in zip(wanted, found, strict=True)
-            ):
+            if not _fit(wanted, found):
                 raise ValueError(
                     f"`{name}` must have the shape that the model was trained with, (n, "
                     f"{', '.join(map(str, wanted))}). Received: {inputs[name].shape}"
@@ -469,6 +535,24 @@ class DenoisingModel(SelfSupervisedModel):
             raise ValueError(
                 "Guidance needs a conditional model and a condition to follow: `label`, `tokens` "
                 f"or `image`. Received: guidance_scale={guidance:g} without any"
+            )
+        if self.condition_dropout > 0:
+            return
+        # nothing has taught the denoiser what to make of conditions that are left out
+        if guidance != 1:
+            raise ValueError(
+                "Guidance needs the model without conditions, which condition_dropout=0 leaves "
+                "untrained. Expected a trainer with condition_dropout above 0, or "
+                f"guidance_scale=1. Received: guidance_scale={guidance:g}"
+            )
+        missing = [name for name in ("tokens", "image") if name in known and name not in inputs]
+        if self.num_classes is not None and not is_labelled:
+            missing.append("label")
+        if missing:
+            raise ValueError(
+                "With condition_dropout=0 the model without conditions is not trained. Expected "
+                "all conditions, where label=-1 is for models that were trained on some examples "
+                f"with the label -1. Received: no {' and no '.join(missing)}"
             )
 
     def _missing_conditions(self, inputs: dict[str, Any], count: int) -> dict[str, np.ndarray]:
@@ -494,10 +578,7 @@ class DenoisingModel(SelfSupervisedModel):
         for name in ("start", "known"):
             if name not in inputs:
                 continue
-            found = inputs[name].shape[1:]
-            if len(found) != len(shape) or any(
-                size not in (None, other) for size, other in zip(shape, found, strict=True)
-            ):
+            if not _fit(shape, inputs[name].shape[1:]):
                 raise ValueError(
                     f"`{name}` must have the shape of the data, (n, "
                     f"{', '.join(map(str, shape))}). Received: {inputs[name].shape}"
@@ -554,6 +635,20 @@ class DenoisingModel(SelfSupervisedModel):
             "feature_time": self.feature_time,
             "seed": self.seed,
         }
+
+
+def _fit(wanted: Any, found: Any) -> bool:
+    """Return whether two shapes agree, where `None` is any size."""
+    return len(wanted) == len(found) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(wanted, found, strict=True)
+    )
+
+
+def _seed_of_32_bits(seed: int | None) -> int:
+    """Return a seed as the int32 number that the loops take, and a random one for `None`."""
+    if seed is None:
+        return random.randrange(2**31)  # as Keras draws seeds, so that `set_random_seed` holds
+    return (checks.integer("seed", seed) + 2**31) % 2**32 - 2**31
 
 
 def _count(n: int | None, given: dict[str, np.ndarray]) -> int:

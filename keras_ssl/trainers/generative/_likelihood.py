@@ -48,6 +48,10 @@ class Bounds:
     def __init__(self, trainer: keras.Model):
         self._trainer, self._functions = trainer, {}
 
+    def clear(self) -> None:
+        """Forget the traced functions."""
+        self._functions.clear()
+
     def scores(
         self, request: Request, rows: np.ndarray, levels: int | None, batch_size: int, verbose: int
     ) -> np.ndarray:
@@ -61,7 +65,7 @@ class Bounds:
             verbose: 1 for a progress bar.
         """
         shapes = {name: (one.shape[1:], one.dtype) for name, one in request.inputs.items()}
-        size = padded_size(self._trainer, min(batch_size, request.count))
+        size = padded_size(self._trainer, request.count, batch_size)
         key = (size, tuple(sorted(shapes.items())), levels, request.clip)
         if key not in self._functions:
             self._functions[key] = _Bound(self._trainer, levels, request.clip, request.shape)

@@ -51,6 +51,13 @@ class SamplingLoops:
         self._trainer = trainer
         self._loops = {}
 
+    def __len__(self) -> int:
+        return len(self._loops)
+
+    def clear(self) -> None:
+        """Forget the traced loops."""
+        self._loops.clear()
+
     def run(
         self, request: Request, batch_size: int, stops: list[int], verbose: int = 0
     ) -> Iterator[tuple[slice, int, np.ndarray]]:
@@ -63,7 +70,7 @@ class SamplingLoops:
             verbose: 1 for a progress bar.
         """
         evaluations = len(request.plan)
-        size = padded_size(self._trainer, min(batch_size, request.count))
+        size = padded_size(self._trainer, request.count, batch_size)
         loop = self._loop_of(request, size)
         # for a progress bar the loop is left about twenty times
         shown = np.linspace(0, evaluations, 21).astype(int).tolist() if verbose else []
@@ -103,9 +110,17 @@ class SamplingLoops:
         return self._loops[key][0]
 
 
-def padded_size(trainer: keras.Model, size: int) -> int:
-    """Return the number of examples that the replicas of a trainer share equally."""
+def padded_size(trainer: keras.Model, count: int, batch_size: int) -> int:
+    """Return the number of examples that the replicas of a trainer share equally.
+
+    Args:
+        trainer: the trainer.
+        count: how many examples to compute.
+        batch_size: how many to compute together. Of fewer, the number is rounded up to a power of
+            two, so that few sizes are traced.
+    """
     replicas = replicas_of(trainer.distribute_strategy)
+    size = min(batch_size, 1 << (count - 1).bit_length())
     return -(-size // replicas) * replicas
 
 

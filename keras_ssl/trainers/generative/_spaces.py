@@ -35,17 +35,24 @@ def unscaled(x: Any, value_range: Range, clip: bool = True) -> Any:
     return ops.clip(x, low, high) if clip else x
 
 
-def check_in_range(x: Any, value_range: Range, name: str) -> None:
-    """Raise a `ValueError` if values lie outside of the range, or fill a small part of it alone.
+def check_in_range(x: Any, value_range: Range, name: str, fills: bool = False) -> None:
+    """Raise a `ValueError` if values are not finite or lie outside of the range.
 
     Args:
         x: array or tensor; all of its values are looked at.
         value_range: the range, or `None`.
         name: how the message calls `x`.
+        fills: whether the values should also fill more than a small part of the range, as those of
+            a data set do.
     """
     if isinstance(x, keras.KerasTensor) or 0 in x.shape:
         return
     x = np.asarray(x)
+    least, largest = float(np.min(x)), float(np.max(x))
+    if not (np.isfinite(least) and np.isfinite(largest)):
+        raise ValueError(
+            f"Expected {name} with finite values. Received: values from {least} to {largest}"
+        )
     if value_range is None:
         if x.dtype == np.uint8:
             raise ValueError(
@@ -54,11 +61,10 @@ def check_in_range(x: Any, value_range: Range, name: str) -> None:
             )
         return
     low, high = value_range
-    least, largest = float(np.min(x)), float(np.max(x))
     margin = 1e-3 * (high - low)  # of rounding and resizing
     if not (low - margin <= least and largest <= high + margin):
         advice = "Rescale them, or state their range as `value_range`"
-    elif least < largest and largest - low <= 0.02 * (high - low):
+    elif fills and least < largest and largest - low <= 0.02 * (high - low):
         advice = "They fill a small part of it alone: state their range as `value_range`"
     else:
         return

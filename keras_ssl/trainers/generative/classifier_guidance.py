@@ -27,12 +27,14 @@ class ClassifierGuidance:
     Args:
         classifier: `keras.Model` or layer that returns `(batch, classes)`.
         scale: w, at least 0.
-        from_logits: whether the classifier returns logits, and not probabilities.
+        from_logits: whether the classifier returns logits, and not probabilities, as one does that
+            ends in softmax.
         takes_noise: whether it was trained on noisy data.
 
     Raises:
         TypeError: if `classifier` is not a Keras layer.
-        ValueError: if `scale` is negative.
+        ValueError: if `scale` is negative, or a classifier that ends in softmax or sigmoid should
+            return logits.
 
     Example:
 
@@ -62,6 +64,13 @@ class ClassifierGuidance:
         self.classifier = classifier
         self.scale = checks.number("scale", scale, minimum=0.0)
         self.from_logits, self.takes_noise = bool(from_logits), bool(takes_noise)
+        activation = _last_activation(classifier)
+        if self.from_logits and activation:
+            raise ValueError(
+                f"`classifier` ends in {activation} and returns probabilities. Expected "
+                "ClassifierGuidance(classifier, from_logits=False), or a classifier without the "
+                f"activation. Received: from_logits=True and {classifier}"
+            )
 
     @property
     def key(self) -> tuple:
@@ -77,12 +86,33 @@ class ClassifierGuidance:
             labels: the classes, int32 `(batch,)`.
             data: function that returns the data that the denoiser predicts.
         """
-        inputs = data()
-        if self.takes_noise:
-            inputs = {"x": noisy, "time": ops.broadcast_to(time, (noisy.shape[0],))}
-        output = at_least_float32(self.classifier(inputs, training=False))
+        output = self.outputs(noisy, time, data)
         if self.from_logits:
             logs = ops.log_softmax(output)
         else:
             logs = ops.log(ops.maximum(output, keras.config.epsilon()))
         return ops.take_along_axis(logs, labels[:, None], axis=-1)[:, 0]
+
+    def outputs(self, noisy: Any, time: Any, data: Callable[[], Any]) -> Any:
+        """Return what the classifier returns, at least float32, `(batch, classes)`.
+
+        Args:
+            noisy: x_t.
+            time: t, a scalar.
+            data: function that returns the data that the denoiser predicts.
+        """
+        inputs = data()
+        if self.takes_noise:
+            inputs = {"x": noisy, "time": ops.broadcast_to(time, (noisy.shape[0],))}
+        return at_least_float32(self.classifier(inputs, training=False))
+
+
+def _last_activation(layer: Any) -> str | None:
+    """Return "softmax" or "sigmoid" if a layer or model ends in one, as far as Keras tells."""
+    if isinstance(layer, keras.Sequential):
+        return _last_activation(layer.layers[-1]) if layer.layers else None
+    if len(getattr(layer, "outputs", None) or ()) == 1:  # a functional model
+        return _last_activation(layer.operations[-1])
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", type(layer).__name__).lower()
+    return name if name in ("softmax", "sigmoid") else None

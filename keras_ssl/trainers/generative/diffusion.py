@@ -129,8 +129,8 @@ class Diffusion(DenoisingModel):
             )
         if schedule.zero_terminal_snr and (prediction == "epsilon" or min_snr_gamma is not None):
             raise ValueError(
-                "The schedule ends in pure noise, of which ε tells nothing of the data, and which "
-                "min-SNR weighting leaves out. Expected prediction='v' or 'x0' without "
+                "At the last time x_t is pure noise: ε says nothing about the data, and min-SNR "
+                "weighting leaves this time out. Expected prediction='v' or 'x0' without "
                 f"min_snr_gamma. Received: prediction={prediction!r}, min_snr_gamma={min_snr_gamma}"
             )
         if min_snr_gamma is not None:
@@ -151,6 +151,11 @@ class Diffusion(DenoisingModel):
         )
         self.min_snr_gamma = min_snr_gamma
         self._bounds = Bounds(self)
+
+    def forget_loops(self) -> None:
+        """Forget what `sample` and `log_likelihood` have traced."""
+        super().forget_loops()
+        self._bounds.clear()
 
     @property
     def schedule(self) -> samplers.NoiseSchedule:
@@ -208,7 +213,8 @@ class Diffusion(DenoisingModel):
             float32 array `(n,)`.
 
         Raises:
-            ValueError: if `x` does not fit the model, or `levels` needs a `value_range`.
+            ValueError: if `x` does not fit the model, has other values than `levels` says, or
+                `levels` needs a `value_range`.
         """
         if levels is not None:
             levels = checks.integer("levels", levels, minimum=2)
@@ -218,18 +224,22 @@ class Diffusion(DenoisingModel):
                     f"of a model without a range, and of latents. Received: levels={levels}"
                 )
         rows = bound_rows(self.schedule, variance)
-        conditions = {"label": label, "tokens": tokens, "tokens_mask": tokens_mask, "image": image}
         request = self._request(
             n=None,
             steps=1,
-            sampler=None,
             guidance_scale=1.0,
+            sampler=None,
             seed=seed,
+            label=label,
+            tokens=tokens,
+            tokens_mask=tokens_mask,
+            image=image,
+            start=x,
             strength=1.0,
-            conditions=conditions,
-            data={"start": x},
             classifier=None,
         )
+        if levels is not None:
+            self._check_levels(request.inputs["start"], levels)
         scores = self._bounds.scores(
             request, rows, levels, checks.integer("batch_size", batch_size, minimum=1), verbose
         )
@@ -237,6 +247,18 @@ class Diffusion(DenoisingModel):
             low, high = self.value_range  # the density of data in their own range
             scores = scores + np.float32(np.log2(2 / (high - low)))
         return scores
+
+    def _check_levels(self, x: np.ndarray, levels: int) -> None:
+        """Raise unless all values lie on the levels, but for rounding."""
+        low, high = self.value_range
+        at = (x - low) * ((levels - 1) / (high - low))
+        off = np.abs(at - np.round(at))
+        if off.max() > 0.01:
+            raise ValueError(
+                f"`x` must have {levels} equally spaced values from {low:g} to {high:g}. Round it "
+                "to them, or pass levels=None for the density of continuous data. Received: the "
+                f"value {x.flat[off.argmax()]:g}"
+            )
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

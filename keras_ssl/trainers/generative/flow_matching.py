@@ -105,7 +105,3 @@ class FlowMatching(DenoisingModel):
             seed,
             **kwargs,
         )
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments, the parts serialised."""
-        return super().get_config()

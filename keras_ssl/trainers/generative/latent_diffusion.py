@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import samplers
+from keras_ssl._keras_internals import all_layers
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.generative._spaces import check_in_range, scaled
@@ -131,6 +132,16 @@ class LatentDiffusion(Diffusion):
                 f"shape {shape} for data of shape {tuple(x.shape)}"
             )
 
+    def check_can_sample(self) -> None:
+        """Raise unless the trainer is built and the scale of latents is known."""
+        super().check_can_sample()
+        self.latents.check_scale()
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the representation, as `keras.Model.predict`."""
+        self.latents.check_scale()
+        return super().predict(x, *args, **kwargs)
+
     # The space in which data is noise and becomes data: that of scaled latents
 
     def from_space(self, z: Any) -> Any:
@@ -144,7 +155,7 @@ class LatentDiffusion(Diffusion):
 
     @property
     def is_bounded(self) -> bool:
-        """Whether latents lie between -1 and 1, which nobody knows."""
+        """Whether latents lie between -1 and 1. Latents have no known bounds."""
         return False
 
     def mask_in_space(self, mask: Any, z: Any) -> Any:
@@ -166,6 +177,8 @@ class LatentDiffusion(Diffusion):
     ) -> keras.callbacks.History:
         """Train the decoder to reconstruct data from the latents as they are.
 
+        Layers of the decoder with `trainable=False` stay as they are.
+
         Args:
             x: data, as in `fit`.
             optimizer: Keras optimizer or its name.
@@ -175,14 +188,25 @@ class LatentDiffusion(Diffusion):
 
         Returns:
             The `keras.callbacks.History`.
+
+        Raises:
+            ValueError: if all layers of the decoder are frozen, or data do not fit.
         """
-        with self.distribute_strategy.scope():
-            tuning = _DecoderTuning(self, loss)
-            self.latent_decoder.trainable = True
-            for weight in self.latent_decoder.weights:
-                weight.trainable = True
-            tuning.compile(optimizer)
         try:
+            with self.distribute_strategy.scope():
+                tuning = _DecoderTuning(self, loss)
+                # a layer's flag is also that of the weights it learns, never of its statistics;
+                # Keras passes it on to them only where it changes
+                flags = [(layer, layer.trainable) for layer in all_layers(self.latent_decoder)]
+                self.latent_decoder.trainable = False
+                for layer, is_trainable in flags:
+                    layer.trainable = is_trainable
+                if not self.latent_decoder.trainable_weights:
+                    raise ValueError(
+                        "`latent_decoder` must have weights to train. Expected layers with "
+                        "trainable=True. Received: a decoder whose layers are all frozen"
+                    )
+                tuning.compile(optimizer)
             return tuning.fit(x, **kwargs)
         finally:
             freeze(self.latent_decoder)
@@ -213,7 +237,7 @@ class _DecoderTuning(SelfSupervisedModel):
         return self._to_encode(x)
 
     def check_values(self, x: Any) -> None:
-        check_in_range(np.asarray(self.to_encode(x)), self._value_range, "data")
+        check_in_range(np.asarray(self.to_encode(x)), self._value_range, "data", fills=True)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         output = self.decoder(self._encode(batch.views), training=training)

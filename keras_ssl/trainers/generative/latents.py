@@ -9,6 +9,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.engine.fit import is_eager
 from keras_ssl.trainers.parts import serialize_parts
 
 _EXAMPLES = 1024  # that the scale is measured on
@@ -40,7 +41,9 @@ class Latents(keras.layers.Layer):
 
     Raises:
         TypeError: if `encoder` is not a Keras layer.
-        ValueError: if the encoder has no weights yet, or `scale` is not positive.
+        ValueError: if the encoder has no weights yet, `scale` is not positive, latents are computed
+            before their scale is known, or an encoder that is `variational` returns an odd number
+            of channels.
 
     Example:
 
@@ -81,10 +84,26 @@ class Latents(keras.layers.Layer):
         """Whether the scale is known."""
         return bool(np.isfinite(ops.convert_to_numpy(self.scale)))
 
+    def check_scale(self) -> None:
+        """Raise a `ValueError` if the scale is not known."""
+        if not self.has_scale:
+            raise ValueError(
+                "The scale of latents must be known before they are used. Expected a trainer that "
+                "was fitted, a call of `measure(x)`, or a given `latent_scale`. Received: no scale"
+            )
+
     def encode(self, x: Any) -> Any:
         """Return the latents of data, not scaled."""
         z = at_least_float32(ops.stop_gradient(self.encoder(x, training=False)))
-        return ops.split(z, 2, axis=-1)[0] if self.variational else z
+        if not self.variational:
+            return z
+        if z.shape[-1] % 2:
+            raise ValueError(
+                "With `variational=True`, `latent_encoder` must return means and log-variances "
+                "side by side, an even number of channels. Received: latents of shape "
+                f"{tuple(z.shape)}"
+            )
+        return ops.split(z, 2, axis=-1)[0]
 
     def measure(self, x: Any) -> None:
         """Set the scale to one over the standard deviation of the latents of data.
@@ -110,10 +129,14 @@ class Latents(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Return scaled latents."""
+        if is_eager():  # in a graph the value cannot be read
+            self.check_scale()
         return self.encode(x) * ops.cast(self.scale, "float32")
 
     def unscaled(self, z: Any) -> Any:
         """Return the encoder's latents of scaled ones."""
+        if is_eager():
+            self.check_scale()
         return z / ops.cast(self.scale, "float32")
 
     def get_config(self) -> dict:

@@ -166,6 +166,26 @@ def test_a_classifier_leads_samples(conditional):
         for label in (0, 1)
     ]
     assert shares[0] < 0.2 and shares[1] > 0.8
+    with pytest.raises(ValueError, match=r"a class of `classifier`, in 0\.\.1"):
+        conditional.sample(**options, label=-1, classifier=guidance)
+    functional = keras.Model(classifier.inputs, keras.layers.Softmax()(classifier.outputs[0]))
+    for one in (classifier, functional):
+        with pytest.raises(ValueError, match=r"ends in softmax .* from_logits=False"):
+            conditional.sample(**options, label=1, classifier=one)
+    one_output = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="of two classes or more"):
+        conditional.sample(**options, label=0, classifier=one_output)
+
+
+def test_without_condition_dropout_conditions_must_be_given(conditional, monkeypatch):
+    monkeypatch.setattr(conditional, "condition_dropout", 0.0)
+    options = {"n": 64, "steps": 10, "seed": 1}
+    with pytest.raises(ValueError, match="leaves untrained"):
+        conditional.sample(**options, label=1, guidance_scale=2.0)
+    with pytest.raises(ValueError, match="no label"):
+        conditional.sample(**options)
+    # -1 is the label of data without one, which only the user knows of
+    assert np.isfinite(conditional.sample(**options, label=-1)).all()
 
 
 def test_same_seed_gives_the_same_samples(conditional, two_replicas):
@@ -176,6 +196,14 @@ def test_same_seed_gives_the_same_samples(conditional, two_replicas):
     first = conditional.sample(seed=1, **options)
     np.testing.assert_array_equal(conditional.sample(seed=1, verbose=1, **options), first)
     assert np.abs(conditional.sample(seed=2, **options) - first).max() > 1
+    np.testing.assert_array_equal(conditional.sample(seed=2**32 + 1, **options), first)
+    unseeded = [conditional.sample(**options) for _ in range(2)]
+    assert np.abs(unseeded[0] - unseeded[1]).max() > 1
+    # three examples are filled up to four, whose loop is there
+    traced, options_of_three = len(conditional._loops), options | {"label": np.arange(3) % 2}
+    three = conditional.sample(seed=1, **options_of_three | {"n": 3})
+    np.testing.assert_array_equal(three, first[:3])
+    assert len(conditional._loops) == traced
     assert np.abs(first[:2] - first[4:]).max() > 1  # batches draw different numbers
     with two_replicas.scope():
         two = trainers.Diffusion(
@@ -185,17 +213,22 @@ def test_same_seed_gives_the_same_samples(conditional, two_replicas):
         two.build((None, 4))
     two.set_weights(conditional.get_weights())
     np.testing.assert_allclose(two.sample(seed=1, **options), first, rtol=1e-4, atol=1e-3)
+    two.compile("adam")
+    assert not len(two._loops)
 
 
 def test_samples_start_from_data_and_fill_it(conditional):
     x = np.full((8, 4), 230.0, "float32")
     same = conditional.sample(start=x, strength=0.0)
     np.testing.assert_allclose(same, x, rtol=1e-5)
-    near, far = (conditional.sample(start=x, strength=one, label=0, steps=20) for one in (0.2, 1.0))
+    dark = np.tile(np.arange(4.0), (8, 1))  # of one image, a small part of the range is no fault
+    np.testing.assert_allclose(conditional.sample(start=dark, strength=0.0), dark, atol=1e-4)
+    options = {"label": 0, "steps": 20, "seed": 0}
+    near, far = (conditional.sample(start=x, strength=one, **options) for one in (0.2, 1.0))
     assert near.mean() > far.mean() + 40
     mask = np.zeros((8, 4), "float32")
     mask[:, 2:] = 1
-    filled = conditional.sample(known=x, mask=mask, steps=20, sampler=samplers.Heun())
+    filled = conditional.sample(known=x, mask=mask, steps=20, sampler=samplers.Heun(), seed=0)
     np.testing.assert_array_equal(filled[:, :2], x[:, :2])
     assert filled[:, 2:].mean() > 140  # bright, as what is known
 
@@ -254,6 +287,8 @@ def test_bound_of_discrete_data(conditional):
     x = np.full((16, 4), 210.0, "float32")
     bound = conditional.log_likelihood(x, label=1)
     assert bound.shape == (16,) and -10 < bound.mean() < -4
+    with pytest.raises(ValueError, match=r"256 equally spaced values .* levels=None"):
+        conditional.log_likelihood(x + 0.5, label=1)
     assert conditional.log_likelihood(x, label=0).mean() < bound.mean() - 1
     continuous = conditional.log_likelihood(x, label=1, levels=None)
     np.testing.assert_allclose(continuous, bound, atol=0.2)  # a level has the width 1
@@ -270,7 +305,7 @@ def test_conditions_of_tokens_and_images_are_sampled():
     trainer.fit(x, batch_size=16, verbose=0)
     tokens, image = np.ones((2, 3, 4), "float32"), np.ones((2, 8, 8, 2), "float32")
     found = [
-        trainer.sample(2, steps=2, tokens=t, image=i, guidance_scale=w)
+        trainer.sample(2, steps=2, tokens=t, image=i, guidance_scale=w, seed=0)
         for t, i, w in ((tokens, image, 1), (tokens, None, 1), (None, image, 1), (tokens, image, 2))
     ]
     assert found[0].shape == (2, 8, 8, 1)
@@ -282,6 +317,26 @@ def test_conditions_of_tokens_and_images_are_sampled():
         trainer.sample(2, tokens=np.ones((2, 5, 3)))
     with pytest.raises(ValueError, match="`image` must have one row per example, 2"):
         trainer.sample(2, tokens=tokens, image=image[:1])
+
+
+def test_condition_images_must_fit_and_are_not_augmented():
+    x = {"x": np.zeros((2, 8, 8, 1)), "image": np.zeros((2, 16, 16, 2))}
+    with pytest.raises(ValueError, match=r"'image' must have the shape .*\(None, 8, 8, 2\)"):
+        built(trainers.Diffusion(image_denoiser(8, None, 2)), x)
+    flip = keras.layers.RandomFlip("horizontal")
+    with pytest.raises(ValueError, match="both augmented alike in the dataset"):
+        built(trainers.Diffusion(image_denoiser(8, None, 2), augment=flip), x)
+
+
+def test_the_average_takes_over_statistics_of_batch_normalization():
+    x, time = keras.Input((4,), name="x"), keras.Input((), name="time")
+    normalization = keras.layers.BatchNormalization(name="normalization")
+    denoiser = keras.Model({"x": x, "time": time}, keras.layers.Dense(4)(normalization(x)))
+    trainer = built(trainers.Diffusion(denoiser), x)
+    normalization.moving_mean.assign(np.arange(4.0))
+    trainer.teacher.follow(0, True)
+    copy = trainer.teacher_denoiser.get_layer("normalization")
+    np.testing.assert_array_equal(copy.moving_mean, np.arange(4.0))
 
 
 def test_encoder_returns_features_of_a_layer_and_a_time(tmp_path):
@@ -341,7 +396,7 @@ def test_mixtures_are_learned(method, dimensions):
         mixture(dimensions, 4096, 0).astype("float32"), batch_size=512, epochs=50, verbose=0
     )
     sampler = samplers.DPMSolverPlusPlus2M() if method == "Diffusion" else samplers.Heun()
-    made, others = trainer.sample(300, 20, sampler), mixture(dimensions, 300, 1)
+    made, others = trainer.sample(300, 20, sampler=sampler, seed=0), mixture(dimensions, 300, 1)
     print(method, dimensions, energy_test(made, others))
     assert energy_test(made, others) > 0.01
     if dimensions == 1:
@@ -362,6 +417,9 @@ def test_mixtures_are_learned(method, dimensions):
         ({"start": np.zeros((2, 64)), "strength": 1.2}, "`strength` must be a number from 0 to 1"),
         ({"start": np.zeros((2, 10))}, "`start` must have the shape of the data"),
         ({"start": np.full((2, 64), -3.0)}, "value_range"),
+        ({"start": np.full((2, 64), np.nan)}, "Expected `start` with finite values"),
+        ({"n": 2, "strength": 0.5}, "Expected `start`"),
+        ({"n": 2, "seed": 0.5}, "`seed` must be an integer"),
         ({"known": np.zeros((2, 64))}, "belong together"),
         ({"known": np.zeros((2, 64)), "mask": np.zeros((2, 32))}, "`mask` must have the shape"),
         ({"known": np.zeros((2, 64)), "mask": np.full((2, 64), 2)}, "`mask` must be 1 where"),
@@ -382,7 +440,7 @@ def test_bad_arguments_and_data_are_refused(small):
     for arguments, message in (
         ({"prediction": "score"}, "`prediction` must be one of"),
         ({"schedule": samplers.StraightPath()}, "`schedule` must be a"),
-        ({"schedule": zero}, "ends in pure noise"),
+        ({"schedule": zero}, "x_t is pure noise"),
         ({"value_range": (1, 0)}, "`value_range` must be two numbers"),
         ({"condition_dropout": 2}, "`condition_dropout` must be"),
         ({"min_snr_gamma": 0}, "`min_snr_gamma` must be a positive"),
@@ -403,6 +461,8 @@ def test_bad_arguments_and_data_are_refused(small):
     with pytest.raises(ValueError, match="dtype uint8 are trained on with"):
         trainer = built(trainers.Diffusion(dense_denoiser(64), value_range=None))
         trainer.fit(x.astype("uint8"), verbose=0)
+    with pytest.raises(ValueError, match="Expected data with finite values"):
+        trainer.fit(x * np.nan, verbose=0)
     with pytest.raises(ValueError, match="one tensor of the shape of its input 'x'"):
         wide = dense_denoiser(64)
         built(trainers.Diffusion(keras.Model(wide.input, wide.get_layer("hidden_1").output)))
