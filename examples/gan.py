@@ -100,7 +100,7 @@ for start, end in zip([0, *ends], ends, strict=False):
         continue
     output.mkdir(parents=True, exist_ok=True)
     labels = np.arange(32) % 8 % classes if arguments.conditional else None
-    samples = trainer.sample(32, seed=0, labels=labels)
+    samples = trainer.sample(32, seed=0, label=labels)
     rows = [samples[8 * i : 8 * i + 8] for i in range(4)]
     titles = [f"sample {i + 1}" for i in range(4)]
     path = output / f"samples_{end:03}.png"

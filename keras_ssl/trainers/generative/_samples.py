@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute
@@ -68,12 +69,13 @@ def generate(function: Callable[[Any], Any], inputs: Any, batch_size: int) -> An
         batch_size: number of examples that are generated at a time.
 
     Returns:
-        The structure of tensors of all examples.
+        The structure of NumPy arrays of all examples.
     """
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
     count = keras.tree.flatten(inputs)[0].shape[0]
-    batches = [
-        function(keras.tree.map_structure(lambda one, s=start: one[s : s + batch_size], inputs))
-        for start in range(0, count, batch_size)
-    ]
-    return keras.tree.map_structure(lambda *parts: ops.concatenate(parts, axis=0), *batches)
+    batches = []
+    for start in range(0, count, batch_size):
+        rows = slice(start, start + batch_size)
+        made = function(keras.tree.map_structure(lambda one, rows=rows: one[rows], inputs))
+        batches.append(keras.tree.map_structure(ops.convert_to_numpy, made))
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)

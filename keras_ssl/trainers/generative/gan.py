@@ -97,7 +97,7 @@ class GAN(SelfSupervisedModel):
     >>> sorted(history.history)
     ['discriminator', 'generator', 'gradient_penalty', 'loss']
     >>> trainer.sample(3, seed=0).shape
-    TensorShape([3, 2])
+    (3, 2)
 
     Reference:
         - [Goodfellow et al., Generative Adversarial Networks](https://arxiv.org/abs/1406.2661)
@@ -317,7 +317,7 @@ class GAN(SelfSupervisedModel):
         self,
         n: int,
         seed: int | None = None,
-        labels: Any = None,
+        label: Any = None,
         averaged: bool = True,
         batch_size: int = 256,
     ) -> Any:
@@ -327,13 +327,13 @@ class GAN(SelfSupervisedModel):
             n: number of examples.
             seed: integer seed. The same seed gives the same examples, on any number of replicas;
                 `None` draws others at each call.
-            labels: of a conditional GAN, a class for all examples, or integers `(n,)`. `None`
+            label: of a conditional GAN, a class for all examples, or integers `(n,)`. `None`
                 draws classes.
             averaged: whether to use the generator of averaged weights, if there is one.
             batch_size: number of examples that are generated at a time.
 
         Returns:
-            Tensor `(n, ...)`, or a structure of them, as the generator returns.
+            NumPy array `(n, ...)`, or a structure of them, as the generator returns.
 
         Raises:
             ValueError: if `n` is not positive, labels are not classes or there are none, or the
@@ -341,7 +341,7 @@ class GAN(SelfSupervisedModel):
         """
         seeds = keras.random.SeedGenerator(seed)
         z = numbers_to_sample(self, n, seeds)
-        labels = self._labels_to_sample(int(n), labels, seeds)
+        labels = self._labels_to_sample(int(n), label, seeds)
         is_averaged = averaged and self.ema_momentum is not None
         generator = self.teacher_generator if is_averaged else self.generator
         inputs = self._with_label("z", z, labels)
@@ -351,8 +351,7 @@ class GAN(SelfSupervisedModel):
         if self.num_classes is None:
             if labels is not None:
                 raise ValueError(
-                    "`labels` need a conditional GAN, of `num_classes`. "
-                    f"Received: labels={labels!r}"
+                    f"`label` needs a conditional GAN, of `num_classes`. Received: label={labels!r}"
                 )
             return None
         if labels is None:
@@ -364,8 +363,8 @@ class GAN(SelfSupervisedModel):
         )
         if values.shape != (n,) or not are_classes:
             raise ValueError(
-                f"`labels` must be an integer in 0..{self.num_classes - 1} or {n} of them. "
-                f"Received: labels={labels!r}"
+                f"`label` must be an integer in 0..{self.num_classes - 1} or {n} of them. "
+                f"Received: label={labels!r}"
             )
         return ops.convert_to_tensor(values, "int32")
 

@@ -69,7 +69,7 @@ class MomentMatching(SelfSupervisedModel):
     >>> trainer.compile(optimizer="adam")
     >>> history = trainer.fit(x, batch_size=16, verbose=0)
     >>> trainer.sample(3, seed=0).shape
-    TensorShape([3, 2])
+    (3, 2)
 
     Reference:
         - [Li et al., Generative Moment Matching Networks](https://arxiv.org/abs/1502.02761)
@@ -153,7 +153,7 @@ class MomentMatching(SelfSupervisedModel):
             batch_size: number of examples that are generated at a time.
 
         Returns:
-            Tensor `(n, ...)`, or a structure of them, as the generator returns.
+            NumPy array `(n, ...)`, or a structure of them, as the generator returns.
 
         Raises:
             ValueError: if `n` is not positive, or the trainer is not built.

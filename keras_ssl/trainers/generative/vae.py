@@ -83,7 +83,7 @@ class VAE(SelfSupervisedModel):
     >>> sorted(history.history)
     ['kl', 'loss', 'reconstruction']
     >>> trainer.sample(4, seed=0).shape, trainer.reconstruct(x).shape
-    (TensorShape([4, 8]), TensorShape([16, 8]))
+    ((4, 8), TensorShape([16, 8]))
     >>> trainer.importance_weighted_bound(x, draws=8).shape
     (16,)
 
@@ -221,7 +221,7 @@ class VAE(SelfSupervisedModel):
             batch_size: number of examples that are decoded at a time.
 
         Returns:
-            Tensor `(n, ...)`, or a structure of them, as the decoder returns.
+            NumPy array `(n, ...)`, or a structure of them, as the decoder returns.
 
         Raises:
             ValueError: if `n` is not positive, the trainer is not built, or the latent variables

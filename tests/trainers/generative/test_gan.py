@@ -175,10 +175,11 @@ def test_labels_reach_both_networks_and_examples_without_one_are_left_out(rng, t
     logs_of_two = two.fit(x, y, batch_size=8, shuffle=False, verbose=0).history
     for name, values in logs.items():
         np.testing.assert_allclose(logs_of_two[name], values, rtol=1e-4)
-    samples = np.asarray(one.sample(4, seed=0, labels=3))
-    np.testing.assert_allclose(two.sample(4, seed=0, labels=[3] * 4), samples, atol=1e-4)
-    assert np.any(samples != np.asarray(one.sample(4, seed=0, labels=4)))
-    assert one.sample(3).shape == (3, 3) and one.predict(x, verbose=0).shape == (16, 8)
+    samples = one.sample(4, seed=0, label=3)
+    np.testing.assert_allclose(two.sample(4, seed=0, label=[3] * 4), samples, atol=1e-4)
+    assert np.any(samples != one.sample(4, seed=0, label=4))
+    assert isinstance(one.sample(3), np.ndarray) and one.sample(3).shape == (3, 3)
+    assert one.predict(x, verbose=0).shape == (16, 8)
     statistics = zip(one.generator.weights, one.teacher_generator.weights, strict=True)
     for student, copy in statistics:
         if not student.trainable:
@@ -191,7 +192,7 @@ def test_labels_reach_both_networks_and_examples_without_one_are_left_out(rng, t
     assert all(np.array_equal(w, v) for w, v in learned if v.trainable)
     for labels, message in ((10, "0..9"), ([1, 2], "0..9 or 4 of them"), (0.5, "0..9")):
         with pytest.raises(ValueError, match=message):
-            one.sample(4, labels=labels)
+            one.sample(4, label=labels)
     with pytest.raises(ValueError, match="learns from labels"):
         made().fit(x, verbose=0)
     with pytest.raises(ValueError, match=r"labels in 0\.\.9"):
@@ -232,7 +233,7 @@ def test_bad_arguments_and_networks_are_refused():
         with pytest.raises(error, match=message):
             made(**arguments)
     with pytest.raises(ValueError, match="must be built"):
-        made().sample(2, labels=1)
+        made().sample(2, label=1)
     for parts, message in (
         ({"generator": keras.layers.Dense(4)}, "`generator` must return the shape"),
         ({"discriminator": keras.layers.Lambda(lambda x: x[:, 0])}, "`discriminator` must return"),
