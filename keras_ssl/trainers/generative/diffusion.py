@@ -37,7 +37,9 @@ class Diffusion(DenoisingModel):
     Args:
         denoiser: `keras.Model` that returns the shape of `"x"`, such as
             `networks.diffusion_unet`.
-        schedule: `samplers.NoiseSchedule`. `None` means the linear one of 1,000 steps.
+        schedule: `samplers.NoiseSchedule`. `None` means the linear one of 1,000 steps. With a
+            cosine one, `value_range=None` and noise that is predicted, the first step of sampling
+            amplifies errors, which nothing clips: predict v.
         prediction: what the denoiser predicts, "epsilon", "x0" or "v".
         value_range: the smallest and the largest value of the data, which the denoiser sees from -1
             to 1. Data outside are refused, and samples are in that range. `None` leaves data as
@@ -45,13 +47,16 @@ class Diffusion(DenoisingModel):
         num_classes: number of classes of the labels that the denoiser is told, which `fit` gets as
             `y`; -1 means that an example has none. `None` for a model without labels.
         condition_dropout: share of the examples whose conditions are left out in training, so that
-            the denoiser learns the unconditional model too, which guidance needs.
+            the denoiser learns the unconditional model too, which guidance needs. With 0, `sample`
+            expects all conditions, and no guidance.
         min_snr_gamma: γ of min-SNR weighting: w_t = min(SNR_t, γ) / SNR_t for "epsilon",
             min(SNR_t, γ) for "x0", min(SNR_t, γ) / (SNR_t + 1) for "v". `None` means w_t = 1.
         ema_momentum: momentum of the moving average of the weights, in [0, 1), or a schedule of it.
-            0.9999 is usual in long trainings.
+            0.9999 is usual in long trainings. The average starts at the initial weights, without a
+            warm-up: with 0.999, 37% of it are initial weights after 1,000 steps, 0.7% after 5,000.
         augment: layer that makes one view of a batch of data, such as a random flip. `None` leaves
-            data as they are.
+            data as they are. It changes `"x"` alone: augment data with a condition image in the
+            dataset, both alike.
         feature_layer: name of the layer whose output is the representation, `trainer.encoder`; see
             `DenoiserFeatures`.
         feature_time: the time at which it is computed.
@@ -205,7 +210,7 @@ class Diffusion(DenoisingModel):
                 of `value_range`: 256 for images of 8 bits. `None` means that data is continuous;
                 the result is then the logarithm of a density.
             variance: variance of p(x_{t-1} | x_t), as that of `samplers.DDPM`.
-            seed: seed of the noise.
+            seed: integer seed of the noise.
             batch_size: how many examples are computed together.
             verbose: 1 for a progress bar.
 

@@ -32,8 +32,11 @@ class FlowMatching(DenoisingModel):
             to 1. `None` leaves data as they are.
         num_classes: number of classes of the labels that the denoiser is told, or `None`.
         condition_dropout: share of the examples whose conditions are left out in training.
-        ema_momentum: momentum of the moving average of the weights, or a schedule of it.
-        augment: layer that makes one view of a batch of data. `None` leaves data as they are.
+        ema_momentum: momentum of the moving average of the weights, or a schedule of it. The
+            average starts at the initial weights: with 0.999, 37% of it are initial weights after
+            1,000 steps.
+        augment: layer that makes one view of a batch of data. `None` leaves data as they are. It
+            changes `"x"` alone, and is refused with a condition image.
         feature_layer: name of the layer whose output is the representation, see
             `DenoiserFeatures`.
         feature_time: the time at which it is computed, from 0 to 1000.
