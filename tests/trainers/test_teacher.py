@@ -325,6 +325,7 @@ WITH_TEACHERS = (
     *("MoCo on vectors", "MoCo on dictionaries", "BYOL on vectors", "BYOL on dictionaries"),
     *("DINO on vectors", "DINO on dictionaries", "MoCo", "MoCoV3", "BYOL", "DINO", "MSN", "BGRL"),
     *("Data2Vec", "IJEPA", "iBOT", "DINOv2"),
+    *("Diffusion", "FlowMatching", "LatentDiffusion", "GAN"),
 )
 METHODS = [name for name in WITH_TEACHERS if " on " not in name]  # of images and graphs
 
