@@ -61,10 +61,6 @@ class _WorkerMemory:
 
 
 def pytest_configure(config):
-    if IS_TENSORFLOW and "not slow" in config.option.markexpr:
-        # Optimizing graphs that run a few times takes a third of the default suite. The slow and
-        # the full tests run what users run.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if config.getoption("--memory") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_WorkerMemory())
 

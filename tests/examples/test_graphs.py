@@ -5,12 +5,9 @@ import pytest
 
 from tests.examples.run import run
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.backend.backend() != "tensorflow", reason="the examples are TensorFlow's"
-    ),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the examples are TensorFlow's"
+)
 
 
 def figure(printed):
@@ -18,6 +15,7 @@ def figure(printed):
     return float(re.search(r"([\d.]+) \+- [\d.]+ %\n*$", printed)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "least"), [("gcn", 79), ("gat", 80)])
 def test_nodes_are_classified_as_the_papers_do(network, least, tmp_path, graph_dir):
     """The papers' means are 81.5 and 83.0; a seed or two lie within two points of them."""
@@ -25,6 +23,7 @@ def test_nodes_are_classified_as_the_papers_do(network, least, tmp_path, graph_d
     assert figure(printed) > least
 
 
+@pytest.mark.slow
 def test_graphs_are_classified_better_than_by_the_largest_class(tmp_path, graph_dir):
     printed = run(
         *("graph_classification.py", "mutag", "--folds", "3", "--epochs", "4"), cwd=tmp_path
@@ -32,6 +31,7 @@ def test_graphs_are_classified_better_than_by_the_largest_class(tmp_path, graph_
     assert figure(printed) > 66.5 + 3  # two thirds of MUTAG are of one class
 
 
+@pytest.mark.slow
 def test_hidden_edges_are_predicted_as_the_paper_does(tmp_path, graph_dir):
     """The paper's means are 91.0 and 92.0."""
     printed = run("gae.py", "gae", "cora", "--seeds", "1", cwd=tmp_path)
@@ -40,6 +40,7 @@ def test_hidden_edges_are_predicted_as_the_paper_does(tmp_path, graph_dir):
     assert all(float(score) > 88 for _, score in scores)
 
 
+@pytest.mark.slow
 def test_dgi_learns_vectors_that_tell_classes(tmp_path, graph_dir):
     printed = run(
         *("dgi.py", "cora", "--seeds", "1", "--width", "64", "--learning-rate", "0.01"),
@@ -49,6 +50,7 @@ def test_dgi_learns_vectors_that_tell_classes(tmp_path, graph_dir):
     assert figure(printed) > 70
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("method", "epochs", "gain"),
     [("grace", "10", 5), ("bgrl", "30", 2), ("graph_mae", "80", 2), ("deepwalk", "2", 40)],
@@ -64,6 +66,7 @@ def test_vectors_of_nodes_tell_classes_better_than_before(
     assert trained > untrained + gain
 
 
+@pytest.mark.full
 def test_info_graph_learns_representations_of_molecules(tmp_path, graph_dir):
     printed = run(*("info_graph.py", "mutag", "--seeds", "1", "--epochs", "10"), cwd=tmp_path)
     assert figure(printed) > 66.5 + 3

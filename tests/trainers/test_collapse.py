@@ -47,13 +47,13 @@ def test_only_the_incomplete_method_collapses(method, images):
     check(method, *images)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("method", MEASURES)
 def test_on_cifar10(method, cifar10):
     check(method, *cifar10)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("method", ["BYOL", "VICReg"])
 def test_of_a_residual_network(method, images):
     """Batch normalisation in the encoder keeps features apart, and not projections."""

@@ -113,7 +113,7 @@ def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
 
 
-@costly("tokens", slow=("queue", "memory bank", "two optimizers", "graph"))
+@costly("tokens", slow=("memory bank", "two optimizers"))
 def test_interrupted_trainer_ends_with_the_bits_of_an_uninterrupted_one(
     name, tmp_path, deterministic
 ):
@@ -164,7 +164,7 @@ def test_config_makes_an_equal_trainer(name):
     assert copy.get_config() == trainer.get_config()
 
 
-@costly("labels", slow=("batch normalization", "queue", "memory bank", "crops", "two optimizers"))
+@costly("labels", slow=("batch normalization", "queue", "memory bank", "two optimizers"))
 def test_two_replicas_end_with_the_weights_of_one(name, trained, two_replicas):
     with two_replicas.scope():
         two = make(name)
@@ -254,7 +254,7 @@ def test_a_tpu_can_run_the_steps_in_micro_batches(name):
     _can_run_on_a_tpu(name, micro_batch_size=8)
 
 
-@costly("tokens", slow=("batch normalization", "queue", "memory bank", "graph"))
+@costly("tokens", slow=("queue", "graph"))
 def test_a_tpu_can_run_the_steps_of_replicas(name, monkeypatch):
     monkeypatch.setattr(replicas, "_replica_context", _TwoEqualReplicas)
     trainer = make(name, CASES[name].optimizer())
@@ -348,7 +348,7 @@ def test_every_call_checks_its_data_after_the_first_fit_too(name, learned):
         np.testing.assert_array_equal(other, one)
 
 
-@costly("sampling", "teacher", slow=("queue", "memory bank", "graph"))
+@costly("sampling", "teacher", slow=("queue", "graph"))
 def test_evaluation_repeats_its_losses_and_leaves_training_untouched_to_the_bit(
     name, trained, deterministic
 ):
