@@ -310,7 +310,7 @@ def _mean_of_examples(values: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class NonSaturatingGAN(GANLoss):
-    """Non-saturating objective of the first GAN, whose generator learns from sure fakes too.
+    """Non-saturating objective: the generator learns even if the discriminator is sure.
 
     See `keras_ssl.losses.non_saturating_gan` for the formula, errors and reference.
 

@@ -29,15 +29,15 @@ def dcgan_generator(
     """Build the generator of DCGAN: transposed convolutions from a random vector to an image.
 
     A dense layer makes feature maps of the smallest size, at least 4x4, that doubles up to the size
-    of the images; 4x4 transposed convolutions double it, each behind normalization and ReLU. With
-    `width * 2^(n-1)` channels first and `width` last, n the number of doublings.
+    of the images; 4x4 transposed convolutions double it, each after normalization and ReLU. With n
+    doublings, the first maps have `width * 2^(n-1)` channels and the last hidden ones `width`.
 
     Args:
         output_shape: `(height, width, channels)` of the images, both divisible by 2 and at least 8.
         latent_dim: number of random numbers that an image is made of.
         width: number of channels of the last hidden feature maps.
-        num_classes: number of classes, or `None` for a generator without labels. Labels become
-            learned vectors as long as the random ones, to which they are concatenated.
+        num_classes: number of classes, or `None` for a generator without labels. A label becomes a
+            learned vector of length `latent_dim`, which is concatenated to the random one.
         activation: activation function of the pixels. `"tanh"` gives numbers from -1 to 1.
         normalization: `True` for `layers.SyncBatchNormalization()`, `False` for none, or a Keras
             layer to be copied.
