@@ -4,11 +4,17 @@ import ctypes
 import gc
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# most of the time of XLA goes into optimizing what runs once
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 import keras
 import numpy as np
@@ -58,6 +64,22 @@ class _WorkerMemory:
             terminalreporter.write_line(
                 f"{name}: {memory[0]:.1f} GB at the end, {memory[1]:.1f} GB at most"
             )
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items):
+    """Cases beyond those that `few` asks for run among the `full` tests."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("few"):
+            cases[item.parent.nodeid, item.originalname].append(item)
+    for same in cases.values():
+        count = same[0].get_closest_marker("few").args[0]
+        # spread over all cases, from the first to the last
+        kept = {round(position) for position in np.linspace(0, len(same) - 1, count)}
+        for number, item in enumerate(same):
+            if number not in kept:
+                item.add_marker("full")
 
 
 def pytest_configure(config):

@@ -140,6 +140,7 @@ def assert_copied(layer, copied, x):
         np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_copy_computes_the_same_and_shares_no_variable(name):
     layer, x = MODELS[name](), example(name)

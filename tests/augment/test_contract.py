@@ -218,6 +218,7 @@ def flat_shapes(structure):
     return [shape for part in structure for shape in flat_shapes(part)]
 
 
+@pytest.mark.few(7)
 @only_tensorflow
 def test_in_a_data_pipeline(case):
     import tensorflow as tf
@@ -233,6 +234,7 @@ def test_in_a_data_pipeline(case):
     assert_equal(second, again(on_tensors(lambda x: x[4:], case.inputs)))
 
 
+@pytest.mark.few(7)
 @only_tensorflow
 def test_compiled_by_xla(case):
     import tensorflow as tf
@@ -324,6 +326,7 @@ def test_unknown_batch_height_and_width_in_a_graph():
     assert_equal(graph(tf.constant(IMAGES)), augment.SimCLRViews(SIZE, seed=3)(IMAGES))
 
 
+@pytest.mark.few(7)
 @only_tensorflow
 def test_two_replicas_draw_as_one(case, two_replicas):
     import tensorflow as tf

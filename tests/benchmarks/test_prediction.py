@@ -77,6 +77,7 @@ def test_all_gather_is_what_a_ring_sends(devices):
     assert gather_gradient(64, devices) == pytest.approx(all_reduce(64 * devices, devices))
 
 
+@pytest.mark.full
 def test_one_device_sends_nothing(simclr):
     assert traffic(simclr, 1, 64).total == 0
 

@@ -73,6 +73,7 @@ fit_validated = fit_with(
 )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "at",
     [(0, 0), (0, 5), (0, None), (1, 2), (1, None), (2, 5)],
@@ -180,6 +181,7 @@ PIPELINES = {
 EARLY = ("of unknown length", "one iterator for all epochs", "a shuffled PyDataset")
 
 
+@pytest.mark.few(3)
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(
     ("name", "at"), [(name, (2, 1)) for name in PIPELINES] + [(name, (0, 2)) for name in EARLY]
@@ -199,6 +201,7 @@ def four_together():
     return restarted(steps_per_execution=4)
 
 
+@pytest.mark.few(2)
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("at", [(0, 3), (2, 7)], ids=lambda at: f"{at[0]}-{at[1]}")
 @pytest.mark.parametrize("name", ["shuffled", "of unknown length"])
@@ -407,6 +410,7 @@ def fit_under_replicas(of_arrays):
     return fit_with(lambda: dataset().shuffle(24).batch(4, True), epochs=2)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("at", [(0, 1), (1, 2)], ids=["0-1", "1-2"])
 @pytest.mark.parametrize("of_arrays", [True, False])
 def test_under_replicas(tmp_path, two_replicas, at, of_arrays):

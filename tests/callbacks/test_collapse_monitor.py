@@ -155,6 +155,7 @@ def run_simclr(loss, learning_rate=3e-3):
     return trainer.fit(X, batch_size=64, epochs=20, verbose=0, callbacks=[CollapseMonitor(X)])
 
 
+@pytest.mark.full
 def test_a_loss_without_negatives_collapses():
     with pytest.warns(UserWarning, match="CollapseMonitor: (complete|dimensional) collapse of"):
         collapsed = run_simclr(Agree()).history
@@ -190,6 +191,7 @@ def test_projection_spread_is_computed_from_cosines():
     assert "assignment_spread" not in history
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("bias", ["zeros", "ones"])
 def test_equal_projections_are_collapse_of_the_projection(bias):
     """Whether they are zeros or another constant."""
@@ -208,6 +210,7 @@ def test_equal_projections_are_collapse_of_the_projection(bias):
     assert "predictor" in told[0]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("scale", "collapsed"), [(1e-3, True), (1.0, False)])
 def test_lengths_count_if_the_loss_depends_on_them(rng, scale, collapsed):
     """VICReg aims at a standard deviation of 1, which directions do not show."""
@@ -238,6 +241,7 @@ class OneForAll(keras.initializers.Initializer):
         return {"mean": self.mean}
 
 
+@pytest.mark.full
 def test_one_prototype_for_all_examples_is_collapse_of_the_assignment():
     encoder = convolutional_encoder()
     mean = [float(value) for value in ops.mean(encoder(X.astype("float32")), axis=0)]
@@ -301,6 +305,7 @@ def test_same_examples_every_time(rng):
     assert first["effective_rank"] == pytest.approx(again["effective_rank"])
 
 
+@pytest.mark.full
 def test_under_a_strategy(two_replicas):
     with two_replicas.scope():
         trainer = trainers.SimCLR(

@@ -67,6 +67,7 @@ def test_progress_bar_shows_it(capsys):
     assert "knn_accuracy: 0." in capsys.readouterr().out
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("every", "epochs", "measured"),
     [(1, 3, [1, 2, 3]), (2, 5, [1, 2, 4, 5]), (10, 4, [1, 4]), (3, 3, [1, 3])],
@@ -125,6 +126,7 @@ def test_encoder_of_a_trainer():
     assert history.history["knn_accuracy"][-1] == expected
 
 
+@pytest.mark.full
 def test_under_a_strategy(two_replicas):
     train, test = fashion("train[:200]"), fashion("test[:100]")
     with two_replicas.scope():

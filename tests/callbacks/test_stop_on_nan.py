@@ -45,6 +45,7 @@ class ActsOnBatches(keras.callbacks.Callback):
         pass
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(("step", "epoch"), [(1, 1), (7, 1), (10, 1), (11, 2), (26, 3), (30, 3)])
 @pytest.mark.parametrize("others", [[], [ActsOnBatches()]], ids=["in a thread", "at once"])
@@ -97,6 +98,7 @@ def test_every_error_names_the_earliest_batch():
         callback.on_train_batch_end(0, bad)
 
 
+@pytest.mark.full
 def test_finite_losses_raise_no_error():
     callback = StopOnNaN()
     model = TwoLosses(1000, np.nan)

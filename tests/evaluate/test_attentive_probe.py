@@ -30,6 +30,7 @@ def feature_maps():
     return [(encoder.predict(x.astype("float32"), verbose=0), y) for x, y in data]
 
 
+@pytest.mark.full
 def test_beats_a_linear_probe_of_the_mean_token():
     train, test = feature_maps()
     means = [(x.mean((1, 2)), y) for x, y in (train, test)]

@@ -107,6 +107,7 @@ def draws():
     ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("labels_per_class", [None, 5])
 def test_seed_determines_the_result_and_the_random_state_of_the_caller_is_kept(labels_per_class):
     (x, y), test = fashion("train[:200]"), fashion("test[:100]")
@@ -237,6 +238,7 @@ def test_frozen_layers_and_their_statistics_stay(unfreeze, rng):
     assert unfreeze == all(layer.trainable for layer in tuned._flatten_layers())
 
 
+@pytest.mark.full
 def test_frozen_encoder_is_not_changed_and_warns(rng):
     """The teacher of a trainer, whose weights are frozen one by one."""
     x, y = rng.normal(3, 2, size=(40, 4)).astype("float32"), np.arange(40) % 2
@@ -293,6 +295,7 @@ def transformer():
     )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("given", ["number", "mapping"])
 def test_steps_shrink_with_depth_from_the_classifier(given):
     """One step of SGD: that of each block is the plain step times the factor of MAE's formula."""
@@ -328,6 +331,7 @@ def test_steps_shrink_with_depth_from_the_classifier(given):
     assert any(np.abs(one).max() > 1e-4 for one in steps[0][:2])
 
 
+@pytest.mark.full
 def test_weight_decay_spares_biases_and_norms_and_the_model_is_saved(tmp_path):
     x, y = np.zeros((8, 28, 28, 1), "float32"), np.arange(8) % 2
     encoder = transformer()

@@ -164,6 +164,7 @@ def lagging():
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("measure", ["knn", "linear_probe", "report", "features", "fine_tune"])
 def test_every_measure_of_an_encoder_says_that_statistics_lag(measure, rng):
     y = np.arange(40) % 2
@@ -224,6 +225,7 @@ def test_padding_of_graphs_does_not_count(rng):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.full
 def test_data_sorted_by_class_or_all_equal_do_not_look_like_lag(rng):
     # in a batch of one class, features of a good encoder are nearly equal
     y = np.repeat(np.arange(4), 64)

@@ -20,6 +20,7 @@ def supervised_encoder():
     return encoder
 
 
+@pytest.mark.full
 def test_trained_encoder_beats_random_encoder(supervised_encoder):
     train, test = fashion("train[:500]"), fashion("test[:500]")
     report = evaluate.representation_report(supervised_encoder, train, test, verbose=0)

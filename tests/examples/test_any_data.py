@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("example", "arguments", "measure", "margin"),
     [

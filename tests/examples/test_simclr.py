@@ -64,6 +64,7 @@ def epochs_done(backup):
         return json.loads(file["manifest"].tobytes())["position"]["epoch"]
 
 
+@pytest.mark.full
 def test_killed_run_resumes_where_it_was(tmp_path):
     epochs = 40
     folder = tmp_path / "out"

@@ -94,6 +94,7 @@ def test_every_step_is_an_edge_of_a_large_graph_with_hubs():
     assert len(set(map(tuple, walks[:, 1:]))) > 1900
 
 
+@pytest.mark.full
 def test_the_same_seed_gives_the_same_walks_compiled_or_not():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("compiles with TensorFlow")

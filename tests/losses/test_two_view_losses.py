@@ -98,6 +98,7 @@ def test_equals_the_formula(rng, name, shape):
     np.testing.assert_allclose(loss(z1, z2), formula(z1, z2), rtol=3e-6, atol=5e-6)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", [name for name in ALL if name in LOSSES])
 @many_or_few
 def test_gradient_equals_finite_differences_of_the_formula(name, case):
@@ -109,6 +110,7 @@ def test_gradient_equals_finite_differences_of_the_formula(name, case):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", MAIN)
 @many_or_few
 def test_compiled_equals_uncompiled(name, case):
@@ -120,6 +122,7 @@ def test_compiled_equals_uncompiled(name, case):
         np.testing.assert_allclose(jit_gradient, gradient, rtol=1e-4, atol=3e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", [*MAIN, "dcl_0.1-chunked"])
 @many_or_few
 def test_two_replicas_equal_one_on_the_global_batch(two_replicas, name, case):
@@ -153,6 +156,7 @@ def test_order_of_the_examples_does_not_matter(rng, name):
         assert abs(float(loss(z1[order], z2)) - value) > 0.02
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("name", [n for n in ALL if "vicreg" not in n and "barlow" not in n])
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e3, 1e35])
 def test_losses_of_directions_ignore_length(name, scale):
@@ -165,6 +169,7 @@ def test_losses_of_directions_ignore_length(name, scale):
         np.testing.assert_allclose(h1 * np.float32(scale), g1, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.few(7)
 @each
 @pytest.mark.parametrize("shape", [(6, 4), (6, 9)])
 def test_zeros_and_identical_rows_stay_finite(name, shape):
@@ -179,6 +184,7 @@ def test_zeros_and_identical_rows_stay_finite(name, shape):
         assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", [name for name in ALL if "vicreg" not in name])
 @pytest.mark.parametrize("fill", [1e20, 3e38])
 def test_huge_values_stay_finite(name, fill):

@@ -49,6 +49,7 @@ def test_every_network_takes_a_normalization():
     assert set(MAKERS) == set(networks.__all__) - others
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", MAKERS)
 def test_normalization_is_of_the_given_kind(name):
     x = IMAGES if name in OF_IMAGES else GRAPH

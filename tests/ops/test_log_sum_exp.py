@@ -31,6 +31,7 @@ def embeddings(rng, anchors=7, candidates=10, dim=4):
     return a, c, excluded
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("with_excluded", [True, False])
 @pytest.mark.parametrize("chunk_size", [None, 1, 3, 5, 100])
 def test_equals_the_formula(rng, chunk_size, with_excluded):
@@ -41,6 +42,7 @@ def test_equals_the_formula(rng, chunk_size, with_excluded):
     np.testing.assert_allclose(values, formula(a, c, excluded), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("evaluate", [value_and_gradients, compiled_value_and_gradients])
 @pytest.mark.parametrize("chunk_size", [1, 3, 5, 100])
 def test_gradients_equal_those_of_the_stored_matrix(rng, chunk_size, evaluate):
@@ -80,6 +82,7 @@ def test_gradients_equal_finite_differences_of_the_formula(rng, chunk_size):
             np.testing.assert_allclose(gradient[index], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("chunk_size", [None, 3, 5])
 @pytest.mark.parametrize("scale", [0.0, 1e4, 1e18])
 def test_extremes_stay_finite(rng, scale, chunk_size):

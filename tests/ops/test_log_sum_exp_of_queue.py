@@ -19,6 +19,7 @@ def test_equals_the_formula(rng, chunk_size):
     np.testing.assert_allclose(values, formula(a, queue), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("evaluate", [value_and_gradients, compiled_value_and_gradients])
 @sizes
 def test_gradient_equals_that_of_the_stored_matrix_and_queue_has_none(rng, chunk_size, evaluate):

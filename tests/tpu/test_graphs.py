@@ -89,6 +89,7 @@ def inputs_of(make, form):
     return graph(form, EDGE_FEATURES.get(make.__name__))
 
 
+@pytest.mark.few(22)
 @pytest.mark.parametrize("make", classes(layers, keras.layers.Layer))
 @pytest.mark.parametrize("form", ["dense", "list"])
 def test_layer_and_its_gradient(make, form):
@@ -115,6 +116,7 @@ def test_layer_and_its_gradient(make, form):
     assert function_tpu_obstacles(step, inputs) == []
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("make", classes(augment.graph, keras.layers.Layer))
 @pytest.mark.parametrize("form", ["dense", "list"])
 def test_augmentation(make, form):

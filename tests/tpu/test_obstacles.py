@@ -146,6 +146,7 @@ FINE = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_obstacles_are_reported_with_their_line(name):
     function, op, reason = OBSTACLES[name]
@@ -160,6 +161,7 @@ def test_obstacles_are_reported_with_their_line(name):
             assert one.line in str(one) and one.op in str(one)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", FINE)
 def test_operations_that_xla_compiles_are_not_reported(name):
     assert tpu_obstacles(model_with(FINE[name]), batch()) == []

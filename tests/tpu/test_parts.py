@@ -166,6 +166,7 @@ def policy(request, set_dtype_policy):
     return request.param
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("make", classes(augment, keras.layers.Layer))
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_augmentation(make, dtype):
@@ -184,6 +185,7 @@ def test_augmentation_of_tables_and_sequences(make, shape):
     assert function_tpu_obstacles(partial(layer, training=True), tf.TensorSpec(shape)) == []
 
 
+@pytest.mark.few(54)
 @pytest.mark.parametrize("make", classes(layers, keras.layers.Layer))
 @pytest.mark.parametrize("shape", [(4, 8), (4, 6, 6, 8)])
 def test_layer_and_its_gradient(make, shape, policy):
@@ -203,6 +205,7 @@ def test_layer_and_its_gradient(make, shape, policy):
         assert function_tpu_obstacles(step, tf.TensorSpec(shape)) == []
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("make", classes(losses, keras.losses.Loss))
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_loss_and_its_gradient(make, chunk_size):
@@ -230,6 +233,7 @@ def test_update_of_an_optimizer(make):
     assert function_tpu_obstacles(step, *specs) == []
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("make", [networks.resnet18, networks.resnet50, networks.small_resnet])
 def test_network_and_its_gradient(make, policy):
     model = make(input_shape=(32, 32, 3), width=4)
@@ -237,6 +241,7 @@ def test_network_and_its_gradient(make, policy):
     assert function_tpu_obstacles(step, tf.TensorSpec((2, 32, 32, 3))) == []
 
 
+@pytest.mark.few(1)
 def test_vision_transformer_and_its_gradient(policy):
     """On images of another size, and on some patches of images."""
     model = networks.vit(

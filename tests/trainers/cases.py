@@ -1,4 +1,4 @@
-"""The cases of all trainers, and the decorators that run a test for each of them.
+"""The cases of all trainers, and the decorators that run a test for each or some of them.
 
 The case of a method is defined in the method's own test file, as an entry of `CASES`. The same for
 the method that only the tests have, in `methods/`.
@@ -43,6 +43,11 @@ def each_trainer(test: Callable) -> Callable:
     """Run a test for every trainer in the default tier."""
     # the scope keeps the tests of one trainer together: they share what is costly to make
     return pytest.mark.parametrize("name", CASES, scope="module")(test)
+
+
+def each_shape(test: Callable) -> Callable:
+    """Run a test for one trainer of each shape in the default tier, for all others in `full`."""
+    return costly(*SHAPES)(test)
 
 
 def costly(

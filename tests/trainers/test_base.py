@@ -312,6 +312,7 @@ class OneLoss(trainers.SelfSupervisedModel):
         return {"size": keras.ops.abs(self.encoder(batch.x, training=training))}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("encoder", "loss_weights", "expected"),
     [

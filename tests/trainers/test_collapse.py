@@ -41,7 +41,7 @@ def check(method, x, watched, **settings):
 
 @pytest.mark.parametrize(
     "method",
-    ["BYOL", "VICReg", pytest.param("DINO", marks=pytest.mark.slow)],
+    ["BYOL", *(pytest.param(name, marks=pytest.mark.full) for name in ("VICReg", "DINO"))],
 )
 def test_only_the_incomplete_method_collapses(method, images):
     check(method, *images)

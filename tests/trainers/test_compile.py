@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import trainers
-from tests.trainers.cases import CASES, each_trainer
+from tests.trainers.cases import CASES, each_shape
 from tests.trainers.runs import make
 
 FAILING = {
@@ -26,6 +26,7 @@ def linear():
     return trainer
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", [*FAILING, "micro batches"])
 def test_a_failed_compile_leaves_the_trainer_as_it_was(way):
     arguments, message = FAILING.get(way, ({"micro_batch_size": 2}, "micro_batch_size"))
@@ -54,7 +55,7 @@ def test_a_first_compile_that_fails_leaves_the_trainer_not_compiled():
     assert trainer.compiled
 
 
-@each_trainer
+@each_shape
 def test_every_trainer_keeps_its_optimizers(name):
     trainer = make(name)
     case = CASES[name]

@@ -1,7 +1,8 @@
 """What every trainer must do, over all of them.
 
-Tests under `each_trainer` run for all trainers by default. Tests under `costly` run for one trainer
-of each shape, by default or among the slow tests, and for all others among the `full` ones.
+Tests under `each_trainer` run for all trainers by default, those under `each_shape` for one trainer
+of each shape. Tests under `costly` run for some of these shapes, by default or among the slow
+tests. What is left runs among the `full` tests.
 """
 
 import gc
@@ -18,7 +19,7 @@ from keras_ssl.callbacks import BackupAndResume
 from keras_ssl.distribute import replicas
 from tests.callbacks.interrupted import InterruptAt, assert_same_bits
 from tests.tpu.obstacles import tpu_obstacles
-from tests.trainers.cases import CASES, costly, each_trainer
+from tests.trainers.cases import CASES, costly, each_shape, each_trainer
 from tests.trainers.runs import batches, build, learn, make, set_state, state_of
 from tests.trainers.small import images
 
@@ -103,9 +104,7 @@ def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
 
     x = CASES[name].first(16)
-    np.testing.assert_allclose(
-        loaded.predict(x, verbose=0), trainer.predict(x, verbose=0), rtol=1e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(loaded(x).numpy(), trainer(x).numpy(), rtol=1e-6, atol=1e-6)
     x, y = CASES[name].first(128), CASES[name].y()
     for one in (trainer, loaded):
         # in the order of the data, as arrays: the first trainer has traced that already
@@ -144,7 +143,7 @@ def test_interrupted_trainer_ends_with_the_bits_of_an_uninterrupted_one(
     assert logs_again == logs
 
 
-@each_trainer
+@each_shape
 def test_saved_weights_load_into_a_new_trainer(name, learned, tmp_path):
     learned.trainer.save_weights(tmp_path / "trainer.weights.h5")
     fresh = make(name, CASES[name].optimizer())
@@ -324,7 +323,7 @@ def test_bad_data_is_refused_before_the_first_step(name):
         assert all(int(one.iterations) == 0 for one in trainer.optimizers.values())
 
 
-@each_trainer
+@each_shape
 def test_every_call_checks_its_data_after_the_first_fit_too(name, learned):
     """Shapes that the first `fit` refuses; and of validation data before the first epoch."""
     case, trainer = CASES[name], learned.trainer
@@ -371,7 +370,7 @@ def test_evaluation_repeats_its_losses_and_leaves_training_untouched_to_the_bit(
     assert "val_loss" in logs[1]
 
 
-@each_trainer
+@each_shape
 def test_unknown_loss_weight_is_refused(name):
     trainer = make(name, loss_weights={"no_such_loss": 1.0})
     with pytest.raises(ValueError, match="no_such_loss"):

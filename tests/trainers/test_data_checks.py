@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_ssl import augment, evaluate, layers, trainers
 from keras_ssl.networks import TokenEncoder
 from keras_ssl.trainers.joint_embedding import JointEmbedding
-from tests.trainers.cases import CASES, each_trainer
+from tests.trainers.cases import CASES, each_shape
 from tests.trainers.small import images
 
 X, Y = images()
@@ -228,7 +228,7 @@ def test_a_generator_of_validation_data_is_checked_before_the_first_epoch():
 # Messages
 
 
-@each_trainer
+@each_shape
 def test_weights_without_labels_are_refused(name):
     case = CASES[name]
     trainer = case.make()

@@ -217,6 +217,7 @@ class Batches(keras.utils.PyDataset):
         return self.x[32 * index : 32 * index + 32], self.y[32 * index : 32 * index + 32]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", ["PyDataset", "generator"])
 def test_labels_of_other_data_spare_the_weights(form):
     """Those of a generator are not checked before the step; then the NaN of the probe stops."""

@@ -28,7 +28,8 @@ def make_trainer(seed):
     return trainer
 
 
-@pytest.mark.parametrize("resumed_seed", [0, 1])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("resumed_seed", [1, 0])
 def test_resumed_run_equals_whole_run(tmp_path, rng, resumed_seed):
     images = rng.uniform(0, 255, (16, 12, 12, 1)).astype("float32")
     options = {"batch_size": 8, "epochs": EPOCHS, "shuffle": False, "verbose": 0}

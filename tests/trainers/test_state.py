@@ -28,7 +28,7 @@ def shapes_of(x):
     return (None, *x.shape[1:])
 
 
-@costly("teacher", "queue", "tokens", slow=("memory bank", "two optimizers"))
+@costly("teacher", slow=("queue", "tokens"))
 def test_weights_loaded_before_the_first_fit_are_all_restored(name, tmp_path):
     case = CASES[name]
     trained = case.make()
@@ -78,6 +78,7 @@ def test_a_call_builds_everything():
     assert {id(v) for v in trainer.variables} == before
 
 
+@pytest.mark.full
 def test_predictions_before_training_leave_training_as_it_is():
     x = images()[0][:32]
     keras.utils.set_random_seed(0)
@@ -94,6 +95,7 @@ def test_predictions_before_training_leave_training_as_it_is():
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.full
 def test_validation_data_of_a_failed_fit_is_forgotten():
     x = images()[0][:32]
     trainer = simclr()
@@ -119,6 +121,7 @@ def test_a_call_on_what_cannot_be_trained_on_builds_the_encoder_alone():
     trainer.fit(images()[0][:32], verbose=0)
 
 
+@pytest.mark.full
 def test_an_encoder_loaded_after_the_trainer_was_built_is_the_teachers_too():
     trainer = byol()
     trainer.build((None, 28, 28, 1))
@@ -141,6 +144,7 @@ def test_weights_only_checkpoints_resume_a_trainer(tmp_path):
     assert_equal(trainer, again)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", ["train_on_batch", "evaluate", "fit"])
 def test_a_teacher_starts_from_what_its_student_has_when_training_starts(way):
     trainer = byol(momentum=0.0)
@@ -205,6 +209,7 @@ def test_a_teacher_has_state_that_layers_derive_from_their_weights(tmp_path):
     np.testing.assert_allclose(loaded.teacher_encoder(x), expected, rtol=1e-4)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_teachers_layers_have_the_flags_that_compile_finds(is_frozen):
     norm = keras.layers.BatchNormalization(momentum=0.0)
@@ -267,6 +272,7 @@ def simclr(**arguments):
     return trainer
 
 
+@pytest.mark.full
 def test_evaluation_gives_equal_losses_at_each_call_and_leaves_training_untouched():
     x, y = images()[0][:64], images()[1][:64]
     one, other = simclr(), simclr()
@@ -279,6 +285,7 @@ def test_evaluation_gives_equal_losses_at_each_call_and_leaves_training_untouche
     assert other.test_on_batch(x[:32]) == other.test_on_batch(x[:32])
 
 
+@pytest.mark.full
 def test_a_first_evaluation_does_not_change_what_training_draws():
     x = images()[0][:64]
     weights = []
@@ -310,6 +317,7 @@ def test_arrays_for_validation_come_in_batches_of_the_size_of_training():
     assert set(sizes) == {None, 16}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("validation", "message"),
     [
@@ -335,6 +343,7 @@ def test_validation_data_is_checked_before_the_first_epoch(validation, message):
     assert not epochs
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -354,6 +363,7 @@ def test_every_fit_and_evaluate_checks_its_data(change, message):
     assert int(trainer.optimizer.iterations) == steps
 
 
+@pytest.mark.full
 def test_a_split_for_validation_leaves_batches_as_they_are():
     x = images()[0][:49]
     trainer = simclr()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import trainers
-from tests.trainers.cases import CASES, costly, each_trainer
+from tests.trainers.cases import CASES, costly, each_shape
 from tests.trainers.runs import make
 from tests.trainers.small import images
 
@@ -30,7 +30,7 @@ def summary_of(trainer, **options):
     return "\n".join(lines)
 
 
-@each_trainer
+@each_shape
 def test_the_summary_does_not_show_the_size_of_the_first_batch(name):
     try:
         trainer = built(name)
@@ -61,11 +61,12 @@ def test_the_summary_of_a_trainer_that_is_not_built():
     assert "0 (0.00 B)" in summary_of(CASES["SimCLR"].make())
 
 
-@costly("teacher", "graph", "tokens", slow=("memory bank",))
+@costly("teacher", slow=("graph",))
 def test_a_quantized_trainer_is_loaded_as_it_was(name, tmp_path):
     quantized_and_loaded(name, "int8", tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mode", ["int4", "float8"])
 def test_other_modes_of_quantization(mode, tmp_path):
     quantized_and_loaded("BYOL", mode, tmp_path)
@@ -90,6 +91,7 @@ def quantized_and_loaded(name, mode, folder):
     )
 
 
+@pytest.mark.full
 def test_all_parts_of_a_quantized_trainer_are_loaded(tmp_path):
     trainer = built("BYOL")
     trainer.quantize("int8")

@@ -334,6 +334,7 @@ def test_the_list_of_methods_with_teachers_is_complete():
     assert {name for name, case in CASES.items() if case.make()._state.teachers} == {*WITH_TEACHERS}
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", METHODS)
 def test_teachers_of_every_method_start_from_their_students(name):
     """Weights and flags that were set after the trainer was built, before its first step."""
@@ -370,6 +371,7 @@ def test_teachers_of_every_method_start_from_their_students(name):
         np.testing.assert_array_equal(np.asarray(w), old)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", METHODS)
 def test_teachers_of_every_method_average_in_float32(name, set_dtype_policy):
     """One step of momentum 0.999 would round to none in bfloat16."""

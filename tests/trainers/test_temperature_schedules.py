@@ -43,6 +43,7 @@ def fit(trainer, epochs=3):
     return trainer.fit(views(), batch_size=32, epochs=epochs, verbose=0).history
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_loss_has_the_temperature_of_each_step(jit_compile):
     trainer = make(jit_compile=jit_compile)

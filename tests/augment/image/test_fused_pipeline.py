@@ -25,6 +25,7 @@ def chain(layers, images, parameters, low, high):
     return to_numpy(images).clip(low, high)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("dtype", "high"), [("uint8", 255), ("float32", 255), ("float32", 1)])
 @pytest.mark.parametrize("size", [16, (24, 20)])

@@ -58,6 +58,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_ragged_batch_gets_the_views_of_a_dense_one(name):
     dense = np.stack(images_of([(40, 33)] * 4))

@@ -62,6 +62,7 @@ KINDS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch_size", [32, 40])
 def test_neighbor_batches(batch_size, kind):

@@ -82,6 +82,7 @@ def losses_of(model, members, several):
     return np.concatenate(found), np.concatenate(logits)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("labels", ["classes", "several"])
 def test_loss_and_metrics_of_an_epoch_are_means_over_all_nodes(members, rng, kind, labels):

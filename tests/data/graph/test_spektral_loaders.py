@@ -161,6 +161,7 @@ def test_labels_of_padded_nodes():
     assert x.shape == (2, 5, 3) and mask.shape == (2, 5) and y.shape == (2, 5, 2)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("name", ["batch", "packed"])
 def test_networks_and_trainers_do_not_count_padding(name, mask):

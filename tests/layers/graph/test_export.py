@@ -118,6 +118,7 @@ def test_what_cannot_be_exported_raises(rng, model, tmp_path):
         model.export(tmp_path / "model.tflite", format="litert", input_signature=graph)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", ["sparse", "edges", "dense"])
 def test_trainers_take_the_form_of_their_data(rng, form, tmp_path):
     first, other = (graph_of(rng, n) for n in (6, 9))

@@ -78,6 +78,7 @@ def gat(channels, **arguments):
     return GATConv(channels, attn_heads=2, attn_kernel_regularizer=penalty, **arguments)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("conv", "make"),
     [

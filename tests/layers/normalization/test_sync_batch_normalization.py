@@ -101,6 +101,7 @@ def test_gradients_equal_the_closed_form(shape, rng):
         np.testing.assert_allclose(ours, formula, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(3)
 @only_tensorflow
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["plain", "xla"])
 @pytest.mark.parametrize(

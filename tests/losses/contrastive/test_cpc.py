@@ -36,6 +36,7 @@ def inputs(rng, places, step=2, examples=4, dim=3):
     return (0.5 * target[:, step:] + noise).astype("float32"), target
 
 
+@pytest.mark.few(9)
 @shaped
 @chunked
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 10.0])

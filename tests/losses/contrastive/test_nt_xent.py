@@ -108,6 +108,7 @@ def test_order_of_the_examples_does_not_matter(rng, chunk_size):
     assert abs(float(losses.NTXent(chunk_size=chunk_size)(z1[order], z2)) - values.mean()) > 0.1
 
 
+@pytest.mark.few(3)
 @chunked
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e3, 1e35])
 def test_length_of_the_embeddings_does_not_matter(rng, scale, chunk_size):
@@ -134,6 +135,7 @@ def test_identical_views_have_the_closed_form(chunk_size):
     np.testing.assert_allclose(losses.NTXent(0.1, chunk_size)(ones, ones), np.log(7), rtol=1e-6)
 
 
+@pytest.mark.few(3)
 @chunked
 @pytest.mark.parametrize("fill", [0.0, 1e-40, 1e-20, 1e20, 3e38])
 def test_extreme_values_stay_finite(rng, fill, chunk_size):
@@ -249,6 +251,7 @@ def test_unknown_batch_size(rng, chunk_size):
     np.testing.assert_allclose(traced(z1[:1], z2[:1]), 0, atol=1e-6)
 
 
+@pytest.mark.few(1)
 @chunked
 def test_two_replicas_equal_one_on_the_global_batch(rng, two_replicas, chunk_size):
     import tensorflow as tf

@@ -25,6 +25,7 @@ def embeddings(rng, shape):
     return rng.normal(size=shape).astype("float32")
 
 
+@pytest.mark.few(4)
 @chunked
 @shapes
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
@@ -111,6 +112,7 @@ def test_order_does_not_matter(rng):
     np.testing.assert_allclose(moved, values[order][:, ::-1], rtol=1e-5, atol=3e-6)
 
 
+@pytest.mark.few(2)
 @few_shapes
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_compiled_equals_uncompiled(rng, shape, chunk_size):
@@ -122,6 +124,7 @@ def test_compiled_equals_uncompiled(rng, shape, chunk_size):
     np.testing.assert_allclose(jit_gradients[0], gradients[0], rtol=1e-4, atol=2e-6)
 
 
+@pytest.mark.few(2)
 @few_shapes
 @chunked
 def test_two_replicas_equal_one_on_the_global_batch(rng, two_replicas, shape, chunk_size):

@@ -179,6 +179,7 @@ def test_half_precision_is_computed_in_float32(rng, case, dtype):
     np.testing.assert_allclose(value, case.formula(*wide).mean(), rtol=1e-5)
 
 
+@pytest.mark.few(3)
 @every_loss
 def test_compiled_equals_uncompiled(rng, case):
     inputs = case.inputs(rng)
@@ -202,6 +203,7 @@ def test_unknown_batch_size(rng, case):
     assert np.isfinite(traced(*(x[:1] for x in inputs)))
 
 
+@pytest.mark.few(3)
 @every_loss
 def test_two_replicas_equal_one_on_the_global_batch(rng, two_replicas, case):
     inputs = case.inputs(rng)

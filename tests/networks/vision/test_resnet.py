@@ -46,6 +46,7 @@ def trainable_count(model):
     return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("case", TORCHVISION, ids=lambda c: f"{c['name']}-{c['stem']}")
 def test_equals_torchvision(case):
     script = reference_script()

@@ -44,6 +44,7 @@ KINDS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_and_configuration(kind, tmp_path):
     encoder = small(**KINDS[kind])

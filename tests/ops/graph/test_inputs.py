@@ -20,6 +20,7 @@ A = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], "float32")
 X = np.array([[0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 3]], "float32")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "make",
     [

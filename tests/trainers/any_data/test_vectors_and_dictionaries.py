@@ -138,6 +138,7 @@ def token_encoder():
     return keras.Model((tokens, mask), pooled)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("make", [simclr, byol, vicreg, dino], ids=lambda make: make.__name__)
 def test_trains_on_tuples_of_tokens_and_mask_with_custom_views(make, rng):
     x = (rng.integers(0, 50, (64, 12)).astype("int32"), rng.random((64, 12)) < 0.9)

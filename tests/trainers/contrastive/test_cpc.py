@@ -174,6 +174,7 @@ def test_loss_matches_the_paper_on_sequences():
         assert logs[f"step_{step}"] == pytest.approx(np.mean(values), rel=1e-4)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("chunk_size", [None, 50])
 def test_negatives_come_from_both_replicas(two_replicas, chunk_size):
     one = cpc(loss=losses.CPCLoss(chunk_size=chunk_size))

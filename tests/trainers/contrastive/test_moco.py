@@ -77,6 +77,7 @@ def test_loss_matches_the_paper():
     np.testing.assert_array_equal(normalized(trainer.queue.features), queue)  # validation only
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
 def test_step_uses_the_old_queue_and_then_adds_the_keys(micro_batch_size):
     trainer = moco()

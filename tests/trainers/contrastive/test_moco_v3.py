@@ -101,6 +101,7 @@ def test_momentum_encoder_is_not_trained_and_follows_the_schedule():
         np.testing.assert_allclose(np.asarray(xi), m * old + (1 - m) * theta, atol=1e-6)
 
 
+@pytest.mark.full
 def test_micro_batches_give_the_step_of_the_whole_batch():
     whole, parts = moco_v3(), moco_v3()
     whole.compile(keras.optimizers.SGD(0.05))

@@ -186,6 +186,7 @@ def test_encoder_can_be_saved_alone(tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), trainer.predict(x, verbose=0))
 
 
+@pytest.mark.full
 def test_one_example_per_replica_has_negatives_from_other_replicas(two_replicas, tmp_path):
     def trained():
         keras.utils.set_random_seed(3)

@@ -227,6 +227,7 @@ def test_clipnorm_clips_each_weight():
         assert found == pytest.approx(min(length, 1e-3), rel=0.02, abs=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "make_encoder",
     [
@@ -247,6 +248,7 @@ def test_encoder_may_be_a_resnet_or_a_transformer(make_encoder, tmp_path):
     )
 
 
+@pytest.mark.full
 def test_a_vision_transformer_takes_crops_of_several_sizes():
     """The loss is that of the paper with positions interpolated for local views."""
     encoder = networks.vit((16, 2, 2), (28, 28, 1), patch_size=4)

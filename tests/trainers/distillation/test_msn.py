@@ -149,6 +149,7 @@ def test_target_and_one_anchor_suffice():
     assert np.isfinite(history["loss"][0])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "make_encoder",
     [
@@ -264,6 +265,7 @@ def test_dropped_patches_have_no_influence(rng):
     assert np.all(gradient[:, SEEN] > 0)
 
 
+@pytest.mark.full
 def test_a_transformer_that_drops_patches_is_trained_and_saved(tmp_path):
     masking = layers.RandomMasking(0.7, seed=0)
     trainer = make(encoder=vision_transformer(), masking=masking)

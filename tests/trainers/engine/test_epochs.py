@@ -86,6 +86,7 @@ def test_data_that_became_shorter_is_rejected():
         next(iter(iterator))
 
 
+@pytest.mark.full
 def test_fit_without_a_keeper_trains():
     from tests.callbacks.interrupted import compiled, examples
 

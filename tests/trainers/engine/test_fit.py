@@ -80,6 +80,7 @@ def test_arrays_are_cut_to_full_batches_on_replicas(two_replicas):
     assert int(model.optimizer.iterations.numpy()) == 2
 
 
+@pytest.mark.full
 def test_evaluation_drops_a_batch_too_small_for_all_replicas(two_replicas):
     model = recorder(two_replicas)
     x, y = np.ones((9, 3), "float32"), np.ones((9, 1), "float32")
@@ -194,6 +195,7 @@ def test_order_of_arrays_is_determined_by_the_shuffle_seed(monkeypatch):
     assert orders_of(x) != one
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -230,6 +232,7 @@ def test_arrays_of_different_lengths_are_rejected():
         recorder().fit(np.zeros((4, 3)), np.zeros((5, 1)), verbose=0)
 
 
+@pytest.mark.full
 def test_sample_weights_are_used_on_replicas(two_replicas):
     x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
     model = recorder(two_replicas)
@@ -250,6 +253,7 @@ class Convolution(DistributedFit, keras.Model):
         return {"sum": self.layer(x), "first": x[:, 0, 0]}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("examples", "batch_size"), [(1, 32), (9, 4), (5, 4), (8, 4)])
 @pytest.mark.parametrize("form", ["array", "dataset", "pydataset"])
 def test_predicts_batches_of_fewer_examples_than_replicas(two_replicas, examples, batch_size, form):
@@ -289,6 +293,7 @@ def test_objects_made_outside_of_the_scope_are_rejected(two_replicas):
         outside.fit(x, y, verbose=0)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("with_strategy", [False, True])
 def test_functional_model_trains_with_the_mix_in_as_without(two_replicas, with_strategy):
     class Mixed(DistributedFit, keras.Model):

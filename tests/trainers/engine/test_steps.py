@@ -47,6 +47,7 @@ def fit_noisy(is_length_known, strategy):
     return trainer, history.history["loss"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_data_of_unknown_length_trains_like_data_of_known_length(replicas, request):
@@ -82,6 +83,7 @@ def test_data_first_takes_sparse_and_ragged_tensors():
     assert float(step({"r": ragged, "s": tf.sparse.eye(2), "n": None})) == 9.0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("steps_per_execution", [2, 3, 7])
 def test_replicas_train_alike_for_any_steps_per_execution(two_replicas, steps_per_execution):
     """Keras' own loop over steps fails with several replicas."""

@@ -139,6 +139,7 @@ def conditional():
     return trainer
 
 
+@pytest.mark.full
 def test_labels_and_guidance_lead_samples(conditional):
     options = {"n": 64, "steps": 10, "seed": 1}
     free = conditional.sample(**options)
@@ -385,6 +386,7 @@ def mixture(dimensions, count, seed):
     return centers + 0.2 * rng.normal(size=(count, 2))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("method", ["Diffusion", "FlowMatching"])
 def test_mixtures_are_learned(method, dimensions):

@@ -151,6 +151,7 @@ def conditional():
     return generator, keras.Model({"x": x, "label": label}, keras.layers.Dense(1)(both))
 
 
+@pytest.mark.full
 def test_labels_reach_both_networks_and_examples_without_one_are_left_out(rng, two_replicas):
     def made():
         keras.utils.set_random_seed(0)
@@ -244,7 +245,8 @@ def test_bad_arguments_and_networks_are_refused():
             trainer.fit(zeros(8, 3), verbose=0)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("dimensions", [2, 1])
 def test_learns_a_mixture(dimensions):
     """A normal distribution with the mixture's moments has a distance of 0.2.
 

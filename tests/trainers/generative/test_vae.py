@@ -178,7 +178,8 @@ def test_bad_arguments_are_refused():
         trainers.VAE(*parts, 2).sample(1)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("dimensions", [2, 1])
 def test_learns_a_mixture(dimensions):
     """A normal distribution with the mixture's moments has a distance of 0.2."""
     keras.utils.set_random_seed(1)

@@ -93,6 +93,7 @@ def test_batch_has_one_loss_per_graph_without_padding(make, monkeypatch):
         np.testing.assert_allclose(union[name], singles[0][name], rtol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("is_union", [False, True], ids=["single", "disjoint"])
 def test_random_pairs_estimate_the_loss_of_all_pairs(is_union):
     x, a, i = joined(graph(0, nodes=12), graph(1, nodes=5))
@@ -146,6 +147,7 @@ def test_decoder_returns_the_probabilities_of_pairs():
     assert trainer.decode(np.stack([z, z]), pairs).shape == (2, 3)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("negatives_per_edge", [None, 1])
 @pytest.mark.parametrize("variational", [False, True], ids=["GAE", "VGAE"])
 def test_learns_the_karate_club(variational, negatives_per_edge):

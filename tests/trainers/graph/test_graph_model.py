@@ -76,6 +76,7 @@ def test_sparse_tensors_disable_xla_with_a_warning(club):
     assert listed.jit_compile
 
 
+@pytest.mark.full
 def test_probe_learns_from_the_nodes_of_the_split(club):
     """Weights are those of the probe; the labels of other nodes are neither seen nor counted."""
     x, a = club

@@ -111,6 +111,7 @@ def test_padding_has_no_gradient_with_batch_normalization():
     np.testing.assert_allclose(*gradients, atol=1e-6)
 
 
+@pytest.mark.full
 def test_two_replicas_train_like_one_with_graphs_of_different_sizes(two_replicas):
     def train():
         trainer = make()
@@ -127,6 +128,7 @@ def test_two_replicas_train_like_one_with_graphs_of_different_sizes(two_replicas
     np.testing.assert_allclose(logs_of_two["loss"], logs["loss"], rtol=1e-4)
 
 
+@pytest.mark.full
 def test_loss_decreases_on_molecules(graph_dir):
     batches = data.disjoint_batches(data.load_graph("mutag", graph_dir), 64, shuffle=True, seed=0)
     trainer = trainers.InfoGraph(networks.gin((8, 8), seed=0))

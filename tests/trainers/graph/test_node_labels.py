@@ -14,6 +14,7 @@ KINDS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_accuracy_of_the_probe_is_that_over_all_nodes(rng, kind):
     members = []

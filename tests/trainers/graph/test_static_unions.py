@@ -54,6 +54,7 @@ def unions(sizes=(5, 9, 6, 7, 4), static_shapes=False):
     )
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", METHODS)
 def test_losses_equal_those_of_plain_unions(name):
     trainer = METHODS[name]()
@@ -130,6 +131,7 @@ NORMALIZED = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NORMALIZED)
 def test_padding_enters_no_batch_statistics(name):
     """Two graphs in the last batch of four: losses, weights and moving averages are equal."""
@@ -153,6 +155,7 @@ def test_padding_enters_no_batch_statistics(name):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("static", [False, True])
 def test_losses_of_an_epoch_are_means_over_all_graphs_or_nodes(static):
     """BGRL's loss is a mean over nodes, DGI's one over graphs: whatever the batches."""
@@ -193,6 +196,7 @@ def test_losses_of_padded_batches_are_means_over_graphs():
     np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["BGRL", "DGI", "GraphMAE"])
 def test_neighbor_batches_have_the_losses_and_statistics_of_their_nodes(name):
     """Unused places change nothing: a batch equals the same batch without them."""
@@ -220,6 +224,7 @@ def test_neighbor_batches_have_the_losses_and_statistics_of_their_nodes(name):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.full
 def test_the_probe_counts_the_seeds_of_neighbor_batches():
     """Statistics, accuracy and loss are those of the seeds, whatever fills the batches."""
     x, a = graph(1, 12)
@@ -245,6 +250,7 @@ def test_the_probe_counts_the_seeds_of_neighbor_batches():
     np.testing.assert_allclose(found["probe_loss"], loss, rtol=1e-5)
 
 
+@pytest.mark.full
 def test_the_probe_leaves_out_padded_nodes():
     sizes = (5, 9, 6)
     x, a, mask = padded(*(graph(number, nodes) for number, nodes in enumerate(sizes)), nodes=9)

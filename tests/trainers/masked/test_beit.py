@@ -140,6 +140,7 @@ def test_predictions_do_not_see_hidden_patches(name, rng):
         assert np.all(np.delete(gradient, HIDDEN, axis=1) > 0)
 
 
+@pytest.mark.full
 def test_a_trained_vqkd_is_a_tokenizer_also_in_a_file(tmp_path):
     x = images()[0][:16]
     vqkd = made("VQKD", **parts_of_vqkd())

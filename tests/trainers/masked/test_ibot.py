@@ -208,6 +208,7 @@ def test_centers_move_towards_the_mean_scores_of_the_teacher():
         )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["iBOT", "DINOv2"])
 def test_views_are_masked_with_a_probability(name):
     trainer = make(name, masking=FixedMask(HIDDEN), mask_probability=0.0)
@@ -292,6 +293,7 @@ def test_masked_patches_do_not_see_their_pixels(name, rng):
     assert np.all(np.delete(gradient, HIDDEN, axis=1) > 0)
 
 
+@pytest.mark.full
 def test_all_parts_of_the_teacher_follow_and_prototypes_are_frozen_at_first():
     trainer = make("DINOv2", momentum=0.75, freeze_steps=1)
     names = ("encoder", "projector", "prototypes", "patch_projector", "patch_prototypes")

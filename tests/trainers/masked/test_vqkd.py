@@ -115,6 +115,7 @@ def test_only_encoder_projector_and_decoder_get_gradients(trained):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.full
 def test_logs_tell_the_use_of_the_codebook():
     trainer, x = made("VQKD", optimizer="adam", **parts()), images()[0][:128]
     logs = trainer.fit(x, batch_size=32, epochs=3, verbose=0).history
@@ -193,6 +194,7 @@ def test_teacher_must_not_be_the_student():
         trainers.VQKD(**parts(encoder=encoder, teacher=encoder))
 
 
+@pytest.mark.full
 def test_variables_are_named_by_the_attributes_of_the_trainer():
     """The tokenizer holds encoder, projector and quantizer too."""
     trainer = trainers.VQKD(**parts())

@@ -159,6 +159,7 @@ def test_the_penalty_equals_the_formula(a, x, rng, form):
     assert not layer.losses
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not IS_TENSORFLOW, reason="fits")
 def test_training_on_the_penalty_makes_it_a_contraction(a, x, rng):
     layer = default_layer(rng, 1.5, contraction=0.5, max_iterations=20)

@@ -156,6 +156,7 @@ def test_nodes_without_features_have_the_identity_as_sparse_ones(graph):
         np.testing.assert_allclose(out, layer([np.eye(8), a, types]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 @pytest.mark.parametrize("in_network", [False, True])
