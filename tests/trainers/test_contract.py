@@ -98,18 +98,28 @@ def test_representation_is_what_the_model_returns(name, learned):
 
 
 @each_trainer
-def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
-    trainer = learned.trainer
-    trainer.save(tmp_path / "trainer.keras")
-    loaded = keras.saving.load_model(tmp_path / "trainer.keras")  # safe mode is the default
-
+def test_loaded_trainer_is_the_saved_one(name, learned, tmp_path):
+    """All variables of it and of its optimizers, and what it computes."""
+    trainer, loaded = learned.trainer, _saved_and_loaded(learned.trainer, tmp_path)
     x = CASES[name].first(16)
     np.testing.assert_allclose(loaded(x).numpy(), trainer(x).numpy(), rtol=1e-6, atol=1e-6)
+    for one, other in zip(state_of(trainer), state_of(loaded), strict=True):
+        np.testing.assert_array_equal(other, one)
+
+
+@each_shape
+def test_loaded_trainer_continues_as_if_never_stopped(name, learned, tmp_path):
+    trainer, loaded = learned.trainer, _saved_and_loaded(learned.trainer, tmp_path)
     x, y = CASES[name].first(128), CASES[name].y()
     for one in (trainer, loaded):
         # in the order of the data, as arrays: the first trainer has traced that already
         one.fit(x, None if y is None else y[:128], batch_size=32, shuffle=False, verbose=0)
     assert_equal_weights(trainer, loaded, tolerance=1e-6)
+
+
+def _saved_and_loaded(trainer, folder):
+    trainer.save(folder / "trainer.keras")
+    return keras.saving.load_model(folder / "trainer.keras")  # safe mode is the default
 
 
 @costly("tokens", slow=("memory bank", "two optimizers"))
