@@ -87,7 +87,7 @@ class DeepClusterV2(MultiCrop):
     >>> import keras_ssl, numpy as np
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.DeepClusterV2(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((None, None, 1), width=8),
     ...     bank=keras_ssl.layers.MemoryBank(16, momentum=0.0),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
     ...     prototypes=(4, 4),

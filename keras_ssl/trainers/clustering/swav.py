@@ -74,7 +74,7 @@ class SwAV(MultiCrop):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.SwAV(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((None, None, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
     ...     prototypes=keras_ssl.layers.Prototypes(10, kernel_constraint="unit_norm"),
     ...     augment=keras_ssl.augment.MultiCropViews(28, 14, local_count=2),

@@ -71,8 +71,8 @@ class DeepInfoMax(SelfSupervisedModel):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.DeepInfoMax(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
-    ...     map_layer="stage3_block2_output",
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
+    ...     map_layer="stage3_block1_output",
     ...     local_critic=keras_ssl.layers.EncodeAndDotProduct(64),
     ... )
     >>> trainer.compile(optimizer="adam")

@@ -81,7 +81,7 @@ class InstanceDiscrimination(JointEmbedding):
     >>> import keras, numpy as np, keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.InstanceDiscrimination(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     bank=keras_ssl.layers.MemoryBank(16),
     ...     augment=keras.layers.RandomFlip("horizontal"),
     ...     noise_samples=8,

@@ -68,7 +68,7 @@ class MoCo(JointEmbedding):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.MoCo(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     augment=keras_ssl.augment.SimCLRViews(28),
     ...     queue=keras_ssl.layers.FeatureQueue(64),
     ... )

@@ -61,7 +61,7 @@ class SupCon(JointEmbedding):
     >>> import keras_ssl
     >>> data = keras_ssl.data.load_images("fashion_mnist_mini", "train")
     >>> trainer = keras_ssl.trainers.SupCon(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16), normalization=False),
     ...     augment=keras_ssl.augment.SimCLRViews(28),
     ... )

@@ -61,7 +61,7 @@ class BYOL(JointEmbedding):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.BYOL(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
     ...     predictor=keras_ssl.layers.PredictionHead(64),
     ...     augment=keras_ssl.augment.SimCLRViews(28),

@@ -79,7 +79,7 @@ class DINO(MultiCrop):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.DINO(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((None, None, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16), l2_normalize=True),
     ...     prototypes=keras_ssl.layers.Prototypes(128),
     ...     augment=keras_ssl.augment.MultiCropViews(28, 14, local_count=2),

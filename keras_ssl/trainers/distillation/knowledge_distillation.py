@@ -87,7 +87,7 @@ class KnowledgeDistillation(SelfSupervisedModel):
     >>> import keras_ssl
     >>> data = keras_ssl.data.load_images("fashion_mnist_mini", "train")
     >>> def classifier(width):
-    ...     encoder = keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=width)
+    ...     encoder = keras_ssl.networks.small_resnet((28, 28, 1), width=2 * width)
     ...     return keras.Sequential([encoder, keras.layers.Dense(10)])
     >>> teacher = classifier(width=8)  # and train it
     >>> trainer = keras_ssl.trainers.KnowledgeDistillation(

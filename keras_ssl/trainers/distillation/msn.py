@@ -81,7 +81,7 @@ class MSN(MultiCrop):
     >>> masked = [augment.simclr_pipeline(28, scale=(0.3, 1.0)), augment.RandomPatchMask(7, 0.15)]
     >>> focal = augment.simclr_pipeline(14, scale=(0.05, 0.3))
     >>> trainer = keras_ssl.trainers.MSN(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(None, None, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((None, None, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 16)),
     ...     prototypes=keras_ssl.layers.Prototypes(128),
     ...     augment=augment.AsymmetricViews([whole, masked, focal, focal]),

@@ -55,7 +55,7 @@ class SimSiam(JointEmbedding):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.SimSiam(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 64)),
     ...     predictor=keras_ssl.layers.PredictionHead(16),
     ...     augment=keras_ssl.augment.SimCLRViews(28),

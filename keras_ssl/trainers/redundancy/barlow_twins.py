@@ -53,7 +53,7 @@ class BarlowTwins(JointEmbedding):
     >>> import keras_ssl
     >>> images, _ = next(iter(keras_ssl.data.load_images("fashion_mnist_mini", "train").batch(16)))
     >>> trainer = keras_ssl.trainers.BarlowTwins(
-    ...     encoder=keras_ssl.networks.resnet18(input_shape=(28, 28, 1), width=4),
+    ...     encoder=keras_ssl.networks.small_resnet((28, 28, 1), width=8),
     ...     projector=keras_ssl.layers.ProjectionHead((64, 64), use_bias=False),
     ...     augment=keras_ssl.augment.SimCLRViews(28),
     ... )
