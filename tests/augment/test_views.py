@@ -160,6 +160,7 @@ def test_a_wrong_key_is_an_error():
         augment.OnKey(None, augment.tabular.RandomMask())
 
 
+@pytest.mark.full
 def test_python_code_of_the_page_runs():
     page = Path(__file__).resolve().parents[2] / "docs" / "augmentation.md"
     names = {}

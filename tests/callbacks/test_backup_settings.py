@@ -63,6 +63,7 @@ def test_a_changed_learning_rate_warns_with_both_values_and_the_backups_is_used(
     assert float(resumed.optimizer.learning_rate) == pytest.approx(0.1)
 
 
+@pytest.mark.full
 def test_the_same_settings_do_not_warn(tmp_path):
     decay = keras.optimizers.schedules.CosineDecay(0.1, 100)
     for number, make in enumerate(

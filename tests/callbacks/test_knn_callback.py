@@ -114,6 +114,7 @@ def simclr(seed=0):
     )
 
 
+@pytest.mark.full
 def test_encoder_of_a_trainer():
     train, test = fashion("train[:200]"), fashion("test[:100]")
     trainer = simclr()
@@ -149,6 +150,7 @@ def test_model_without_encoder_is_measured_by_its_own_output():
     assert history.history["knn_accuracy"] == [expected]
 
 
+@pytest.mark.full
 def test_measuring_does_not_change_training():
     x, y = fashion("train[:100]")
     weights = []

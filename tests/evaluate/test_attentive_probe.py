@@ -105,6 +105,7 @@ def test_statistics_of_tokens_need_no_copy_of_them(rng):
     np.testing.assert_allclose(scale, np.where(np.arange(64) == 3, 1, exact.std((0, 1))), 1e-9)
 
 
+@pytest.mark.full
 def test_patch_tokens_of_a_vision_transformer():
     x, y = fashion("train[:32]")
     encoder = networks.vit((8, 1, 2), (28, 28, 1), 7, registers=1, seed=0)
@@ -116,6 +117,7 @@ def test_patch_tokens_of_a_vision_transformer():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.full
 def test_seed_determines_the_result_and_the_random_state_of_the_caller_is_kept():
     keras.utils.set_random_seed(8)
     expected = draws()

@@ -107,7 +107,7 @@ def draws():
     ]
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("labels_per_class", [None, 5])
 def test_seed_determines_the_result_and_the_random_state_of_the_caller_is_kept(labels_per_class):
     (x, y), test = fashion("train[:200]"), fashion("test[:100]")
@@ -295,7 +295,7 @@ def transformer():
     )
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("given", ["number", "mapping"])
 def test_steps_shrink_with_depth_from_the_classifier(given):
     """One step of SGD: that of each block is the plain step times the factor of MAE's formula."""

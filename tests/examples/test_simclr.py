@@ -97,6 +97,7 @@ def test_killed_run_resumes_where_it_was(tmp_path):
     assert json.loads((folder / "settings.json").read_text())["width"] == 4
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -209,6 +209,7 @@ def test_what_cannot_be_converted_is_refused():
         networks.to_keras(model)
 
 
+@pytest.mark.full
 def test_a_trained_encoder_of_a_trainer_is_converted():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("trainers need the TensorFlow backend")

@@ -268,6 +268,7 @@ def test_wrong_axes_of_images_are_told_in_words(shape, views):
     assert ("Enlarge the images" in str(raised.value)) == (shape == "one channel first")
 
 
+@pytest.mark.full
 def test_ragged_batches_are_refused_and_their_views_taken():
     def ragged():
         sizes = [(30 + side, 60 - side, 1) for side in range(16)]
@@ -319,6 +320,7 @@ OF_ENCODERS = [
 ]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", OF_ENCODERS)
 def test_an_encoder_with_two_outputs_is_told_in_words(name):
     case = CASES[name]

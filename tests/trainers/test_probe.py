@@ -238,6 +238,7 @@ def test_labels_of_other_data_spare_the_weights(form):
         assert np.isfinite(np.asarray(weight)).all()
 
 
+@pytest.mark.full
 def test_missing_labels_on_replicas_equal_those_on_one(two_replicas):
     """All labels of the first replica's share are missing in one batch."""
     results = []

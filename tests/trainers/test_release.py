@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.trainers.cases import CASES
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("settings", [{}, {"micro_batch_size": 8}], ids=str)
 def test_trainer_is_freed_after_fit(settings):
     case = CASES["SimCLR"]

@@ -104,6 +104,7 @@ def test_validation_data_of_a_failed_fit_is_forgotten():
     assert np.all(np.isfinite(trainer.evaluate(x, verbose=0)))
 
 
+@pytest.mark.full
 def test_a_call_on_what_cannot_be_trained_on_builds_the_encoder_alone():
     trainer = trainers.BYOL(
         keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]),
@@ -132,6 +133,7 @@ def test_an_encoder_loaded_after_the_trainer_was_built_is_the_teachers_too():
         np.testing.assert_allclose(np.asarray(theirs), np.asarray(ours), rtol=1e-6)
 
 
+@pytest.mark.full
 def test_weights_only_checkpoints_resume_a_trainer(tmp_path):
     path = tmp_path / "best.weights.h5"
     trainer = byol()
@@ -209,7 +211,7 @@ def test_a_teacher_has_state_that_layers_derive_from_their_weights(tmp_path):
     np.testing.assert_allclose(loaded.teacher_encoder(x), expected, rtol=1e-4)
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_teachers_layers_have_the_flags_that_compile_finds(is_frozen):
     norm = keras.layers.BatchNormalization(momentum=0.0)
@@ -226,6 +228,7 @@ def test_a_teachers_layers_have_the_flags_that_compile_finds(is_frozen):
     assert not trainer.teacher_encoder.trainable_weights
 
 
+@pytest.mark.full
 def test_a_teacher_in_bfloat16_moves(set_dtype_policy):
     set_dtype_policy("bfloat16")
     trainer = byol(momentum=0.999)
@@ -539,6 +542,7 @@ def byol_built():
     return trainer
 
 
+@pytest.mark.full
 def test_an_optimizer_that_calls_again_moves_all_replicas_alike(two_replicas):
     results = []
     for strategy in (tf.distribute.get_strategy(), two_replicas):

@@ -80,6 +80,7 @@ def test_one_loss_in_two_trainers_has_the_step_of_each():
     np.testing.assert_allclose(fit(second)["loss"], expected(range(3)), rtol=1e-4)
 
 
+@pytest.mark.full
 def test_moco_v3_scales_by_the_temperature_of_the_step():
     def train(temperature, epochs):
         keras.utils.set_random_seed(2)
@@ -120,6 +121,7 @@ def test_instance_discrimination_takes_a_schedule(tmp_path):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.full
 def test_deep_cluster_takes_a_schedule():
     def make(temperature):
         encoder, projector = parts()

@@ -227,7 +227,7 @@ def test_clipnorm_clips_each_weight():
         assert found == pytest.approx(min(length, 1e-3), rel=0.02, abs=1e-6)
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize(
     "make_encoder",
     [

@@ -149,7 +149,7 @@ def test_target_and_one_anchor_suffice():
     assert np.isfinite(history["loss"][0])
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize(
     "make_encoder",
     [

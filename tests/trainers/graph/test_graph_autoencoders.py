@@ -93,7 +93,7 @@ def test_batch_has_one_loss_per_graph_without_padding(make, monkeypatch):
         np.testing.assert_allclose(union[name], singles[0][name], rtol=1e-5)
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("is_union", [False, True], ids=["single", "disjoint"])
 def test_random_pairs_estimate_the_loss_of_all_pairs(is_union):
     x, a, i = joined(graph(0, nodes=12), graph(1, nodes=5))

@@ -253,6 +253,7 @@ def test_fit_evaluate_and_predict_take_a_graph():
     np.testing.assert_array_equal(h, wanted)
 
 
+@pytest.mark.full
 def test_fit_evaluate_and_predict_take_loaders_of_spektral(club):
     spektral = pytest.importorskip("spektral")
 

@@ -196,7 +196,7 @@ def test_losses_of_padded_batches_are_means_over_graphs():
     np.testing.assert_allclose(found, np.mean(alone), rtol=1e-5)
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["BGRL", "DGI", "GraphMAE"])
 def test_neighbor_batches_have_the_losses_and_statistics_of_their_nodes(name):
     """Unused places change nothing: a batch equals the same batch without them."""
