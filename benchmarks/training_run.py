@@ -10,6 +10,19 @@ import tensorflow as tf
 from keras_ssl.trainers import SelfSupervisedModel
 
 
+def warmed_up_cosine(
+    learning_rate: float, steps: int, warmup: float
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The rate rises from 0 for a part of the steps, then falls to 0 along half a cosine."""
+    rising = round(warmup * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else learning_rate,
+        steps - rising,
+        warmup_target=learning_rate if rising else None,
+        warmup_steps=rising,
+    )
+
+
 class TrainingRun:
     """One training run, an epoch at a time.
 
@@ -17,9 +30,10 @@ class TrainingRun:
         trainer: what learns.
         data: batches of one epoch.
         epochs: length of the run, over which the learning rate falls to 0 along half a cosine.
-        learning_rate: the first one.
+        learning_rate: the largest one.
         weight_decay: of AdamW, on all parameters.
         epsilon: of AdamW.
+        warmup: part of the run in which the rate rises from 0, before it falls.
     """
 
     def __init__(
@@ -30,10 +44,11 @@ class TrainingRun:
         learning_rate: float,
         weight_decay: float,
         epsilon: float,
+        warmup: float = 0.0,
     ):
         self.trainer = trainer
         self.data = data
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(data))
+        schedule = warmed_up_cosine(learning_rate, epochs * len(data), warmup)
         self.trainer.compile(
             optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon)
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from cifar10_data import shuffled_batches
 from keras.distillation import LogitsDistillation
+from training_run import warmed_up_cosine
 
 from keras_ssl import augment, layers, losses, networks, trainers
 from methods_of.recipes import VIT_BATCH_SIZE
@@ -345,7 +346,7 @@ def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: i
     """VQKD, untrained; its teacher is DINO's encoder after `epochs`."""
     steps = epochs * (len(train.images) // VIT_BATCH_SIZE)
     dino = dino_vit(train, width, (512, 64), 512, 0.14, 0.99)
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    schedule = warmed_up_cosine(1e-3, steps, 0.1)
     dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
     dino.fit(
         shuffled_batches(train.images, VIT_BATCH_SIZE), epochs=epochs, shuffle=False, verbose=0
@@ -379,7 +380,7 @@ def _beit(
 ) -> Trainer:
     tokenizer = _tokenizer(train, width, codes, code_width, teacher_epochs)
     steps = tokenizer_epochs * (len(train.images) // VIT_BATCH_SIZE)
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    schedule = warmed_up_cosine(1e-3, steps, 0.1)
     tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
     batches = shuffled_batches(train.images, VIT_BATCH_SIZE)
     tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)

@@ -7,9 +7,9 @@ None was searched for. `first_epochs` come on top of the epochs of all methods: 
 not learn in its first.
 
 Methods that hide patches train a vision transformer of four blocks, with the same optimizer but
-another rate and decay, and smaller batches: in so few epochs, more steps matter more than larger
-ones. `epochs` is their budget in passes over the images, in place of that of the other methods:
-what takes about ten minutes on two cores.
+another rate, which rises first, another decay, and smaller batches: in so few epochs, more steps
+matter more than larger ones. `epochs` is their budget in passes over the images, in place of that
+of the other methods: what takes about ten minutes on two cores.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ SHARED = {
     "learning_rate": 2e-3,
     "weight_decay": 1e-4,
     "epsilon": 1e-7,
+    "warmup": 0.0,
 }
 
 # of encoders that have learned nothing
@@ -28,7 +29,13 @@ WIDTHS = {"random encoder": SHARED["width"], "random ViT": 96}
 _DECOUPLED = {"projector": (128, 128), "temperature": 0.1}
 
 VIT_BATCH_SIZE = 64
-_VIT = {"width": 96, "batch_size": VIT_BATCH_SIZE, "learning_rate": 1e-3, "weight_decay": 0.05}
+_VIT = {
+    "width": 96,
+    "batch_size": VIT_BATCH_SIZE,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "warmup": 0.1,
+}
 _TOKENS = {**_VIT, "hidden": 0.4, "smallest": 4, "codes": 512, "code_width": 16}
 _HEAD = {"projector": (512, 64), "prototypes": 512, "smallest_crop": 0.14, "momentum": 0.99}
 

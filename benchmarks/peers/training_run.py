@@ -1,5 +1,6 @@
 """The peer's side of a whole run: a method, its data and its optimizer, an epoch at a time."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ class TrainingRun:
         learning_rate: float,
         weight_decay: float,
         epsilon: float,
+        warmup: float = 0.0,
         channels_last: bool = False,
     ):
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -47,9 +49,16 @@ class TrainingRun:
         self.optimizer = torch.optim.AdamW(
             self.learned, lr=learning_rate, weight_decay=weight_decay, eps=epsilon
         )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, T_max=epochs * len(self.loader)
-        )
+        steps = epochs * len(self.loader)
+        rising = round(warmup * steps)
+
+        def factor(step: int) -> float:
+            """Rises from 0 for a part of the steps, then falls to 0 along half a cosine."""
+            if step < rising:
+                return step / rising
+            return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def epoch(self) -> dict[str, float]:
         """Trains for one epoch; returns its seconds and its mean loss."""
