@@ -61,7 +61,7 @@ def make(kind: str) -> trainers.Autoencoder:
         return trainers.SparseAutoencoder(encoder, decoder, top_k=arguments.active)
     corruption = None
     if kind == "denoising":  # squares of a 7x7 grid are hidden
-        corruption = augment.RandomPatchMask(7, arguments.hidden)
+        corruption = augment.RandomPatchMask(7, arguments.hidden, value_range=(0, 1))
     return trainers.Autoencoder(encoder, decoder, corruption)
 
 
