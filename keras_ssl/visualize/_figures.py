@@ -66,6 +66,12 @@ def show(axes: Axes, pixels: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
+def to_unit(images: np.ndarray, value_range: Any) -> np.ndarray:
+    """Return pixels as float64, 0 for black and 1 for white, those outside clipped; or raise."""
+    low, high = check_value_range(value_range)
+    return ((images.astype("float64") - low) / (high - low)).clip(0, 1)
+
+
 def check_images(name: str, images: Any) -> np.ndarray:
     import keras
 

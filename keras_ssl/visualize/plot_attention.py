@@ -14,6 +14,7 @@ from keras_ssl.visualize._figures import (
     new_figure,
     save,
     show,
+    to_unit,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def plot_attention(
         - [Caron et al., Emerging Properties in Self-Supervised Vision Transformers](
           https://arxiv.org/abs/2104.14294)
     """
-    low, high = check_value_range(value_range)
+    check_value_range(value_range)
     checks.integer("max_images", max_images, minimum=1)
     batch = check_images("images", images)
     maps = _maps(scores, len(batch), grid)
@@ -78,7 +79,7 @@ def plot_attention(
     axes = figure.subplots(count, heads + 2, squeeze=False)
     titles = ["image", "mean", *(f"head {head + 1}" for head in range(heads))]
     for row in range(count):
-        show(axes[row, 0], ((batch[row].astype("float64") - low) / (high - low)).clip(0, 1))
+        show(axes[row, 0], to_unit(batch[row], value_range))
         for column, one in enumerate([maps[row].mean(axis=0), *maps[row]], start=1):
             axes[row, column].imshow(one, cmap="inferno", interpolation="nearest")
             axes[row, column].set(xticks=[], yticks=[])

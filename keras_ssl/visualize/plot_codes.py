@@ -15,6 +15,7 @@ from keras_ssl.visualize._figures import (
     new_figure,
     save,
     show,
+    to_unit,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def plot_codes(
     import numpy as np
     from matplotlib.patches import Rectangle
 
-    low, high = check_value_range(value_range)
+    check_value_range(value_range)
     checks.integer("max_codes", max_codes, minimum=1)
     checks.integer("patches", patches, minimum=1)
     checks.integer("context", context, minimum=0)
@@ -82,7 +83,7 @@ def plot_codes(
     codes = _codes_on_grid(codes, batch.shape, grid)
     height, width = batch.shape[1] // codes.shape[1], batch.shape[2] // codes.shape[2]
     border = ((0, 0), (context * height,) * 2, (context * width,) * 2, (0, 0))
-    padded = np.pad((batch.astype("float64") - low) / (high - low), border).clip(0, 1)
+    padded = np.pad(to_unit(batch, value_range), border)
 
     values, counts = np.unique(codes, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:max_codes]

@@ -15,6 +15,7 @@ from keras_ssl.visualize._figures import (
     new_figure,
     save,
     show,
+    to_unit,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def plot_neighbors(
     """
     import numpy as np
 
-    low, high = check_value_range(value_range)
+    check_value_range(value_range)
     batch = check_images("images", images)
     units = _unit_features(features, len(batch))
     neighbors = checks.integer("neighbors", neighbors, minimum=1)
@@ -92,7 +93,7 @@ def plot_neighbors(
     grid = figure.subplots(len(rows), neighbors + 1, squeeze=False)
     for i, query in enumerate(rows):
         for axes, image in zip(grid[i], (query, *nearest[i]), strict=True):
-            show(axes, ((batch[image].astype("float64") - low) / (high - low)).clip(0, 1))
+            show(axes, to_unit(batch[image], value_range))
             if axes is grid[i, 0]:
                 continue
             similarity = similarities[i, image]

@@ -14,6 +14,7 @@ from keras_ssl.visualize._figures import (
     new_figure,
     save,
     show,
+    to_unit,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def plot_views(
     >>> len(figure.axes)  # four images with two views each
     12
     """
-    low, high = check_value_range(value_range)
+    check_value_range(value_range)
     checks.integer("max_images", max_images, minimum=1)
     views = list(views) if isinstance(views, (tuple, list)) else [views]
     batch = check_images("images", images)
@@ -90,7 +91,7 @@ def plot_views(
         side = {"rotation": 0, "ha": "right", "va": "center"}
         grid[i, 0].set_ylabel(label, fontsize=9, color=TEXT_COLOR, **side)
         for j in range(count):
-            show(grid[i, j], ((row[j].astype("float64") - low) / (high - low)).clip(0, 1))
+            show(grid[i, j], to_unit(row[j], value_range))
             if i > 0:
                 _same_scale(grid[i, j], (height, width), (heights[i] * largest[0], largest[1]))
     return save(figure, path)
