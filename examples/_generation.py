@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 import _image_runs as image_runs
 import keras
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay
 
-from keras_ssl import networks, samplers, visualize
+from keras_ssl import callbacks, networks, samplers, visualize
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,13 +124,26 @@ def table(rows: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def save_grid(images: np.ndarray, columns: int, path: Path) -> None:
-    """Save images side by side, in rows of `columns`."""
-    rows = len(images) // columns
-    _, height, width, channels = images.shape
-    tiles = images[: rows * columns].reshape(rows, columns, height, width, channels)
-    whole = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-    keras.utils.save_img(path, whole, scale=False)
+def grid_options(arguments: argparse.Namespace) -> dict:
+    """Return what a grid of samples is made with, one column for each class."""
+    return {
+        "label": np.tile(np.arange(arguments.classes), 8),
+        "steps": arguments.steps,
+        "sampler": samplers.DPMSolverPlusPlus2M(),
+        "guidance_scale": arguments.guidance,
+        "seed": arguments.seed,
+    }
+
+
+def sample_grids(arguments: argparse.Namespace) -> callbacks.SampleGrid:
+    """Return the callback that draws a grid of samples before, amid and after training."""
+    return callbacks.SampleGrid(
+        arguments.output / "epochs",
+        n=8 * arguments.classes,
+        columns=arguments.classes,
+        every=max(1, arguments.epochs // 2),
+        **grid_options(arguments),
+    )
 
 
 def draw(
@@ -139,28 +151,23 @@ def draw(
 ) -> None:
     """Draw a grid of samples, strips of denoising, changed images and filled images."""
     output, classes = arguments.output, arguments.classes
-    options = {
-        "steps": arguments.steps,
-        "sampler": samplers.DPMSolverPlusPlus2M(),
-        "guidance_scale": arguments.guidance,
-        "seed": arguments.seed,
-    }
-    grid = trainer.sample(label=np.tile(np.arange(classes), 8), **options)
-    save_grid(grid, classes, output / "samples.png")
-    frames = min(8, arguments.steps)
-    strips = trainer.trajectory(frames, label=labels, **options)
-    save_grid(strips.swapaxes(0, 1).reshape(-1, *strips.shape[2:]), frames, output / "strips.png")
+    options = grid_options(arguments)
+    grid = trainer.sample(**options)
+    visualize.plot_samples(grid, classes, path=output / "samples.png")
+    options["label"] = labels
+    strips = trainer.trajectory(min(8, arguments.steps), **options)
+    visualize.plot_denoising(strips, path=output / "strips.png")
     strengths = (0.3, 0.5, 0.7)
     changed = [
         # the same image as another class
-        trainer.sample(start=images, strength=one, label=(labels + 1) % classes, **options)
+        trainer.sample(start=images, strength=one, **options | {"label": (labels + 1) % classes})
         for one in strengths
     ]
     titles = [f"strength {one}" for one in strengths]
     visualize.plot_views(images, changed, titles=titles, path=output / "image_to_image.png")
     mask = np.zeros((*images.shape[:-1], 1), "float32")
     mask[:, images.shape[1] // 2 :] = 1
-    filled = trainer.sample(known=images, mask=mask, label=labels, **options)
+    filled = trainer.sample(known=images, mask=mask, **options)
     visualize.plot_views(
         images,
         [np.where(mask > 0, 127.0, images), filled],

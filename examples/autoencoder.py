@@ -80,7 +80,7 @@ for kind in arguments.kinds:
     if kind == "denoising":
         hidden = trainer.corruption(images, training=True)
         rows = {"seen": hidden, "repaired": trainer.reconstruct(hidden), **rows}
-    visualize.plot_views(images, list(rows.values()), 8, (0, 1), list(rows), output / f"{kind}.png")
+    visualize.plot_reconstructions(images, rows, value_range=(0, 1), path=output / f"{kind}.png")
     report = evaluate.representation_report(trainer.encoder, train.batch(256), test.batch(256))
     errors = [
         keras.ops.square(trainer.reconstruct(x) - x)

@@ -10,10 +10,10 @@ CIFAR-10, on the GPUs of one machine:
         --attention-levels 1 --schedule linear --prediction epsilon --epochs 2000 --ema 0.9999 \
         --learning-rate 2e-4 --warmup-steps 5000 --steps 50 --strategy mirrored
 
-It writes a grid of samples, one column for each class; strips from noise to image; images that are
-changed to the next class from some noise on; and images whose lower half is filled in. A table
-says how often a classifier agrees with the asked class. A run that was killed goes on when it is
-started again with the same arguments.
+It writes grids of samples along training, one column for each class; strips from noise to image;
+images that are changed to the next class from some noise on; and images whose lower half is filled
+in. A table says how often a classifier agrees with the asked class. A run that was killed goes on
+when it is started again with the same arguments.
 """
 
 import argparse
@@ -61,7 +61,10 @@ if distribute.is_chief(strategy):
 history = trainer.fit(
     batches,
     epochs=arguments.epochs,
-    callbacks=[callbacks.BackupAndResume(output / "backup")],
+    callbacks=[
+        callbacks.BackupAndResume(output / "backup"),
+        generation.sample_grids(arguments),
+    ],
 )
 
 # Product: pictures, and a table

@@ -20,7 +20,7 @@ import _image_runs as image_runs
 import keras
 import numpy as np
 
-from keras_ssl import distribute, evaluate, losses, networks, trainers, visualize
+from keras_ssl import callbacks, distribute, evaluate, losses, networks, trainers, visualize
 
 OBJECTIVES = {
     "hinge": losses.HingeGAN,
@@ -47,7 +47,7 @@ add("--classes", type=int, default=10)
 add("--epochs", type=int, default=40)
 add("--learning-rate", type=float, default=4e-4)
 add("--momentum", type=float, default=0.995, help="of the averages of the generator's weights")
-add("--pictures", type=int, default=4)
+add("--pictures", type=int, default=4, help="grids of samples along training")
 image_runs.add_run_arguments(parser, "runs/gan")
 parser.set_defaults(batch_size=128)
 arguments = parser.parse_args()
@@ -90,30 +90,28 @@ with strategy.scope():
         }
     )
 
-real = next(iter(test.batch(8)))[0]
-parts = min(arguments.pictures, arguments.epochs)
-ends = [round(arguments.epochs * (part + 1) / parts) for part in range(parts)]
-history = []
-for start, end in zip([0, *ends], ends, strict=False):
-    history.append(trainer.fit(batches, initial_epoch=start, epochs=end))
-    if not distribute.is_chief(strategy):
-        continue
-    output.mkdir(parents=True, exist_ok=True)
-    labels = np.arange(32) % 8 % classes if arguments.conditional else None
-    samples = trainer.sample(32, seed=0, label=labels)
-    rows = [samples[8 * i : 8 * i + 8] for i in range(4)]
-    titles = [f"sample {i + 1}" for i in range(4)]
-    path = output / f"samples_{end:03}.png"
-    visualize.plot_views(real, rows, 8, (-1, 1), titles, path)
+history = trainer.fit(
+    batches,
+    epochs=arguments.epochs,
+    callbacks=[
+        callbacks.SampleGrid(
+            output / "epochs",
+            every=max(1, arguments.epochs // arguments.pictures),
+            value_range=(-1, 1),
+            label=np.arange(64) % 8 % classes if arguments.conditional else None,
+        )
+    ],
+)
 
 # Product: the generator, pictures, and a table
 if distribute.is_chief(strategy):
+    output.mkdir(parents=True, exist_ok=True)
     trainer.teacher_generator.save(output / "generator.keras")
     visualize.plot_history(history, path=output / "curves.png")
     examples = np.concatenate([x for x, _ in test.batch(256).take(8)])
     many = np.asarray(trainer.sample(len(examples), seed=1))
     report = {
-        "losses": {name: values[-1] for name, values in history[-1].history.items()},
+        "losses": {name: values[-1] for name, values in history.history.items()},
         # of the pixels of real and of generated images, relative to the former
         "difference of means": float(np.abs(many.mean(0) - examples.mean(0)).mean()),
         "ratio of deviations": float(many.std(0).mean() / examples.std(0).mean()),

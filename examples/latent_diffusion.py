@@ -89,7 +89,9 @@ with strategy.scope():
         ema_momentum=arguments.ema,
     )
     trainer.compile(generation.optimizer(arguments, len(batches) * arguments.epochs))
-history = trainer.fit(batches, epochs=arguments.epochs)
+history = trainer.fit(
+    batches, epochs=arguments.epochs, callbacks=[generation.sample_grids(arguments)]
+)
 
 
 def reconstructed(images: np.ndarray) -> np.ndarray:
@@ -107,12 +109,8 @@ if distribute.is_chief(strategy):
     output.mkdir(parents=True, exist_ok=True)
     trainer.save(output / "trainer.keras")
     visualize.plot_history(history, path=output / "curves.png")
-    visualize.plot_views(
-        images,
-        [before, reconstructed(images)],
-        titles=["reconstructed", "after fine-tuning"],
-        path=output / "reconstructions.png",
-    )
+    made = {"reconstructed": before, "after fine-tuning": reconstructed(images)}
+    visualize.plot_reconstructions(images, made, path=output / "reconstructions.png")
     generation.draw(arguments, trainer, images, labels)
 
     classifier, accuracy = generation.train_classifier(arguments, train, test)

@@ -3,10 +3,10 @@
     python examples/vae.py
 
 takes minutes on two CPU cores, on 28x28 images that come with the package. It writes the encoder,
-the decoder, samples, reconstructions, and a table: the bound of test images in nats, the same
-weighted by importance, how many latent variables are in use, and what a classifier makes of them.
-Images are made binary at random in each step, as in the papers on likelihoods. All of
-Fashion-MNIST, on several devices:
+the decoder, samples, reconstructions, images between two others and along latent variables, and a
+table: the bound of test images in nats, the same weighted by importance, how many latent variables
+are in use, and what a classifier makes of them. Images are made binary at random in each step, as
+in the papers on likelihoods. All of Fashion-MNIST, on several devices:
 
     python examples/vae.py --dataset fashion_mnist --epochs 60 --strategy mirrored
 """
@@ -83,13 +83,17 @@ if distribute.is_chief(strategy):
     visualize.plot_history(history, path=output / "curves.png")
     draw = DrawBinary(arguments.seed + 1)
     binary = test.batch(256, drop_remainder=True).map(lambda x, y: (draw(x), y))
-    images = next(iter(test.batch(8)))[0]
-    seen = draw(images)
-    gray = keras.ops.cast(images, "float32") / 255
-    rows = {"binary": seen, "reconstructed": trainer.reconstruct(seen)}
-    samples = trainer.sample(32, seed=0)
-    rows |= {f"sample {i + 1}": samples[8 * i : 8 * i + 8] for i in range(4)}
-    visualize.plot_views(gray, list(rows.values()), 8, (0, 1), list(rows), output / "images.png")
+    images = next(iter(test.batch(256)))[0]
+    seen, gray = draw(images), keras.ops.cast(images, "float32") / 255
+    z = np.asarray(trainer.encode(seen))
+    most_used = np.argsort(-z.var(axis=0))[:8]
+    made = {"binary": seen, "reconstructed": trainer.decode(z)}
+    options, decode = {"value_range": (0, 1)}, trainer.decode
+    visualize.plot_reconstructions(gray, made, **options, path=output / "reconstructions.png")
+    visualize.plot_samples(trainer.sample(64, seed=0), **options, path=output / "samples.png")
+    visualize.plot_traversal(decode, z[0], most_used, **options, path=output / "traversal.png")
+    ends = z[:4], z[4:8]
+    visualize.plot_interpolation(decode, *ends, **options, path=output / "interpolation.png")
 
     bound = trainer.evaluate(binary.map(lambda x, y: x * 255), verbose=0, return_dict=True)
     few = binary.take(4)  # each draw is a pass of the decoder

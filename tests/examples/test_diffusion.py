@@ -18,7 +18,7 @@ TINY = (
     *("--train-split", "train[:256]", "--test-split", "test[:128]", "--batch-size", "64"),
     *("--epochs", "1", "--steps", "4", "--samples", "10", "--output", "out"),
 )
-PICTURES = ("samples", "strips", "image_to_image", "inpainting", "curves")
+PICTURES = ("samples", "strips", "image_to_image", "inpainting", "curves", "epochs/epoch_0001")
 
 
 def check(folder, *files):

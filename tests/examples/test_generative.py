@@ -36,12 +36,13 @@ def test_autoencoder(tmp_path):
 def test_vae_on_two_replicas(tmp_path):
     small = ("--widths", "4", "8", "--features", "16", "--latent", "4", "--draws", "2")
     run("vae.py", *TINY, *small, "--strategy", "mirrored", "--replicas", "2", cwd=tmp_path)
-    files = ("encoder.keras", "decoder.keras", "curves.png", "images.png")
+    pictures = ("curves", "reconstructions", "samples", "traversal", "interpolation")
+    files = ("encoder.keras", "decoder.keras", *(f"{name}.png" for name in pictures))
     assert check(tmp_path / "out", *files)["latent variables"] == 4
 
 
 def test_conditional_gan(tmp_path):
     small = ("--width", "4", "--latent", "8", "--conditional")
     run("gan.py", *TINY, *small, cwd=tmp_path)
-    files = ("generator.keras", "curves.png", "samples_001.png")
+    files = ("generator.keras", "curves.png", "epochs/epoch_0001.png")
     assert set(check(tmp_path / "out", *files)["losses"]) == {"generator", "discriminator", "loss"}

@@ -132,6 +132,11 @@ class LatentDiffusion(Diffusion):
                 f"shape {shape} for data of shape {tuple(x.shape)}"
             )
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether the scale of latents is known, which `fit` may measure on its first batch."""
+        return self.latents.has_scale
+
     def check_can_sample(self) -> None:
         """Raise unless the trainer is built and the scale of latents is known."""
         super().check_can_sample()

@@ -166,6 +166,7 @@ def test_bad_parts_and_requests_are_refused(trained):
     trainer = trainers.LatentDiffusion(denoiser, encoder, decoder)
     trainer.compile("adam")
     trainer.build((None, 64))
+    assert trained.can_sample and not trainer.can_sample
     for call in (lambda: trainer.sample(2), lambda: trainer.predict(x), lambda: trainer.encoder(x)):
         with pytest.raises(ValueError, match="The scale of latents must be known"):
             call()
