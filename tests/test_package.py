@@ -90,12 +90,16 @@ def test_public_keras_objects_are_registered(namespace, name):
     if name in ABSTRACT:
         return
     assert keras.saving.get_registered_name(documented) == f"keras_ssl>{name}"
-    # a class with its own constructor must not inherit the configuration of its base
-    definers = [
+    # a class with arguments of its own must not inherit the configuration of its base
+    constructed, configured = (
         next(c for c in documented.__mro__ if method in vars(c))
         for method in ("__init__", "get_config")
-    ]
-    assert issubclass(definers[1], definers[0])
+    )
+    if not issubclass(configured, constructed):
+        taken, written = (
+            set(inspect.signature(one.__init__).parameters) for one in (constructed, configured)
+        )
+        assert taken <= written
 
 
 def test_every_trainer_has_a_page_and_a_case():
