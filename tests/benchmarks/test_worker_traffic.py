@@ -20,7 +20,7 @@ MANY = Setting("dense", width=512, embedding=64, images=512, size=8)
 NORMALIZED = Setting("resnet18", width=8, embedding=32, images=8, size=8)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_workers_send_what_the_formula_says(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("TF_CONFIG", raising=False)

@@ -82,7 +82,7 @@ def test_one_device(tmp_path):
     assert_same_bits(whole, killed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_workers(tmp_path):
     """The launcher starts all again when the chief, and later the other worker, is killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -45,7 +45,7 @@ def test_trains_on_two_replicas_and_measures(tmp_path):
     assert not (folder / "backup").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_workers_train_and_the_chief_measures(tmp_path):
     arguments = ("--strategy", "multi_worker", "--resume", "if_any", "--output", "out")
     printed = run("simclr.py", *TINY, *arguments, "--epochs", "2", cwd=tmp_path, workers=2)

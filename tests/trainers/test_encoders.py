@@ -48,7 +48,7 @@ def train(name, encoder, path):
             np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["BYOL"])
 def test_keras_applications_train_as_they_are(name, tmp_path):
     encoder = keras.applications.MobileNetV2(
