@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
     [
         "ops",
         # JAX compiles every operation for each shape
-        pytest.param("layers/graph", marks=pytest.mark.slow),
+        pytest.param(
+            "layers/graph/conv/test_gcn_conv.py layers/graph/conv/test_gat_conv.py",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("layers/graph", marks=pytest.mark.full),
         pytest.param(
             "layers/activation layers/attention layers/diffusion layers/heads layers/memory "
             "layers/normalization layers/tokens layers/transformer",

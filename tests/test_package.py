@@ -150,6 +150,7 @@ def test_python_code_of_the_page_on_graphs_runs():
     )
 
 
+@pytest.mark.full
 def test_python_code_of_the_page_on_your_data_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()

@@ -74,6 +74,7 @@ def one_trainer():
     return simclr()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_fit_says_that_values_do_not_fit_the_augmentation(form, one_trainer):
     for x, message in (
@@ -183,6 +184,7 @@ def test_a_last_batch_of_one_is_refused_before_the_first_step():
     assert steps_of(trainer) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_batch_of_one_that_nobody_could_foresee_stops_training(jit_compile):
     trainer = simclr(jit_compile=jit_compile)
@@ -193,6 +195,7 @@ def test_a_batch_of_one_that_nobody_could_foresee_stops_training(jit_compile):
         trainer.evaluate(of_unknown_length(X[:33]), verbose=0)
 
 
+@pytest.mark.full
 def test_splits_for_validation():
     """Both parts are checked, each with its batch size, also where steps take micro-batches."""
     for arguments in ({}, {"micro_batch_size": 8}):
@@ -209,6 +212,7 @@ def test_splits_for_validation():
     assert "val_loss" in history and steps_of(trainer) == 4
 
 
+@pytest.mark.full
 def test_a_generator_of_validation_data_is_checked_before_the_first_epoch():
     def batches(x):
         for start in range(0, len(x), 16):

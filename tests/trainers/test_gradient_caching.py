@@ -21,6 +21,7 @@ from tests.trainers.flat_views import (
 from tests.trainers.small import dense, encoder, images
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("size", [1, 4, 16, 32])
 def test_any_size_gives_the_weights_and_losses_of_the_plain_step(size):
     plain, plain_logs = trained(flat_simclr, None)
@@ -164,6 +165,7 @@ def test_two_replicas_equal_one(two_replicas):
     assert two_logs["loss"] == pytest.approx(one_logs["loss"], rel=1e-5)
 
 
+@pytest.mark.full
 def test_batch_norm_across_replicas_sees_the_micro_batch_of_all_of_them(two_replicas):
     def make():
         norm = keras.Sequential([dense(16, inputs=392), layers.SyncBatchNormalization()])
@@ -193,6 +195,7 @@ def test_eager_step_equals_the_plain_step():
     assert_equal(plain, eager)
 
 
+@pytest.mark.full
 def test_no_activation_has_the_whole_batch():
     trainer = trainers.SimCLR(encoder(), layers.ProjectionHead((16, 8)), augment.SimCLRViews(28))
     trainer.compile("sgd", micro_batch_size=4)
@@ -216,6 +219,7 @@ def test_evaluation_goes_in_parts_and_takes_any_batch():
         assert given["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 
+@pytest.mark.full
 def test_probe_learns_alike():
     x, y = images()[0][:32], images()[1][:32]
     accuracies = []
@@ -255,6 +259,7 @@ class AddedByExample(keras.layers.Layer):
         return x
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_added_losses_may_be_of_low_precision_and_one_an_example(policy, set_dtype_policy):
     def make():
@@ -324,6 +329,7 @@ def test_batches_may_have_axes_of_changing_length(rng):
     assert_equal(*results)
 
 
+@pytest.mark.full
 def test_batch_size_may_change_between_fits():
     """To batches that are cut, that are one micro-batch, and that are smaller than one."""
     results = []

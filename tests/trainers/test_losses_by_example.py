@@ -46,6 +46,7 @@ def by_example(of=ByExampleInOnePass):
     return of(network, projector=dense(16, 8, inputs=16))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("settings", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str)
 def test_losses_by_example_give_the_weights_of_the_plain_step(settings):
     weights = {"loss_weights": {"size": 3.0}}

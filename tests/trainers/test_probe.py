@@ -92,6 +92,7 @@ def some_labels(missing=0.5, columns=False):
     return y[:, None] if columns else y
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("as_dataset", [False, True])
 def test_missing_labels_are_left_out(jit_compile, as_dataset):

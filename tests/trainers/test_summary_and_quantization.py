@@ -61,7 +61,7 @@ def test_the_summary_of_a_trainer_that_is_not_built():
     assert "0 (0.00 B)" in summary_of(CASES["SimCLR"].make())
 
 
-@costly("teacher", slow=("graph",))
+@costly(slow=("graph",))
 def test_a_quantized_trainer_is_loaded_as_it_was(name, tmp_path):
     quantized_and_loaded(name, "int8", tmp_path)
 
@@ -114,6 +114,7 @@ def test_a_quantized_trainer_is_not_trained():
         CASES["SimCLR"].make().quantize("int8")
 
 
+@pytest.mark.full
 def test_a_quantized_teacher_of_a_distillation_trains():
     trainer = built("KnowledgeDistillation")
     dense = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])

@@ -67,6 +67,7 @@ def nnclr_float64(z1, z2, p1, p2, queue, temperature=0.1):
     return total / (2 * len(z1))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("micro_batch_size", [None, 4])
 def test_step_matches_the_paper_and_updates_the_queue(micro_batch_size):
     trainer = nnclr()
