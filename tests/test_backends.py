@@ -13,24 +13,23 @@ from keras_ssl import checks
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def _in(tier, folders):
+    return pytest.param(folders, marks=getattr(pytest.mark, tier))
+
+
 @pytest.mark.parametrize(
     "folders",
     [
         "ops",
-        # JAX compiles every operation for each shape
-        pytest.param(
-            "layers/graph/conv/test_gcn_conv.py layers/graph/conv/test_gat_conv.py",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param("layers/graph", marks=pytest.mark.full),
-        pytest.param(
-            "layers/activation layers/attention layers/diffusion layers/heads layers/memory "
-            "layers/normalization layers/tokens layers/transformer",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param("losses", marks=pytest.mark.slow),
-        pytest.param("augment networks", marks=pytest.mark.slow),
-        pytest.param("optimizers graphs samplers", marks=pytest.mark.slow),
+        # JAX compiles every operation for each shape: all of it takes too long for CI
+        _in("slow", "layers/activation layers/diffusion layers/heads layers/memory"),
+        _in("slow", "layers/normalization layers/graph/conv/test_gcn_conv.py"),
+        _in("slow", "losses"),
+        _in("slow", "augment/test_contract.py augment/sequence augment/tabular"),
+        _in("slow", "optimizers samplers"),
+        _in("full", "layers/attention layers/tokens layers/transformer"),
+        _in("full", "layers/graph"),
+        _in("full", "augment graphs networks"),
     ],
 )
 def test_folders_on_jax(folders):
