@@ -1,4 +1,4 @@
-"""What the examples of diffusion share: arguments, batches, pictures, and a table of samplers."""
+"""What the examples of diffusion share: arguments, batches, pictures, and measuring samplers."""
 
 import argparse
 import time
@@ -115,13 +115,6 @@ def measure_samplers(
                 }
             )
     return rows
-
-
-def table(rows: list[dict]) -> str:
-    """Return rows as a table of Markdown."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(one) for one in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def grid_options(arguments: argparse.Namespace) -> dict:

@@ -1,4 +1,4 @@
-"""What the examples on image sets share: arguments, data, and pictures of masks and attention."""
+"""What the examples on image sets share: arguments, data, tables, and some pictures."""
 
 import argparse
 from pathlib import Path
@@ -124,3 +124,10 @@ def plot_class_attention(
     outputs = encoder.encode(encoder.embed(images), grid, return_attention_scores=True)
     scores = outputs["attention_scores"][-1][:, :, 0, encoder.extra_tokens :]
     visualize.plot_attention(images, scores, grid, path=path)
+
+
+def table(rows: list[dict]) -> str:
+    """Return rows as a table of Markdown."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([str(one) for one in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -121,6 +121,6 @@ if distribute.is_chief(strategy):
         "samplers": rows,
     }
     (output / "report.json").write_text(json.dumps(report, indent=2))
-    print(generation.table(rows))
+    print(image_runs.table(rows))
     print({key: value for key, value in report.items() if key != "samplers"})
     print(f"The trainer, pictures and report are in {output.resolve()}")
