@@ -30,7 +30,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from cifar10_data import read
+from image_data import read
 from measure import Peer, machine, print_machine, print_table
 from training_run import TrainingRun
 
@@ -91,7 +91,8 @@ def main() -> None:
     with Peer("cifar10_lightly.py") as peer, tempfile.TemporaryDirectory() as folder:
         print_machine(peer)
         keras.utils.set_random_seed(arguments.seed)
-        sets = {"train": read("train", arguments.images), "test": read("test", 10_000)}
+        counts = {"train": arguments.images, "test": 10_000}
+        sets = {split: read("cifar10", split, count) for split, count in counts.items()}
         files = {name: str(Path(folder, f"{name}.npy")) for name in sets}
         for name, (images, _) in sets.items():
             np.save(files[name], images)

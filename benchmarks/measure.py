@@ -23,7 +23,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,43 @@ def print_table(values: Mapping[str, float], per: str, unit: str = "seconds") ->
         print(f"{name:24}{value:16.4g}{value / values[per]:16.3f}")
 
 
+def print_ratio(measured: Mapping[str, list[float]], ours: str, theirs: str, aim: float) -> None:
+    """Prints how long one contender takes of another: round by round, and both at their best."""
+    pairs = zip(measured[ours], measured[theirs], strict=True)
+    paired = statistics.median(a / b for a, b in pairs)
+    fastest = min(measured[ours]) / min(measured[theirs])
+    print(
+        f"{ours} / {theirs}: {paired:.2f}, the median of rounds, {fastest:.2f} of the fastest "
+        f"(aim: at most {aim})"
+    )
+
+
+def store(path: Path, run: dict[str, Any], key: Sequence[str]) -> list[dict[str, Any]]:
+    """Adds a run to a file of JSON, in place of an earlier one with the same values of `key`.
+
+    Returns:
+        All runs of the file, the new one last.
+    """
+    runs = json.loads(path.read_text()) if path.exists() else []
+    run = json.loads(json.dumps(run))  # tuples as the file gives them back
+    runs = [one for one in runs if any(one[name] != run[name] for name in key)] + [run]
+    path.write_text(json.dumps(runs, indent=1))
+    return runs
+
+
 class Peer:
     """A script of `benchmarks/peers/` that runs beside us and answers one question at a time.
 
     The script ends with `serve({"name": function, ...})` of `peers/serve.py`. It lives in the
     environment that `peers/setup.sh` makes; `KERAS_SSL_PEER_PYTHON` names another interpreter.
     The peer inherits our CPU affinity (`taskset`) and waits without using the CPU.
+
+    Args:
+        script: name of the script.
+        environment: environment variables that it gets unless they are set.
     """
 
-    def __init__(self, script: str):
+    def __init__(self, script: str, environment: Mapping[str, str] | None = None):
         python = os.environ.get("KERAS_SSL_PEER_PYTHON", PEERS / ".venv" / "bin" / "python")
         if not Path(python).exists():
             raise FileNotFoundError(
@@ -117,6 +145,7 @@ class Peer:
             [python, PEERS / script, str(answers_end)],
             stdin=subprocess.PIPE,
             text=True,
+            env={**(environment or {}), **os.environ},
             pass_fds=(answers_end,),
         )
         os.close(answers_end)

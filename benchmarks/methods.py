@@ -51,7 +51,7 @@ def train_ours(
     """Trains our side; arguments and answer are those of `peers/methods_lightly.py`."""
     # not at the top: the process that waits for this one needs no TensorFlow meanwhile
     import keras
-    from cifar10_data import shuffled_batches
+    from image_data import shuffled_batches
     from methods_of.ours import METHODS, Images
     from peers.peak_memory import peak_gigabytes
     from training_run import TrainingRun
@@ -85,10 +85,10 @@ def train_lightly(**arguments: Any) -> dict[str, Any]:
 
 def write_data(folder: Path, images: int) -> None:
     """Writes CIFAR-10 as arrays."""
-    from cifar10_data import read
+    from image_data import read
 
     for split, count in (("train", images), ("test", 10_000)):
-        x, y = read(split, count)
+        x, y = read("cifar10", split, count)
         np.save(folder / f"{split}.npy", x)
         np.save(folder / f"{split}_labels.npy", y)
 

@@ -13,14 +13,22 @@ under `jit_compile=True`.
 
 import argparse
 import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from measure import Peer, interleave, machine, medians, print_machine, print_table, timed
+from measure import (
+    Peer,
+    interleave,
+    machine,
+    medians,
+    print_machine,
+    print_ratio,
+    print_table,
+    timed,
+)
 
 from keras_ssl import layers
 
@@ -106,13 +114,7 @@ def main() -> None:
             measured = interleave(contenders, repeats=arguments.repeats, warmup=2)
             print(f"\none step in {dtype}, {arguments.batch} images, {parameters} parameters")
             print_table(medians(measured), per="torch")
-            pairs = zip(measured["keras_ssl"], measured["torch"], strict=True)
-            paired = statistics.median(a / b for a, b in pairs)
-            fastest = min(measured["keras_ssl"]) / min(measured["torch"])
-            print(
-                f"keras_ssl / torch: {paired:.2f}, the median of rounds, {fastest:.2f} of the "
-                f"fastest steps (aim: at most {AIM})"
-            )
+            print_ratio(measured, "keras_ssl", "torch", AIM)
             report[dtype] = measured
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2, default=str))

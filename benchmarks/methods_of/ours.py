@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from cifar10_data import shuffled_batches
+from image_data import shuffled_batches
 from keras.distillation import LogitsDistillation
 from training_run import warmed_up_cosine
 

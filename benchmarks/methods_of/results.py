@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import measure
+
 from methods_of.recipes import RECIPES, SHARED, WIDTHS, is_vit
 
 OURS, PEER = "keras_ssl", "lightly"
@@ -31,14 +33,12 @@ def store(path: Path, run: dict[str, Any]) -> None:
     Raises:
         RuntimeError: if the two sides of a method learn different numbers of parameters.
     """
-    runs = json.loads(path.read_text()) if path.exists() else []
-    run = json.loads(json.dumps(run))  # tuples as the file gives them back
-    runs = [r for r in runs if any(r[name] != run[name] for name in _KEY)] + [run]
-    path.write_text(json.dumps(runs, indent=1))
-    of_method = [r for r in runs if r["settings"] == run["settings"] and "parameters" in r]
+    runs = measure.store(path, run, _KEY)
+    settings = runs[-1]["settings"]
+    of_method = [r for r in runs if r["settings"] == settings and "parameters" in r]
     sizes = {r["side"]: r["parameters"] for r in of_method}
     if len(set(sizes.values())) > 1:
-        raise RuntimeError(f"The networks of {run['method']} differ in parameters: {sizes}")
+        raise RuntimeError(f"The networks of {settings['method']} differ in parameters: {sizes}")
 
 
 def rows(path: Path, epochs: int, images: int) -> dict[str, dict[str, Row]]:

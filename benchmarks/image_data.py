@@ -1,4 +1,4 @@
-"""CIFAR-10 in memory, for all libraries of a benchmark."""
+"""Image sets in memory, for all libraries of a benchmark."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import tensorflow as tf
 import keras_ssl
 
 
-def read(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` images of a split, and their labels, as arrays."""
-    data = keras_ssl.data.load_images("cifar10", split).take(count).batch(count)
+def read(name: str, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` images of a split of a set, and their labels, as arrays."""
+    data = keras_ssl.data.load_images(name, split).take(count).batch(count)
     images, labels = next(data.as_numpy_iterator())
     return images, labels
 
