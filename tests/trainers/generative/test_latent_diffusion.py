@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import samplers, trainers
+from keras_ssl import layers, samplers, trainers
 from tests.trainers.case import Case, zeros
 from tests.trainers.generative.denoisers import (
     dense_denoiser,
@@ -137,6 +137,46 @@ def test_images_are_filled_where_latents_have_places():
     decoder.trainable = False
     with pytest.raises(ValueError, match="whose layers are all frozen"):
         trainer.fine_tune_decoder(x, verbose=0)
+
+
+def test_tokens_by_an_encoder_in_the_denoiser_condition_latents_of_a_vq_vae(tmp_path):
+    """Three labels for each image, embedded by layers that learn with the denoiser."""
+    x = small_images()[:64] / 255
+    vq_vae = trainers.VQVAE(
+        keras.layers.Conv2D(1, 2, strides=2),
+        keras.layers.Conv2DTranspose(1, 2, strides=2),
+        layers.VectorQuantizer(8, seed=0),
+    )
+    vq_vae.compile("adam")
+    vq_vae.fit(x, verbose=0)
+    vectors = keras.Input((4, 4, 1))
+    decoder = keras.Model(vectors, vq_vae.decoder(vq_vae.quantizer(vectors)[0]))
+    inputs = {
+        "x": keras.Input((4, 4, 1), name="x"),
+        "time": keras.Input((), name="time"),
+        "tokens": keras.Input((3,), dtype="int32", name="tokens"),
+    }
+    embed = keras.layers.Embedding(6, 4, name="labels")
+    output = image_denoiser(4, token_dim=4)({**inputs, "tokens": embed(inputs["tokens"])})
+    trainer = trainers.LatentDiffusion(
+        keras.Model(inputs, output), vq_vae.encoder, decoder, value_range=(0.0, 1.0), seed=0
+    )
+    trainer.compile("adam")
+    data = {"x": x, "tokens": np.random.default_rng(0).integers(1, 6, (64, 3)).astype("int32")}
+    before = embed.get_weights()[0]
+    trainer.fit(data, batch_size=16, verbose=0)
+    # all six have learned, 0 too, which stands for labels left out
+    assert np.any(embed.get_weights()[0] != before, axis=1).all()
+    made = trainer.sample(tokens=data["tokens"][:4], steps=3, guidance_scale=2.0, seed=1)
+    # each place is the decoder's output of a code
+    codes = np.asarray(vq_vae.decode(np.arange(8, dtype="int32")[:, None, None]))
+    tiles = made.reshape(4, 4, 2, 4, 2).swapaxes(2, 3).reshape(-1, 4)
+    distances = np.abs(tiles[:, None] - codes.reshape(8, 4).clip(0, 1)).max(axis=-1)
+    assert distances.min(axis=1).max() < 1e-5
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    again = loaded.sample(tokens=data["tokens"][:4], steps=3, guidance_scale=2.0, seed=1)
+    np.testing.assert_allclose(again, made, atol=1e-5)
 
 
 def test_bad_parts_and_requests_are_refused(trained):
