@@ -46,9 +46,10 @@ def train_ours(
     images: str,
     labels: str,
     features: dict[str, str],
+    xla: bool,
     **optimizer: float,
 ) -> dict[str, Any]:
-    """Trains our side; arguments and answer are those of `peers/methods_lightly.py`."""
+    """Trains our side; arguments and answer are those of `peers/methods_lightly.py`, and `xla`."""
     # not at the top: the process that waits for this one needs no TensorFlow meanwhile
     import keras
     from image_data import shuffled_batches
@@ -58,16 +59,18 @@ def train_ours(
 
     keras.utils.set_random_seed(seed)
     train = Images(np.load(images), np.load(labels))
-    make, reads = METHODS[method]
+    make, reads, encoder_of = METHODS[method]
     data = shuffled_batches(reads(train), batch_size)
-    run = TrainingRun(make(train, width, **recipe), data, epochs, **optimizer)
+    trainer = make(train, width, **recipe)
+    run = TrainingRun(trainer, data, epochs, **optimizer, jit_compile=xla or "auto")
     measured = []
     for number in range(epochs):
         measured.append(run.epoch())
         print(f"keras_ssl, {method}, epoch {number + 1}: {measured[-1]}", flush=True)
     gigabytes = peak_gigabytes()
+    encoder = encoder_of(run.trainer, train)
     for source, target in features.items():
-        np.save(target, run.features(np.load(source)))
+        np.save(target, encoder.predict(np.load(source), batch_size=500, verbose=0))
     return {"epochs": measured, "parameters": run.parameters(), "gigabytes": gigabytes}
 
 
@@ -125,7 +128,7 @@ def peer_methods() -> list[str]:
 
 
 def measure(
-    folder: Path, method: str, side: str, epochs: int, seed: int, workers: int
+    folder: Path, method: str, side: str, epochs: int, seed: int, workers: int, xla: bool
 ) -> dict[str, Any]:
     """One run, trained and scored."""
     arrays = {split: str(folder / f"{split}.npy") for split in ("train", "test")}
@@ -150,7 +153,7 @@ def measure(
         "features": targets,
     }
     if side == "keras_ssl":
-        measured = in_a_process(train_ours, **arguments)
+        measured = in_a_process(train_ours, **arguments, xla=xla)
     else:
         measured = train_lightly(**arguments, workers=workers)
     return measured | in_a_process(score, features=outputs, labels=labels)
@@ -165,6 +168,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000, help="training images to use")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="the peer's loader processes")
+    parser.add_argument("--xla", action="store_true", help="compile the steps of our side by XLA")
     parser.add_argument(
         "--untimed", action="store_true", help="leave times out of the table: the machine is busy"
     )
@@ -190,6 +194,7 @@ def main() -> None:
                         arguments.epochs,
                         arguments.seed,
                         arguments.workers,
+                        arguments.xla,
                     )
                     store(
                         arguments.results,

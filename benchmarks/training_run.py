@@ -34,6 +34,7 @@ class TrainingRun:
         weight_decay: of AdamW, on all parameters.
         epsilon: of AdamW.
         warmup: part of the run in which the rate rises from 0, before it falls.
+        jit_compile: whether XLA compiles the step, or "auto".
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class TrainingRun:
         weight_decay: float,
         epsilon: float,
         warmup: float = 0.0,
+        jit_compile: bool | str = "auto",
     ):
         self.trainer = trainer
         self.data = data
         schedule = warmed_up_cosine(learning_rate, epochs * len(data), warmup)
         self.trainer.compile(
-            optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon)
+            optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon),
+            jit_compile=jit_compile,
         )
         self.epochs_done = 0
 

@@ -9,7 +9,7 @@ from image_data import shuffled_batches
 from keras.distillation import LogitsDistillation
 from training_run import warmed_up_cosine
 
-from keras_ssl import augment, layers, losses, networks, trainers
+from keras_ssl import augment, evaluate, layers, losses, networks, samplers, trainers
 from methods_of.recipes import VIT_BATCH_SIZE
 
 Trainer = trainers.SelfSupervisedModel
@@ -37,11 +37,17 @@ def indexed(train: Images) -> Any:
     return {"image": train.images, "index": np.arange(len(train.images))}
 
 
+def whole(trainer: Trainer, train: Images) -> keras.Model:
+    """The encoder of most methods: a trainer's output is that of its encoder."""
+    return trainer
+
+
 class Method(NamedTuple):
-    """How to make the trainer, called with the training images too, and what it reads."""
+    """How to make the trainer, called with the training images too; what it reads; its encoder."""
 
     trainer: Callable[..., Trainer]
     reads: Callable[[Images], Any] = alone
+    encoder: Callable[[Trainer, Images], keras.Model] = whole
 
 
 def small_encoder(width: int) -> keras.Model:
@@ -287,6 +293,58 @@ def knowledge_distillation(
     )
 
 
+def _decoder(widths: Sequence[int], features: int) -> keras.Model:
+    """From features to pixels from 0 to 255."""
+    shape = (32, 32, 3)
+    decoder = networks.conv_decoder(shape, widths, features)
+    return keras.Sequential([decoder, keras.layers.Rescaling(127.5, offset=127.5)])
+
+
+def autoencoder(train: Images, width: int, decoder: Sequence[int]) -> Trainer:
+    encoder = small_encoder(width)
+    return trainers.Autoencoder(encoder, _decoder(decoder, encoder.output_shape[-1]))
+
+
+def vae(
+    train: Images, width: int, decoder: Sequence[int], latent: int, deviation: float
+) -> Trainer:
+    """Pixels are normal, with this standard deviation, on the scale from 0 to 255."""
+    likelihood = losses.GaussianNLL(deviation)
+    return trainers.VAE(small_encoder(width), _decoder(decoder, latent), latent, likelihood)
+
+
+def trained_part(trainer: Trainer, train: Images) -> keras.Model:
+    """The encoder alone, of a trainer whose output is something else."""
+    return trainer.encoder
+
+
+def diffusion(train: Images, width: int) -> Trainer:
+    unet = networks.diffusion_unet(
+        (32, 32, 3), (width, 2 * width, 4 * width), blocks=1, attention_levels=(2,)
+    )
+    schedule = samplers.NoiseSchedule("cosine")
+    return trainers.Diffusion(unet, schedule, "v", min_snr_gamma=5.0, ema_momentum=0.999)
+
+
+def best_features(trainer: trainers.Diffusion, train: Images) -> keras.Model:
+    """The layer and the time whose features are best for a probe, on images held out for it."""
+    fitted, held_out = slice(0, 8_000), slice(8_000, 12_000)
+    layers_tried = ("middle_block_2", "up_3_block_1", "up_3_block_2", "up_2_block_1")
+
+    def probed(layer: str, time: int) -> float:
+        encoder = trainer.encoder_at(layer, time)
+        parts = [
+            (encoder.predict(train.images[part], batch_size=500, verbose=0), train.labels[part])
+            for part in (fitted, held_out)
+        ]
+        return evaluate.linear_probe(evaluate.raw_pixels, *parts)
+
+    found = {(layer, time): probed(layer, time) for layer in layers_tried for time in (10, 50, 100)}
+    layer, time = max(found, key=found.get)
+    print(f"diffusion, features of {layer} at time {time}: {found[layer, time]:.3f} of {found}")
+    return trainer.encoder_at(layer, time)
+
+
 def small_vit(width: int, **arguments: Any) -> networks.VisionTransformer:
     """The encoder of every method that hides patches: 64 patches, four blocks."""
     return networks.vit((width, 4, 4), (32, 32, 3), patch_size=4, **arguments)
@@ -347,7 +405,7 @@ def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: i
     steps = epochs * (len(train.images) // VIT_BATCH_SIZE)
     dino = dino_vit(train, width, (512, 64), 512, 0.14, 0.99)
     schedule = warmed_up_cosine(1e-3, steps, 0.1)
-    dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
+    dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05), jit_compile=True)
     dino.fit(
         shuffled_batches(train.images, VIT_BATCH_SIZE), epochs=epochs, shuffle=False, verbose=0
     )
@@ -381,7 +439,7 @@ def _beit(
     tokenizer = _tokenizer(train, width, codes, code_width, teacher_epochs)
     steps = tokenizer_epochs * (len(train.images) // VIT_BATCH_SIZE)
     schedule = warmed_up_cosine(1e-3, steps, 0.1)
-    tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
+    tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05), jit_compile=True)
     batches = shuffled_batches(train.images, VIT_BATCH_SIZE)
     tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)
     return make(
@@ -480,6 +538,9 @@ METHODS = {
     "DINO": Method(dino),
     "MSN": Method(msn),
     "KnowledgeDistillation": Method(knowledge_distillation),
+    "Autoencoder": Method(autoencoder),
+    "VAE": Method(vae, encoder=trained_part),
+    "Diffusion": Method(diffusion, encoder=best_features),
     "MAE": Method(mae),
     "SimMIM": Method(sim_mim),
     "AIM": Method(aim),

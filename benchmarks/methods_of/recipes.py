@@ -90,7 +90,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "momentum": 0.99,
     },
     "KnowledgeDistillation": {"teacher_width": 32, "teacher_epochs": 2, "temperature": 4.0},
-    "MAE": {**_VIT, "hidden": 0.75, "decoder": (48, 2, 4), "epochs": 12},
+    "Autoencoder": {"decoder": (32, 64), "epochs": 6},
+    "VAE": {"decoder": (32, 64), "latent": 64, "deviation": 25.5, "epochs": 6},
+    "Diffusion": {"batch_size": 128, "epochs": 4},
+    "MAE": {**_VIT, "hidden": 0.75, "decoder": (48, 2, 4), "epochs": 6},
     "SimMIM": {**_VIT, "hidden": 0.6, "unit": 2, "epochs": 5},
     "AIM": {**_VIT, "head": (192, 2), "epochs": 5},
     "Data2Vec": {
@@ -109,6 +112,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "DINOv2": {**_VIT, **_HEAD, "hidden": 0.3, "smallest": 4, "epochs": 3},
     "DINO, ViT": {**_VIT, **_HEAD, "epochs": 3},
 }
+
+# whose features are a by-product; no aim is set for them
+GENERATIVE = ("Autoencoder", "VAE", "Diffusion")
 
 
 def is_vit(method: str) -> bool:

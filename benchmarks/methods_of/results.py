@@ -7,7 +7,7 @@ from typing import Any
 
 import measure
 
-from methods_of.recipes import RECIPES, SHARED, WIDTHS, is_vit
+from methods_of.recipes import GENERATIVE, RECIPES, SHARED, WIDTHS, is_vit
 
 OURS, PEER = "keras_ssl", "lightly"
 AIM_PEER = -1.0
@@ -114,7 +114,7 @@ def print_details(table: dict[str, dict[str, Row]]) -> None:
 def print_aims(table: dict[str, dict[str, Row]]) -> None:
     """Prints, by method, what its aims ask and what was reached."""
     for method, sides in table.items():
-        if OURS not in sides or method not in RECIPES:
+        if OURS not in sides or method not in RECIPES or method in GENERATIVE:
             continue
         # features of vision transformers are for linear maps rather than for distances
         measure = "linear_probe" if is_vit(method) else "knn"
