@@ -493,12 +493,12 @@ def _masked_distillation(
     return make(*parts, momentum=momentum, **patch_head)
 
 
-def ibot(train: Images, **recipe: Any) -> Trainer:
-    return _masked_distillation(trainers.iBOT, **recipe, has_patch_head=False)
+def ibot(train: Images, width: int, **recipe: Any) -> Trainer:
+    return _masked_distillation(trainers.iBOT, width, **recipe, has_patch_head=False)
 
 
-def dino_v2(train: Images, **recipe: Any) -> Trainer:
-    return _masked_distillation(trainers.DINOv2, **recipe, has_patch_head=True)
+def dino_v2(train: Images, width: int, **recipe: Any) -> Trainer:
+    return _masked_distillation(trainers.DINOv2, width, **recipe, has_patch_head=True)
 
 
 def dino_vit(
