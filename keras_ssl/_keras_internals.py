@@ -13,6 +13,7 @@
 - `Layer._convert_input_args`: Keras casts all floating-point inputs to a layer's compute dtype. In
   half precision, small edge weights would become 0, which is no edge.
 - `AutocastScope`: while a layer is called, variables read as its compute dtype and not as stored.
+- `Layer._tracker`: Keras locks a built layer, and its own `enable_lora` unlocks it for new weights.
 - `Optimizer._apply_weight_decay`: whether an optimizer decays weights as Keras does, or in
   a way of its own.
 
@@ -20,6 +21,8 @@
 `fit` are in `fit.py` and `epochs.py`; `_copying.py` reads what layers and graphs are made of.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -116,6 +119,20 @@ def set_rows(model: keras.Model, rows: Any) -> None:
 def keep_input_dtypes(layer: keras.layers.Layer) -> None:
     """Let a layer's inputs be as they are: it gets tensors, and casts them itself."""
     layer._convert_input_args = False
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
+    """Allow new weights in a built layer while the context is open.
+
+    Args:
+        layer: a built layer.
+    """
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
 
 
 def decays_weights_as_keras(optimizer: keras.optimizers.Optimizer) -> bool:

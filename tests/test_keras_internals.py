@@ -17,6 +17,7 @@ from keras_ssl._keras_internals import (
     run_on_shapes,
     set_rows,
     stored_values,
+    unlocked,
     weigh_losses_by_rows,
 )
 
@@ -114,3 +115,13 @@ def test_decoupled_weight_decay_is_told_from_others():
     decaying = [keras.optimizers.AdamW(), keras.optimizers.SGD(), keras.optimizers.Lamb()]
     assert all(map(decays_weights_as_keras, decaying))
     assert not decays_weights_as_keras(keras.optimizers.Muon())
+
+
+def test_a_built_layer_takes_weights_while_it_is_unlocked():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    with unlocked(layer):
+        layer.more = layer.add_weight(shape=(1,), name="more")
+    assert len(layer.weights) == 3
+    with pytest.raises(ValueError, match="cannot add new elements"):
+        layer.add_weight(shape=(1,))

@@ -32,6 +32,7 @@ PUBLIC = [
 # only their subclasses are ever saved
 ABSTRACT = {
     "SelfSupervisedModel",
+    "TextEncoder",
     "TokenEncoder",
     "GANLoss",
     "Likelihood",

@@ -41,6 +41,7 @@ from keras_ssl.layers.tokens import (
     RandomMasking,
     RandomPrefix,
     RegisterTokens,
+    SegmentEmbedding,
 )
 from keras_ssl.layers.transformer import (
     AdaptiveTransformerBlock,
@@ -85,6 +86,7 @@ __all__ = [
     "ResidualHead",
     "ResidualMLPHead",
     "RotaryEmbedding",
+    "SegmentEmbedding",
     "SinkhornCenter",
     "SinusoidalPositionalEncoding",
     "StepPredictor",

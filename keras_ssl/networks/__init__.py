@@ -1,4 +1,4 @@
-"""Encoders, built as Keras models."""
+"""Encoders and decoders, built as Keras models."""
 
 from keras_ssl.networks.generative import (
     conv_decoder,
@@ -11,6 +11,18 @@ from keras_ssl.networks.generative import (
     resnet_generator,
 )
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
+from keras_ssl.networks.text import (
+    BERT,
+    GPT2,
+    SentenceClassifier,
+    SpanClassifier,
+    TextEncoder,
+    TokenClassifier,
+    Transformer,
+    bert,
+    gpt2,
+    transformer,
+)
 from keras_ssl.networks.to_keras import to_keras
 from keras_ssl.networks.vision import (
     PatchTokenizer,
@@ -30,9 +42,17 @@ from keras_ssl.networks.vision import (
 )
 
 __all__ = [
+    "BERT",
+    "GPT2",
     "PatchTokenizer",
+    "SentenceClassifier",
+    "SpanClassifier",
+    "TextEncoder",
+    "TokenClassifier",
     "TokenEncoder",
+    "Transformer",
     "VisionTransformer",
+    "bert",
     "cifar_stem",
     "conv_decoder",
     "conv_encoder",
@@ -43,6 +63,7 @@ __all__ = [
     "gat",
     "gcn",
     "gin",
+    "gpt2",
     "graphsage",
     "imagenet_stem",
     "resnet",
@@ -55,6 +76,7 @@ __all__ = [
     "strided_stem",
     "to_keras",
     "token_encoder",
+    "transformer",
     "unet",
     "vit",
 ]

@@ -79,6 +79,7 @@ OF_TOKENS = {
     "RandomMasking",
     "RandomPrefix",
     "RegisterTokens",
+    "SegmentEmbedding",
     "SinusoidalPositionalEncoding",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",

@@ -1,6 +1,7 @@
 """Multi-head attention with fused projections, grouped heads, positions and a cache."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl._keras_internals import unlocked
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.layers.attention._masks import causal_mask, in_cache, merge_masks
 from keras_ssl.layers.attention.positions import RotaryEmbedding
@@ -77,6 +79,8 @@ class MultiHeadAttention(keras.layers.Layer):
         use_causal_mask: whether queries attend only to keys at their own position or before.
         cache: dictionary of keys and values as `make_cache` returns it. Keys and values of `query`
             are written at `cache_index`, and queries attend to what stands up to themselves.
+        memory: dictionary of keys and values of a context as `project_context` returns it, in place
+            of `value`: in decoding, the context is projected once and not at each step.
         cache_index: integer or integer scalar, the position of the first query in the cache.
         return_attention_scores: whether to return `(output, scores)`.
         mask: `query_mask`, under the name by which Keras passes it if `query` is the only tensor.
@@ -181,6 +185,9 @@ class MultiHeadAttention(keras.layers.Layer):
         self.output_initializer = keras.initializers.get(output_initializer)
         if self.output_initializer is not None:
             self._initializers[3] = self.output_initializer
+        self._lora: dict[int, tuple] = {}
+        self.lora_rank, self.lora_alpha, self.lora_targets = None, None, ()
+        self._lora_of_config = None
         self.seed = checks.integer("seed", seed, optional=True)
         self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
 
@@ -235,6 +242,9 @@ class MultiHeadAttention(keras.layers.Layer):
         if self.position_bias is not None and not self.position_bias.built:
             heads = (None, query_shape[1], self.num_heads, head_width)
             self.position_bias.build(heads, heads)
+        if self._lora_of_config is not None:
+            self.built = True
+            self.enable_lora(**self._lora_of_config)
 
     def _add_bias(self, name: str, width: int) -> keras.Variable:
         """Create the bias of a projection."""
@@ -261,8 +271,15 @@ class MultiHeadAttention(keras.layers.Layer):
         return_attention_scores: bool = False,
         mask: Any = None,
         training: bool | None = None,
+        memory: dict[str, Any] | None = None,
     ) -> Any:
-        if value is None and key is None and value_mask is None:
+        if memory is not None and not (value is None and key is None and cache is None):
+            given = {"value": value, "key": key, "cache": cache}
+            raise ValueError(
+                "`memory` stands in place of `value`, `key` and `cache`. Received: `memory` with "
+                f"{[name for name, one in given.items() if one is not None]}"
+            )
+        if value is None and key is None and memory is None and value_mask is None:
             value_mask = mask if query_mask is None else query_mask
         if segments is not None and not (value is None and key is None and cache is None):
             raise ValueError(
@@ -270,19 +287,19 @@ class MultiHeadAttention(keras.layers.Layer):
                 "`attention_mask`. Received: segments with "
                 f"{'a context' if cache is None else 'a cache'}"
             )
-        value = query if value is None else value
-        key = value if key is None else key
-        self._check_inputs(query, key, value)
+        if memory is None:
+            value = query if value is None else value
+            key = value if key is None else key
+        self._check_inputs([query, key, value])
         takes_kernel = self._takes_kernel(return_attention_scores, training)
         # what knows positions finds them in front of the heads
-        of_positions = (cache, self.rotary, self.position_bias)
+        of_positions = (cache, memory, self.rotary, self.position_bias)
         heads_first = not takes_kernel and all(one is None for one in of_positions)
         q, k, v = self._project([query, key, value], heads_first)
-        if self._norms:
-            q, k = (norm(one) for norm, one in zip(self._norms, (q, k), strict=True))
         start = 0 if cache is None else cache_index
-        if self.rotary is not None:
-            q, k = (ops.cast(self.rotary(one, start=start), one.dtype) for one in (q, k))
+        q, k = self._place(0, q, start), self._place(1, k, start)
+        if memory is not None:
+            k, v = (ops.cast(memory[name], q.dtype) for name in _NAMES[1:])
         written = None
         if cache is not None:
             new = k.shape[1]
@@ -302,15 +319,39 @@ class MultiHeadAttention(keras.layers.Layer):
             q, k, v, bias, allowed, use_causal_mask and cache is None, training
         )
         outputs = ops.reshape(outputs, (*ops.shape(outputs)[:2], self.output_kernel.shape[0]))
-        outputs = _affine(outputs, self.output_kernel, self.output_bias)
+        outputs = _affine(outputs, self._merged_output_kernel(), self.output_bias)
         extras = (scores,) if return_attention_scores else ()
         extras += () if cache is None else (cache,)
         return (outputs, *extras) if extras else outputs
 
-    def _check_inputs(self, query: Any, key: Any, value: Any) -> None:
+    def _place(self, number: int, x: Any, start: Any) -> Any:
+        """Return queries or keys, normalised, and turned by their positions from `start`."""
+        if x is None:
+            return None
+        if self._norms:
+            x = self._norms[number](x)
+        return x if self.rotary is None else ops.cast(self.rotary(x, start=start), x.dtype)
+
+    def project_context(self, value: Any) -> dict[str, Any]:
+        """Return the keys and values of a context, the `memory` of calls in decoding.
+
+        Args:
+            value: the context, `(batch, positions, context width)`.
+
+        Returns:
+            Dictionary of `"key"` and `"value"`, each `(batch, positions, heads, width)`.
+        """
+        if not self.built:
+            raise ValueError("`project_context` needs a built layer: `build` or call it first")
+        self._check_inputs([None, value, value])
+        _, k, v = self._project([None, value, value], False)
+        found = {"key": self._place(1, k, 0), "value": v}
+        return {name: ops.cast(one, self.compute_dtype) for name, one in found.items()}
+
+    def _check_inputs(self, inputs: list[Any]) -> None:
         """Raise a `ValueError` unless inputs are sequences as wide as those of `build`."""
-        for name, one, width in zip(_NAMES, (query, key, value), self._widths, strict=True):
-            if len(one.shape) != 3 or one.shape[-1] != width:
+        for name, one, width in zip(_NAMES, inputs, self._widths, strict=True):
+            if one is not None and (len(one.shape) != 3 or one.shape[-1] != width):
                 raise ValueError(
                     f"`{name}` must have shape (batch, positions, {width}), as the layer was "
                     f"built. Received: shape {tuple(one.shape)}"
@@ -327,9 +368,10 @@ class MultiHeadAttention(keras.layers.Layer):
         return is_possible and keras.backend.backend() != "tensorflow"
 
     def _project(self, inputs: list[Any], heads_first: bool) -> list[Any]:
-        """Return queries, keys and values, each `(batch, positions, heads, width)`.
+        """Return queries, keys and values of those inputs that are not `None`.
 
-        With `heads_first`, `(batch, heads, positions, width)`.
+        Each is `(batch, positions, heads, width)`; with `heads_first`, `(batch, heads, positions,
+        width)`.
         """
         if heads_first and len(self._projections) == 1 and len(set(self._heads)) == 1:
             products = self._projections[0].together(inputs)
@@ -342,6 +384,8 @@ class MultiHeadAttention(keras.layers.Layer):
             found.update(projection(inputs))
         heads = [
             ops.reshape(found[number], (*ops.shape(found[number])[:-1], *self._heads[number]))
+            if number in found
+            else None
             for number in range(3)
         ]
         return [_swap(one) for one in heads] if heads_first else heads
@@ -417,6 +461,72 @@ class MultiHeadAttention(keras.layers.Layer):
         written = ops.arange(length)[None, :] <= start + ops.arange(count)[:, None]
         keys, values = ops.cast(cache["key"], k.dtype), ops.cast(cache["value"], v.dtype)
         return keys, values, written[None, None], cache
+
+    def enable_lora(
+        self,
+        rank: int,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+        lora_alpha: float | None = None,
+        targets: Sequence[str] = ("query", "value"),
+    ) -> None:
+        """Freeze the kernels, and learn updates of low rank of some of them, as Keras' layers do.
+
+        Args:
+            rank: rank of the updates, the product of two matrices each.
+            a_initializer: initializer of the first matrix.
+            b_initializer: initializer of the second one; with zeros the layer stays as it is.
+            lora_alpha: the updates are scaled by `lora_alpha / rank`; `rank` by default.
+            targets: which projections get an update: `"query"`, `"key"`, `"value"`, `"output"`.
+
+        Reference:
+            - [Hu et al., LoRA](https://arxiv.org/abs/2106.09685)
+        """
+        rank = checks.integer("rank", rank, minimum=1)
+        if not self.built or self.lora_enabled:
+            raise ValueError(
+                "LoRA can be enabled once, in a built layer. Received: "
+                f"built={self.built}, lora_enabled={self.lora_enabled}"
+            )
+        if not targets or not set(targets) <= set(_PARTS):
+            raise ValueError(f"`targets` must be among {_PARTS}. Received: targets={targets}")
+        for variable in (*(one.kernel for one in self._projections), self.output_kernel):
+            variable.trainable = False
+        with unlocked(self):
+            for name in (one for one in _PARTS if one in targets):
+                number = _PARTS.index(name)
+                kernel, width = self.output_kernel, self.output_kernel.shape[1]
+                if name != "output":
+                    kernel, width = self._kernel_of(number), math.prod(self._heads[number])
+                self._lora[number] = tuple(
+                    self.add_weight(name=f"lora_{name}_{one}", shape=shape, initializer=initializer)
+                    for one, shape, initializer in (
+                        ("a", (kernel.shape[0], rank), keras.initializers.get(a_initializer)),
+                        ("b", (rank, width), keras.initializers.get(b_initializer)),
+                    )
+                )
+        self.lora_rank, self.lora_targets = rank, tuple(targets)
+        self.lora_alpha = rank if lora_alpha is None else lora_alpha
+
+    @property
+    def lora_enabled(self) -> bool:
+        """Whether `enable_lora` was called."""
+        return self.lora_rank is not None
+
+    def _kernel_of(self, number: int) -> keras.Variable:
+        """Return the kernel that holds the projection of query, key or value."""
+        return next(one.kernel for one in self._projections if number in one.numbers)
+
+    def low_rank_update(self, number: int) -> Any:
+        """Return what LoRA adds to the kernel of a projection, or `None`."""
+        if number not in self._lora:
+            return None
+        a, b = self._lora[number]
+        return ops.matmul(a, b) * (self.lora_alpha / self.lora_rank)
+
+    def _merged_output_kernel(self) -> Any:
+        update = self.low_rank_update(3)
+        return self.output_kernel if update is None else ops.add(self.output_kernel, update)
 
     def compute_output_shape(
         self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
@@ -513,7 +623,7 @@ class MultiHeadAttention(keras.layers.Layer):
             found.update(projection.get())
         bias = None if self.output_bias is None else ops.convert_to_numpy(self.output_bias)
         return [found[number] for number in range(3)] + [
-            (ops.convert_to_numpy(self.output_kernel), bias)
+            (ops.convert_to_numpy(self._merged_output_kernel()), bias)
         ]
 
     def set_projections(self, arrays: list[tuple[Any, Any]]) -> None:
@@ -525,8 +635,16 @@ class MultiHeadAttention(keras.layers.Layer):
             self.output_bias.assign(arrays[3][1])
 
     def get_config(self) -> dict:
+        lora = {}
+        if self.lora_enabled:
+            lora["lora"] = {
+                "rank": self.lora_rank,
+                "lora_alpha": self.lora_alpha,
+                "targets": list(self.lora_targets),
+            }
         return {
             **super().get_config(),
+            **lora,
             "num_heads": self.num_heads,
             "key_dim": self.key_dim,
             "value_dim": self.value_dim,
@@ -552,14 +670,17 @@ class MultiHeadAttention(keras.layers.Layer):
             name: keras.saving.deserialize_keras_object(config[name])
             for name in ("rotary", "position_bias")
         }
-        return cls(**{**config, **parts})
+        lora = config.get("lora")
+        made = cls(**{name: one for name, one in {**config, **parts}.items() if name != "lora"})
+        made._lora_of_config = lora
+        return made
 
 
 class _Projection:
     """One kernel for those of queries, keys and values that are made of the same input."""
 
     def __init__(self, layer: MultiHeadAttention, numbers: list[int], inputs: list[int]) -> None:
-        self.numbers = numbers
+        self._layer, self.numbers = layer, numbers
         self.widths = [math.prod(layer._heads[number]) for number in numbers]
         name = "_".join(_NAMES[number] for number in numbers)
 
@@ -586,20 +707,35 @@ class _Projection:
         products = self.together(inputs)
         if products is not None:
             return dict(zip(self.numbers, self._split(products), strict=True))
-        own = [inputs[number] for number in self.numbers]
-        kernels = self._split(ops.convert_to_tensor(self.kernel))
-        biases = [None] * len(own)
+        kernels = self._split(ops.convert_to_tensor(self.merged_kernel()))
+        biases = [None] * len(kernels)
         if self.bias is not None:
             biases = self._split(ops.convert_to_tensor(self.bias))
-        parts = zip(own, kernels, biases, strict=True)
-        return dict(zip(self.numbers, (_affine(*part) for part in parts), strict=True))
+        parts = zip(self.numbers, kernels, biases, strict=True)
+        return {
+            number: _affine(inputs[number], kernel, bias)
+            for number, kernel, bias in parts
+            if inputs[number] is not None
+        }
 
     def together(self, inputs: list[Any]) -> Any:
         """Return one product for all of `numbers`, or `None` if they are made of unlike inputs."""
         first, *others = (inputs[number] for number in self.numbers)
-        if any(one is not first for one in others):
+        if first is None or any(one is not first for one in others):
             return None
-        return _affine(first, self.kernel, self.bias)
+        return _affine(first, self.merged_kernel(), self.bias)
+
+    def merged_kernel(self) -> Any:
+        """Return the kernel with the updates of low rank that the layer has for it."""
+        updates = [self._layer.low_rank_update(number) for number in self.numbers]
+        if all(one is None for one in updates):
+            return self.kernel
+        rows = self.kernel.shape[0]
+        parts = [
+            ops.zeros((rows, width), self._layer.compute_dtype) if one is None else one
+            for one, width in zip(updates, self.widths, strict=True)
+        ]
+        return ops.add(self.kernel, ops.concatenate(parts, axis=-1))
 
     def _split(self, x: Any) -> list[Any]:
         if len(self.widths) == 1:
@@ -609,7 +745,7 @@ class _Projection:
     def get(self) -> dict[int, tuple]:
         """Return kernel and bias by number, as arrays."""
         at = np.cumsum(self.widths)[:-1]
-        kernels = np.split(ops.convert_to_numpy(self.kernel), at, axis=-1)
+        kernels = np.split(ops.convert_to_numpy(self.merged_kernel()), at, axis=-1)
         biases = [None] * len(kernels)
         if self.bias is not None:
             biases = np.split(ops.convert_to_numpy(self.bias), at)

@@ -266,6 +266,8 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
         inputs: tokens.
         grid: `(rows, columns)` of the tokens, if it is not `size`.
         start: position of the first token of a sequence, for decoding; an integer or a scalar.
+        positions: positions `(batch, tokens)` of the tokens of sequences, in place of those from
+            `start`, such as those within the documents of packed sequences.
 
     Input shape:
         `(batch, tokens, width)`.
@@ -330,7 +332,13 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
             initializer=self.initializer,
         )
 
-    def call(self, inputs: Any, grid: tuple[int, int] | None = None, start: Any = 0) -> Any:
+    def call(
+        self,
+        inputs: Any,
+        grid: tuple[int, int] | None = None,
+        start: Any = 0,
+        positions: Any = None,
+    ) -> Any:
         vectors = ops.convert_to_tensor(self.embeddings)
         extra, others = vectors[: self.extra_tokens], vectors[self.extra_tokens :]
         if self.is_grid:
@@ -341,7 +349,11 @@ class LearnedPositionalEmbedding(keras.layers.Layer):
                 f"`grid` is for positions of a grid, `size=(rows, columns)`. Received: grid={grid} "
                 f"with size={self.size}"
             )
-        return inputs + ops.cast(self._of_sequence(inputs, extra, others, start), inputs.dtype)
+        if positions is not None:
+            found = ops.take(vectors, positions, axis=0)
+        else:
+            found = self._of_sequence(inputs, extra, others, start)
+        return inputs + ops.cast(found, inputs.dtype)
 
     def _on_grid(self, inputs: Any, vectors: Any, grid: Any) -> Any:
         grid = self.size if grid is None else checks.image_size("grid", grid)

@@ -1,4 +1,4 @@
-"""Layers on patches of images and on tokens, positions and grids of features."""
+"""Layers on patches of images and on tokens, segments and grids of features."""
 
 from keras_ssl.layers.tokens.class_token import ClassToken, RegisterTokens
 from keras_ssl.layers.tokens.mask_token import MaskToken
@@ -11,6 +11,7 @@ from keras_ssl.layers.tokens.random_masking import (
     RandomMasking,
     RandomPrefix,
 )
+from keras_ssl.layers.tokens.segment_embedding import SegmentEmbedding
 
 __all__ = [
     "BlockMasking",
@@ -23,4 +24,5 @@ __all__ = [
     "RandomMasking",
     "RandomPrefix",
     "RegisterTokens",
+    "SegmentEmbedding",
 ]

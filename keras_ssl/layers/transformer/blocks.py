@@ -9,6 +9,7 @@ from keras_ssl import checks
 from keras_ssl.layers.attention import MultiHeadAttention
 from keras_ssl.layers.normalization import SyncBatchNormalization
 from keras_ssl.layers.normalization._layer_normalization import LayerNormalization
+from keras_ssl.layers.transformer._gelu import get_activation, serialize_activation
 from keras_ssl.layers.transformer._recompute import recompute
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
 
@@ -98,7 +99,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
             padding as `query_mask`.
         feed_forward: layer to use in place of `FeedForward(hidden_dim, activation)`, such as a
             gated one, SwiGLU.
-        activation: activation function of the default feed-forward network.
+        activation: activation function of the default feed-forward network, as of `FeedForward`.
         norm: `"layer"`, `"rms"` or `"batch"`: kind of normalisation.
         norm_first: whether to normalise the inputs of attention and feed-forward network, or else
             the sums after their residual connections.
@@ -180,7 +181,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.supports_masking = True
         self.num_heads = checks.integer("num_heads", num_heads, minimum=1)
         self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
-        self.activation = keras.activations.get(activation)
+        self.activation = get_activation(activation)
         self.norm = norm
         self.norm_first = bool(norm_first)
         self.epsilon = checks.positive("epsilon", epsilon)
@@ -283,6 +284,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
         training: bool | None,
         *,
         context_mask: Any = None,
+        memory: dict[str, Any] | None = None,
+        return_context_scores: bool = False,
         cache: dict[str, Any] | None = None,
         cache_index: Any = 0,
         **arguments: Any,
@@ -297,10 +300,14 @@ class TransformerEncoderBlock(keras.layers.Layer):
 
         def parts(x: Any, *context: Any) -> list[Any]:
             x, *extras = self._attend("attention", x, [], arguments, training)
-            if context:
-                x, *_ = self._attend(
-                    "cross_attention", x, [*context], {"value_mask": context_mask}, training
-                )
+            if context or memory is not None:
+                of_context = {
+                    "value_mask": context_mask,
+                    "memory": memory,
+                    "return_attention_scores": return_context_scores,
+                }
+                x, *scores = self._attend("cross_attention", x, [*context], of_context, training)
+                extras += scores
             residual = self.feed_forward_residual
             outputs = self.feed_forward(residual.enter(x, training), training=training)
             return [residual.leave(x, outputs, training), *extras]
@@ -326,7 +333,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         arguments = {
             key: one for key, one in arguments.items() if one is not None and one is not False
         }
-        if not context and isinstance(layer, _OF_KERAS):
+        if name == "attention" and isinstance(layer, _OF_KERAS):
             context = [entered]
             arguments["value_mask"] = arguments.pop("query_mask", None)
         _check_takes(name, layer, arguments)
@@ -339,7 +346,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # Keras takes tensors alone by position
-        if kwargs.get("return_attention_scores") or kwargs.get("cache") is not None:
+        of_extras = ("return_attention_scores", "return_context_scores")
+        if any(kwargs.get(one) for one in of_extras) or kwargs.get("cache") is not None:
             return keras.Operation.compute_output_spec(self, inputs, *args, **kwargs)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
@@ -350,7 +358,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
             "feed_forward": keras.saving.serialize_keras_object(self._given["feed_forward"]),
             "num_heads": self.num_heads,
             "hidden_dim": self.hidden_dim,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": serialize_activation(self.activation),
             "norm": self.norm,
             "norm_first": self.norm_first,
             "epsilon": self.epsilon,
@@ -388,7 +396,7 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
 
     Call arguments:
         inputs: tokens.
-        context: what they attend to, such as the outputs of an encoder.
+        context: what they attend to, such as the outputs of an encoder; `None` with `memory`.
         inputs_mask: booleans `(batch, tokens)`, `False` for padding.
         context_mask: booleans `(batch, positions)`, `False` for padding. Keras passes both.
         attention_mask: of the self-attention, as the following; see `TransformerEncoderBlock`.
@@ -398,6 +406,10 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
         cache_index: position of the first token in the cache.
         return_attention_scores: whether to return the scores after the tokens.
         training: whether to apply dropout and to use the statistics of the batch.
+        memory: keys and values of the context, from `cross_attention.project_context(context)`, in
+            place of `context`, so that decoding projects it once.
+        return_context_scores: whether to return the scores of the attention to the context, after
+            all else.
 
     Input shape:
         `(batch, tokens, width)` and `(batch, positions, context width)`.
@@ -450,7 +462,7 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
     def call(
         self,
         inputs: Any,
-        context: Any,
+        context: Any = None,
         inputs_mask: Any = None,
         context_mask: Any = None,
         attention_mask: Any = None,
@@ -460,11 +472,20 @@ class TransformerDecoderBlock(TransformerEncoderBlock):
         cache_index: Any = 0,
         return_attention_scores: bool = False,
         training: bool | None = None,
+        memory: dict[str, Any] | None = None,
+        return_context_scores: bool = False,
     ) -> Any:
+        if (context is None) == (memory is None):
+            raise ValueError(
+                "Expected one of `context` and `memory`. Received: "
+                f"{'neither' if context is None else 'both'}"
+            )
         return self._run(
-            [inputs, context],
+            [inputs] if context is None else [inputs, context],
             training,
             context_mask=context_mask,
+            memory=memory,
+            return_context_scores=return_context_scores,
             query_mask=inputs_mask,
             attention_mask=attention_mask,
             segments=segments,

@@ -8,7 +8,12 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.distribute import draw_per_example
 from keras_ssl.layers._initializer_copy import initializer_copy
-from keras_ssl.layers.transformer._gelu import gelu
+from keras_ssl.layers.transformer._gelu import (
+    gelu,
+    gelu_tanh,
+    get_activation,
+    serialize_activation,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -24,13 +29,16 @@ class FeedForward(keras.layers.Layer):
 
     Args:
         hidden_dim: width of the hidden layer.
-        activation: activation function of the hidden layer or the gate.
+        activation: activation function of the hidden layer or the gate. `"gelu"` is the exact
+            function; `"gelu_tanh"` is the one of GPT-2, by a hyperbolic tangent.
         gated: whether the hidden layer is multiplied by a gate.
         output_dim: width of the output; that of the input by default.
         dropout_rate: dropout rate of the hidden layer.
         use_bias: whether to add biases.
         kernel_initializer: initializer of the kernels. Each uses a copy.
         seed: integer seed of the dropout.
+        output_initializer: initializer of the kernel behind the hidden layer; `kernel_initializer`
+            by default.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -73,18 +81,22 @@ class FeedForward(keras.layers.Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         seed: int | None = None,
+        output_initializer: Any = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.hidden_dim = checks.integer("hidden_dim", hidden_dim, minimum=1)
-        self.activation = keras.activations.get(activation)
+        self.activation = get_activation(activation)
         self.gated = bool(gated)
         self.output_dim = checks.integer("output_dim", output_dim, minimum=1, optional=True)
         self.dropout_rate = checks.below_one("dropout_rate", dropout_rate)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self._initializers = [initializer_copy(self.kernel_initializer, n) for n in (1, 2, 3)]
+        self.output_initializer = keras.initializers.get(output_initializer)
+        if self.output_initializer is not None:
+            self._initializers[2] = self.output_initializer
         self.seed = checks.integer("seed", seed, optional=True)
         self.dropout = keras.layers.Dropout(dropout_rate, seed=seed, dtype=self.dtype_policy)
 
@@ -121,6 +133,8 @@ class FeedForward(keras.layers.Layer):
     def _activate(self, h: Any, training: bool | None) -> Any:
         if self.activation is keras.activations.gelu:
             return gelu(h, training)
+        if self.activation is gelu_tanh:
+            return gelu(h, training, approximate=True)
         return self.activation(h)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -130,12 +144,13 @@ class FeedForward(keras.layers.Layer):
         return {
             **super().get_config(),
             "hidden_dim": self.hidden_dim,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": serialize_activation(self.activation),
             "gated": self.gated,
             "output_dim": self.output_dim,
             "dropout_rate": self.dropout_rate,
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
             "seed": self.seed,
         }
 

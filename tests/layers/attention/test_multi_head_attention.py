@@ -440,3 +440,54 @@ def test_shapes_that_do_not_fit_are_named(arguments, message, rng):
 def test_tokens_of_a_grid_are_refused():
     with pytest.raises(ValueError, match=r"Flatten the positions.*\(2, 3, 3, 16\)"):
         layers.MultiHeadAttention(4)(np.ones((2, 3, 3, 16)))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"query_key_norm": "rms", "num_key_value_heads": 2}])
+def test_a_context_that_was_projected_before(arguments, rng):
+    layer = layers.MultiHeadAttention(4, **arguments)
+    x, context = rng.normal(size=(2, 3, 8)), rng.normal(size=(2, 5, 6))
+    mask = np.array([[True] * 5, [True, False, True, False, False]])
+    expected = layer(x, context, value_mask=mask)
+    memory = layer.project_context(context.astype("float32"))
+    found = layer(x, memory=memory, value_mask=mask)
+    np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"in place of .* Received: `memory` with \['value'\]"):
+        layer(x, context, memory=memory)
+
+
+def test_lora_adds_products_of_low_rank(rng, tmp_path):
+    targets = ["query", "key", "output"]
+    inputs = keras.Input((5, 8))
+    layer = layers.MultiHeadAttention(2)
+    model = keras.Model(inputs, layer(inputs))
+    x = rng.normal(size=(3, 5, 8)).astype("float32")
+    before, arrays = to_numpy(model(x)), layer.get_projections()
+    layer.enable_lora(2, lora_alpha=3, targets=targets)
+    np.testing.assert_allclose(to_numpy(model(x)), before, rtol=1e-5, atol=1e-5)
+    for variable in layer.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+    assert len(layer.trainable_variables) == 2 * len(targets) + 2  # with the biases
+    for number, name in enumerate(("query", "key", "value", "output")):
+        kernel = arrays[number][0]
+        if name in targets:
+            a, b = (
+                to_numpy(next(v for v in layer.variables if v.name == f"lora_{name}_{part}"))
+                for part in "ab"
+            )
+            kernel = kernel + 1.5 * a @ b
+        found = layer.get_projections()[number][0]
+        np.testing.assert_allclose(found, kernel, rtol=1e-5, atol=1e-5)
+    merged = layers.MultiHeadAttention(2)
+    merged.build((None, 5, 8))
+    merged.set_projections(layer.get_projections())
+    after = to_numpy(model(x))
+    np.testing.assert_allclose(after, to_numpy(merged(x)), rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(to_numpy(again(x)), after, rtol=1e-5, atol=1e-5)
+    for call, message in (
+        (lambda: layer.enable_lora(2), "LoRA can be enabled once"),
+        (lambda: merged.enable_lora(2, targets=["all"]), "`targets` must be among"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

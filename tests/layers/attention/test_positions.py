@@ -119,6 +119,13 @@ def test_learned_vectors_are_added(rng):
     np.testing.assert_allclose(to_numpy(layer(x, start=3)), x + vectors[3:], rtol=1e-6)
 
 
+def test_learned_vectors_at_given_positions(rng):
+    layer = layers.LearnedPositionalEmbedding(5)
+    x, places = rng.normal(size=(2, 3, 4)).astype("float32"), np.array([[0, 1, 0], [4, 2, 2]])
+    found = to_numpy(layer(x, positions=places))
+    np.testing.assert_allclose(found, x + to_numpy(layer.embeddings)[places], rtol=1e-6)
+
+
 def test_learned_grids_are_interpolated():
     """Between two, cubic convolution weighs four neighbors; those beyond a margin are repeated."""
     layer = learned((4, 2), width=1, extra_tokens=1)

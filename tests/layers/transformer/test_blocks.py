@@ -219,3 +219,26 @@ def test_random_parts_draw_different_numbers(rng):
 def test_bad_arguments_are_named(kind, arguments, error, name):
     with pytest.raises(error, match=f"`{name}`.*Received"):
         getattr(layers, kind)(**{"num_heads": 2, "hidden_dim": 4, **arguments})
+
+
+def test_a_decoder_block_attends_to_a_context_that_was_projected_before(rng):
+    block = layers.TransformerDecoderBlock(2, 16)
+    x, context = (rng.normal(size=(2, n, 8)).astype("float32") for n in (4, 5))
+    mask = np.array([[True] * 5, [True, False, True, False, False]])
+    expected, scores = block(x, context, context_mask=mask, return_context_scores=True)
+    assert scores.shape == (2, 2, 4, 5) and (to_numpy(scores)[1, ..., 3:] == 0).all()
+    memory = block.cross_attention.project_context(context)
+    cache, found = block.attention.make_cache(2, 4), []
+    for position in range(4):
+        y, cache = block(
+            x[:, position : position + 1],
+            memory=memory,
+            context_mask=mask,
+            cache=cache,
+            cache_index=position,
+        )
+        found.append(to_numpy(y))
+    np.testing.assert_allclose(np.concatenate(found, 1), to_numpy(expected), rtol=1e-4, atol=1e-5)
+    for arguments in ({}, {"context": context, "memory": memory}):
+        with pytest.raises(ValueError, match="one of `context` and `memory`"):
+            block(x, **arguments)

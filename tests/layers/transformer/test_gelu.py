@@ -15,13 +15,13 @@ only_tensorflow = pytest.mark.skipif(
 SHAPES = {"compiled": (2, 32, 128), "small": (2, 3, 5), "features": (7, 5)}
 
 
-def step(x, dy, dtype):
+def step(x, dy, dtype, approximate=False):
     import tensorflow as tf
 
     def run(x, dy):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = gelu(x, True)
+            y = gelu(x, True, approximate)
         return y, tape.gradient(y, x, output_gradients=dy)
 
     x, dy = (tf.cast(one, dtype) for one in (x, dy))
@@ -46,9 +46,23 @@ def test_value_and_gradient_are_those_of_the_normal_distribution(shape, dtype, t
 
 
 @only_tensorflow
-def test_far_numbers_are_finite():
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_by_a_hyperbolic_tangent(shape, rng):
+    x, dy = rng.normal(0, 3, shape), rng.normal(size=shape)
+    found, eager = step(x, dy, "float32", approximate=True)
+    scale, cube = np.sqrt(2 / np.pi), 0.044715
+    t = np.tanh(scale * (x + cube * x**3))
+    slope = (1 + t) / 2 + x / 2 * (1 - t**2) * scale * (1 + 3 * cube * x**2)
+    for ours, also, formula in zip(found, eager, [x * (1 + t) / 2, dy * slope], strict=True):
+        np.testing.assert_allclose(ours, formula, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(also, formula, rtol=1e-5, atol=1e-5)
+
+
+@only_tensorflow
+@pytest.mark.parametrize("approximate", [False, True])
+def test_far_numbers_are_finite(approximate):
     x = np.resize([0.0, 1e4, -1e4, 1e30, -1e30, np.inf], (2, 32, 128))
-    (y, dx), _ = step(x, np.ones_like(x), "float32")
+    (y, dx), _ = step(x, np.ones_like(x), "float32", approximate)
     np.testing.assert_allclose(y[0, 0, :6], [0, 1e4, 0, 1e30, 0, np.inf], rtol=1e-6)
     np.testing.assert_allclose(dx[0, 0, :5], [0.5, 1, 0, 1, 0], atol=1e-6)
 
@@ -76,11 +90,16 @@ def test_second_derivative(shape, rng):
 @pytest.mark.parametrize("training", [False, True])
 def test_the_network_uses_it_where_keras_would_be_exact(training, rng):
     x = rng.normal(size=(2, 32, 64)).astype("float32")
-    for activation in ("gelu", keras.activations.gelu, "relu"):
+    for activation in ("gelu", keras.activations.gelu, "gelu_tanh", "relu"):
         keras.utils.set_random_seed(0)
         network = layers.FeedForward(64, activation)
         found = ops.convert_to_numpy(network(x, training=training))
         hidden = np.float64(ops.convert_to_numpy(network.hidden(x)))
         active = np.maximum(hidden, 0) if activation == "relu" else hidden * norm.cdf(hidden)
+        if activation == "gelu_tanh":
+            active = (
+                hidden / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
+            )
+            assert network.get_config()["activation"] == activation
         expected = active @ np.float64(ops.convert_to_numpy(network.outputs.kernel))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
