@@ -21,6 +21,7 @@ from keras_ssl import (
     networks,
     optimizers,
     samplers,
+    text,
     visualize,
 )
 from keras_ssl.version import __version__
@@ -37,6 +38,7 @@ __all__ = [
     "networks",
     "optimizers",
     "samplers",
+    "text",
     "visualize",
 ]
 

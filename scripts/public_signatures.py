@@ -30,6 +30,7 @@ NAMESPACES = [
     "networks",
     "optimizers",
     "samplers",
+    "text",
     "trainers",
     "visualize",
 ]
