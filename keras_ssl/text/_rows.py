@@ -104,7 +104,7 @@ def shuffled(count: int, seed: int | None, stream: int = 0) -> tf.data.Dataset:
     import tensorflow as tf
 
     if seed is not None:
-        # TensorFlow takes a pair; a seed of its own for each stream, far from the user's others
+        # seeds of streams are far from each other, since users count seeds up
         seed = (checks.integer("seed", seed, minimum=0) + stream * 0x9E3779B1) % (2**63)
     return tf.data.Dataset.range(count).shuffle(count, seed=seed)
 
