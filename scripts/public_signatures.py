@@ -21,6 +21,7 @@ NAMESPACES = [
     "callbacks",
     "convert",
     "data",
+    "decoding",
     "distribute",
     "evaluate",
     "graphs",

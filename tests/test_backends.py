@@ -27,6 +27,7 @@ def _in(tier, folders):
         _in("slow", "losses"),
         _in("slow", "augment/test_contract.py augment/sequence augment/tabular"),
         _in("slow", "optimizers samplers"),
+        _in("slow", "decoding"),
         _in("full", "layers/attention layers/tokens layers/transformer"),
         _in("full", "layers/graph"),
         _in("full", "augment graphs networks"),

@@ -137,7 +137,7 @@ def run_blocks(
     for block in blocks:
         x = block(
             x,
-            mask=given.padding_mask,
+            inputs_mask=given.padding_mask,  # under `mask` Keras would attach it to the outputs
             segments=given.document_ids,
             return_attention_scores=return_scores,
             training=training,

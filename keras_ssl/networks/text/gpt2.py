@@ -218,6 +218,17 @@ class GPT2(TextEncoder):
         """
         return self.token_embedding(features, reverse=True)
 
+    def read_context(self, context: Any) -> None:
+        """Raise a `ValueError` unless there is no context, since GPT-2 has nothing else to see.
+
+        Args:
+            context: what `make_cache` gets.
+        """
+        if context is not None:
+            raise ValueError(
+                f"`context` must be None: GPT-2 sees its own tokens alone. Received: {context!r}"
+            )
+
     def make_cache(self, batch_size: int, length: int, context: Any = None) -> Any:
         """Return an empty cache for `decode_step`; the first axis of its tensors is the batch.
 
@@ -226,8 +237,7 @@ class GPT2(TextEncoder):
             length: the most tokens of a sequence, at most `max_length`.
             context: must be `None`, since there is nothing else to attend to.
         """
-        if context is not None:
-            raise ValueError("`context` must be None: GPT-2 sees its own tokens alone")
+        self.read_context(context)
         if length > self.max_length:
             raise ValueError(
                 f"There are positions for {self.max_length} tokens. Received: length={length}"

@@ -13,7 +13,7 @@ from keras_ssl.layers.transformer._gelu import get_activation, serialize_activat
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.text._blocks import checked_sizes, make_block, named_size, run_blocks
 from keras_ssl.networks.text._caches import check_cache, make_caches, step
-from keras_ssl.networks.text._inputs import read_inputs
+from keras_ssl.networks.text._inputs import TextInputs, read_inputs
 from keras_ssl.networks.text.text_encoder import TextEncoder, pool
 
 # width, number of blocks, number of heads
@@ -134,9 +134,8 @@ class Transformer(TextEncoder):
             "remat": bool(remat),
             "seed": checks.integer("seed", seed, optional=True),
         }
-        # of the source, which `read` checks
-        self.vocabulary_size = source or sizes["vocabulary_size"]
-        self.target_vocabulary_size = sizes["vocabulary_size"]
+        self.vocabulary_size = sizes["vocabulary_size"]
+        self.source_vocabulary_size = source or self.vocabulary_size
         self.width, self.pooling = sizes["width"], pooling
         like = {"dtype": self.dtype_policy}
         self.token_embedding = self._make_embedding("token_embedding", vocabulary_size, 1)
@@ -212,6 +211,14 @@ class Transformer(TextEncoder):
         x = embedding(token_ids) * math.sqrt(self.width)
         return self.position_encoding(x, start=start)
 
+    def read(self, inputs: Any) -> TextInputs:
+        """Return a source as tensors, checked, as `TextEncoder.read`.
+
+        Args:
+            inputs: as `encode` takes them.
+        """
+        return read_inputs(inputs, _KEYS, self.source_vocabulary_size)
+
     def encode(
         self, inputs: Any, return_attention_scores: bool = False, training: bool | None = None
     ) -> dict[str, Any]:
@@ -233,7 +240,7 @@ class Transformer(TextEncoder):
             - `"attention_scores"`: list of the scores of each block, `(batch, num_heads, length,
               length)`, if asked for.
         """
-        given = read_inputs(inputs, _KEYS, self.vocabulary_size)
+        given = self.read(inputs)
         x = self._embed(self.source_embedding, given.token_ids)
         x = self.source_dropout(x, training=training)
         outputs = run_blocks(self.encoder_blocks, x, given, return_attention_scores, training)
@@ -273,7 +280,7 @@ class Transformer(TextEncoder):
               num_heads, length, length)`, and `(batch, num_heads, length, positions)`, if asked
               for.
         """
-        given = read_inputs(inputs, _KEYS, self.target_vocabulary_size)
+        given = read_inputs(inputs, _KEYS, self.vocabulary_size)
         context_mask = None if context_mask is None else ops.cast(context_mask, "bool")
         x = self._embed(self.token_embedding, given.token_ids)
         x = self.target_dropout(x, training=training)
@@ -323,6 +330,16 @@ class Transformer(TextEncoder):
         """
         return self.token_embedding(features, reverse=True)
 
+    def read_context(self, context: Any) -> TextInputs:
+        """Return a source as `read` does; decoding needs one.
+
+        Args:
+            context: what `make_cache` gets.
+        """
+        if context is None:
+            raise ValueError("`context` must be the source, as `encode` takes it. Received: None")
+        return self.read(context)
+
     def make_cache(self, batch_size: int, length: int, context: Any = None) -> Any:
         """Return an empty cache for `decode_step`; the first axis of its tensors is the batch.
 
@@ -333,9 +350,7 @@ class Transformer(TextEncoder):
             length: the most tokens of a target.
             context: the source, as `encode` takes it, with `batch_size` rows.
         """
-        if context is None:
-            raise ValueError("`context` must be the source, as `encode` takes it. Received: None")
-        given = read_inputs(context, _KEYS, self.vocabulary_size)
+        given = self.read_context(context)
         rows = given.token_ids.shape[0]
         if rows not in (batch_size, None):
             raise ValueError(
@@ -365,7 +380,7 @@ class Transformer(TextEncoder):
         Returns:
             Logits `(batch, n, vocabulary_size)`, and the new cache.
         """
-        ids = read_inputs(token_ids, _KEYS, self.target_vocabulary_size).token_ids
+        ids = read_inputs(token_ids, _KEYS, self.vocabulary_size).token_ids
         check_cache(cache["blocks"], ids, index)
         x = self._embed(self.token_embedding, ids, start=index)
         x, blocks = step(
