@@ -1,6 +1,6 @@
-"""Where the tensors of a published vision transformer lie in `networks.VisionTransformer`."""
+"""Where the tensors of published transformers lie in ours: parts, and vision transformers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -23,11 +23,12 @@ _DINOV2 = {
 }
 NAMES = {"vit": _VIT, "vit_mae": _VIT, "beit": _VIT}
 NAMES |= {"dinov2": _DINOV2, "dinov2_with_registers": _DINOV2}
+_OF_ATTENTION = ("attention.query", "attention.key", "attention.value", "output.dense")
 POSITIONS = "embeddings.position_embeddings"
 BIAS = "relative_position_bias.relative_position_bias_table"
 
 
-class _Variable:
+class Variable:
     """A variable, and the tensor of a file with its numbers."""
 
     def __init__(
@@ -49,12 +50,17 @@ class _Variable:
         self.variable.assign(self.from_file(tensors[self.name].astype("float32")))
 
 
-class _Attention:
-    """An attention layer, and its four projections in a file."""
+class Attention:
+    """An attention layer, and its four projections in a file, named in `parts`."""
 
-    def __init__(self, name: str, layer: layers.MultiHeadAttention, has_key_bias: bool) -> None:
-        parts = [f"attention.{part}" for part in ("query", "key", "value")]
-        self.names = [f"{name}.{part}" for part in (*parts, "output.dense")]
+    def __init__(
+        self,
+        name: str,
+        layer: layers.MultiHeadAttention,
+        parts: Sequence[str],
+        has_key_bias: bool = True,
+    ) -> None:
+        self.names = [f"{name}.{part}" for part in parts]
         self.layer, self.has_key_bias = layer, has_key_bias
 
     def read(self) -> dict[str, np.ndarray]:
@@ -98,20 +104,20 @@ class _FixedPositions:
             )
 
 
-def _dense(name: str, layer: keras.layers.Layer) -> list[_Variable]:
+def dense_parts(name: str, layer: keras.layers.Layer) -> list[Variable]:
     return [
-        _Variable(f"{name}.weight", layer.kernel, np.transpose, np.transpose),
-        _Variable(f"{name}.bias", layer.bias),
+        Variable(f"{name}.weight", layer.kernel, np.transpose, np.transpose),
+        Variable(f"{name}.bias", layer.bias),
     ]
 
 
-def _norm(name: str, layer: keras.layers.Layer) -> list[_Variable]:
-    return [_Variable(f"{name}.weight", layer.gamma), _Variable(f"{name}.bias", layer.beta)]
+def norm_parts(name: str, layer: keras.layers.Layer) -> list[Variable]:
+    return [Variable(f"{name}.weight", layer.gamma), Variable(f"{name}.bias", layer.beta)]
 
 
-def _batched(name: str, variable: keras.Variable) -> _Variable:
+def _batched(name: str, variable: keras.Variable) -> Variable:
     """A table that files hold with an axis of size 1 for the batch."""
-    return _Variable(name, variable, lambda x: x[None], lambda x: x[0])
+    return Variable(name, variable, lambda x: x[None], lambda x: x[0])
 
 
 def parts_of(encoder: VisionTransformer, architecture: str, norm: str) -> list[Any]:
@@ -134,8 +140,8 @@ def parts_of(encoder: VisionTransformer, architecture: str, norm: str) -> list[A
 
     name = "embeddings.patch_embeddings.projection"
     parts: list[Any] = [
-        _Variable(f"{name}.weight", patches.kernel, to_file, from_file),
-        _Variable(f"{name}.bias", patches.bias),
+        Variable(f"{name}.weight", patches.kernel, to_file, from_file),
+        Variable(f"{name}.bias", patches.bias),
         _batched("embeddings.cls_token", encoder.class_token.tokens),
     ]
     positions = encoder.position_embedding
@@ -148,14 +154,14 @@ def parts_of(encoder: VisionTransformer, architecture: str, norm: str) -> list[A
     biases = [block.attention.position_bias for block in encoder.blocks]
     is_shared = encoder.get_config()["relative_bias"] == "shared"
     if is_shared:
-        parts.append(_Variable(f"encoder.{BIAS}", biases[0].table))
+        parts.append(Variable(f"encoder.{BIAS}", biases[0].table))
     for number, block in enumerate(encoder.blocks):
         name = f"encoder.layer.{number}"
         parts += _parts_of_block(block, name, architecture)
         if biases[number] is not None and not is_shared:
-            parts.append(_Variable(f"{name}.attention.attention.{BIAS}", biases[number].table))
+            parts.append(Variable(f"{name}.attention.attention.{BIAS}", biases[number].table))
     if encoder.norm is not None:
-        parts += _norm(norm, encoder.norm)
+        parts += norm_parts(norm, encoder.norm)
     return parts
 
 
@@ -164,15 +170,17 @@ def _parts_of_block(
 ) -> list[Any]:
     names = NAMES[architecture]
     parts: list[Any] = [
-        _Attention(f"{name}.attention", block.attention, has_key_bias=architecture != "beit")
+        Attention(
+            f"{name}.attention", block.attention, _OF_ATTENTION, has_key_bias=architecture != "beit"
+        )
     ]
     residuals = (block.attention_residual, block.feed_forward_residual)
     for residual, norm, scale in zip(residuals, names["norms"], names["scales"], strict=True):
-        parts += _norm(f"{name}.{norm}", residual.norm)
+        parts += norm_parts(f"{name}.{norm}", residual.norm)
         if residual.layer_scale is not None:
-            parts.append(_Variable(f"{name}.{scale}", residual.layer_scale.factors))
+            parts.append(Variable(f"{name}.{scale}", residual.layer_scale.factors))
     feed_forward = block.feed_forward
     of_dense = names["gated" if feed_forward.gated else "feed_forward"]
     for dense, part in zip((feed_forward.hidden, feed_forward.outputs), of_dense, strict=True):
-        parts += _dense(f"{name}.{part}", dense)
+        parts += dense_parts(f"{name}.{part}", dense)
     return parts

@@ -1,15 +1,18 @@
-"""Vision transformers in folders of the Hugging Face layout."""
+"""Transformers in folders of the Hugging Face layout."""
 
 import math
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_ssl import checks
+from keras_ssl import checks, networks
+from keras_ssl.convert import _text
+from keras_ssl.convert._checks import assign_all, check_free
 from keras_ssl.convert._files import (
     CONFIG,
     PREPROCESSOR,
@@ -81,8 +84,10 @@ _FREE = (
 )
 
 
-def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
-    r"""Read a published vision transformer from a folder in the Hugging Face layout.
+def from_hugging_face(
+    folder: str | Path, **kwargs: Any
+) -> VisionTransformer | networks.BERT | networks.GPT2:
+    r"""Read a published transformer of images or of text from a folder in the Hugging Face layout.
 
     The folder holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and
     the files that it names. Nothing is downloaded, and nothing is unpickled.
@@ -94,6 +99,8 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     | `beit` | `BeitModel` and those on it | mean of patches or class token, as configured |
     | `dinov2` | `Dinov2Model` and those on it | class token |
     | `dinov2_with_registers` | `Dinov2WithRegistersModel` and those on it | class token |
+    | `bert` | `BertModel` and those on it | first token, behind the pooler if the file has one |
+    | `gpt2` | `GPT2Model`, `GPT2LMHeadModel` and others on it | all tokens |
 
     Features and tokens equal those of `transformers` to 1e-5, also for images of other sizes, for
     which positions are interpolated. An encoder with a relative bias, as BEiT's, takes images of
@@ -108,9 +115,14 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     `BeitForMaskedImageModeling` with mean pooling, the encoder gets the normalization of the head,
     since the published encoder has none. A mask token is read by `mask_token_from_hugging_face`.
 
-    **Training.** `hidden_dropout_prob` becomes `dropout_rate`. It is applied to outputs and hidden
-    layers of the feed-forward networks too, and not to the tokens at the start; a warning says so
-    if it is not 0. A key bias, which BEiT lacks, is 0 and does not change the softmax.
+    **Text.** A `networks.BERT` or `networks.GPT2` computes the same tokens as `transformers` to
+    1e-5. Output weights of a language model must be those of its token embedding. The vocabulary
+    is in other files of the folder.
+
+    **Training.** Of vision transformers, `hidden_dropout_prob` becomes `dropout_rate`. It is
+    applied to outputs and hidden layers of the feed-forward networks too, and not to the tokens at
+    the start; a warning says so if it is not 0. A key bias, which BEiT lacks, is 0 and does not
+    change the softmax.
 
     Args:
         folder: the folder.
@@ -118,10 +130,11 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
             `input_shape`, `pooling`, `final_norm`, `drop_path_rate`, `dropout_rate`,
             `attention_dropout_rate`, `include_rescaling`, `pixel_mean`, `pixel_std`, `seed`,
             `name`, `dtype`, `trainable`; and `positions="sincos"` for an encoder of MAE, whose
-            positions are then not trained.
+            positions are then not trained. Of BERT and GPT-2: `pooling`, `dropout_rate`,
+            `attention_dropout_rate`, `remat`, `seed`, `name`, `dtype`, `trainable`.
 
     Returns:
-        `networks.VisionTransformer`.
+        `networks.VisionTransformer`, `networks.BERT` or `networks.GPT2`.
 
     Raises:
         ImportError: if safetensors is not installed.
@@ -143,14 +156,12 @@ def from_hugging_face(folder: str | Path, **kwargs: Any) -> VisionTransformer:
     >>> bool(np.allclose(same(images), encoder(images), atol=1e-6))
     True
     """
-    if unknown := sorted(set(kwargs) - set(_FREE)):
-        raise TypeError(
-            f"Arguments must be among {list(_FREE)}; the folder determines the others. "
-            f"Received: {unknown}"
-        )
     folder = Path(folder)
-    config = _read_config(folder)
+    config = _read_config(folder, (*_ARCHITECTURES, *_text.ARCHITECTURES))
     architecture = config["model_type"]
+    if architecture in _text.ARCHITECTURES:
+        return _text.read(folder, config, kwargs)
+    check_free(kwargs, _FREE)
     tensors, heads = _split_heads(read_tensors(folder), architecture)
     arguments = _arguments(config)
     norm = "layernorm"
@@ -201,7 +212,7 @@ def mask_token_from_hugging_face(folder: str | Path) -> MaskToken:
     True
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = _read_config(folder, _ARCHITECTURES)
     tensors, _ = _split_heads(read_tensors(folder), config["model_type"])
     if _MASK_TOKEN not in tensors:
         raise ValueError(
@@ -220,12 +231,12 @@ def mask_token_from_hugging_face(folder: str | Path) -> MaskToken:
 
 
 def to_hugging_face(
-    encoder: VisionTransformer,
+    encoder: VisionTransformer | networks.BERT | networks.GPT2,
     folder: str | Path,
-    architecture: str = "vit",
+    architecture: str | None = None,
     mask_token: MaskToken | None = None,
 ) -> None:
-    """Write a vision transformer as a folder in the Hugging Face layout.
+    """Write a transformer as a folder in the Hugging Face layout.
 
     The folder holds `config.json`, `model.safetensors` and, if the encoder rescales pixels,
     `preprocessor_config.json`, so `transformers.AutoModel.from_pretrained(folder)` computes the
@@ -237,13 +248,14 @@ def to_hugging_face(
     Args:
         encoder: the network, such as `trainer.encoder`.
         folder: folder to write, which is new or empty. It is there as a whole or not at all.
-        architecture: `"vit"`, `"vit_mae"`, `"beit"`, `"dinov2"` or `"dinov2_with_registers"`.
+        architecture: of a vision transformer, `"vit"` (default), `"vit_mae"`, `"beit"`,
+            `"dinov2"` or `"dinov2_with_registers"`; that of BERT and GPT-2 is known.
         mask_token: the mask token that the encoder was trained with, for BEiT and DINOv2.
 
     Raises:
         ImportError: if safetensors is not installed.
-        TypeError: if `encoder` is no `networks.VisionTransformer`, or `mask_token` no
-            `layers.MaskToken`.
+        TypeError: if `encoder` is no `networks.VisionTransformer`, `networks.BERT` or
+            `networks.GPT2`, or `mask_token` no `layers.MaskToken`.
         ValueError: if the architecture is unknown or cannot be what the encoder is, or the folder
             is not empty.
 
@@ -257,11 +269,21 @@ def to_hugging_face(
     ...     sorted(file.name for file in pathlib.Path(folder).iterdir())
     ['config.json', 'model.safetensors', 'preprocessor_config.json']
     """
+    if isinstance(encoder, (networks.BERT, networks.GPT2)):
+        own = _text.architecture_of(encoder)
+        if architecture not in (None, own) or mask_token is not None:
+            raise ValueError(
+                f"A `networks.{type(encoder).__name__}` has `architecture={own!r}`, and no "
+                f"`mask_token`. Received: architecture={architecture!r}, mask_token={mask_token!r}"
+            )
+        _text.write(encoder, Path(folder))
+        return
     if not isinstance(encoder, VisionTransformer):
         raise TypeError(
-            "`encoder` must be a `networks.VisionTransformer`. "
+            "`encoder` must be a `networks.VisionTransformer`, `networks.BERT` or `networks.GPT2`. "
             f"Received: encoder={encoder!r} of type {type(encoder)}"
         )
+    architecture = "vit" if architecture is None else architecture
     if architecture not in _ARCHITECTURES:
         raise ValueError(
             f"`architecture` must be one of {list(_ARCHITECTURES)}. "
@@ -280,17 +302,19 @@ def to_hugging_face(
     write_folder(Path(folder), documents, tensors)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, architectures: Iterable[str]) -> dict[str, Any]:
     """Return the configuration of a folder, with defaults for what it lacks."""
     config = read_json(folder, CONFIG)
     if config is None:
         raise ValueError(f"`folder` must hold `{CONFIG}`. Received: folder={str(folder)!r}")
     architecture = config.get("model_type")
-    if architecture not in _ARCHITECTURES:
+    if architecture not in architectures:
         raise ValueError(
-            f"`model_type` in `{CONFIG}` must be one of {list(_ARCHITECTURES)}. "
+            f"`model_type` in `{CONFIG}` must be one of {list(architectures)}. "
             f"Received: model_type={architecture!r}, architectures={config.get('architectures')}"
         )
+    if architecture in _text.ARCHITECTURES:
+        return config
     if missing := [name for name in _NEEDED if name not in config]:
         raise ValueError(f"`{CONFIG}` lacks {listed(missing)}. Received: {sorted(config)}")
     return {**_DEFAULTS, **_DEFAULTS_OF[architecture], **config}
@@ -499,40 +523,15 @@ def _assign(
 ) -> set[str]:
     """Set all weights of an encoder, or none; return the names of tensors that were not read."""
     parts = parts_of(encoder, architecture, norm)
-    expected = {name: x.shape for part in parts for name, x in part.read().items()}
+    expected = {name for part in parts for name in part.read()}
     left_out = {
         name
-        for name in set(tensors) - set(expected)
+        for name in set(tensors) - expected
         if name.startswith("pooler.")
         or name == _MASK_TOKEN
         or (encoder.norm is None and name.startswith(f"{norm}."))
     }
-    unknown = [
-        name for name in set(tensors) - set(expected) - left_out if not _NO_WEIGHTS.search(name)
-    ]
-    missing = set(expected) - set(tensors)
-    other = [
-        f"{name} {tuple(tensors[name].shape)}, expected {tuple(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    other += [
-        f"{name} of {tensors[name].dtype}, expected floating-point numbers"
-        for name in set(expected) & set(tensors)
-        if tensors[name].dtype.kind not in "fV" and tensors[name].dtype.name != "bfloat16"
-    ]
-    problems = [
-        f"{kind}: {listed(names)}"
-        for kind, names in (("unknown", unknown), ("missing", missing), ("other shapes", other))
-        if names
-    ]
-    if problems:
-        raise ValueError(
-            f"The tensors of the file are not those of `{CONFIG}`. {'. '.join(problems)}. "
-            f"Received: {len(tensors)} tensors for {architecture!r}"
-        )
-    for part in parts:
-        part.assign(tensors)
+    assign_all(parts, tensors, architecture, left_out, _NO_WEIGHTS)
     return left_out
 
 

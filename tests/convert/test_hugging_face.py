@@ -284,7 +284,7 @@ KERNEL = "encoder.layer.1.output.dense.weight"
 @pytest.mark.parametrize(
     ("case", "changes", "tensors", "message"),
     [
-        ("vit", {"model_type": "bert"}, None, r"`model_type`.*\['vit', .*Received: .*'bert'"),
+        ("vit", {"model_type": "t5"}, None, r"`model_type`.*\['vit', .*Received: .*'t5'"),
         ("vit", {"model_type": "dinov2"}, None, r"unknown: .*missing: .*layer_scale1"),
         ("vit", {"hidden_size": None, "image_size": None}, None, "lacks hidden_size, image_size"),
         ("vit", {"hidden_act": "gelu_new"}, None, r"`hidden_act` must be one of.*'gelu_new'"),
