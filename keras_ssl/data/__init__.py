@@ -10,8 +10,10 @@ from keras_ssl.data.graph import (
 )
 from keras_ssl.data.images import class_names, load_images
 from keras_ssl.data.with_index import with_index
+from keras_ssl.data.words import WordVocabulary, read_analogies, read_word_pairs, word_windows
 
 __all__ = [
+    "WordVocabulary",
     "class_names",
     "disjoint_batches",
     "from_spektral_loader",
@@ -19,6 +21,9 @@ __all__ = [
     "load_images",
     "neighbor_batches",
     "padded_batches",
+    "read_analogies",
+    "read_word_pairs",
     "single_graph",
     "with_index",
+    "word_windows",
 ]

@@ -1,6 +1,7 @@
 """Evaluation of learned representations."""
 
 from keras_ssl.evaluate.attentive_probe import attentive_probe
+from keras_ssl.evaluate.cooccurrence import cooccurrence_counts, cooccurrence_vectors
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
@@ -11,11 +12,14 @@ from keras_ssl.evaluate.recalibrate import recalibrate
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.sample_quality import frechet_distance, kernel_distance, precision_recall
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
     "LinearProbe",
     "RepresentationReport",
     "attentive_probe",
+    "cooccurrence_counts",
+    "cooccurrence_vectors",
     "effective_rank",
     "extract_features",
     "feature_std",
@@ -33,4 +37,6 @@ __all__ = [
     "raw_pixels",
     "recalibrate",
     "representation_report",
+    "word_analogy",
+    "word_similarity",
 ]

@@ -14,6 +14,15 @@ from keras_ssl.trainers.contrastive import (
     SupCon,
 )
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
+from keras_ssl.trainers.embedding import (
+    CBOW,
+    FullSoftmax,
+    NegativeSampling,
+    NoiseContrastive,
+    SkipGram,
+    Word2Vec,
+    WordObjective,
+)
 from keras_ssl.trainers.engine.fit import DistributedFit
 from keras_ssl.trainers.generative import (
     GAN,
@@ -52,6 +61,7 @@ __all__ = [
     "AIM",
     "BGRL",
     "BYOL",
+    "CBOW",
     "CPC",
     "DGI",
     "DINO",
@@ -81,6 +91,7 @@ __all__ = [
     "DistributedFit",
     "EMATeacher",
     "FlowMatching",
+    "FullSoftmax",
     "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",
@@ -90,18 +101,23 @@ __all__ = [
     "MoCo",
     "MoCoV3",
     "MomentMatching",
+    "NegativeSampling",
     "Node2Vec",
+    "NoiseContrastive",
     "OnlineProbe",
     "SelfSupervisedModel",
     "SequenceCPC",
     "SimCLR",
     "SimMIM",
     "SimSiam",
+    "SkipGram",
     "SparseAutoencoder",
     "SupCon",
     "SwAV",
     "Update",
     "VICReg",
+    "Word2Vec",
+    "WordObjective",
     "iBOT",
     "serialize_parts",
 ]

@@ -11,6 +11,7 @@ from keras_ssl.losses.contrastive.mutual_information import (
     jensen_shannon_mi,
 )
 from keras_ssl.losses.contrastive.nce import NCE, nce
+from keras_ssl.losses.contrastive.neg import NEG, neg
 from keras_ssl.losses.contrastive.nt_xent import NTXent, nt_xent
 from keras_ssl.losses.contrastive.sup_con import SupConLoss, sup_con
 
@@ -18,6 +19,7 @@ __all__ = [
     "DCL",
     "DCLW",
     "NCE",
+    "NEG",
     "CLIPLoss",
     "CPCLoss",
     "InfoNCE",
@@ -33,6 +35,7 @@ __all__ = [
     "info_nce_mi",
     "jensen_shannon_mi",
     "nce",
+    "neg",
     "nt_xent",
     "sup_con",
 ]

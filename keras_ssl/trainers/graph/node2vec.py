@@ -8,9 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute, graphs
-from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, pick, walk
+from keras_ssl.graphs.random_walks import check_nodes, check_walk, draw_steps, walk
+from keras_ssl.losses import neg
+from keras_ssl.trainers._noise import NoiseDistribution
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.engine.assertions import assert_in_range
+from keras_ssl.trainers.engine.table_rows import RowsEmbedding
 from keras_ssl.trainers.step import Batch
 
 
@@ -164,15 +167,13 @@ class Node2Vec(SelfSupervisedModel):
         is_config = isinstance(graph, Mapping) and set(graph) == _SIZES
         self.walkable = _StoredNeighbors(graph if is_config else graphs.neighbors_of(graph))
         self.nodes = self.walkable.sizes["nodes"]
-        self.noise = _StoredNeighbors(
-            {"nodes": 1, "edges": self.nodes, "largest_degree": self.nodes, "is_weighted": True}
-            if is_config
-            else _noise(graph, self.noise_exponent)
-        )
+        self.noise = NoiseDistribution(self.nodes, name="noise")
+        if not is_config:
+            self.noise.set_weights_of(_total_weights(graph) ** self.noise_exponent)
         # initialised as in word2vec
         start = keras.initializers.RandomUniform(-0.5 / dim, 0.5 / dim, seed=seed)
-        self.encoder = keras.layers.Embedding(self.nodes, self.dim, start, name="embedding")
-        self.contexts = keras.layers.Embedding(self.nodes, self.dim, "zeros", name="contexts")
+        self.encoder = RowsEmbedding(self.nodes, self.dim, start, name="embedding")
+        self.contexts = RowsEmbedding(self.nodes, self.dim, "zeros", name="contexts")
         for table in (self.encoder, self.contexts):
             table.build()
 
@@ -206,23 +207,22 @@ class Node2Vec(SelfSupervisedModel):
             lambda count: draw_steps(count, self.walk_length, generator), size
         )
         shape = (self.walk_length + 1, self.negative_samples)
-        uniform = distribute.draw_per_example(
-            lambda count: keras.random.uniform((count, *shape), seed=generator), size
+        negatives = distribute.draw_per_example(
+            lambda count: self.noise.draw((count, *shape), generator), size
         )
-        walks = walk(self.walkable.neighbors, nodes, steps, self.p, self.q)
-        everywhere = ops.zeros_like(uniform, dtype="int32")
-        return walks, pick(self.noise.neighbors, everywhere, uniform)
+        return walk(self.walkable.neighbors, nodes, steps, self.p, self.q), negatives
 
     def _skip_gram(self, z: Any, contexts: Any, negatives: Any, walks: Any) -> Any:
         """Return the mean loss of the pairs of each walk."""
         z, contexts, negatives = (ops.cast(one, "float32") for one in (z, contexts, negatives))
         is_pair = self._pairs(walks)
-        pairs_of_node = ops.sum(is_pair, axis=2)
         scores = ops.einsum("bid,bjd->bij", z, contexts)
-        positive = ops.sum(is_pair * ops.softplus(-scores), axis=(1, 2))
-        scores = ops.einsum("bid,bimd->bim", z, negatives)
-        negative = ops.sum(pairs_of_node[..., None] * ops.softplus(scores), axis=(1, 2))
-        return (positive + negative) / ops.maximum(ops.sum(pairs_of_node, axis=1), 1.0)
+        noise = ops.einsum("bid,bimd->bim", z, negatives)
+        labels = ops.where(is_pair > 0, 1, -1)
+        labels = ops.concatenate([labels, ops.zeros_like(noise, labels.dtype)], axis=2)
+        scores = ops.concatenate([scores, noise], axis=2)
+        losses = ops.sum(neg(labels, scores, self.negative_samples), axis=1)
+        return losses / ops.maximum(ops.sum(is_pair, axis=(1, 2)), 1.0)
 
     def _pairs(self, walks: Any) -> Any:
         """Return 1 for two positions of a walk at most k apart, if the walk reached both."""
@@ -263,15 +263,11 @@ class Node2Vec(SelfSupervisedModel):
         }
 
 
-def _noise(graph: Any, exponent: float) -> graphs.Neighbors:
-    """Return the distribution P_n, as the neighbours of a single node."""
+def _total_weights(graph: Any) -> np.ndarray:
+    """Return the total weight of each node's edges."""
     a = graphs.as_graph(graph).a
     # both directions, since a node is a context of its predecessors and its successors
-    weights = np.asarray(a.sum(axis=0) + a.sum(axis=1), "float64") ** exponent
-    shares = (np.cumsum(weights) / weights.sum()).astype("float32")
-    shares[-1] = 1.0
-    nodes = np.arange(len(shares), dtype="int32")
-    return graphs.Neighbors(np.array([0, len(nodes)], "int32"), nodes, shares, len(nodes))
+    return np.asarray(a.sum(axis=0) + a.sum(axis=1), "float64").reshape(-1)
 
 
 def _out_of_range(nodes: int, found: str) -> str:

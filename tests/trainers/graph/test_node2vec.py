@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import evaluate, graphs, trainers
-from keras_ssl.graphs.random_walks import draw_steps, pick, walk
+from keras_ssl.graphs.random_walks import draw_steps, walk
 from tests.trainers.case import Case, zeros
 from tests.trainers.small import block_graph
 
@@ -76,10 +76,9 @@ def next_draws(trainer, graph, nodes):
     generator = keras.random.SeedGenerator(0)
     generator.state.assign(trainer.seed_generator.state)
     drawn = draw_steps(len(nodes), LENGTH, generator)
-    uniform = keras.random.uniform((len(nodes), LENGTH + 1, NEGATIVES), seed=generator)
+    negatives = trainer.noise.draw((len(nodes), LENGTH + 1, NEGATIVES), generator)
     walks = walk(graphs.neighbors_of(graph), np.asarray(nodes), drawn, trainer.p, trainer.q)
-    everywhere = np.zeros(uniform.shape, "int32")
-    return np.asarray(walks), np.asarray(pick(trainer.noise.neighbors, everywhere, uniform))
+    return np.asarray(walks), np.asarray(negatives)
 
 
 def loss_float64(z, c, walks, negatives, ends):
@@ -133,8 +132,7 @@ def test_isolated_nodes_have_no_loss_and_are_not_drawn_as_negatives():
     trainer = trainer_of(graph)
     logs = trainer.evaluate(np.full(4, 12), verbose=0, return_dict=True)
     assert logs["loss"] == 0
-    uniform = np.random.default_rng(0).random((20_000,), "float32")
-    drawn = np.asarray(pick(trainer.noise.neighbors, np.zeros(20_000, "int32"), uniform))
+    drawn = np.asarray(trainer.noise.draw((20_000,), keras.random.SeedGenerator(0)))
     weights = np.array([graph.degree(v, weight="weight") for v in graph]) ** 0.75
     shares = np.bincount(drawn, minlength=13) / 20_000
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.015)
