@@ -10,6 +10,7 @@ from keras_ssl.visualize.plot_neighbors import plot_neighbors
 from keras_ssl.visualize.plot_reconstructions import plot_reconstructions
 from keras_ssl.visualize.plot_samples import plot_samples
 from keras_ssl.visualize.plot_views import plot_views
+from keras_ssl.visualize.plot_words import plot_words
 
 __all__ = [
     "plot_attention",
@@ -23,4 +24,5 @@ __all__ = [
     "plot_samples",
     "plot_traversal",
     "plot_views",
+    "plot_words",
 ]
