@@ -37,8 +37,9 @@ def word_similarity(
     >>> from keras_ssl import evaluate
     >>> z = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, 1.0]])
     >>> pairs = [("cat", "tiger", 7.35), ("cat", "car", 2.0), ("cat", "cactus", 1.0)]
-    >>> evaluate.word_similarity(z, ["cat", "tiger", "car"], pairs)
-    {'spearman': 1.0, 'pairs': 2, 'out_of_vocabulary': 1}
+    >>> result = evaluate.word_similarity(z, ["cat", "tiger", "car"], pairs)
+    >>> round(result["spearman"], 3), result["pairs"], result["out_of_vocabulary"]
+    (1.0, 2, 1)
 
     Reference:
         - [Finkelstein et al., Placing Search in Context](https://doi.org/10.1145/503104.503110),
@@ -123,7 +124,7 @@ def word_analogy(
         rows = np.array(rows, "int64").reshape(-1, 4)
         known = rows[rows.min(axis=1) >= 0]
         hits = sum(
-            np.count_nonzero(_answers(units, part[:, :3]) == part[:, 3])
+            int(np.count_nonzero(_answers(units, part[:, :3]) == part[:, 3]))
             for part in np.split(known, range(chunk_size, len(known), chunk_size))
         )
         right, left_out = right + hits, left_out + len(rows) - len(known)
