@@ -303,6 +303,25 @@ def test_networks_that_generate_and_their_gradients(make, set_dtype_policy):
     assert function_tpu_obstacles(with_gradient_of_weights(model), spec) == []
 
 
+@pytest.mark.few(1)
+@pytest.mark.parametrize("make", [networks.gpt2, networks.bert, networks.transformer])
+def test_networks_of_text_and_their_gradients(make, set_dtype_policy):
+    set_dtype_policy("mixed_bfloat16")
+    model = make((8, 1, 2), 11, remat=True)
+    ids = np.arange(10, dtype="int32").reshape(2, 5)
+    inputs = {"token_ids": ids, "padding_mask": ids > 0}
+    if make is networks.transformer:
+        inputs = {"encoder_token_ids": ids, "decoder_token_ids": ids}
+    elif make is networks.gpt2:
+        inputs["document_ids"] = ids // 3
+
+    def run(factor):
+        return keras.ops.cast(factor, "bfloat16") * model(inputs, training=True)
+
+    step = with_gradient(run, model.trainable_variables)
+    assert function_tpu_obstacles(step, tf.TensorSpec(())) == []
+
+
 class RoundedShift(augment.GeometricAugmentation):
     """Moves an image by whole rows, which NumPy rounds: Python on the host."""
 

@@ -302,6 +302,23 @@ def test_heads(tmp_path):
         networks.SpanClassifier(keras.layers.Dense(2))
 
 
+def test_a_head_is_trained_with_updates_of_low_rank_alone():
+    """The class is that of the first token; `fit` gets a dictionary."""
+    encoder = networks.bert((16, 1, 2), 11, max_length=8, dropout_rate=0.0, seed=0)
+    encoder.enable_lora(4, target_layer_names=["attention", "outputs"])
+    frozen = [to_numpy(one) for one in encoder.non_trainable_variables]
+    model = networks.SentenceClassifier(encoder, 2, dropout_rate=0.0, seed=0)
+    ids = np.random.default_rng(0).integers(0, 11, (64, 6))
+    inputs, labels = {"token_ids": ids, "padding_mask": ids > 0}, (ids[:, 0] > 5).astype(int)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
+    history = model.fit(inputs, labels, batch_size=32, epochs=15, verbose=0).history["loss"]
+    assert history[-1] < 0.85 * history[0]
+    for before, variable in zip(frozen, encoder.non_trainable_variables, strict=True):
+        if keras.backend.is_float_dtype(variable.dtype):
+            np.testing.assert_array_equal(before, to_numpy(variable))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input(kind):
     model = make(kind)
