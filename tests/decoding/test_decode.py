@@ -1,6 +1,8 @@
 """Decoding: the cache, loops in NumPy without one, exhaustive search, sampling, bad input."""
 
+import gc
 import itertools
+import weakref
 
 import keras
 import numpy as np
@@ -281,6 +283,16 @@ def test_compiled_loops_see_new_weights():
     after = decoding.decode(model, [[1]], 8).token_ids
     assert (before != after).any()
     assert after[0].tolist() == greedily(model, [1], 9, -1, None)[0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's functions")
+def test_compiled_loops_keep_no_model_alive():
+    model = make("recurrent")
+    decoding.decode(model, [[1]], 2)
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts in a variable")
