@@ -39,6 +39,13 @@ from keras_ssl.trainers.generative import (
     SparseAutoencoder,
 )
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
+from keras_ssl.trainers.language import (
+    CausalLM,
+    MaskedLM,
+    SentenceAutoencoder,
+    Seq2Seq,
+    SimCSE,
+)
 from keras_ssl.trainers.masked import (
     AIM,
     IJEPA,
@@ -81,6 +88,7 @@ __all__ = [
     "BEiTv2",
     "BarlowTwins",
     "Batch",
+    "CausalLM",
     "ClassifierGuidance",
     "DINOv2",
     "Data2Vec",
@@ -98,6 +106,7 @@ __all__ = [
     "KnowledgeDistillation",
     "LatentDiffusion",
     "Latents",
+    "MaskedLM",
     "MoCo",
     "MoCoV3",
     "MomentMatching",
@@ -106,8 +115,11 @@ __all__ = [
     "NoiseContrastive",
     "OnlineProbe",
     "SelfSupervisedModel",
+    "SentenceAutoencoder",
+    "Seq2Seq",
     "SequenceCPC",
     "SimCLR",
+    "SimCSE",
     "SimMIM",
     "SimSiam",
     "SkipGram",

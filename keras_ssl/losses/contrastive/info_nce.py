@@ -21,6 +21,7 @@ def info_nce(
     temperature: Any = 0.1,
     chunk_size: int | None = None,
     queue: Any = None,
+    hard_negatives: Any = None,
 ) -> Any:
     """Cross entropy of picking the positive key of each query, one value per query.
 
@@ -29,8 +30,9 @@ def info_nce(
 
         l(i) = -log( exp(s(q_i, k_i) / τ) / ( exp(s(q_i, k_i) / τ) + Σ_j exp(s(q_i, n_j) / τ) ) )
 
-    By default the negatives are the keys of all other examples of all replicas. `negatives` or
-    `queue` replace them; each replica then uses all the keys that it is given.
+    By default the negatives are the keys of all other examples of all replicas, and
+    `hard_negatives` of all replicas too if there are any. `negatives` or `queue` replace them; each
+    replica then uses all the keys that it is given.
 
     Args:
         query: `(n, dim)`, floating-point. Normalised here.
@@ -45,13 +47,15 @@ def info_nce(
         queue: optional negative keys `(k, dim)` of unit length that need no gradient, as
             `keras_ssl.layers.FeatureQueue` holds them. Cheaper than `negatives`: value and
             gradient take one pass over the keys. There are no second derivatives.
+        hard_negatives: optional keys `(m, dim)`, such as one for each query, that are negatives of
+            every query besides the keys of other examples. Normalised here.
 
     Returns:
         Tensor of shape `(n,)`, at least float32.
 
     Raises:
-        ValueError: if shapes do not fit, `negatives` and `queue` are both given, neither is and
-            the global batch holds a single example, or an argument is out of range.
+        ValueError: if shapes do not fit, several kinds of negatives are given, none is and the
+            global batch holds a single example, or an argument is out of range.
         TypeError: if an input is not floating-point, or an argument has the wrong type.
 
     Example:
@@ -74,7 +78,7 @@ def info_nce(
     """
     temperature = checks.temperature("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
-    _check_inputs(query, key, negatives, queue)
+    _check_inputs(query, key, negatives, queue, hard_negatives)
     query, key = l2_normalize(query), l2_normalize(key)
     temperature = like(temperature, query)
     anchors = query / temperature
@@ -82,32 +86,38 @@ def info_nce(
         queue = ops.cast(ops.convert_to_tensor(queue), anchors.dtype)
         others = log_sum_exp_of_queue(anchors, queue, chunk_size)
     else:
-        candidates, excluded = _candidates(query, key, negatives)
+        candidates, excluded = _candidates(query, key, negatives, hard_negatives)
         others = log_sum_exp_of_similarities(anchors, candidates, excluded, chunk_size)
     positive = ops.sum(query * key, axis=-1) / temperature
     # log(exp(positive) + exp(others)) - positive, never below 0
     return ops.softplus(others - positive)
 
 
-def _candidates(query: Any, key: Any, negatives: Any) -> tuple[Any, Any]:
+def _candidates(query: Any, key: Any, negatives: Any, hard_negatives: Any) -> tuple[Any, Any]:
     """The candidates for negatives, and the index of the candidate that each query excludes."""
     if negatives is not None:
         return l2_normalize(negatives), None
-    check_has_negatives(query, _NAMES)
+    if hard_negatives is None:
+        check_has_negatives(query, _NAMES)
     count = ops.shape(query)[0]
     positives = distribute.replica_index() * count + ops.arange(count, dtype="int32")
-    return distribute.all_gather(key), positives[:, None]
+    candidates = distribute.all_gather(key)
+    if hard_negatives is not None:
+        others = distribute.all_gather(l2_normalize(hard_negatives))
+        candidates = ops.concatenate([candidates, ops.cast(others, candidates.dtype)])
+    return candidates, positives[:, None]
 
 
-def _check_inputs(query: Any, key: Any, negatives: Any, queue: Any) -> None:
+def _check_inputs(query: Any, key: Any, negatives: Any, queue: Any, hard_negatives: Any) -> None:
     check_views(query, key, _NAMES)
-    if negatives is not None and queue is not None:
+    given = {"negatives": negatives, "queue": queue, "hard_negatives": hard_negatives}
+    given = {name: keys for name, keys in given.items() if keys is not None}
+    if len(given) > 1:
         raise ValueError(
-            "Pass `negatives` or `queue`: either replaces all negative keys. Received: both"
+            "Pass `negatives` or `queue`, which replace all negative keys, or `hard_negatives`, "
+            f"which are added to those of other examples. Received: {' and '.join(given)}"
         )
-    for name, keys in (("negatives", negatives), ("queue", queue)):
-        if keys is None:
-            continue
+    for name, keys in given.items():
         shape, dim = tuple(check_matrix(keys, name).shape), query.shape[1]
         if shape[0] == 0 or (None not in (shape[1], dim) and shape[1] != dim):
             raise ValueError(
@@ -138,6 +148,7 @@ class InfoNCE(ContrastiveLoss):
             other examples.
         queue: optional negative keys `(k, dim)` of unit length that need no gradient, as
             `keras_ssl.layers.FeatureQueue` holds them; cheaper than `negatives`.
+        hard_negatives: optional keys `(m, dim)`, negatives besides the keys of other examples.
 
     Returns:
         The mean over the queries, or their `(batch,)` values with `reduction=None`.
@@ -161,10 +172,16 @@ class InfoNCE(ContrastiveLoss):
         sample_weight: Any = None,
         negatives: Any = None,
         queue: Any = None,
+        hard_negatives: Any = None,
     ) -> Any:
         """Compute the loss of queries and keys."""
-        _check_inputs(query, key, negatives, queue)
-        inputs = {"query": query, "negatives": negatives, "queue": queue}
+        _check_inputs(query, key, negatives, queue, hard_negatives)
+        inputs = {
+            "query": query,
+            "negatives": negatives,
+            "queue": queue,
+            "hard_negatives": hard_negatives,
+        }
         inputs = {name: x for name, x in inputs.items() if x is not None}
         return super().__call__(inputs, key, sample_weight=sample_weight)
 
