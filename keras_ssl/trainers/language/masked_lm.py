@@ -31,10 +31,10 @@ class MaskedLM(TokenModel):
         L = -1/M Σ_i Σ_{t chosen} log p(token_i,t | text_i with hidden tokens)
 
     over the M chosen tokens of the global batch. Padding and special tokens are never chosen. With
-    `continues_word`, whole words are chosen, or none of their tokens.
+    `word_starts`, whole words are chosen, or none of their tokens.
 
     With `next_sentence=True`, texts are pairs of sentences, and a second loss is the cross entropy
-    of the label of each pair, `y`: 1 if the second sentence follows the first one, else 0.
+    of whether the second sentence follows the first one, `"is_next"` in the data.
 
     Args:
         encoder: layer from token ids to a vector for each token: `networks.bert`, a KerasHub
@@ -43,8 +43,9 @@ class MaskedLM(TokenModel):
         special_token_ids: the tokens that are never chosen, such as those for padding, beginning
             and end.
         mask_ratio: the part of the tokens that is chosen.
-        continues_word: booleans `(vocabulary_size,)`, which tokens continue the word of the token
-            before them. Then whole words are chosen. `None` chooses tokens.
+        word_starts: booleans `(vocabulary_size,)`, which tokens begin a word, such as
+            `tokenizer.word_starts` of `text.Tokenizer`. Then whole words are chosen. `None` chooses
+            tokens.
         next_sentence: whether pairs of sentences are classified too.
         transform: layer between the encoder and the products with the embeddings. `None` means
             BERT's: a dense layer with GELU, and layer normalization.
@@ -59,7 +60,8 @@ class MaskedLM(TokenModel):
 
     Input shape:
         Integers `(batch, length)`, or a dictionary of them as `"token_ids"` with any of
-        `"padding_mask"`, `"segment_ids"` and `"document_ids"`, of the same shape.
+        `"padding_mask"`, `"segment_ids"` and `"document_ids"`, of the same shape, and `"is_next"`,
+        `(batch,)`.
 
     Output shape:
         What the encoder returns.
@@ -93,7 +95,7 @@ class MaskedLM(TokenModel):
         mask_token_id: int,
         special_token_ids: Sequence[int] = (),
         mask_ratio: float = 0.15,
-        continues_word: Sequence[bool] | None = None,
+        word_starts: Sequence[bool] | None = None,
         next_sentence: bool = False,
         transform: keras.layers.Layer | None = None,
         head: keras.layers.Layer | None = None,
@@ -106,8 +108,8 @@ class MaskedLM(TokenModel):
             self.check_token("special_token_ids", one) for one in special_token_ids
         ]
         self.mask_ratio = checks.positive("mask_ratio", mask_ratio, maximum=1.0)
-        self.continues_word = _check_words(continues_word, self.vocabulary_size)
-        self.next_sentence = self.uses_labels = bool(next_sentence)
+        self.word_starts = _check_words(word_starts, self.vocabulary_size)
+        self.next_sentence = bool(next_sentence)
         if head is not None and transform is not None:
             raise ValueError("Expected `transform` or `head`. Received: both")
         self.transform = transform
@@ -128,9 +130,11 @@ class MaskedLM(TokenModel):
         self.seed = checks.integer("seed", seed, optional=True)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
-    def label_classes(self) -> float | None:
-        """Return the number of classes that labels may be of."""
-        return 2 if self.next_sentence else super().label_classes()
+    def to_encode(self, x: Any) -> Any:
+        """Return the texts of data, without what is known of pairs."""
+        if not isinstance(x, dict):
+            return x
+        return {name: one for name, one in x.items() if name != "is_next"}
 
     def check_values(self, x: Any) -> None:
         """Raise if a token id lies outside of the vocabulary, or a text has nothing to hide."""
@@ -162,16 +166,14 @@ class MaskedLM(TokenModel):
             tokens = self.transform(tokens, training=training)
         found = self.errors_of(ops.take_along_axis(ids, places, axis=1), tokens, weights)
         if self.next_sentence:
-            found |= self._sentence_errors(outputs["pooled"], batch.y)
+            found["pair_errors"] = self._pair_errors(outputs["pooled"], batch.x)
         return found
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the mean over chosen tokens, and that over pairs of sentences."""
         losses = {"masked_tokens": mean_over_tokens(embeddings["errors"], embeddings["counts"])}
         if self.next_sentence:
-            losses["next_sentence"] = mean_over_tokens(
-                embeddings["pair_errors"], embeddings["pair_counts"]
-            )
+            losses["next_sentence"] = embeddings["pair_errors"]
         return losses
 
     def logits_of(self, tokens: Any) -> Any:
@@ -181,17 +183,23 @@ class MaskedLM(TokenModel):
             logits if self.head is not None else logits + ops.cast(self.output_bias, logits.dtype)
         )
 
-    def _sentence_errors(self, pooled: Any, y: Any) -> dict[str, Any]:
+    def _pair_errors(self, pooled: Any, x: Any) -> Any:
+        if not isinstance(x, dict) or "is_next" not in x:
+            raise ValueError(
+                "`next_sentence=True` needs 'is_next' in the data, 1 if the second sentence follows "
+                "the first and else 0, as `text.next_sentence_batches` makes it. Received: data "
+                "without it"
+            )
         if pooled is None:
             raise ValueError(
                 "`next_sentence=True` needs an encoder that returns a vector for each text, such "
                 "as `networks.bert`. Received: an encoder of tokens alone"
             )
-        labels, is_known, fault = class_labels(y, 2)
-        logits = self.sentence_head(pooled)
-        errors = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        counts = ops.cast(is_known, errors.dtype)
-        return {"pair_errors": errors * counts + fault, "pair_counts": counts}
+        labels, is_known, fault = class_labels(x["is_next"], 2)
+        errors = ops.sparse_categorical_crossentropy(
+            labels, self.sentence_head(pooled), from_logits=True
+        )
+        return errors * ops.cast(is_known, errors.dtype) + fault
 
     def _choose(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
         """Return the places of chosen tokens, `(batch, places)`, and 1 or, for no token, 0.
@@ -207,7 +215,7 @@ class MaskedLM(TokenModel):
         if "padding_mask" in inputs:
             may_hide = ops.logical_and(may_hide, ops.cast(inputs["padding_mask"], "bool"))
         scores = self._draw(ops.shape(ids)[0], length)
-        if self.continues_word is not None:
+        if self.word_starts is not None:
             scores = ops.take_along_axis(scores, self._word_starts(ids, may_hide), axis=1)
         scores = ops.where(may_hide, scores, 2.0)
         allowed = ops.sum(ops.cast(may_hide, "float32"), axis=1, keepdims=True) * self.mask_ratio
@@ -225,11 +233,11 @@ class MaskedLM(TokenModel):
     def _word_starts(self, ids: Any, may_hide: Any) -> Any:
         """Return the place of the first token of the word of each token."""
         places = ops.broadcast_to(ops.arange(ids.shape[1], dtype="int32")[None], ops.shape(ids))
-        continues = ops.take(ops.convert_to_tensor(self.continues_word), ids)
+        is_start = ops.take(ops.convert_to_tensor(self.word_starts), ids)
         # a word does not go on behind padding or a special token
         after = ops.concatenate([ops.zeros_like(may_hide[:, :1]), may_hide[:, :-1]], axis=1)
-        continues = ops.logical_and(continues, after)
-        starts = ops.where(continues, 0, places)
+        is_start = ops.logical_or(is_start, ops.logical_not(after))
+        starts = ops.where(is_start, places, 0)
         is_before = places[:1, None, :] <= places[:1, :, None]
         return ops.max(ops.where(is_before, starts[:, None, :], 0), axis=-1)
 
@@ -257,26 +265,26 @@ class MaskedLM(TokenModel):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
-        words = self.continues_word
+        words = self.word_starts
         return {
             **super().get_config(),
             **serialize_parts(transform=self.transform),
             "mask_token_id": self.mask_token_id,
             "special_token_ids": list(self.special_token_ids),
             "mask_ratio": self.mask_ratio,
-            "continues_word": None if words is None else words.tolist(),
+            "word_starts": None if words is None else words.tolist(),
             "next_sentence": self.next_sentence,
             "seed": self.seed,
         }
 
 
-def _check_words(continues_word: Sequence[bool] | None, size: int) -> np.ndarray | None:
-    if continues_word is None:
+def _check_words(word_starts: Sequence[bool] | None, size: int) -> np.ndarray | None:
+    if word_starts is None:
         return None
-    found = np.asarray(continues_word)
+    found = np.asarray(word_starts)
     if found.dtype != bool or found.shape != (size,):
         raise ValueError(
-            f"`continues_word` must hold a boolean for each token, ({size},). "
+            f"`word_starts` must hold a boolean for each token, ({size},). "
             f"Received: {found.dtype} of shape {found.shape}"
         )
     return found

@@ -14,8 +14,7 @@ from keras_ssl.trainers.language._token_model import (
 )
 from keras_ssl.trainers.step import Batch
 
-_SIDES = ("encoder", "decoder")
-_KEYS = tuple(f"{side}_{key}" for side in _SIDES for key in ("token_ids", "padding_mask"))
+_SIDES = {"source": "encoder", "target": "decoder"}  # of the data, and of the network
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -41,13 +40,13 @@ class Seq2Seq(TokenModel):
 
     Call arguments:
         x: token ids of sources, a dictionary of them and a `"padding_mask"`, or data as in
-            training, of which the source is taken.
+            training, of which the sources are taken.
         training: whether the network runs in training mode.
 
     Input shape:
-        A dictionary of integers `(batch, length)`, `"encoder_token_ids"` and
-        `"decoder_token_ids"`, and, where there is padding, `"encoder_padding_mask"` and
-        `"decoder_padding_mask"`. The lengths of source and target may differ.
+        A dictionary of `"source"` and `"target"`, as `text.parallel_batches` makes it. Each is
+        token ids, integers `(batch, length)`, or a dictionary of them as `"token_ids"` and a
+        `"padding_mask"`. The lengths of source and target may differ.
 
     Output shape:
         What the network returns for a source.
@@ -64,7 +63,7 @@ class Seq2Seq(TokenModel):
     >>> trainer = keras_ssl.trainers.Seq2Seq(network, label_smoothing=0.1)
     >>> trainer.compile("adam")
     >>> source, target = np.arange(60).reshape(10, 6) % 50, np.arange(50).reshape(10, 5)
-    >>> pairs = {"encoder_token_ids": source, "decoder_token_ids": target}
+    >>> pairs = {"source": source, "target": target}
     >>> history = trainer.fit(pairs, batch_size=5, verbose=0)
     >>> trainer.predict(source, verbose=0).shape
     (10, 16)
@@ -88,32 +87,34 @@ class Seq2Seq(TokenModel):
 
     def check_views(self, views: Any) -> None:
         """Raise unless data are pairs of texts, of which targets have two tokens or more."""
-        _, target = _split(views)
-        length = target["token_ids"].shape[1]
-        if length is not None and length < 2:
+        shape = _texts(views)["target"]["token_ids"].shape
+        if shape[1] is not None and shape[1] < 2:
             raise ValueError(
                 "Targets must have two tokens or more, of which the first is not predicted. "
-                f"Received: 'decoder_token_ids' of shape {tuple(target['token_ids'].shape)}"
+                f"Received: targets of shape {tuple(shape)}"
             )
 
     def check_values(self, x: Any) -> None:
         """Raise if a token id lies outside of its vocabulary."""
-        sizes = {"decoder_token_ids": self.vocabulary_size}
-        sizes["encoder_token_ids"] = getattr(self.encoder, "vocabulary_size", self.vocabulary_size)
-        for name, size in sizes.items():
-            check_vocabulary(x[name], size, f"'{name}'")
+        sizes = {"target": self.vocabulary_size}
+        sizes["source"] = getattr(self.encoder, "vocabulary_size", self.vocabulary_size)
+        for name, one in _texts(x).items():
+            check_vocabulary(one["token_ids"], sizes[name], f"Token ids of '{name}'")
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the network's output for sources."""
-        is_pair = isinstance(x, dict) and "decoder_token_ids" in x
-        return self.encoder(_split(x)[0] if is_pair else x, training=training)
+        is_pair = isinstance(x, dict) and "target" in x
+        return self.encoder(_texts(x)["source"] if is_pair else x, training=training)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the errors of the tokens of each target, and their number."""
-        _, target = _split(batch.views)
+        texts = _texts(batch.views)
+        target = texts["target"]
+        seen = {**texts, "target": {name: one[:, :-1] for name, one in target.items()}}
         inputs = {
-            name: one[:, :-1] if name.startswith("decoder") else one
-            for name, one in batch.views.items()
+            f"{_SIDES[side]}_{name}": one
+            for side, text in seen.items()
+            for name, one in text.items()
         }
         targets = target["token_ids"][:, 1:]
         counted = target.get("padding_mask")
@@ -130,16 +131,11 @@ class Seq2Seq(TokenModel):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-def _split(x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return source and target, without the prefixes of their names."""
-    if not isinstance(x, dict) or set(x) - set(_KEYS) or not {_KEYS[0], _KEYS[2]} <= set(x):
+def _texts(x: Any) -> dict[str, dict[str, Any]]:
+    """Return source and target, each a dictionary."""
+    if not isinstance(x, dict) or set(x) != set(_SIDES):
         raise ValueError(
-            "Data must be a dictionary of 'encoder_token_ids' and 'decoder_token_ids', and their "
-            "padding masks. "
+            "Data must be a dictionary of 'source' and 'target'. "
             f"Received: {sorted(x) if isinstance(x, dict) else type(x).__name__}"
         )
-    source, target = (
-        as_text({name.partition("_")[2]: x[name] for name in x if name.startswith(side)})
-        for side in _SIDES
-    )
-    return source, target
+    return {name: as_text(one) for name, one in x.items()}

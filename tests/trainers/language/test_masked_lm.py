@@ -56,7 +56,7 @@ def test_whole_words_are_hidden():
     continues[5:9] = True
     ids = np.random.default_rng(1).integers(1, 9, (500, 16)).astype("int32")
     ids[:, 8] = 9  # a special token ends a word
-    trainer = make(continues_word=continues, mask_ratio=0.4)
+    trainer = make(word_starts=~continues, mask_ratio=0.4)
     places, weights = (np.asarray(one) for one in trainer._choose({"token_ids": ids}))
     whole = 0
     for row in range(500):
@@ -102,18 +102,17 @@ def test_loss_is_the_mean_over_hidden_tokens(monkeypatch):
 def test_next_sentences_are_told_from_others():
     x = padded()
     x["segment_ids"] = np.repeat([[0] * 8 + [1] * 8], len(x["token_ids"]), axis=0).astype("int32")
-    y = (x["token_ids"][:, 8] > x["token_ids"][:, 7]).astype("int32")
+    x["is_next"] = (x["token_ids"][:, 8] > x["token_ids"][:, 7]).astype("int32")
     trainer = make(next_sentence=True)
-    losses = loss_of(trainer, x, np.where(np.arange(len(y)) % 2, y, -1))
+    losses = loss_of(trainer, x)
     assert set(losses) == {"loss", "masked_tokens", "next_sentence"}
-    assert losses["loss"] == pytest.approx(
-        losses["masked_tokens"] + losses["next_sentence"], rel=1e-5
-    )
-    trainer.fit(x, y, epochs=2, verbose=0)
-    with pytest.raises(ValueError, match="learns from labels"):
-        trainer.fit(x, verbose=0)
-    with pytest.raises(ValueError, match=r"0\.\.1|from 0 to 1|2 classes"):
-        trainer.fit(x, y + 1, verbose=0)
+    both = losses["masked_tokens"] + losses["next_sentence"]
+    assert losses["loss"] == pytest.approx(both, rel=1e-5)
+    assert trainer.predict(x, verbose=0).shape == (len(x["token_ids"]), 16)
+    history = trainer.fit(x, epochs=3, verbose=0).history["next_sentence"]
+    assert history[-1] < history[0]
+    with pytest.raises(ValueError, match="needs 'is_next' in the data"):
+        loss_of(make(next_sentence=True), padded())
 
 
 def test_bad_arguments():
@@ -121,7 +120,7 @@ def test_bad_arguments():
         ({"mask_token_id": 12}, "`mask_token_id` must be of the vocabulary of 12"),
         ({"special_token_ids": [12]}, "`special_token_ids` must be of the vocabulary"),
         ({"mask_ratio": 0.0}, "`mask_ratio`"),
-        ({"continues_word": [True] * 11}, r"a boolean for each token, \(12,\)"),
+        ({"word_starts": [True] * 11}, r"a boolean for each token, \(12,\)"),
         ({"head": keras.layers.Dense(12), "transform": keras.layers.Dense(16)}, "Received: both"),
     ):
         with pytest.raises(ValueError, match=message):
