@@ -12,11 +12,13 @@ from keras_ssl.evaluate.recalibrate import recalibrate
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
 from keras_ssl.evaluate.sample_quality import frechet_distance, kernel_distance, precision_recall
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, uniformity
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
     "LinearProbe",
     "RepresentationReport",
+    "alignment",
     "attentive_probe",
     "cooccurrence_counts",
     "cooccurrence_vectors",
@@ -32,11 +34,14 @@ __all__ = [
     "linear_probe",
     "link_prediction",
     "node_probe",
+    "perplexity",
     "precision_recall",
     "random_encoder",
     "raw_pixels",
     "recalibrate",
     "representation_report",
+    "sentence_similarity",
+    "uniformity",
     "word_analogy",
     "word_similarity",
 ]

@@ -92,6 +92,18 @@ class TokenModel(SelfSupervisedModel):
         counted = ops.cast(counted, errors.dtype)
         return {"errors": ops.sum(errors * counted, 1), "counts": ops.sum(counted, 1)}
 
+    def token_errors(self, x: Any) -> tuple[Any, Any]:
+        """Return what the tokens of texts cost, without training.
+
+        Args:
+            x: a batch of data.
+
+        Returns:
+            The sums of their cross entropies in nats, and their numbers, both `(batch,)`.
+        """
+        found = self.embed(self._make_batch((x,)), training=False)
+        return found["errors"], found["counts"]
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         return {**super().get_config(), **serialize_parts(head=self.head)}

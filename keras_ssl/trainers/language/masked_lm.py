@@ -186,9 +186,9 @@ class MaskedLM(TokenModel):
     def _pair_errors(self, pooled: Any, x: Any) -> Any:
         if not isinstance(x, dict) or "is_next" not in x:
             raise ValueError(
-                "`next_sentence=True` needs 'is_next' in the data, 1 if the second sentence follows "
-                "the first and else 0, as `text.next_sentence_batches` makes it. Received: data "
-                "without it"
+                "`next_sentence=True` needs 'is_next' in the data, 1 if the second sentence "
+                "follows the first and else 0, as `text.next_sentence_batches` makes it. Received: "
+                "data without it"
             )
         if pooled is None:
             raise ValueError(

@@ -60,6 +60,21 @@ def test_equals_the_formula(rng, chunk_size, temperature, with_queue):
     np.testing.assert_allclose(value, expected.mean(), rtol=1e-6, atol=1e-7 / temperature)
 
 
+@chunked
+def test_hard_negatives_join_the_other_keys(rng, chunk_size):
+    query, key, hard = keys(rng, with_queue=True)
+    expected = [
+        formula(query[i : i + 1], key[i : i + 1], np.concatenate([np.delete(key, i, axis=0), hard]))
+        for i in range(len(query))
+    ]
+    values = losses.info_nce(query, key, hard_negatives=hard, chunk_size=chunk_size)
+    np.testing.assert_allclose(values, np.concatenate(expected), rtol=1e-6, atol=3e-6)
+    with pytest.raises(ValueError, match="Received: negatives and hard_negatives"):
+        losses.info_nce(query, key, hard, hard_negatives=hard)
+    # a single example has them for negatives
+    assert losses.InfoNCE()(query[:1], key[:1], hard_negatives=hard) > 0
+
+
 def with_queue_of(queue, **settings):
     """The loss as a function of query and key, against a queue."""
     loss = losses.InfoNCE(**settings)
