@@ -134,7 +134,7 @@ def test_two_replicas_with_a_queue_equal_one(rng, two_replicas):
 
 
 def test_queue_and_negatives_are_exclusive():
-    with pytest.raises(ValueError, match=r"`negatives` or `queue`.*both"):
+    with pytest.raises(ValueError, match=r"`negatives` or `queue`.*negatives and queue"):
         losses.InfoNCE()(GOOD, GOOD, negatives=GOOD, queue=GOOD)
     with pytest.raises(ValueError, match=r"`queue` must have shape.*3\).*\(4, 2\)"):
         losses.InfoNCE()(GOOD, GOOD, queue=GOOD[:, :2])
