@@ -74,6 +74,14 @@ class CausalLM(TokenModel):
         """Raise unless texts have two tokens or more."""
         check_two_tokens(views)
 
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the encoder's output, of a training window without its last token."""
+        inputs = as_text(x)
+        positions = getattr(self.encoder, "max_length", None)
+        if positions is not None and inputs["token_ids"].shape[1] == positions + 1:
+            x = {name: one[:, :-1] for name, one in inputs.items()}
+        return super().call(x, training=training)
+
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the errors of the tokens of each example, and their number."""
         inputs = as_text(batch.views)

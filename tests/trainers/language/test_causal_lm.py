@@ -54,3 +54,15 @@ def test_recurrent_network_with_a_head():
         loss_of(trainers.CausalLM(network, head=layers.Dense(12)), padded())
     with pytest.raises(ValueError, match=r"`head` with `units`.*without `token_embedding`"):
         trainers.CausalLM(network)
+
+
+def test_windows_have_one_token_more_than_the_context():
+    encoder = gpt2()
+    trainer = trainers.CausalLM(encoder)
+    ids = np.random.default_rng(0).integers(1, 9, (4, 17)).astype("int32")
+    logits = encoder.logits(encoder(ids[:, :-1]))
+    expected = cross_entropies(logits, ids[:, 1:])[0].mean()
+    assert loss_of(trainer, ids)["loss"] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(trainer(ids), encoder(ids[:, :-1]), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="positions for 16 tokens"):
+        trainer(np.ones((4, 18), "int32"))
