@@ -119,12 +119,21 @@ class Word2Vec(SelfSupervisedModel):
         objective.create(self.words, dim)
         if counts is not None:
             objective.set_counts(counts)
-        self.supports_jit = False  # XLA copies whole tables in every step
 
     @property
     def embeddings(self) -> Any:
         """The vectors of all words, `(words, dim)`."""
         return self.encoder.embeddings.value
+
+    def compile(self, *args: Any, jit_compile: bool | str = "auto", **kwargs: Any) -> None:
+        """Configure training, as every trainer; `jit_compile="auto"` means no XLA.
+
+        Args:
+            *args: as in `trainers.SelfSupervisedModel.compile`.
+            jit_compile: as there. XLA copies whole tables in every step.
+            **kwargs: as there.
+        """
+        super().compile(*args, jit_compile=jit_compile is True, **kwargs)
 
     def to_encode(self, x: Any) -> Any:
         """Return the words whose windows `x` gives."""

@@ -66,14 +66,14 @@ CASES = {
     "Word2Vec": case(
         trainers.SkipGram,
         lambda: trainers.NegativeSampling(3, noise_per_row=8, seed=1),
-        decrease=0.5,
+        decrease=2.4,
     ),
     "Word2Vec CBOW NCE": case(
         trainers.CBOW,
         lambda: trainers.NoiseContrastive(3, noise_per_row=8, seed=1),
-        decrease=0.2,
+        decrease=0.6,
     ),
-    "Word2Vec full softmax": case(trainers.SkipGram, trainers.FullSoftmax, decrease=0.5),
+    "Word2Vec full softmax": case(trainers.SkipGram, trainers.FullSoftmax, decrease=2.4),
 }
 
 
