@@ -1,12 +1,15 @@
-"""What the examples on image sets share: arguments, data, tables, and some pictures."""
+"""What the examples on image sets share: arguments, data, and some pictures."""
 
 import argparse
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from _runs import add_run_arguments as add_run_arguments
+from _runs import start as start
+from _runs import table as table
 
-from keras_ssl import data, distribute, networks, visualize
+from keras_ssl import data, networks, visualize
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,26 +30,6 @@ def add_vit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--patch-size", type=int, default=4)
     add("--encoder", nargs="+", default=["96", "4", "4"], help="size, or width, blocks and heads")
-
-
-def add_run_arguments(parser: argparse.ArgumentParser, output: str) -> None:
-    """Add the arguments that say how and where to run; `output` is the default folder."""
-    add = parser.add_argument
-    add("--strategy", choices=distribute.STRATEGIES, default="auto", help="which devices to use")
-    add("--replicas", type=int, help="split the CPU into this many devices, to try mirrored")
-    add("--precision", choices=["float32", "mixed_float16", "mixed_bfloat16"], default="float32")
-    add("--seed", type=int, default=0)
-    add("--output", type=Path, default=Path(output), help="folder for all that is written")
-
-
-def start(arguments: argparse.Namespace) -> tf.distribute.Strategy:
-    """Return the strategy, and set precision and seeds.
-
-    Call it before all else: workers wait for each other here, and TensorFlow is set up for them.
-    """
-    strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
-    keras.config.set_dtype_policy(arguments.precision)
-    return strategy
 
 
 def load_splits(arguments: argparse.Namespace) -> list[tf.data.Dataset]:
@@ -124,10 +107,3 @@ def plot_class_attention(
     outputs = encoder.encode(encoder.embed(images), grid, return_attention_scores=True)
     scores = outputs["attention_scores"][-1][:, :, 0, encoder.extra_tokens :]
     visualize.plot_attention(images, scores, grid, path=path)
-
-
-def table(rows: list[dict]) -> str:
-    """Return rows as a table of Markdown."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(one) for one in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
