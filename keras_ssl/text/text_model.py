@@ -70,6 +70,7 @@ class TextModel(keras.Model):
         self.model = model
         self.tokenizer = tokenizer
         self.length = checks.integer("length", length, minimum=1)
+        self.built = model.built
 
     def build(self, input_shape: Any = None) -> None:
         if not self.model.built:

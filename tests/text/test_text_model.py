@@ -34,6 +34,7 @@ def model_with(tokenizer, length=LENGTH):
 @pytest.mark.parametrize("kind", ["word_piece", "byte_pair", "characters"])
 def test_tokenizer_is_saved_in_the_file_of_the_model(tmp_path, kind):
     model = model_with(tokenizer_of(kind))
+    assert model.built  # as what it wraps, so that it can be saved at once
     before = model.predict_texts(TEXTS)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
