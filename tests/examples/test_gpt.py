@@ -1,0 +1,41 @@
+"""The example of a language model, on a text of few words."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tests.examples.run import run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="trainers need the TensorFlow backend"
+    ),
+]
+
+METHODS = ["greedy", "temperature 1", "temperature 0.8", "top 10", "top 90 %"]
+
+
+def test_gpt_learns_the_words_of_a_text(tmp_path):
+    rng = np.random.default_rng(0)
+    words = ["river", "stone", "to", "sea", "and", "light"]
+    (tmp_path / "text.txt").write_text(" ".join(rng.choice(words, 1200)), encoding="utf-8")
+    printed = run(
+        *("gpt.py", "text.txt", "--width", "32", "--blocks", "1", "--heads", "2"),
+        *("--context", "16", "--batch-size", "16", "--iterations", "150"),
+        *("--evaluate-every", "50", "--learning-rate", "1e-2", "--warmup", "10"),
+        *("--characters", "15", "--output", "out"),
+        cwd=tmp_path,
+    )
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    # log 6 nats a word of 4.7 characters with its space; 2.6 by the counts of characters
+    assert 0.38 < report["validation_loss"] < 1.0
+    assert [row["method"] for row in report["samples"]] == METHODS
+    assert f"validation loss {report['validation_loss']:.4f}" in printed
+    assert (tmp_path / "out" / "samples.txt").read_text(encoding="utf-8").count("## ") == 5
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
+    assert not list((tmp_path / "out").glob("backup*"))
+    model = keras.saving.load_model(tmp_path / "out" / "gpt.keras")
+    assert model.predict_texts(["to sea"]).shape == (1, 16, 32)
