@@ -142,7 +142,7 @@ def alignment(first: Any, second: Any, power: float = 2.0) -> float:
 
     >>> import numpy as np
     >>> from keras_ssl import evaluate
-    >>> evaluate.alignment(np.eye(2), np.eye(2)[::-1])
+    >>> round(evaluate.alignment(np.eye(2), np.eye(2)[::-1]), 4)
     2.0
 
     Reference:

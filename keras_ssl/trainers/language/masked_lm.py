@@ -75,7 +75,7 @@ class MaskedLM(TokenModel):
     Example:
 
     >>> import numpy as np, keras_ssl
-    >>> encoder = keras_ssl.networks.bert((16, 1, 2), vocabulary_size=50, max_length=8)
+    >>> encoder = keras_ssl.networks.bert((16, 1, 2), 50, max_length=8, pooling="mean")
     >>> trainer = keras_ssl.trainers.MaskedLM(encoder, mask_token_id=4, special_token_ids=range(4))
     >>> trainer.compile("adam")
     >>> x = np.arange(80).reshape(10, 8) % 45 + 5
