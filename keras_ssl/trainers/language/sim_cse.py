@@ -5,12 +5,14 @@ from typing import Any
 import keras
 
 from keras_ssl import losses
+from keras_ssl.networks.text.text_encoder import pool
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.language._token_model import as_text, check_vocabulary, encode
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
+_POOLINGS = (None, "class", "last", "mean")
 _TRIPLE = ("anchor", "positive", "negative")
 
 
@@ -31,8 +33,11 @@ class SimCSE(SelfSupervisedModel):
     tells how far apart the sentences of a batch are; of labelled data it compares as in training.
 
     Args:
-        encoder: layer from token ids to a vector for each text, with dropout: `networks.bert`,
-            whose `"pooled"` is taken, a KerasHub backbone, or any other.
+        encoder: layer from token ids to vectors, with dropout: `networks.bert`, a KerasHub
+            backbone, or any other.
+        pooling: how a text's vector is made: `None` takes what the encoder returns for texts, the
+            `"pooled"` of our networks; `"class"` the vector of the first token, `"last"` that of
+            the last one that is no padding, `"mean"` their mean.
         projector: layer behind the encoder in training, or `None`.
         loss: contrastive loss of two batches of vectors. `None` means the paper's,
             `losses.InfoNCE(0.05)`.
@@ -52,8 +57,9 @@ class SimCSE(SelfSupervisedModel):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: before the first step, if data are not token ids of the vocabulary, or the
-            encoder returns no vector for each text.
+        ValueError: if `pooling` is unknown; before the first step, if data are not token ids of
+            the vocabulary, or the encoder returns no vector for each text and there is no
+            `pooling`.
 
     Example:
 
@@ -76,12 +82,18 @@ class SimCSE(SelfSupervisedModel):
     def __init__(
         self,
         encoder: keras.layers.Layer,
+        pooling: str | None = None,
         projector: keras.layers.Layer | None = None,
         loss: keras.losses.Loss | None = None,
         **kwargs: Any,
     ):
         super().__init__(encoder, **kwargs)
         check_type("encoder", encoder, keras.layers.Layer)
+        if pooling not in _POOLINGS:
+            raise ValueError(
+                f"`pooling` must be one of {list(_POOLINGS)}. Received: pooling={pooling!r}"
+            )
+        self.pooling = pooling
         if projector is not None:
             check_type("projector", projector, keras.layers.Layer)
         self.projector = projector
@@ -105,13 +117,24 @@ class SimCSE(SelfSupervisedModel):
         return self._encode(_texts(x)["anchor"], training)
 
     def _encode(self, x: Any, training: bool) -> Any:
-        pooled = encode(self.encoder, as_text(x), training)["pooled"]
-        if pooled is None:
+        inputs = as_text(x)
+        outputs = encode(self.encoder, inputs, training)
+        if self.pooling is None and outputs["pooled"] is None:
             raise ValueError(
-                "`encoder` must return a vector for each text, (batch, width): choose a `pooling`, "
-                "or add `keras.layers.GlobalAveragePooling1D`. Received: vectors of tokens alone"
+                "`encoder` returns vectors of tokens alone. Expected a `pooling` of them, 'class', "
+                "'last' or 'mean', or an encoder that returns a vector for each text. "
+                "Received: pooling=None"
             )
-        return pooled
+        if self.pooling is None:
+            return outputs["pooled"]
+        if outputs["tokens"] is None:
+            raise ValueError(
+                "`pooling` needs vectors of tokens. Expected pooling=None for an encoder that "
+                f"returns a vector for each text. Received: pooling={self.pooling!r}"
+            )
+        mask = inputs.get("padding_mask")
+        mask = None if mask is None else ops.cast(mask, "bool")
+        return pool(outputs["tokens"], mask, self.pooling)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return two vectors of each sentence, or those of the labelled ones."""
@@ -135,7 +158,7 @@ class SimCSE(SelfSupervisedModel):
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(projector=self.projector, loss=self.loss_function)
-        return {**super().get_config(), **parts}
+        return {**super().get_config(), **parts, "pooling": self.pooling}
 
 
 def _texts(x: Any) -> dict[str, Any]:

@@ -57,8 +57,23 @@ def test_dropout_makes_two_vectors_of_a_sentence():
     assert not np.allclose(dropped["anchor"], dropped["positive"], atol=1e-3)
 
 
-def test_encoder_of_tokens_alone_is_refused():
-    ids = keras.Input((None,), dtype="int32")
-    trainer = trainers.SimCSE(keras.Model(ids, gpt2()(ids)))
-    with pytest.raises(ValueError, match="a vector for each text"):
-        loss_of(trainer, padded()["token_ids"])
+def test_tokens_are_pooled():
+    """Of an encoder that returns tokens alone, and of one that has a vector of its own."""
+    x = {name: one[:32] for name, one in padded().items()}
+    tokens = gpt2()(x).numpy()
+    counted = x["padding_mask"][:, :, None]
+    expected = {
+        "class": tokens[:, 0],
+        "last": tokens[np.arange(32), x["padding_mask"].sum(axis=1) - 1],
+        "mean": (tokens * counted).sum(axis=1) / counted.sum(axis=1),
+    }
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in x}
+    alone = keras.Model(inputs, gpt2()(inputs))
+    for pooling, vectors in expected.items():
+        for encoder in (alone, gpt2()):
+            found = trainers.SimCSE(encoder, pooling)(x)
+            np.testing.assert_allclose(found, vectors, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="vectors of tokens alone"):
+        loss_of(trainers.SimCSE(alone), x)
+    with pytest.raises(ValueError, match="`pooling` must be one of"):
+        trainers.SimCSE(alone, "first")
