@@ -67,6 +67,11 @@ class TokenModel(SelfSupervisedModel):
         """Raise if a token id lies outside of the vocabulary."""
         check_vocabulary(as_text(self.to_encode(x))["token_ids"], self.vocabulary_size)
 
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the encoder's output."""
+        inputs = as_text(self.to_encode(x))
+        return self.encoder(inputs_of(self.encoder, inputs), training=training)
+
     def logits_of(self, tokens: Any) -> Any:
         """Return the logits of all tokens, at least float32, of vectors `(..., width)`."""
         if self.head is not None:
@@ -163,7 +168,7 @@ def encode(encoder: keras.layers.Layer, inputs: dict[str, Any], training: bool) 
     """
     if hasattr(encoder, "encode"):
         return encoder.encode(inputs, training=training)
-    outputs = encoder(_for_layer(encoder, inputs), training=training)
+    outputs = encoder(inputs_of(encoder, inputs), training=training)
     if isinstance(outputs, dict):  # as those of KerasHub's encoders
         return {"tokens": outputs["sequence_output"], "pooled": outputs.get("pooled_output")}
     rank = len(outputs.shape)
@@ -188,8 +193,10 @@ def tokens_of(encoder: keras.layers.Layer, inputs: dict[str, Any], training: boo
     return tokens
 
 
-def _for_layer(encoder: keras.layers.Layer, inputs: dict[str, Any]) -> Any:
+def inputs_of(encoder: keras.layers.Layer, inputs: dict[str, Any]) -> Any:
     """Return the inputs that a model names; token ids alone for a layer that names none."""
+    if hasattr(encoder, "encode"):
+        return inputs
     taken = getattr(encoder, "input", None) if isinstance(encoder, keras.Model) else None
     ids = inputs["token_ids"]
     names = set(taken) if isinstance(taken, dict) else {"token_ids"}

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ssl import losses
 from keras_ssl.networks.text.text_encoder import pool
