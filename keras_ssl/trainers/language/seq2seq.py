@@ -96,8 +96,11 @@ class Seq2Seq(TokenModel):
 
     def check_values(self, x: Any) -> None:
         """Raise if a token id lies outside of its vocabulary."""
-        sizes = {"target": self.vocabulary_size}
-        sizes["source"] = getattr(self.encoder, "vocabulary_size", self.vocabulary_size)
+        size = self.vocabulary_size
+        sizes = {
+            "target": size,
+            "source": getattr(self.encoder, "source_vocabulary_size", size),
+        }
         for name, one in _texts(x).items():
             check_vocabulary(one["token_ids"], sizes[name], f"Token ids of '{name}'")
 
