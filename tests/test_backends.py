@@ -79,7 +79,8 @@ uses = {
     if inspect.isclass(getattr(keras_ssl.trainers, name))
     # parts of a trainer that exists
     and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures",
-                     "Latents")
+                     "Latents", "SkipGram", "CBOW", "WordObjective", "NegativeSampling",
+                     "NoiseContrastive", "FullSoftmax")
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,
