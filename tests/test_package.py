@@ -34,6 +34,7 @@ ABSTRACT = {
     "SelfSupervisedModel",
     "TextEncoder",
     "TokenEncoder",
+    "WordObjective",
     "GANLoss",
     "Likelihood",
     "Augmentation",

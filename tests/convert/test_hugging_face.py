@@ -338,7 +338,7 @@ def test_truncated_and_absent_files(tmp_path):
     with pytest.raises(ValueError, match=r"`folder` must hold `config\.json`"):
         read(tmp_path / "nowhere")
     with pytest.raises(TypeError, match=r"Arguments must be among .*Received: \['depth'\]"):
-        read(folder, depth=3)
+        read(write(tmp_path / "whole", "vit"), depth=3)
 
 
 def small(**kwargs):

@@ -22,7 +22,22 @@ class WordObjective(keras.layers.Layer):
 
     Args:
         **kwargs: arguments of `keras.layers.Layer`.
+
+    Example:
+
+    Squared distances of scores from 1, without noise:
+
+    >>> import keras
+    >>> from keras_ssl import trainers
+    >>> class Squares(trainers.WordObjective):
+    ...     def call(self, h, targets, pairs):
+    ...         scores = keras.ops.einsum("bid,bjd->bij", h, self.outputs(targets))
+    ...         return keras.ops.sum(pairs * keras.ops.square(scores - 1), axis=2)
+    >>> trainer = trainers.Word2Vec([5, 3, 2], dim=4, objective=Squares())
     """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
 
     def create(self, words: int, dim: int) -> None:
         """Create all weights for a number of words and a width of vectors."""
@@ -178,8 +193,15 @@ class NoiseContrastive(NegativeSampling):
         L = -log σ(s_w) - k mean over noise v of log σ(-s_v),    s_w = log P(w | h) - log(k P_n(w))
 
     With much noise, P tends to the frequencies of words given h, sum 1 included. Biases begin at
-    log P_n. The arguments are those of `trainers.NegativeSampling`; the exponent of the noise, if
-    it is greater than 0, changes the efficiency of the estimator and not what it estimates.
+    log P_n.
+
+    Args:
+        noise_per_pair: k, how many words of noise are contrasted with each word; positive.
+        noise_per_row: how many are drawn for each row of the data.
+        noise_exponent: the power in P_n. If it is greater than 0, it changes the efficiency of the
+            estimator and not what it estimates.
+        seed: integer seed of the noise.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Example:
 
