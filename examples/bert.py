@@ -12,8 +12,7 @@ TFDS has it as `glue/sst2`. A BERT of 3 blocks first learns to fill in hidden wo
 - SimCSE makes it an encoder of sentences. Alignment and uniformity, less of which is better, and a
   linear classifier tell what it has changed.
 
-With the sentences of SST-2 alone, all of it takes less than 20 minutes on two cores. It needs
-`pip install 'keras-ssl[text]'`. It writes curves, a map of the embeddings, what the model fills in,
+It needs `pip install 'keras-ssl[text]'`. It writes curves, a map of the embeddings, what the model fills in,
 and files with each model and its vocabulary. A run that was killed in pre-training goes on when it
 is started again with the same arguments. BERT itself, on the GPUs of one machine:
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ssl import text
 from tests.examples.run import run
 
 pytestmark = [
@@ -58,4 +59,5 @@ def test_bert_from_hidden_words_to_sentence_embeddings(tmp_path):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
     for name, shape in (("classifier", (1, 2)), ("encoder", (1, 32))):
         model = keras.saving.load_model(tmp_path / "out" / f"{name}.keras")
+        assert isinstance(model, text.TextModel)
         assert model.predict_texts(["a dull plot"]).shape == shape

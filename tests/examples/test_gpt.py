@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ssl import text
 from tests.examples.run import run
 
 pytestmark = [
@@ -38,4 +39,5 @@ def test_gpt_learns_the_words_of_a_text(tmp_path):
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
     assert not list((tmp_path / "out").glob("backup*"))
     model = keras.saving.load_model(tmp_path / "out" / "gpt.keras")
+    assert isinstance(model, text.TextModel)
     assert model.predict_texts(["to sea"]).shape == (1, 16, 32)

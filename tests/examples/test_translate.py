@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ssl import text
 from tests.examples.run import run
 
 pytestmark = [
@@ -50,4 +51,5 @@ def test_translation_is_better_than_that_of_the_nearest_sentence(tmp_path):
     for name in ("attention", "curves"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
     model = keras.saving.load_model(tmp_path / "out" / "translator.keras")
+    assert isinstance(model, text.TextModel)
     assert model.predict_texts(["mar luz"]).shape == (1, 32, 32)
