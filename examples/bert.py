@@ -12,9 +12,9 @@ TFDS has it as `glue/sst2`. A BERT of 3 blocks first learns to fill in hidden wo
 - SimCSE makes it an encoder of sentences. Alignment and uniformity, less of which is better, and a
   linear classifier tell what it has changed.
 
-It needs `pip install 'keras-ssl[text]'`. It writes curves, a map of the embeddings, what the model fills in,
-and files with each model and its vocabulary. A run that was killed in pre-training goes on when it
-is started again with the same arguments. BERT itself, on the GPUs of one machine:
+It needs `pip install 'keras-ssl[text]'`. It writes curves, a map of the embeddings, what the model
+fills in, and files with each model and its vocabulary. A run that was killed in pre-training goes
+on when it is started again with the same arguments. BERT itself, on the GPUs of one machine:
 
     python examples/bert.py sst2 --text wikipedia.txt --size 768 12 12 --vocabulary 30522 \
         --length 128 --batch-size 256 --epochs 3 --learning-rate 1e-4 --warmup 10000 \
