@@ -10,7 +10,8 @@ from tests.trainers.language.small_text import BAD_TEXT, bert, gpt2, loss_of, pa
 
 CASES = {
     "SimCSE": Case(
-        make=lambda: trainers.SimCSE(bert(dropout_rate=0.1, pooling="mean")),
+        # without dropout, of which replicas draw the same numbers: two would not be like one
+        make=lambda: trainers.SimCSE(bert(pooling="mean")),
         x=padded,
         decreasing_loss="loss",
         decrease=0.2,
