@@ -16,7 +16,6 @@ text are for training. Measured are:
 import argparse
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from keras.optimizers.schedules import CosineDecay
 from measure import Peer, interleave, medians, print_machine, print_ratio, print_table, timed
 
 from keras_ssl import decoding, evaluate, networks, text, trainers
+from keras_ssl.data._prepared import find_or_download
 
 AIM_LOSS, AIM_STEP, AIM_DECODING = 1.90, 1.0, 5.0
 CONTEXT, BATCH = 64, 12
@@ -36,11 +35,9 @@ CONTEXT, BATCH = 64, 12
 
 def read_shakespeare() -> str:
     """Tiny Shakespeare, whole."""
-    folder = os.environ.get("KERAS_SSL_DATA_DIR")
-    folder = None if folder is None else Path(folder) / "tfds"
-    splits = tfds.load("tiny_shakespeare", data_dir=folder, download=folder is None)
-    names = ("train", "validation", "test")
-    return b"".join(next(splits[name].as_numpy_iterator())["text"] for name in names).decode()
+    builder = find_or_download("tiny_shakespeare", None)
+    parts = builder.as_dataset(split=["train", "validation", "test"])
+    return b"".join(next(part.as_numpy_iterator())["text"] for part in parts).decode()
 
 
 def make_network(vocabulary_size: int, context: int = CONTEXT) -> keras.Model:

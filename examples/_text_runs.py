@@ -22,7 +22,7 @@ def warm_up_and_cosine(
 
 
 def read_columns(path: Path) -> list[list[str]]:
-    """Return the rows of a file whose columns are parted by tabs, plain or compressed by gzip."""
+    """Return the rows of a file of tab-separated columns, plain or compressed by gzip."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         return list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -4,7 +4,7 @@
     python examples/bert.py sst2 --text corpus.txt.gz --epochs 3
 
 The folder has the files train.tsv, dev.tsv and test.tsv, with a sentence and its label in each
-line, parted by a tab. SST-2, reviews of films that are good or bad, is one of the sets of GLUE, and
+line, separated by a tab. SST-2, reviews of films that are good or bad, is a set of GLUE, and
 TFDS has it as `glue/sst2`. A BERT of 3 blocks first learns to fill in hidden words of the sentences
 (MaskedLM), and with `--text` also of the lines of other files, for which no labels are needed. Then
 

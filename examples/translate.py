@@ -2,7 +2,7 @@
 
     python examples/translate.py pairs.tsv --source spanish --target english --groups book chapter
 
-The file has a pair a line and its columns parted by tabs, plain or compressed by gzip; the first
+The file has one pair per line in tab-separated columns, plain or compressed by gzip; the first
 line names the columns. `--groups` names columns whose equal entries belong together, such as those
 of a chapter: whole groups are held out, since neighbouring sentences help each other. Without
 `--groups`, pairs are held out one by one. Pairs of many languages are offered by Tatoeba and OPUS.

@@ -73,8 +73,27 @@ class _Head(keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
+class _Classifier(_Head):
+    """Base of heads whose number of outputs is an argument, `classes`."""
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        classes: int,
+        dropout_rate: float = 0.1,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        count = checks.integer("classes", classes, minimum=1)
+        super().__init__(encoder, count, dropout_rate, seed, **kwargs)
+        self.classes = count
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "classes": self.classes}
+
+
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class SentenceClassifier(_Head):
+class SentenceClassifier(_Classifier):
     """Classifier of sentences or of pairs of sentences, on an encoder's pooled features.
 
     A pair is one sequence, in BERT `[CLS] one [SEP] other [SEP]`, whose `"segment_ids"` are 0 in
@@ -115,27 +134,12 @@ class SentenceClassifier(_Head):
         - [Devlin et al., BERT](https://arxiv.org/abs/1810.04805)
     """
 
-    def __init__(
-        self,
-        encoder: TextEncoder,
-        classes: int,
-        dropout_rate: float = 0.1,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        count = checks.integer("classes", classes, minimum=1)
-        super().__init__(encoder, count, dropout_rate, seed, **kwargs)
-        self.classes = count
-
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self._classify(inputs, "pooled", training)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "classes": self.classes}
-
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class TokenClassifier(_Head):
+class TokenClassifier(_Classifier):
     """Classifier of each token, such as by parts of speech or named entities (tags).
 
     Args:
@@ -171,23 +175,8 @@ class TokenClassifier(_Head):
         - [Devlin et al., BERT](https://arxiv.org/abs/1810.04805)
     """
 
-    def __init__(
-        self,
-        encoder: TextEncoder,
-        classes: int,
-        dropout_rate: float = 0.1,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        count = checks.integer("classes", classes, minimum=1)
-        super().__init__(encoder, count, dropout_rate, seed, **kwargs)
-        self.classes = count
-
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self._classify(inputs, "tokens", training)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "classes": self.classes}
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")

@@ -182,8 +182,16 @@ def encode(encoder: keras.layers.Layer, inputs: dict[str, Any], training: bool) 
 
 def tokens_of(encoder: keras.layers.Layer, inputs: dict[str, Any], training: bool) -> Any:
     """Return a vector for each token, `(batch, length, width)`; arguments as of `encode`."""
-    tokens = encode(encoder, inputs, training)["tokens"]
-    length = inputs["token_ids"].shape[1]
+    return tokens_in(encode(encoder, inputs, training), inputs)
+
+
+def tokens_in(outputs: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """Return the vectors of tokens among what `encode` returned of inputs.
+
+    Raises:
+        ValueError: if there is not one for each token.
+    """
+    tokens, length = outputs["tokens"], inputs["token_ids"].shape[1]
     if tokens is None or (None not in (tokens.shape[1], length) and tokens.shape[1] != length):
         found = "one for each text" if tokens is None else f"shape {tuple(tokens.shape)}"
         raise ValueError(

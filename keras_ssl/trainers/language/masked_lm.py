@@ -14,7 +14,7 @@ from keras_ssl.trainers.language._token_model import (
     as_text,
     encode,
     mean_over_tokens,
-    tokens_of,
+    tokens_in,
 )
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -159,9 +159,7 @@ class MaskedLM(TokenModel):
         places, weights = self._choose(inputs)
         visible = self._hide(ids, places, weights)
         outputs = encode(self.encoder, {**inputs, "token_ids": visible}, training)
-        if outputs["tokens"] is None:
-            tokens_of(self.encoder, inputs, training)  # raises
-        tokens = ops.take_along_axis(outputs["tokens"], places[:, :, None], axis=1)
+        tokens = ops.take_along_axis(tokens_in(outputs, inputs), places[:, :, None], axis=1)
         if self.transform is not None:
             tokens = self.transform(tokens, training=training)
         found = self.errors_of(ops.take_along_axis(ids, places, axis=1), tokens, weights)

@@ -115,6 +115,14 @@ def test_next_sentences_are_told_from_others():
         loss_of(make(next_sentence=True), padded())
 
 
+def test_encoder_of_texts_alone_is_refused():
+    alone = keras.Sequential([keras.Input((16,), dtype="int32"), keras.layers.Embedding(12, 4)])
+    alone.add(keras.layers.GlobalAveragePooling1D())
+    trainer = trainers.MaskedLM(alone, 10, SPECIAL, head=keras.layers.Dense(12))
+    with pytest.raises(ValueError, match=r"a vector for each token.*one for each text"):
+        loss_of(trainer, padded()["token_ids"])
+
+
 def test_bad_arguments():
     for arguments, message in (
         ({"mask_token_id": 12}, "`mask_token_id` must be of the vocabulary of 12"),
