@@ -40,7 +40,8 @@ def test_every_network_takes_a_normalization():
     stems = {"cifar_stem", "strided_stem", "imagenet_stem"}
     # transformers have `norm`
     transformers = {"PatchTokenizer", "TokenEncoder", "VisionTransformer", "token_encoder", "vit"}
-    transformers |= {"dit"}
+    transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"}
+    transformers |= {"TextEncoder"} | {name for name in networks.__all__ if "Classifier" in name}
     # group normalization is a part of these
     of_groups = {"conv_decoder", "conv_encoder", "diffusion_unet"}
     # and the U-Net and GANs are called on other images

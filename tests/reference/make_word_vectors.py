@@ -9,13 +9,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from gensim.models import KeyedVectors
 
 WORDS, DIM = 40, 6
 
 
 def main() -> None:
     """Write vectors, questions, and what gensim finds."""
+    from gensim.models import KeyedVectors
+
     rng = np.random.default_rng(0)
     words = [f"w{number}" for number in range(WORDS)]
     # two groups of words that differ by about the same vector, so that some answers are right

@@ -178,9 +178,9 @@ def test_equals_transformers(normalize):
     decoder = trainer.decoder
     parts = [
         *_tensors.parts_of(encoder, "vit_mae", "layernorm"),
-        *_tensors._dense("decoder.decoder_embed", decoder.enter),
-        *_tensors._norm("decoder.decoder_norm", decoder.norm),
-        *_tensors._dense("decoder.decoder_pred", trainer.to_targets.dense),
+        *_tensors.dense_parts("decoder.decoder_embed", decoder.enter),
+        *_tensors.norm_parts("decoder.decoder_norm", decoder.norm),
+        *_tensors.dense_parts("decoder.decoder_pred", trainer.to_targets.dense),
     ]
     for number, block in enumerate(decoder.blocks):
         name = f"decoder.decoder_encoder.layer.{number}"

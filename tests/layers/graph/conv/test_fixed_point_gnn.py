@@ -44,7 +44,8 @@ def x(rng):
 
 def linear_layer(rng, scale=0.4, **arguments):
     """f = W [x_i, x_j, h_j] + b."""
-    layer = FixedPointGNN(2, keras.layers.Dense(2), penalty=0.0, tolerance=1e-7, **arguments)
+    # the tolerance lies above the last bits of float32, in which iterations may go round for ever
+    layer = FixedPointGNN(2, keras.layers.Dense(2), penalty=0.0, tolerance=1e-6, **arguments)
     layer.build([(6, 3), (6, 6)])
     layer.transition.set_weights([rng.normal(size=(8, 2)) * scale, rng.normal(size=2)])
     return layer
