@@ -144,6 +144,10 @@ class BaseTokenizer(abc.ABC):
         """Id of the token in the place of hidden ones."""
         return self._special_id("mask")
 
+    def has_role(self, role: str) -> bool:
+        """Return whether there is a special token in a role, such as `"end"`."""
+        return role in self._special
+
     def _special_id(self, role: str) -> int:
         if role not in self._special:
             present = [self.vocabulary[number] for number in self.special_token_ids]

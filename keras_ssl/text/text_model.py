@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ssl import checks
+from keras_ssl import checks, decoding
+from keras_ssl.text._texts import texts_or_ids
 from keras_ssl.text.base_tokenizer import BaseTokenizer
 
 
@@ -16,13 +17,14 @@ from keras_ssl.text.base_tokenizer import BaseTokenizer
 class TextModel(keras.Model):
     """A model of token ids and the tokenizer that made them, saved in one `.keras` file.
 
-    It does what the model does: it is called on, and trained with, batches of token ids. For texts
-    there is `predict_texts`.
+    It does what the model does: it is called on, and trained with, batches of token ids. Texts go
+    into `predict_texts`, and those of a language model or a translator come out of
+    `generate_texts` and `translate_texts`.
 
     Args:
         model: any Keras model that takes `{"token_ids": ..., "padding_mask": ...}`.
         tokenizer: a `text.Tokenizer` or another one of this package.
-        length: number of tokens to which `predict_texts` pads and cuts texts.
+        length: number of tokens to which texts are padded and cut; prompts are not.
         **kwargs: arguments of `keras.Model`.
 
     Call arguments:
@@ -52,6 +54,15 @@ class TextModel(keras.Model):
     >>> model = text.TextModel(keras.Model(inputs, h), tokenizer, length=8)
     >>> model.predict_texts(["lovely", "a dull film"]).shape
     (2, 4)
+
+    A language model writes:
+
+    >>> from keras_ssl import networks
+    >>> gpt = networks.gpt2((32, 2, 4), tokenizer.vocabulary_size, max_length=8)
+    >>> writer = text.TextModel(gpt, tokenizer, length=8)
+    >>> [written] = writer.generate_texts(["a lovely"], max_new_tokens=3)
+    >>> written.startswith("a lovely")
+    True
     """
 
     def __init__(
@@ -95,6 +106,97 @@ class TextModel(keras.Model):
         """
         batch = self.tokenizer(texts, self.length, second)
         return self.predict(batch, batch_size=batch_size, verbose=0)
+
+    def generate_texts(
+        self,
+        prompts: Iterable[str],
+        max_new_tokens: int,
+        method: decoding.DecodingMethod | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> list[str]:
+        """Return texts that a language model writes, each with its prompt.
+
+        A text ends with the tokenizer's end token, if it has one, or after `max_new_tokens`.
+
+        Args:
+            prompts: strings or their ids, each of at least one token.
+            max_new_tokens: the most tokens behind each prompt.
+            method: how tokens are chosen; `decoding.Greedy()` by default.
+            seed: integer seed of random numbers.
+            batch_size: number of texts at once; all by default.
+
+        Returns:
+            One string for each prompt.
+
+        Raises:
+            TypeError: if `prompts` are something else, or the model is no decoder.
+            ValueError: if there are no prompts, one has no token, or prompt and new tokens are more
+                than the model has positions for.
+        """
+        rows = texts_or_ids("prompts", prompts, self.tokenizer)
+        return self._decode(rows, max_new_tokens, method, seed, batch_size)
+
+    def translate_texts(
+        self,
+        sources: Iterable[str],
+        max_new_tokens: int | None = None,
+        method: decoding.DecodingMethod | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> list[str]:
+        """Return the targets that an encoder-decoder, such as a translator, makes of sources.
+
+        Sources longer than `length` tokens are cut. A target is decoded from the tokenizer's start
+        token on, and ends as in `generate_texts`.
+
+        Args:
+            sources: strings, or their ids.
+            max_new_tokens: the most tokens of a target; `length` by default.
+            method: how tokens are chosen; `decoding.Greedy()` by default.
+            seed: integer seed of random numbers.
+            batch_size: number of texts at once; all by default.
+
+        Returns:
+            One string for each source.
+
+        Raises:
+            TypeError: if `sources` are something else, or the model is no decoder.
+            ValueError: if there are no sources, the tokenizer has no start token, or an argument is
+                out of range.
+        """
+        tokenizer = self.tokenizer
+        context = tokenizer(
+            texts_or_ids("sources", sources, tokenizer), self.length, segment_ids=False
+        )
+        rows = [[tokenizer.start_token_id]] * len(context["token_ids"])
+        count = self.length if max_new_tokens is None else max_new_tokens
+        return self._decode(rows, count, method, seed, batch_size, context)
+
+    def _decode(
+        self,
+        rows: list[Any],
+        max_new_tokens: int,
+        method: decoding.DecodingMethod | None,
+        seed: int,
+        batch_size: int | None,
+        context: Any = None,
+    ) -> list[str]:
+        has_end = self.tokenizer.has_role("end")
+        found = decoding.decode(
+            self.model,
+            rows,
+            max_new_tokens,
+            method=method,
+            end_token=self.tokenizer.end_token_id if has_end else None,
+            seed=seed,
+            context=context,
+            batch_size=batch_size,
+        )
+        return [
+            self.tokenizer.decode(row[:length])
+            for row, length in zip(found.token_ids, found.lengths, strict=True)
+        ]
 
     def get_config(self) -> dict:
         return {

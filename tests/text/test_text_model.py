@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import text
+from keras_ssl import decoding, networks, text
 
 TEXTS = ["a lovely film", "dull and\nlong", "lovely"]
 LENGTH = 10
@@ -69,6 +69,79 @@ def test_python_code_of_the_page_runs(tmp_path, monkeypatch):
     assert names["may_attend"].shape == (1, 32, 32)
     assert next(iter(names["train"]))["token_ids"].shape == (12, 65)
     assert keras.saving.load_model("model.keras").predict_texts(["a film"]).shape == (1, 1)
+
+
+def writer(kind="characters", **arguments):
+    tokenizer = tokenizer_of(kind)
+    gpt = networks.gpt2((16, 1, 2), tokenizer.vocabulary_size, max_length=12, seed=0)
+    return text.TextModel(gpt, tokenizer, **{"length": 12, **arguments})
+
+
+@pytest.mark.parametrize("kind", ["byte_pair", "characters"])
+def test_written_texts_are_those_of_decode(kind):
+    model, prompts = writer(kind), ["dull", "a"]
+    method = decoding.Sampling(temperature=2.0)
+    written = model.generate_texts(prompts, 5, method, seed=3)
+    encoded = model.tokenizer.encode(prompts)
+    end = model.tokenizer.end_token_id
+    found = decoding.decode(model.model, encoded, 5, method=method, end_token=end, seed=3)
+    for row, length, prompt, whole in zip(*found[:2], prompts, written, strict=True):
+        assert whole == model.tokenizer.decode(row[:length])
+        assert whole.startswith(prompt)
+    assert model.generate_texts(encoded, 5, method, seed=3) == written
+    assert written != model.generate_texts(prompts, 5, method, seed=4)
+
+
+def test_vocabulary_without_special_tokens_writes_to_the_last_token():
+    class Digits(text.BaseTokenizer):
+        word_starts = np.ones(10, bool)
+
+        def __init__(self):
+            super().__init__("0123456789", {})
+
+        def encode_texts(self, texts):
+            return [np.array([int(one) for one in of_text], "int32") for of_text in texts]
+
+        def decode_ids(self, ids, skip_special_tokens):
+            return "".join(map(str, ids))
+
+        def get_config(self):
+            return {}
+
+    model = text.TextModel(networks.gpt2((8, 1, 2), 10, max_length=8), Digits(), 8)
+    assert [len(one) for one in model.generate_texts(["12", "3"], 4)] == [6, 5]
+    with pytest.raises(ValueError, match="special token in the role 'pad'"):
+        model.translate_texts(["12"])
+
+
+def test_translations_end_at_the_end_token():
+    tokenizer = text.VocabularyTokenizer.words(TEXTS)
+    network = networks.transformer((16, 1, 2), tokenizer.vocabulary_size, seed=0)
+    model = text.TextModel(network, tokenizer, 6)
+    translated = model.translate_texts(["a lovely film", "dull"])
+    context = tokenizer(["a lovely film", "dull"], 6)
+    start, end = tokenizer.start_token_id, tokenizer.end_token_id
+    found = decoding.decode(network, [[start]] * 2, 6, end_token=end, context=context)
+    assert translated == tokenizer.decode([r[:n] for r, n in zip(*found[:2], strict=True)])
+    # a target of an untrained network goes on to the last token, and a batch of one is the same
+    assert model.translate_texts(["a lovely film", "dull"], batch_size=1) == translated
+    assert len(model.translate_texts(["dull"], max_new_tokens=2)[0].split()) <= 2
+
+
+def test_bad_texts_to_write():
+    model = writer()
+    with pytest.raises(TypeError, match="`prompts` must"):
+        model.generate_texts("dull", 3)
+    with pytest.raises(ValueError, match="`prompts` must hold at least one text"):
+        model.generate_texts([], 3)
+    with pytest.raises(ValueError, match="empty prompt in row 1"):
+        model.generate_texts(["dull", ""], 3)
+    with pytest.raises(ValueError, match="at most 12 tokens"):
+        model.generate_texts(["dull"], 9)
+    with pytest.raises(TypeError, match="`model` must be a decoder"):
+        model_with(model.tokenizer).generate_texts(["dull"], 3)
+    with pytest.raises(ValueError, match="`context` must be None"):
+        model.translate_texts(["dull"], 3)
 
 
 def test_bad_arguments():
