@@ -11,6 +11,8 @@ from keras.optimizers.schedules import CosineDecay
 
 from keras_ssl import callbacks, networks, samplers, visualize
 
+_SAMPLERS = ("DDPM", "DDIM", "Heun", "DPMSolverPlusPlus2M")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the denoiser, of training and of sampling."""
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ema", type=float, default=0.995, help="momentum of the averaged weights")
     add("--steps", type=int, default=20, help="steps of the samplers")
     add("--guidance", type=float, default=2.0, help="scale of the guided samples")
+    add("--samplers", nargs="+", choices=_SAMPLERS, default=_SAMPLERS, help="those to compare")
     add("--samples", type=int, default=200, help="how many to measure each sampler on")
 
 
@@ -92,12 +95,8 @@ def measure_samplers(
     """Return how often the classifier agrees with the asked label, for each sampler."""
     labels = np.arange(arguments.samples) % arguments.classes
     rows = []
-    for sampler in (
-        samplers.DDPM(),
-        samplers.DDIM(),
-        samplers.Heun(),
-        samplers.DPMSolverPlusPlus2M(),
-    ):
+    for name in arguments.samplers:
+        sampler = getattr(samplers, name)()
         for scale in (1.0, arguments.guidance):
             options = {"label": labels, "guidance_scale": scale, "seed": arguments.seed}
             trainer.sample(steps=1, sampler=sampler, **options)  # traces what is measured
@@ -107,7 +106,7 @@ def measure_samplers(
             found = np.argmax(classifier.predict(made, verbose=0), axis=-1)
             rows.append(
                 {
-                    "sampler": type(sampler).__name__,
+                    "sampler": name,
                     "steps": arguments.steps,
                     "guidance": scale,
                     "agreement": float(np.mean(found == labels)),

@@ -34,6 +34,7 @@ if IS_TENSORFLOW:
 
 def pytest_addoption(parser):
     parser.addoption("--memory", action="store_true", help="print the memory of each worker")
+    parser.addoption("--every", type=int, default=1, help="run every n-th test only")
 
 
 def _memory():
@@ -67,8 +68,8 @@ class _WorkerMemory:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
-def pytest_collection_modifyitems(items):
-    """Cases beyond those that `few` asks for run among the `full` tests."""
+def pytest_collection_modifyitems(config, items):
+    """Cases beyond those that `few` asks for run among the `full` tests; `--every` samples all."""
     cases = defaultdict(list)
     for item in items:
         if item.get_closest_marker("few"):
@@ -80,6 +81,10 @@ def pytest_collection_modifyitems(items):
         for number, item in enumerate(same):
             if number not in kept:
                 item.add_marker("full")
+    every = config.getoption("--every")
+    if every > 1:
+        config.hook.pytest_deselected(items=[x for n, x in enumerate(items) if n % every])
+        items[:] = items[::every]
 
 
 def pytest_configure(config):

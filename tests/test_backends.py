@@ -13,33 +13,40 @@ from keras_ssl import checks
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _in(tier, folders):
-    return pytest.param(folders, marks=getattr(pytest.mark, tier))
+FOLDERS = [
+    "ops",
+    "layers/activation layers/diffusion layers/heads layers/memory",
+    "layers/normalization layers/graph/conv/test_gcn_conv.py",
+    "losses",
+    "augment/test_contract.py augment/sequence augment/tabular",
+    "optimizers samplers",
+    "decoding",
+    "layers/attention layers/tokens layers/transformer",
+    "layers/graph",
+    "augment graphs networks",
+]
+# JAX compiles every operation for each shape, so that CI runs a part of the tests
+SAMPLED = FOLDERS[1:7]
 
 
 @pytest.mark.parametrize(
-    "folders",
+    ("folders", "every"),
     [
-        "ops",
-        # JAX compiles every operation for each shape: all of it takes too long for CI
-        _in("slow", "layers/activation layers/diffusion layers/heads layers/memory"),
-        _in("slow", "layers/normalization layers/graph/conv/test_gcn_conv.py"),
-        _in("slow", "losses"),
-        _in("slow", "augment/test_contract.py augment/sequence augment/tabular"),
-        _in("slow", "optimizers samplers"),
-        _in("slow", "decoding"),
-        _in("full", "layers/attention layers/tokens layers/transformer"),
-        _in("full", "layers/graph"),
-        _in("full", "augment graphs networks"),
+        ("ops", 1),
+        *(pytest.param(folders, 3, marks=pytest.mark.slow) for folders in SAMPLED),
+        *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )
-def test_folders_on_jax(folders):
+def test_folders_on_jax(folders, every):
     if keras.backend.backend() == "jax":
         pytest.skip("this is that run")
     pytest.importorskip("jax")
     paths = [f"tests/{folder}" for folder in folders.split()]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *paths],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
+            *("--every", str(every), *paths),
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -56,8 +63,7 @@ def test_folders_on_jax(folders):
 
 
 def test_all_folders_of_layers_are_run_on_jax():
-    (mark,) = [one for one in test_folders_on_jax.pytestmark if one.name == "parametrize"]
-    named = " ".join(one if isinstance(one, str) else one.values[0] for one in mark.args[1])
+    named = " ".join(FOLDERS)
     folders = {
         path.name
         for path in (ROOT / "tests" / "layers").iterdir()

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(
 TINY = (
     *("--train-split", "train[:256]", "--test-split", "test[:128]", "--batch-size", "64"),
     *("--epochs", "1", "--steps", "4", "--samples", "10", "--output", "out"),
+    *("--samplers", "DPMSolverPlusPlus2M"),  # tests of samplers have the others
 )
 PICTURES = ("samples", "strips", "image_to_image", "inpainting", "curves", "epochs/epoch_0001")
 
@@ -23,13 +24,13 @@ def check(folder, *files):
         assert (folder / file).exists(), file
     assert not list(folder.glob("backup*"))
     report = json.loads((folder / "report.json").read_text())
-    assert len(report["samplers"]) == 8
+    assert len(report["samplers"]) == 2
     return report
 
 
 @pytest.mark.slow
 def test_diffusion(tmp_path):
-    printed = run("diffusion.py", *TINY, "--widths", "8", "16", cwd=tmp_path)
+    printed = run("diffusion.py", *TINY, "--widths", "8", cwd=tmp_path)
     assert "| DPMSolverPlusPlus2M | 4 |" in printed
     assert check(tmp_path / "out")["bits_per_dimension"] > 0
 
