@@ -10,7 +10,7 @@ from keras.distillation import LogitsDistillation
 from training_run import warmed_up_cosine
 
 from keras_ssl import augment, evaluate, layers, losses, networks, samplers, trainers
-from methods_of.recipes import VIT_BATCH_SIZE
+from methods_of.recipes import RECIPES, VIT_BATCH_SIZE
 
 Trainer = trainers.SelfSupervisedModel
 
@@ -326,20 +326,22 @@ def diffusion(train: Images, width: int) -> Trainer:
     return trainers.Diffusion(unet, schedule, "v", min_snr_gamma=5.0, ema_momentum=0.999)
 
 
+def _held_out_probe(encoder: keras.Model, train: Images) -> float:
+    """The linear probe of features, on a third of up to 12,000 training images."""
+    features = encoder.predict(train.images[:12_000], batch_size=500, verbose=0)
+    labels, fitted = train.labels[: len(features)], 2 * len(features) // 3
+    parts = [(features[part], labels[part]) for part in (slice(fitted), slice(fitted, None))]
+    return evaluate.linear_probe(evaluate.raw_pixels, *parts)
+
+
 def best_features(trainer: trainers.Diffusion, train: Images) -> keras.Model:
     """The layer and the time whose features are best for a probe, on images held out for it."""
-    fitted, held_out = slice(0, 8_000), slice(8_000, 12_000)
     layers_tried = ("middle_block_2", "up_3_block_1", "up_3_block_2", "up_2_block_1")
-
-    def probed(layer: str, time: int) -> float:
-        encoder = trainer.encoder_at(layer, time)
-        parts = [
-            (encoder.predict(train.images[part], batch_size=500, verbose=0), train.labels[part])
-            for part in (fitted, held_out)
-        ]
-        return evaluate.linear_probe(evaluate.raw_pixels, *parts)
-
-    found = {(layer, time): probed(layer, time) for layer in layers_tried for time in (10, 50, 100)}
+    found = {
+        (layer, time): _held_out_probe(trainer.encoder_at(layer, time), train)
+        for layer in layers_tried
+        for time in (10, 50, 100)
+    }
     layer, time = max(found, key=found.get)
     print(f"diffusion, features of {layer} at time {time}: {found[layer, time]:.3f} of {found}")
     return trainer.encoder_at(layer, time)
@@ -401,22 +403,28 @@ def i_jepa(train: Images, width: int, predictor: Sequence[int], momentum: float)
 
 
 def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: int) -> Trainer:
-    """VQKD, untrained; its teacher is DINO's encoder after `epochs`."""
-    steps = epochs * (len(train.images) // VIT_BATCH_SIZE)
-    dino = dino_vit(train, width, (512, 64), 512, 0.14, 0.99)
-    schedule = warmed_up_cosine(1e-3, steps, 0.1)
-    dino.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05), jit_compile=True)
-    dino.fit(
-        shuffled_batches(train.images, VIT_BATCH_SIZE), epochs=epochs, shuffle=False, verbose=0
-    )
+    """VQKD, untrained; its teacher is MAE's encoder after `epochs`, whose probe is printed."""
+    recipe = RECIPES["MAE"]
+    teacher = mae(train, width, recipe["hidden"], recipe["decoder"])
+    _fit(teacher, train, epochs)
+    print(f"teacher: linear probe {_held_out_probe(teacher.encoder, train):.3f}", flush=True)
     return trainers.VQKD(
         small_vit(width),
-        dino.encoder,
+        teacher.encoder,
         layers.ProjectionHead((width, code_width), normalization=False, activation="tanh"),
         layers.VectorQuantizer(codes, "cosine", momentum=0.99, commitment=1.0),
         layers.TokenDecoder(width=width, depth=1, num_heads=4),
         crop(),
     )
+
+
+def _fit(trainer: Trainer, train: Images, epochs: int) -> None:
+    """Trains what comes before a method, as the method is trained."""
+    recipe, batches = RECIPES["MAE"], shuffled_batches(train.images, VIT_BATCH_SIZE)
+    schedule = warmed_up_cosine(recipe["learning_rate"], epochs * len(batches), recipe["warmup"])
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe["weight_decay"])
+    trainer.compile(optimizer, jit_compile=True)
+    trainer.fit(batches, epochs=epochs, shuffle=False, verbose=0)
 
 
 def vqkd(train: Images, width: int, codes: int, code_width: int, teacher_epochs: int) -> Trainer:
@@ -437,11 +445,7 @@ def _beit(
     **arguments: Any,
 ) -> Trainer:
     tokenizer = _tokenizer(train, width, codes, code_width, teacher_epochs)
-    steps = tokenizer_epochs * (len(train.images) // VIT_BATCH_SIZE)
-    schedule = warmed_up_cosine(1e-3, steps, 0.1)
-    tokenizer.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05), jit_compile=True)
-    batches = shuffled_batches(train.images, VIT_BATCH_SIZE)
-    tokenizer.fit(batches, epochs=tokenizer_epochs, shuffle=False, verbose=0)
+    _fit(tokenizer, train, tokenizer_epochs)
     return make(
         small_vit(width, pooling=pooling),
         tokenizer,
