@@ -18,7 +18,6 @@ from lightly.models.modules import (
     heads,
 )
 from lightly.transforms import MAETransform
-from lightly.transforms.ijepa_transform import IJEPATransform
 from lightly_methods import WithTeacher, as_keras, two_crops
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -97,7 +96,8 @@ class IJEPA(WithTeacher):
     def __init__(self, width: int, predictor: list[int], momentum: float):
         super().__init__()
         predictor_width, depth, num_heads = predictor
-        self.transform = IJEPATransform(input_size=32, normalize=SCALE)
+        # crops and flips as on our side; I-JEPA's own transform returns no list of views
+        self.transform = MAETransform(input_size=32, normalize=SCALE)
         self.encoder = without_mask_token(Encoder(width, class_token=False))
         self.predictor = as_keras(
             IJEPAPredictorTIMM(PATCHES, depth, width, predictor_width, num_heads)
