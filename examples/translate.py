@@ -25,145 +25,23 @@ the paper, on the GPUs of one machine and with a far larger file:
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 
 import _runs as runs
-import _text_runs as text_runs
-import keras
+import _translation as shared
 import numpy as np
-import sacrebleu
-import tensorflow as tf
 from matplotlib.figure import Figure
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from keras_ssl import callbacks, decoding, distribute, evaluate, networks, text, trainers, visualize
+from keras_ssl import callbacks, decoding, distribute, evaluate, text, trainers, visualize
 
 parser = argparse.ArgumentParser(
     description="Translation by a transformer.",
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
-add = parser.add_argument
-add("pairs", type=Path, nargs="?", help="file of pairs; see the head of this script")
-add("--source", default="spanish", help="column to translate from")
-add("--target", default="english", help="column to translate to")
-add("--groups", nargs="*", default=[], help="columns of what is held out together")
-add("--validation", type=float, default=0.0125, help="share of the groups, for the loss")
-add("--test", type=float, default=0.025, help="share of the groups, to translate")
-add("--vocabulary", type=int, default=6000, help="tokens of both languages")
-add("--length", type=int, default=64, help="tokens of a sentence; longer ones are cut")
-add("--blocks", type=int, default=3, help="of the encoder, and of the decoder")
-add("--heads", type=int, default=4)
-add("--width", type=int, default=128)
-add("--dropout", type=float, default=0.1)
-add("--label-smoothing", type=float, default=0.1)
-add("--batch-size", type=int, default=32, help="pairs, over all replicas")
-add("--epochs", type=int, default=5)
-add("--learning-rate", type=float, default=2e-3)
-add("--warmup", type=int, default=400, help="steps")
-add("--beams", type=int, default=4)
-add("--length-penalty", type=float, default=0.6)
+shared.add_arguments(parser)
 runs.add_run_arguments(parser, "runs/translate")
 arguments = parser.parse_args()
-
-
-def read_pairs() -> dict[str, dict[str, list[str]]]:
-    """Return the sentences of the parts `"train"`, `"validation"` and `"test"`."""
-    path, group_names = arguments.pairs, arguments.groups
-    if path is None and (folder := os.environ.get("KERAS_SSL_DATA_DIR")):
-        path, group_names = Path(folder) / "bible" / "verses.tsv.gz", ["book", "chapter"]
-    if path is None or not path.is_file():
-        parser.error(
-            f"there is no file of pairs {path or ''}; `--help` and the head say what to do"
-        )
-    head, *rows = text_runs.read_columns(path) or [[]]
-    if wrong := [n for n, row in enumerate(rows, start=2) if len(row) != len(head)]:
-        parser.error(f"line {wrong[0]} of {path} has not as many columns as the first one")
-    wanted = [arguments.source, arguments.target, *group_names]
-    if missing := [name for name in wanted if name not in head]:
-        parser.error(f"{path} has the columns {head}, and not {missing}")
-    columns = [head.index(name) for name in wanted]
-    groups: dict[tuple, list] = {}
-    for number, row in enumerate(rows):
-        source, target, *group = (row[column] for column in columns)
-        groups.setdefault(tuple(group) or (number,), []).append((source, target))
-    order = np.random.default_rng(arguments.seed).permutation(len(groups))
-    shuffled = [list(groups.values())[number] for number in order]
-    first, second = (
-        max(1, round(share * len(groups))) for share in (arguments.validation, arguments.test)
-    )
-    parts = {
-        "validation": shuffled[:first],
-        "test": shuffled[first : first + second],
-        "train": shuffled[first + second :],
-    }
-    if not all(parts.values()):
-        parser.error(f"{path} has too few groups to hold out {first} and {second}: {len(groups)}")
-    flat = {name: [pair for group in part for pair in group] for name, part in parts.items()}
-    return {
-        name: {"source": [pair[0] for pair in part], "target": [pair[1] for pair in part]}
-        for name, part in flat.items()
-    }
-
-
-def training_batches(pairs: dict[str, list[np.ndarray]]) -> tf.data.Dataset:
-    """Return shuffled batches of pairs of about one length, so that there is little padding."""
-    frame = tokenizer.frame_of().size
-    sizes = frame + np.max([[len(one) for one in side] for side in pairs.values()], axis=0)
-    sizes = np.minimum(sizes, arguments.length)
-    parts, shortest = [], 0
-    for bound in (arguments.length * quarter // 4 for quarter in (1, 2, 3, 4)):
-        chosen = np.flatnonzero((sizes > shortest) & (sizes <= bound))
-        if len(chosen) < arguments.batch_size:
-            continue  # they go with the longer ones
-        some = {name: [side[number] for number in chosen] for name, side in pairs.items()}
-        parts.append(make_batches(some, bound, shuffle=True, drop_remainder=True))
-        shortest = bound
-    if not parts:
-        parser.error(f"--batch-size {arguments.batch_size} is larger than the training set")
-    counts = [len(part) for part in parts]
-    mixed = tf.data.Dataset.sample_from_datasets(
-        parts, np.array(counts) / sum(counts), seed=arguments.seed, stop_on_empty_dataset=False
-    )
-    return mixed.apply(tf.data.experimental.assert_cardinality(sum(counts)))
-
-
-def make_batches(pairs: dict[str, list], length: int, **kwargs: bool) -> tf.data.Dataset:
-    """Return batches of pairs of token ids."""
-    return text.parallel_batches(
-        pairs, tokenizer, length, arguments.batch_size, seed=arguments.seed, **kwargs
-    )
-
-
-def translate(sources: list[np.ndarray], method: decoding.DecodingMethod) -> list[str]:
-    """Return translations of sentences, which are decoded with others of about their length."""
-    order = np.argsort([len(one) for one in sources])
-    start, end = tokenizer.start_token_id, tokenizer.end_token_id
-    found, size = {}, arguments.batch_size
-    bar = keras.utils.Progbar(len(order), unit_name="sentence")
-    for first in range(0, len(order), size):
-        some = order[first : first + size]
-        decoded = decoding.decode(
-            network,
-            [[start]] * len(some),
-            arguments.length,
-            method=method,
-            end_token=end,
-            pad_token=tokenizer.pad_token_id,
-            context=tokenizer([sources[number] for number in some], arguments.length),
-        )
-        found |= dict(zip(some.tolist(), tokenizer.decode(decoded.token_ids), strict=True))
-        bar.add(len(some))
-    return [found[number].strip() for number in range(len(order))]
-
-
-def nearest_targets(train: dict[str, list[str]], sources: list[str]) -> list[str]:
-    """Return the targets of those training sentences whose words are most like those of sources."""
-    vectorizer = TfidfVectorizer()
-    known = vectorizer.fit_transform(train["source"])
-    nearest = (vectorizer.transform(sources) @ known.T).argmax(axis=1)
-    return [train["target"][number] for number in np.asarray(nearest).reshape(-1)]
 
 
 def plot_context_scores(sources: list[np.ndarray], translations: list[str], path: Path) -> None:
@@ -190,20 +68,11 @@ def plot_context_scores(sources: list[np.ndarray], translations: list[str], path
     figure.savefig(path, dpi=150)
 
 
-def measure(name: str, translations: list[str], references: list[str]) -> dict:
-    """Return a row of the table."""
-    return {
-        "translation": name,
-        "BLEU": round(sacrebleu.corpus_bleu(translations, [references]).score, 2),
-        "chrF": round(sacrebleu.corpus_chrf(translations, [references]).score, 2),
-    }
-
-
 strategy = runs.start(arguments)
 output = arguments.output
 
 # Data: pairs of token ids, by one vocabulary
-strings = read_pairs()
+strings = shared.read_pairs(arguments)
 train, test = strings["train"], strings["test"]
 tokenizer = text.Tokenizer.byte_pair([*train["source"], *train["target"]], arguments.vocabulary)
 token_ids = {
@@ -211,23 +80,14 @@ token_ids = {
     for part, pairs in strings.items()
 }
 print({f"{part} pairs": len(pairs["source"]) for part, pairs in strings.items()})
-batches = training_batches(token_ids["train"])
-validation = make_batches(token_ids["validation"], arguments.length)
+batches = shared.training_batches(arguments, tokenizer, token_ids["train"])
+validation = shared.make_batches(arguments, tokenizer, token_ids["validation"], arguments.length)
 
 # Method: each token of the target is predicted from the source and the tokens before it
 with strategy.scope():
-    network = networks.transformer(
-        (arguments.width, arguments.blocks, arguments.heads),
-        tokenizer.vocabulary_size,
-        dropout_rate=arguments.dropout,
-        attention_dropout_rate=0.0,
-        seed=arguments.seed,
-    )
+    network = shared.make_network(arguments, tokenizer.vocabulary_size)
     trainer = trainers.Seq2Seq(network, label_smoothing=arguments.label_smoothing)
-    rate = text_runs.warm_up_and_cosine(
-        arguments.learning_rate, arguments.epochs * len(batches), arguments.warmup
-    )
-    trainer.compile(keras.optimizers.Adam(rate, beta_2=0.98, global_clipnorm=1.0))
+    trainer.compile(shared.make_optimizer(arguments, arguments.epochs * len(batches)))
 if distribute.is_chief(strategy):
     output.mkdir(parents=True, exist_ok=True)
     network.summary()
@@ -243,14 +103,19 @@ if distribute.is_chief(strategy):
     text.TextModel(network, tokenizer, arguments.length).save(output / "translator.keras")
     visualize.plot_history(history, path=output / "curves.png")
     sources, references = token_ids["test"]["source"], test["target"]
-    beam = decoding.BeamSearch(arguments.beams, arguments.length_penalty)
-    translations = {
-        "the source, copied": test["source"],
-        "of the nearest training sentence": nearest_targets(train, test["source"]),
-        "transformer, greedy": translate(sources, decoding.Greedy()),
-        f"transformer, {arguments.beams} beams": translate(sources, beam),
+    methods = {
+        "greedy": decoding.Greedy(),
+        f"{arguments.beams} beams": decoding.BeamSearch(arguments.beams, arguments.length_penalty),
     }
-    rows = [measure(name, found, references) for name, found in translations.items()]
+    learned = {
+        f"transformer, {name}": shared.translate(arguments, network, tokenizer, sources, method)
+        for name, method in methods.items()
+    }
+    translations = {**shared.floors(train, test["source"]), **learned}
+    rows = [
+        {"translation": name, **shared.scores(found, references)}
+        for name, found in translations.items()
+    ]
 
     final = list(translations.values())[-1]
     # short ones, whose tokens are legible
