@@ -5,8 +5,8 @@
 takes minutes on two CPU cores, on 28x28 images that come with the package. The defaults are made
 for these: small networks, patches of 4x4 pixels, 512 codes and few epochs. The stages are:
 
-1. A teacher, by DINO. `--teacher encoder.keras` takes another one, such as a published model read
-   by `keras_ssl.convert`.
+1. A teacher, by MAE, which is the fastest to train. `--teacher encoder.keras` takes another one,
+   such as a published model read by `keras_ssl.convert`.
 2. A tokenizer, by VQKD: it gives each patch the number of a code, from which the teacher's features
    can be reconstructed.
 3. BEiT v2: predict the codes of hidden patches.
@@ -43,7 +43,6 @@ from keras_ssl import (
     distribute,
     evaluate,
     layers,
-    losses,
     optimizers,
     trainers,
     visualize,
@@ -62,9 +61,9 @@ add("--teacher-epochs", type=int, default=15)
 add("--codes", type=int, default=512, help="size of the codebook")
 add("--code-width", type=int, default=16)
 add("--tokenizer-decoder", type=int, nargs=3, default=[96, 1, 4], help="width, blocks and heads")
-add("--tokenizer-epochs", type=int, default=10)
+add("--tokenizer-epochs", type=int, default=6)
 add("--mask-ratio", type=float, default=0.4)
-add("--epochs", type=int, default=20, help="of BEiT v2")
+add("--epochs", type=int, default=8, help="of BEiT v2")
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
 add("--weight-decay", type=float, default=0.05)
 image_runs.add_run_arguments(parser, "runs/beit")
@@ -115,17 +114,12 @@ crop = augment.Pipeline(
 
 # Stage 1: a teacher, whose features say what patches mean
 if arguments.teacher is None:
-    total = len(batches) * arguments.teacher_epochs
     with strategy.scope():
-        dino = trainers.DINO(
-            new_encoder(),
-            layers.ProjectionHead((512, 64), activation="gelu", l2_normalize=True),
-            layers.Prototypes(512),
-            augment.SimCLRViews(arguments.size, scale=(0.3, 1.0), blur_probability=0.0),
-            losses.DINOLoss(),
-            momentum=optimizers.cosine_momentum(0.99, total),
-        )
-    teacher = train_stage("teacher", dino, arguments.teacher_epochs).encoder
+        encoder = new_encoder(positions="sincos")
+        half = encoder.compute_output_shape((None, *shape))[-1] // 2
+        decoder = layers.TokenDecoder(half, depth=2, num_heads=encoder.blocks[0].num_heads)
+        mae = trainers.MAE(encoder, decoder, layers.RandomMasking(0.75), crop)
+    teacher = train_stage("teacher", mae, arguments.teacher_epochs).encoder
 else:
     with strategy.scope():
         teacher = keras.saving.load_model(arguments.teacher)

@@ -3,7 +3,7 @@
     python examples/ibot.py
 
 takes minutes on two CPU cores, on 28x28 images that come with the package. The defaults are made
-for these: a small transformer and head, patches of 4x4 pixels, 2 local crops, 15 epochs, a lower
+for these: a small transformer and head, patches of 4x4 pixels, 2 local crops, 10 epochs, a lower
 momentum and no blur. The settings of the paper for ImageNet and ViT-S, on the GPUs of one machine:
 
     python examples/ibot.py --dataset imagenet2012 --test-split validation --resize 256 --size 224 \
@@ -59,9 +59,9 @@ add("--projector", type=int, nargs="+", default=[512, 64], help="widths of its l
 add("--prototypes", type=int, default=512)
 add("--mask-ratio", type=float, default=0.3)
 add("--momentum", type=float, default=0.99, help="of the teacher at the start; 1 at the end")
-add("--epochs", type=int, default=15)
+add("--epochs", type=int, default=10)
 add("--learning-rate", type=float, default=1.5e-3, help="for a batch of 256; scaled linearly")
-add("--warmup-epochs", type=float, default=1.5)
+add("--warmup-epochs", type=float, default=1.0)
 add("--temperature-epochs", type=float, default=5.0, help="warm-up of the teacher's temperature")
 add("--clip-norm", type=float, help="greatest norm of the gradient of each variable")
 add("--weight-decay", type=float, nargs=2, default=[0.04, 0.4], help="at the start and the end")
