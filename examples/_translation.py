@@ -52,10 +52,10 @@ def read_pairs(arguments: argparse.Namespace) -> dict[str, Pairs]:
         )
     head, *rows = text_runs.read_columns(path) or [[]]
     if wrong := [n for n, row in enumerate(rows, start=2) if len(row) != len(head)]:
-        raise SystemExit(f"line {wrong[0]} of {path} has not as many columns as the first one")
+        raise SystemExit(f"line {wrong[0]} of {path} does not have as many columns as its first line")
     wanted = [arguments.source, arguments.target, *group_names]
     if missing := [name for name in wanted if name not in head]:
-        raise SystemExit(f"{path} has the columns {head}, and not {missing}")
+        raise SystemExit(f"{path} lacks the columns {missing}; it has {head}")
     columns = [head.index(name) for name in wanted]
     groups: dict[tuple, list] = {}
     for number, row in enumerate(rows):
