@@ -144,9 +144,9 @@ def measure(
     recipe = dict(RECIPES[method])
     arguments = {
         **{name: recipe.pop(name, value) for name, value in SHARED.items()},
-        "epochs": recipe.pop("epochs", epochs) + recipe.pop("first_epochs", 0),
+        "epochs": epochs + recipe.pop("first_epochs", 0),
         "method": method,
-        "recipe": recipe,
+        "recipe": {name: value for name, value in recipe.items() if name != "epochs"},
         "seed": seed,
         "images": arrays["train"],
         "labels": labels["train"],
@@ -164,7 +164,7 @@ def main() -> None:
     names = ["raw pixels", *WIDTHS, *RECIPES]
     parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="METHOD")
     parser.add_argument("--side", choices=[*SIDES, "both"], default="both")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="in place of those of the recipes")
     parser.add_argument("--images", type=int, default=50_000, help="training images to use")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="the peer's loader processes")
@@ -187,11 +187,12 @@ def main() -> None:
                 for side in SIDES if both else (arguments.side,):
                     if side == "lightly" and method not in of_the_peer:
                         continue
+                    settings = settings_of(method, arguments.epochs, arguments.images)
                     measured = measure(
                         Path(folder),
                         method,
                         side,
-                        arguments.epochs,
+                        settings.get("epochs", 0),  # nothing learns raw pixels
                         arguments.seed,
                         arguments.workers,
                         arguments.xla,
@@ -201,7 +202,7 @@ def main() -> None:
                         {
                             "side": side,
                             "seed": arguments.seed,
-                            "settings": settings_of(method, arguments.epochs, arguments.images),
+                            "settings": settings,
                             "machine": machine(),
                             "timed": not arguments.untimed,
                             **measured,

@@ -23,6 +23,9 @@ SHARED = {
     "warmup": 0.0,
 }
 
+# of methods whose recipe says nothing else
+EPOCHS = 3
+
 # of encoders that have learned nothing
 WIDTHS = {"random encoder": SHARED["width"], "random ViT": 96}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import measure
 
-from methods_of.recipes import GENERATIVE, RECIPES, SHARED, WIDTHS, is_vit
+from methods_of.recipes import EPOCHS, GENERATIVE, RECIPES, SHARED, WIDTHS, is_vit
 
 OURS, PEER = "keras_ssl", "lightly"
 AIM_PEER = -1.0
@@ -19,12 +19,13 @@ _KEY = ("side", "seed", "settings")
 Row = dict[str, float]
 
 
-def settings_of(method: str, epochs: int, images: int) -> dict[str, Any]:
-    """All that a run of a method is set to, whichever side runs it."""
+def settings_of(method: str, epochs: int | None, images: int) -> dict[str, Any]:
+    """All that a run of a method is set to, whichever side runs it; `None`: the recipe's epochs."""
     if method not in RECIPES:
         return {"method": method, "images": images, "width": WIDTHS.get(method, SHARED["width"])}
     recipe = RECIPES[method]
-    return {"method": method, "epochs": epochs, "images": images, **SHARED, **recipe}
+    settings = {"method": method, "epochs": EPOCHS, "images": images, **SHARED, **recipe}
+    return settings if epochs is None else {**settings, "epochs": epochs}
 
 
 def store(path: Path, run: dict[str, Any]) -> None:
@@ -41,7 +42,7 @@ def store(path: Path, run: dict[str, Any]) -> None:
         raise RuntimeError(f"The networks of {settings['method']} differ in parameters: {sizes}")
 
 
-def rows(path: Path, epochs: int, images: int) -> dict[str, dict[str, Row]]:
+def rows(path: Path, epochs: int | None, images: int) -> dict[str, dict[str, Row]]:
     """By method and side, the means over seeds of runs of this length."""
     runs = json.loads(path.read_text())
     table: dict[str, dict[str, Row]] = {}
