@@ -327,18 +327,19 @@ def diffusion(train: Images, width: int) -> Trainer:
 
 
 def _held_out_probe(encoder: keras.Model, train: Images) -> float:
-    """The linear probe of features, on a third of up to 12,000 training images."""
-    features = encoder.predict(train.images[:12_000], batch_size=500, verbose=0)
-    labels, fitted = train.labels[: len(features)], 2 * len(features) // 3
-    parts = [(features[part], labels[part]) for part in (slice(fitted), slice(fitted, None))]
+    """The linear probe of features, fitted on four fifths of training images, on the last fifth."""
+    features = encoder.predict(train.images, batch_size=500, verbose=0)
+    cut = 4 * len(features) // 5
+    parts = [(features[part], train.labels[part]) for part in (slice(cut), slice(cut, None))]
     return evaluate.linear_probe(evaluate.raw_pixels, *parts)
 
 
 def best_features(trainer: trainers.Diffusion, train: Images) -> keras.Model:
     """The layer and the time whose features are best for a probe, on images held out for it."""
+    few = Images(train.images[:12_000], train.labels[:12_000])
     layers_tried = ("middle_block_2", "up_3_block_1", "up_3_block_2", "up_2_block_1")
     found = {
-        (layer, time): _held_out_probe(trainer.encoder_at(layer, time), train)
+        (layer, time): _held_out_probe(trainer.encoder_at(layer, time), few)
         for layer in layers_tried
         for time in (10, 50, 100)
     }
