@@ -52,7 +52,9 @@ def read_pairs(arguments: argparse.Namespace) -> dict[str, Pairs]:
         )
     head, *rows = text_runs.read_columns(path) or [[]]
     if wrong := [n for n, row in enumerate(rows, start=2) if len(row) != len(head)]:
-        raise SystemExit(f"line {wrong[0]} of {path} does not have as many columns as its first line")
+        raise SystemExit(
+            f"line {wrong[0]} of {path} does not have as many columns as its first line"
+        )
     wanted = [arguments.source, arguments.target, *group_names]
     if missing := [name for name in wanted if name not in head]:
         raise SystemExit(f"{path} lacks the columns {missing}; it has {head}")

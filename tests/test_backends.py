@@ -33,7 +33,7 @@ SAMPLED = FOLDERS[1:7]
     ("folders", "every"),
     [
         ("ops", 1),
-        *(pytest.param(folders, 3, marks=pytest.mark.slow) for folders in SAMPLED),
+        *(pytest.param(folders, 5, marks=pytest.mark.slow) for folders in SAMPLED),
         *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )

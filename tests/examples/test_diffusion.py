@@ -30,7 +30,7 @@ def check(folder, *files):
 
 @pytest.mark.slow
 def test_diffusion(tmp_path):
-    printed = run("diffusion.py", *TINY, "--widths", "8", cwd=tmp_path)
+    printed = run("diffusion.py", *TINY, "--widths", "8", "16", cwd=tmp_path)
     assert "| DPMSolverPlusPlus2M | 4 |" in printed
     assert check(tmp_path / "out")["bits_per_dimension"] > 0
 
