@@ -5,9 +5,9 @@
 FOLDER (by default that of `KERAS_SSL_DATA_DIR`) holds
 
 - `sst2/train.tsv`, `dev.tsv` and `test.tsv`: a sentence and its label, 0 or 1, in each line;
-- `words/corpus.txt.gz`, lower-cased words, a text a line, and `words/sources.tsv`, which of its
+- `words/corpus.txt.gz`, lower-cased words, one text per line, and `words/sources.tsv`, which of its
   lines are of which source;
-- `bible/verses.tsv.gz`: columns `book` and `english`, a verse a line.
+- `bible/verses.tsv.gz`: columns `book` and `english`, one verse per line.
 
 `masked_lm`: the network learns by `trainers.MaskedLM` to fill in hidden words of SST-2's training
 sentences and of the corpus, without labels. It is then fine-tuned on the labels, beside the same
@@ -155,7 +155,7 @@ class Progress(keras.callbacks.Callback):
             seconds = time.process_time() - self.start
             print(
                 f"  {self.name}: step {self.done} of {self.steps}, loss {logs['loss']:.4f}, "
-                f"{seconds:.0f} s of CPU, {seconds / self.done:.3f} a step",
+                f"{seconds:.0f} s of CPU, {seconds / self.done:.3f} per step",
                 flush=True,
             )
 
@@ -468,7 +468,7 @@ def print_sim_cse(runs: list[dict[str, Any]]) -> None:
             one[f"{kind}_relative"] = one[f"{kind}_alignment"] / one[f"{kind}_distance"]
         cells = [f"{one[f'{kind}_{measure}']:.3f}" for kind in PAIRS for measure in GEOMETRY]
         print(f"| {' | '.join([name, *cells])} | {one['probe']:.2f} |")
-    print(f"\nCPU minutes of a seed: {fmean(run['cpu_minutes'] for run in runs):.1f}")
+    print(f"\nCPU minutes per seed: {fmean(run['cpu_minutes'] for run in runs):.1f}")
     before = means["MaskedLM"]
     for kind in PAIRS:
         after = means[f"SimCSE, {kind}"]

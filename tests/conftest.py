@@ -34,7 +34,7 @@ if IS_TENSORFLOW:
 
 def pytest_addoption(parser):
     parser.addoption("--memory", action="store_true", help="print the memory of each worker")
-    parser.addoption("--every", type=int, default=1, help="run every n-th test only")
+    parser.addoption("--every", type=int, default=1, help="run only every n-th test")
 
 
 def _memory():
@@ -69,7 +69,7 @@ class _WorkerMemory:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config, items):
-    """Cases beyond those that `few` asks for run among the `full` tests; `--every` samples all."""
+    """Cases beyond those that `few` asks for run among the `full` tests; `--every` thins out all."""
     cases = defaultdict(list)
     for item in items:
         if item.get_closest_marker("few"):
