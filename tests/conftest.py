@@ -69,7 +69,7 @@ class _WorkerMemory:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config, items):
-    """Cases beyond those that `few` asks for run among the `full` tests; `--every` thins out all."""
+    """Cases beyond those that `few` asks for run among the `full` tests; `--every` samples all."""
     cases = defaultdict(list)
     for item in items:
         if item.get_closest_marker("few"):
