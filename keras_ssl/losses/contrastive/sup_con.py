@@ -8,6 +8,7 @@ from keras import ops
 from keras_ssl import checks, distribute
 from keras_ssl.losses._base import like
 from keras_ssl.losses._checks import are_compatible, check_dtype, is_single_example
+from keras_ssl.losses._class_numbers import class_numbers
 from keras_ssl.losses.contrastive._base import ContrastiveLoss
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
@@ -65,7 +66,7 @@ def sup_con(
     temperature = checks.temperature("temperature", temperature)
     checks.integer("chunk_size", chunk_size, minimum=1, optional=True)
     _check_inputs(labels, embeddings)
-    return _values(_class_numbers(labels), embeddings, temperature, chunk_size)
+    return _values(class_numbers(labels), embeddings, temperature, chunk_size)
 
 
 def _values(classes: Any, embeddings: Any, temperature: Any, chunk_size: int | None) -> Any:
@@ -91,21 +92,6 @@ def _values(classes: Any, embeddings: Any, temperature: Any, chunk_size: int | N
     values = others - ops.sum(z * mean, axis=-1) / temperature
     values = ops.where(positives > 0, values, ops.zeros_like(values))
     return ops.reshape(values, shape[:-1])
-
-
-def _class_numbers(labels: Any) -> Any:
-    """Number the classes that occur in the labels of all replicas from 0; int32 `(n,)`."""
-    labels = ops.reshape(ops.convert_to_tensor(labels), (-1,))
-    count = ops.shape(labels)[0]
-    labels = distribute.all_gather(labels)
-    order = ops.argsort(labels)
-    ordered = ops.take(labels, order)
-    # each example without a label is a class of its own
-    is_new = ops.logical_or(ops.not_equal(ordered[1:], ordered[:-1]), ops.equal(ordered[1:], -1))
-    is_new = ops.cast(is_new, "int32")
-    first = ops.zeros((1,), "int32")
-    numbers = ops.cumsum(ops.concatenate([first, is_new], axis=0), axis=0)
-    return distribute.local_rows(ops.take(numbers, ops.argsort(order)), count)
 
 
 def _check_inputs(labels: Any, embeddings: Any) -> None:
@@ -177,7 +163,7 @@ class SupConLoss(ContrastiveLoss):
             if len(sample_weight.shape) == 1:
                 sample_weight = sample_weight[:, None]
         # Keras casts to float, in which large labels lose digits; class numbers do not
-        return super().__call__(_class_numbers(labels), embeddings, sample_weight=sample_weight)
+        return super().__call__(class_numbers(labels), embeddings, sample_weight=sample_weight)
 
     def call(self, classes: Any, embeddings: Any) -> Any:
         """Return the values of the anchors, before the reduction; `classes` are numbered from 0."""

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_ssl import losses
-from keras_ssl.losses.contrastive.sup_con import _class_numbers
+from keras_ssl.losses._class_numbers import class_numbers
 from tests.losses import formulas
 from tests.losses.gradients import (
     BACKEND,
@@ -100,7 +100,7 @@ def test_label_values_do_not_matter(rng):
 
 
 def test_classes_are_numbered():
-    numbers = ops.convert_to_numpy(_class_numbers(LABELS))
+    numbers = ops.convert_to_numpy(class_numbers(LABELS))
     np.testing.assert_array_equal(numbers, np.unique(LABELS, return_inverse=True)[1])
 
 
