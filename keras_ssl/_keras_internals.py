@@ -7,7 +7,8 @@
 - `keras.src.random.seed_generator.global_seed_generator`, which `keras.random` draws from where it
   gets no seed: it belongs to no model.
 - `Layer._flatten_layers`: `Model.layers` lists what lies in a model, not what lies in its layers.
-- `keras.src.backend.get_keras_mask` returns the mask that a layer set on a tensor.
+- `keras.src.backend.get_keras_mask` returns the mask that a layer set on a tensor, and
+  `set_keras_mask` sets one: Keras takes the mean of a loss over the values that its mask leaves.
 - `Model._loss_tracker`, and `DotNotTrackScope` to replace it: Keras weighs the losses of batches by
   the rows of the first input, which are nodes where the labels are of graphs.
 - `Layer._convert_input_args`: Keras casts all floating-point inputs to a layer's compute dtype. In
@@ -26,7 +27,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.backend import AutocastScope, compute_output_spec, get_keras_mask
+from keras.src.backend import (
+    AutocastScope,
+    compute_output_spec,
+    get_keras_mask,
+    set_keras_mask,
+)
 from keras.src.random.seed_generator import global_seed_generator
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -73,6 +79,11 @@ def global_seed_state() -> keras.Variable:
 def mask_of(x: Any) -> Any:
     """Return the mask of a tensor that a layer returned, or `None` if it has none."""
     return get_keras_mask(x)
+
+
+def set_mask(x: Any, mask: Any) -> None:
+    """Set the mask of a tensor, such as the values of a loss: boolean, true for what counts."""
+    set_keras_mask(x, mask)
 
 
 def stored_values(variables: list[keras.Variable]) -> list[Any]:

@@ -15,6 +15,7 @@ from keras_ssl._keras_internals import (
     keep_input_dtypes,
     mask_of,
     run_on_shapes,
+    set_mask,
     set_rows,
     stored_values,
     unlocked,
@@ -97,6 +98,15 @@ def test_mask_of_what_a_layer_returned():
     x = keras.layers.Masking()(np.array([[[0.0], [1.0]]]))
     np.testing.assert_array_equal(mask_of(x), [[False, True]])
     assert mask_of(keras.ops.ones((2,))) is None
+
+
+def test_mean_of_a_loss_is_over_the_values_that_its_mask_leaves():
+    class Masked(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            set_mask(y_pred, y_true > 0)
+            return y_pred
+
+    assert float(Masked()(np.array([0.0, 1.0, 1.0]), np.array([9.0, 2.0, 4.0]))) == 3
 
 
 def test_inputs_keep_their_dtypes():
