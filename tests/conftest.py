@@ -87,6 +87,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = items[::every]
 
 
+def pytest_collection_finish():
+    """What is imported and collected stays, so that collecting garbage need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_configure(config):
     if config.getoption("--memory") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_WorkerMemory())
