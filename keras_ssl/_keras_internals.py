@@ -15,6 +15,8 @@
   half precision, small edge weights would become 0, which is no edge.
 - `AutocastScope`: while a layer is called, variables read as its compute dtype and not as stored.
 - `Layer._tracker`: Keras locks a built layer, and its own `enable_lora` unlocks it for new weights.
+- `keras.src.backend.rnn` is the loop over time of `keras.layers.RNN`, with masks, for any function;
+  `lstm` and `gru` beside it call cuDNN, or say that they cannot.
 - `Optimizer._apply_weight_decay`: whether an optimizer decays weights as Keras does, or in
   a way of its own.
 
@@ -27,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras.src import backend
 from keras.src.backend import (
     AutocastScope,
     compute_output_spec,
@@ -150,3 +153,37 @@ def decays_weights_as_keras(optimizer: keras.optimizers.Optimizer) -> bool:
     """Return whether an optimizer has Keras' decoupled weight decay, and no rule of its own."""
     own = type(optimizer)._apply_weight_decay
     return own is keras.optimizers.Optimizer._apply_weight_decay
+
+
+def run_over_time(step: Any, sequences: Any, states: list[Any], **options: Any) -> tuple:
+    """Run a function over the time steps of sequences, as `keras.layers.RNN` does.
+
+    Args:
+        step: function of the inputs of a time step and the list of states that returns an output
+            and the new states.
+        sequences: structure of tensors `(batch, time, ...)`.
+        states: list of tensors.
+        **options: `mask`, `go_backwards`, `unroll`, `input_length`, `zero_output_for_mask`,
+            `return_all_outputs`.
+
+    Returns:
+        The last output, all outputs, or the last alone, and the list of states at the end.
+    """
+    return backend.rnn(step, sequences, states, **options)
+
+
+def run_by_cudnn(function: str, *arguments: Any, **options: Any) -> tuple | None:
+    """Run an LSTM or a GRU by cuDNN, where this backend, this device and the arguments allow it.
+
+    Args:
+        function: `"lstm"` or `"gru"`.
+        *arguments: sequences, each of the states, and the mask or `None`.
+        **options: weights, activations and what else the backend's function takes.
+
+    Returns:
+        As `run_over_time`, or `None` where cuDNN cannot be used.
+    """
+    try:
+        return getattr(backend, function)(*arguments, **options)
+    except NotImplementedError:
+        return None

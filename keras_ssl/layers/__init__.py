@@ -3,6 +3,7 @@
 from keras_ssl.layers import graph
 from keras_ssl.layers.activation import KSparse
 from keras_ssl.layers.attention import (
+    AdditiveAttentionPooling,
     AttentionPooling,
     LearnedPositionalEmbedding,
     MultiHeadAttention,
@@ -30,6 +31,14 @@ from keras_ssl.layers.memory import (
     VectorQuantizer,
 )
 from keras_ssl.layers.normalization import GroupNormalization, SyncBatchNormalization
+from keras_ssl.layers.recurrent import (
+    BidirectionalEncoder,
+    GRUCell,
+    LSTMCell,
+    MinimalGRUCell,
+    RecurrentLayer,
+    RNNCell,
+)
 from keras_ssl.layers.tokens import (
     BlockMasking,
     ClassToken,
@@ -55,7 +64,9 @@ from keras_ssl.layers.transformer import (
 
 __all__ = [
     "AdaptiveTransformerBlock",
+    "AdditiveAttentionPooling",
     "AttentionPooling",
+    "BidirectionalEncoder",
     "BilinearCritic",
     "BlockMasking",
     "Center",
@@ -65,13 +76,16 @@ __all__ = [
     "EncodeAndDotProduct",
     "FeatureQueue",
     "FeedForward",
+    "GRUCell",
     "GroupNormalization",
     "KSparse",
+    "LSTMCell",
     "LayerScale",
     "LearnedPositionalEmbedding",
     "MaskToken",
     "MaskedContext",
     "MemoryBank",
+    "MinimalGRUCell",
     "MultiBlockMasking",
     "MultiHeadAttention",
     "PatchEmbedding",
@@ -79,8 +93,10 @@ __all__ = [
     "PredictionHead",
     "ProjectionHead",
     "Prototypes",
+    "RNNCell",
     "RandomMasking",
     "RandomPrefix",
+    "RecurrentLayer",
     "RegisterTokens",
     "RelativePositionBias",
     "ResidualHead",

@@ -20,7 +20,14 @@ from tests.tpu.obstacles import function_tpu_obstacles
 # what the constructors of the rooms need, or what makes them do all they can
 ARGUMENTS = {
     "AdaptiveTransformerBlock": {"num_heads": 2, "hidden_dim": 16, "dropout_rate": 0.1},
+    "AdditiveAttentionPooling": {"units": 4},
     "AttentionPooling": {"num_heads": 2},
+    "BidirectionalEncoder": {"units": 4, "dropout_rate": 0.1},
+    "GRUCell": {"units": 8},
+    "LSTMCell": {"units": 8, "peephole": True, "layer_norm": True},
+    "MinimalGRUCell": {"units": 8},
+    "RNNCell": {"units": 8, "learn_initial_state": True},
+    "RecurrentLayer": {"cell": layers.GRUCell(8), "truncate": 3},
     "BlockMasking": {"grid": (6, 6), "min_tokens": 4},
     "DropPath": {"rate": 0.1},
     "KSparse": {"k": 3},
@@ -66,11 +73,14 @@ ARGUMENTS = {
 }
 
 # layers of vectors alone, not of feature maps
-OF_VECTORS = {"FeatureQueue", "MemoryBank", "TimeEmbedding"}
+CELLS = {"GRUCell", "LSTMCell", "MinimalGRUCell", "RNNCell"}
+OF_VECTORS = {"FeatureQueue", "MemoryBank", "TimeEmbedding", *CELLS}
 # layers of sequences of tokens, which the positions of a feature map are
 OF_TOKENS = {
     "AdaptiveTransformerBlock",
+    "AdditiveAttentionPooling",
     "AttentionPooling",
+    "BidirectionalEncoder",
     "BlockMasking",
     "ClassToken",
     "LearnedPositionalEmbedding",
@@ -78,6 +88,7 @@ OF_TOKENS = {
     "MultiHeadAttention",
     "RandomMasking",
     "RandomPrefix",
+    "RecurrentLayer",
     "RegisterTokens",
     "SegmentEmbedding",
     "SinusoidalPositionalEncoding",
@@ -117,6 +128,7 @@ INPUTS = {
 }
 # how layers are called that take more than tensors of features
 LAYER_CALLS = {
+    **{name: lambda cell: partial(cell, states=cell.get_initial_state(4)) for name in CELLS},
     "TokenDecoder": lambda layer: partial(layer, grid=(8, 5)),
     "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
 }

@@ -1,6 +1,9 @@
 """Attention, and the positions of tokens."""
 
-from keras_ssl.layers.attention.attention_pooling import AttentionPooling
+from keras_ssl.layers.attention.attention_pooling import (
+    AdditiveAttentionPooling,
+    AttentionPooling,
+)
 from keras_ssl.layers.attention.multi_head_attention import MultiHeadAttention
 from keras_ssl.layers.attention.positions import (
     LearnedPositionalEmbedding,
@@ -10,6 +13,7 @@ from keras_ssl.layers.attention.positions import (
 )
 
 __all__ = [
+    "AdditiveAttentionPooling",
     "AttentionPooling",
     "LearnedPositionalEmbedding",
     "MultiHeadAttention",
