@@ -134,6 +134,7 @@ LAYER_CALLS = {
 }
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
+    "ContrastiveMargin": [(8,), (8, 2, 4)],
     "CPCLoss": [(8, 3, 2, 4), (8, 4, 2, 4)],
     "DINOLoss": [(2, 8, 4), (5, 8, 4)],
     "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
@@ -142,13 +143,20 @@ LOSS_SHAPES = {
     "L1Sparsity": [(8, 4)],
     "MSNLoss": [(8, 4), (2, 8, 4)],
     "NCE": [(8, 5)],
+    "NEG": [(8, 5)],
+    "NegativeLogLikelihood": [(8, 5)],
     "SupConLoss": [(8, 2, 4)],
     "SwAVLoss": [(2, 8, 4), (3, 8, 4)],
     "TokenDistillation": [(4, 6, 5), (4, 6, 5)],
+    "TripletMargin": [(8,), (8, 3, 4)],
 }
 # how losses are called that take more than embeddings
 LOSS_CALLS = {
-    "NCE": lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores),
+    "NEG": lambda loss: lambda scores: loss(keras.ops.cast(scores > 0, "int32"), scores),
+    **{
+        name: lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores)
+        for name in ("NCE", "NegativeLogLikelihood")
+    },
     "SupConLoss": lambda loss: lambda z: loss(keras.ops.argmax(z[:, 0], axis=-1), z),
 }
 
