@@ -161,10 +161,10 @@ def run_over_time(step: Any, sequences: Any, states: list[Any], **options: Any) 
     Args:
         step: function of the inputs of a time step and the list of states that returns an output
             and the new states.
-        sequences: structure of tensors `(batch, time, ...)`.
+        sequences: structure of tensors `(batch, time, ...)`, or with time first, see `time_major`.
         states: list of tensors.
-        **options: `mask`, `go_backwards`, `unroll`, `input_length`, `zero_output_for_mask`,
-            `return_all_outputs`.
+        **options: `mask`, `go_backwards`, `unroll`, `input_length`, `time_major`,
+            `zero_output_for_mask`, `return_all_outputs`.
 
     Returns:
         The last output, all outputs, or the last alone, and the list of states at the end.

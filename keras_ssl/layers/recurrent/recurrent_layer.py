@@ -129,7 +129,7 @@ class RecurrentLayer(keras.layers.RNN):
             found = self._by_cudnn(sequences, initial_state, mask)
             if found is not None:
                 return found
-            return self._run(self._advance, self.cell.project(sequences), initial_state, mask)
+            return self._run(self._advance, sequences, initial_state, mask)
         if self.truncate is None:
             return super().inner_loop(sequences, initial_state, mask, training=training)
         takes_training = getattr(self.cell, "_call_has_training_arg", False)
@@ -175,28 +175,35 @@ class RecurrentLayer(keras.layers.RNN):
     def _run(
         self, step: Any, sequences: Any, states: list[Any], mask: Any, all_outputs: bool = False
     ) -> tuple:
+        # time comes first: sequences are turned before they are projected, when they are smaller
+        sequences = ops.swapaxes(sequences, 0, 1)
+        steps = sequences.shape[0]
+        if self._is_projected():
+            sequences = self.cell.project(sequences)
         if self.truncate is not None:
             step, sequences = self._truncated(step), [sequences, self._boundaries(sequences)]
-        return run_over_time(
+        last, outputs, states = run_over_time(
             step,
             sequences,
             states,
-            mask=mask,
+            mask=None if mask is None else ops.swapaxes(mask, 0, 1),
             go_backwards=self.go_backwards,
             unroll=self.unroll,
-            input_length=keras.tree.flatten(sequences)[0].shape[1],
+            input_length=steps,
+            time_major=True,
             zero_output_for_mask=self.zero_output_for_mask,
             return_all_outputs=self.return_sequences or all_outputs,
         )
+        return last, ops.swapaxes(outputs, 0, 1), states
 
     def _boundaries(self, sequences: Any) -> Any:
-        """Return where no gradient goes further back, as booleans `(batch, time, 1)`."""
-        batch, time = ops.shape(sequences)[:2]
+        """Return where no gradient goes further back, as booleans `(time, batch, 1)`."""
+        time, batch = ops.shape(sequences)[:2]
         steps = ops.arange(time)
         if self.go_backwards:
             steps = time - 1 - steps
         found = ops.logical_and(steps > 0, ops.equal(steps % self.truncate, 0))
-        return ops.broadcast_to(found[None, :, None], (batch, time, 1))
+        return ops.broadcast_to(found[:, None, None], (time, batch, 1))
 
     def _truncated(self, step: Any) -> Any:
         def truncated(inputs: Any, states: Any) -> tuple:
@@ -240,9 +247,7 @@ class RecurrentLayer(keras.layers.RNN):
             names[:] = gates
             return ops.concatenate(list(gates.values()), axis=-1), states
 
-        _, outputs, _ = self._run(
-            step, self.cell.project(sequences), initial_state, mask, all_outputs=True
-        )
+        _, outputs, _ = self._run(step, sequences, initial_state, mask, all_outputs=True)
         if self.go_backwards:
             outputs = ops.flip(outputs, axis=1)
         return dict(zip(names, ops.split(outputs, len(names), axis=-1), strict=True))
