@@ -14,6 +14,7 @@ from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.text import (
     BERT,
     GPT2,
+    RecurrentLM,
     SentenceClassifier,
     SpanClassifier,
     TextEncoder,
@@ -45,6 +46,7 @@ __all__ = [
     "BERT",
     "GPT2",
     "PatchTokenizer",
+    "RecurrentLM",
     "SentenceClassifier",
     "SpanClassifier",
     "TextEncoder",

@@ -38,10 +38,12 @@ def kinds_of(model):
 
 def test_every_network_takes_a_normalization():
     stems = {"cifar_stem", "strided_stem", "imagenet_stem"}
-    # transformers have `norm`
+    # transformers have `norm`, and recurrent networks have none
     transformers = {"PatchTokenizer", "TokenEncoder", "VisionTransformer", "token_encoder", "vit"}
     transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"}
-    transformers |= {"TextEncoder"} | {name for name in networks.__all__ if "Classifier" in name}
+    transformers |= {"TextEncoder", "RecurrentLM"} | {
+        name for name in networks.__all__ if "Classifier" in name
+    }
     # group normalization is a part of these
     of_groups = {"conv_decoder", "conv_encoder", "diffusion_unet"}
     # and the U-Net and GANs are called on other images

@@ -6,10 +6,8 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.layers.attention import AdditiveAttentionPooling
-from keras_ssl.layers.recurrent.cells import GRUCell, LSTMCell, MinimalGRUCell, RNNCell
+from keras_ssl.layers.recurrent.cells import CELLS, make_cell
 from keras_ssl.layers.recurrent.recurrent_layer import RecurrentLayer
-
-_CELLS = {"lstm": LSTMCell, "gru": GRUCell, "minimal_gru": MinimalGRUCell, "rnn": RNNCell}
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -75,8 +73,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.units = checks.integer("units", units, minimum=1)
-        if cell not in _CELLS:
-            raise ValueError(f"`cell` must be one of {list(_CELLS)}. Received: cell={cell!r}")
+        if cell not in CELLS:
+            raise ValueError(f"`cell` must be one of {list(CELLS)}. Received: cell={cell!r}")
         self.cell = cell
         self.depth = checks.integer("depth", depth, minimum=1)
         self.attention_units = checks.integer(
@@ -98,7 +96,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         self.recurrent = [
             keras.layers.Bidirectional(
                 RecurrentLayer(
-                    _CELLS[cell](units, dtype=policy), return_sequences=True, dtype=policy
+                    make_cell(cell, units, dtype=policy), return_sequences=True, dtype=policy
                 ),
                 dtype=policy,
                 name=f"layer_{number}",

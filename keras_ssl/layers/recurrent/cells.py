@@ -200,6 +200,21 @@ class _RecurrentCell(keras.layers.Layer):
         return {**super().get_config(), **config, "learn_initial_state": self.learn_initial_state}
 
 
+def make_cell(kind: str, units: int, seed: int | None = None, **kwargs: Any) -> _RecurrentCell:
+    """Return a cell by its name in `CELLS`.
+
+    Args:
+        kind: the name.
+        units: size of the output and of each state.
+        seed: integer seed of the initial weights, or `None`.
+        **kwargs: other arguments of the cell.
+    """
+    if seed is not None:
+        kwargs["kernel_initializer"] = keras.initializers.GlorotUniform(seed)
+        kwargs["recurrent_initializer"] = keras.initializers.Orthogonal(seed=seed + 1)
+    return CELLS[kind](units, **kwargs)
+
+
 def _as_list(states: Any) -> list[Any]:
     return list(states) if isinstance(states, (list, tuple)) else [states]
 
@@ -559,3 +574,6 @@ class MinimalGRUCell(_RecurrentCell):
         f = self.recurrent_activation(to_gate + ops.matmul(h, of_gate))
         g = self.activation(to_candidate + ops.matmul(f * h, of_candidate))
         return [(1 - f) * h + f * g], {"forget": f, "candidate": g}
+
+
+CELLS = {"lstm": LSTMCell, "gru": GRUCell, "minimal_gru": MinimalGRUCell, "rnn": RNNCell}

@@ -3,12 +3,14 @@
 from keras_ssl.networks.text.bert import BERT, bert
 from keras_ssl.networks.text.gpt2 import GPT2, gpt2
 from keras_ssl.networks.text.heads import SentenceClassifier, SpanClassifier, TokenClassifier
+from keras_ssl.networks.text.recurrent_lm import RecurrentLM
 from keras_ssl.networks.text.text_encoder import TextEncoder
 from keras_ssl.networks.text.transformer import Transformer, transformer
 
 __all__ = [
     "BERT",
     "GPT2",
+    "RecurrentLM",
     "SentenceClassifier",
     "SpanClassifier",
     "TextEncoder",
