@@ -18,8 +18,8 @@ class RecurrentLM(TextEncoder):
     r"""Language model of recurrent layers, such as one of characters by an LSTM.
 
     The embedding of each token goes through recurrent layers, which remember those before it.
-    `logits` are products with the embeddings of the tokens (tied weights) plus a bias. It learns
-    by `trainers.CausalLM` and writes by `decoding.decode`, for which its cache is the state of its
+    `logits` are products with the embeddings of the tokens (tied weights). It learns by
+    `trainers.CausalLM` and writes by `decoding.decode`, for which its cache is the state of its
     layers, so that a text may have any length.
 
     Args:
@@ -125,9 +125,6 @@ class RecurrentLM(TextEncoder):
         self.token_embedding.build((None, None))
         for layer in self.blocks:
             layer.build((None, None, self.width))
-        self.output_bias = self.add_weight(
-            name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
-        )
         self.built = True
 
     def encode(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
@@ -184,8 +181,7 @@ class RecurrentLM(TextEncoder):
         Returns:
             Logits `(..., vocabulary_size)`.
         """
-        found = self.token_embedding(features, reverse=True)
-        return found + ops.cast(self.output_bias, found.dtype)
+        return self.token_embedding(features, reverse=True)
 
     def read_context(self, context: Any) -> None:
         """Raise a `ValueError` unless there is no context, since there is no source to read.
