@@ -13,17 +13,17 @@ from keras_ssl.layers.transformer._gelu import get_activation, serialize_activat
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.text._blocks import checked_sizes, make_block, named_size, run_blocks
 from keras_ssl.networks.text._caches import check_cache, make_caches, step
-from keras_ssl.networks.text._inputs import TextInputs, read_inputs
-from keras_ssl.networks.text.text_encoder import TextEncoder, pool
+from keras_ssl.networks.text._inputs import read_inputs
+from keras_ssl.networks.text._pairs import PAIR_KEYS, PairNetwork
+from keras_ssl.networks.text.text_encoder import pool
 
 # width, number of blocks, number of heads
 _SIZES = {"base": (512, 6, 8), "big": (1024, 6, 16)}
 _POOLINGS = ("class", "mean", "last", None)
-_KEYS = ("token_ids", "padding_mask")
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class Transformer(TextEncoder):
+class Transformer(PairNetwork):
     r"""Encoder of a source and decoder of a target, as for translation; `networks.transformer`.
 
     Tokens of the source see each other. Tokens of the target see themselves, those before them and
@@ -211,14 +211,6 @@ class Transformer(TextEncoder):
         x = embedding(token_ids) * math.sqrt(self.width)
         return self.position_encoding(x, start=start)
 
-    def read(self, inputs: Any) -> TextInputs:
-        """Return a source as tensors, checked, as `TextEncoder.read`.
-
-        Args:
-            inputs: as `encode` takes them.
-        """
-        return read_inputs(inputs, _KEYS, self.source_vocabulary_size)
-
     def encode(
         self, inputs: Any, return_attention_scores: bool = False, training: bool | None = None
     ) -> dict[str, Any]:
@@ -280,7 +272,7 @@ class Transformer(TextEncoder):
               num_heads, length, length)`, and `(batch, num_heads, length, positions)`, if asked
               for.
         """
-        given = read_inputs(inputs, _KEYS, self.vocabulary_size)
+        given = read_inputs(inputs, PAIR_KEYS, self.vocabulary_size)
         context_mask = None if context_mask is None else ops.cast(context_mask, "bool")
         x = self._embed(self.token_embedding, given.token_ids)
         x = self.target_dropout(x, training=training)
@@ -306,40 +298,6 @@ class Transformer(TextEncoder):
             x = normalize(self.decoder_norm, x, training)
         return {**outputs, "tokens": x, "features": x}
 
-    def call(
-        self, inputs: Any, return_intermediates: bool = False, training: bool | None = None
-    ) -> Any:
-        """Return the features of a source, or of a target that follows a source."""
-        if not _has_target(inputs):
-            return super().call(inputs, return_intermediates, training)
-        source, target = _split(inputs)
-        encoded = self.encode(source, training=training)
-        outputs = self.decode(
-            target, encoded["tokens"], source.get("padding_mask"), training=training
-        )
-        return {**outputs, "encoder": encoded} if return_intermediates else outputs["features"]
-
-    def logits(self, features: Any) -> Any:
-        """Return the logits of the token that follows, by the embeddings of the target's tokens.
-
-        Args:
-            features: features of tokens of a target, `(..., width)`.
-
-        Returns:
-            Logits `(..., vocabulary_size)`.
-        """
-        return self.token_embedding(features, reverse=True)
-
-    def read_context(self, context: Any) -> TextInputs:
-        """Return a source as `read` does; decoding needs one.
-
-        Args:
-            context: what `make_cache` gets.
-        """
-        if context is None:
-            raise ValueError("`context` must be the source, as `encode` takes it. Received: None")
-        return self.read(context)
-
     def make_cache(self, batch_size: int, length: int, context: Any = None) -> Any:
         """Return an empty cache for `decode_step`; the first axis of its tensors is the batch.
 
@@ -350,17 +308,7 @@ class Transformer(TextEncoder):
             length: the most tokens of a target.
             context: the source, as `encode` takes it, with `batch_size` rows.
         """
-        given = self.read_context(context)
-        rows = given.token_ids.shape[0]
-        if rows not in (batch_size, None):
-            raise ValueError(
-                f"`context` must have {batch_size} rows, one for each target. Received: {rows}"
-            )
-        source = {"token_ids": given.token_ids, "padding_mask": given.padding_mask}
-        tokens = self.encode(source, training=False)["tokens"]
-        mask = given.padding_mask
-        if mask is None:
-            mask = ops.ones_like(given.token_ids, dtype="bool")
+        tokens, mask = self.encode_context(context, batch_size)
         return {
             "blocks": make_caches(self.decoder_blocks, batch_size, length),
             "memories": [
@@ -380,7 +328,7 @@ class Transformer(TextEncoder):
         Returns:
             Logits `(batch, n, vocabulary_size)`, and the new cache.
         """
-        ids = read_inputs(token_ids, _KEYS, self.vocabulary_size).token_ids
+        ids = read_inputs(token_ids, PAIR_KEYS, self.vocabulary_size).token_ids
         check_cache(cache["blocks"], ids, index)
         x = self._embed(self.token_embedding, ids, start=index)
         x, blocks = step(
@@ -404,44 +352,9 @@ class Transformer(TextEncoder):
         """Freeze the weights, and learn updates of low rank, as `TextEncoder.enable_lora`."""
         super().enable_lora(rank, lora_alpha, target_layer_names)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple:
-        """Return the shape of the features of token ids of a shape."""
-        if _has_target(input_shape):
-            return (*input_shape["decoder_token_ids"], self.width)
-        return super().compute_output_shape(input_shape)
-
-    def compute_output_spec(
-        self, inputs: Any, return_intermediates: bool = False, training: bool | None = None
-    ) -> Any:
-        """Return the features of symbolic inputs, without computing them."""
-        if not _has_target(inputs):
-            return super().compute_output_spec(inputs, return_intermediates, training)
-        return keras.Operation.compute_output_spec(
-            self, inputs, return_intermediates=return_intermediates, training=training
-        )
-
     def get_config(self) -> dict:
         """Return the constructor's arguments, and where LoRA is enabled."""
         return {**super().get_config(), **self._arguments}
-
-
-def _has_target(inputs: Any) -> bool:
-    return isinstance(inputs, dict) and "decoder_token_ids" in inputs
-
-
-def _split(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the inputs of encoder and decoder, without their prefixes."""
-    names = [f"{side}_{key}" for side in ("encoder", "decoder") for key in _KEYS]
-    if set(inputs) - set(names) or "encoder_token_ids" not in inputs:
-        raise ValueError(
-            "`inputs` with a target must have 'encoder_token_ids' and 'decoder_token_ids', and "
-            f"otherwise only keys of {names}. Received: {sorted(inputs)}"
-        )
-    source, target = (
-        {key: inputs[f"{side}_{key}"] for key in _KEYS if f"{side}_{key}" in inputs}
-        for side in ("encoder", "decoder")
-    )
-    return source, target
 
 
 def transformer(
