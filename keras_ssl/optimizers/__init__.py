@@ -1,14 +1,24 @@
-"""LARS, learning-rate rules for groups of variables, and a momentum schedule."""
+"""Optimizers, learning-rate rules and schedules that Keras lacks."""
 
+from keras_ssl.optimizers.adaptive_gain import AdaptiveGain
+from keras_ssl.optimizers.heavy_ball import HeavyBall
 from keras_ssl.optimizers.lars import LARS
 from keras_ssl.optimizers.layer_wise_decay import layer_wise_decay
+from keras_ssl.optimizers.lookahead import Lookahead
 from keras_ssl.optimizers.momentum_schedule import cosine_momentum
 from keras_ssl.optimizers.parameter_groups import NO_WEIGHT_DECAY
+from keras_ssl.optimizers.rprop import Rprop
+from keras_ssl.optimizers.sam import SAM
 from keras_ssl.optimizers.scaling_rules import linear_scaling, square_root_scaling
 
 __all__ = [
     "LARS",
     "NO_WEIGHT_DECAY",
+    "SAM",
+    "AdaptiveGain",
+    "HeavyBall",
+    "Lookahead",
+    "Rprop",
     "cosine_momentum",
     "layer_wise_decay",
     "linear_scaling",

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.optimizers._gradients import dense_gradient
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -135,10 +136,7 @@ class LARS(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
         dtype = variable.dtype
-        gradient = ops.cast(gradient, dtype)
-        if hasattr(gradient, "indices"):
-            # the sparse gradient of an embedding; its norm needs repeated rows summed
-            gradient = ops.add(ops.zeros(variable.shape, dtype=dtype), gradient)
+        gradient = dense_gradient(gradient, variable)  # its norm needs repeated rows summed
         rate = ops.cast(learning_rate, dtype)
         update = gradient
         if self._is_decayed[index]:

@@ -10,6 +10,8 @@ import keras
 from keras_ssl import checks
 from keras_ssl._keras_internals import decays_weights_as_keras
 from keras_ssl.ops.schedules import is_schedule, value_now
+from keras_ssl.optimizers._wrapper import chain, innermost
+from keras_ssl.optimizers.lookahead import Lookahead
 
 # Names of the variables that recipes of transformers do not decay: biases, the scales and offsets
 # of normalisation, LayerScale's factors, learned tokens and positions. A name may have a prefix,
@@ -115,12 +117,13 @@ class ParameterGroups:
         Raises:
             ValueError: if it is built already, or its steps cannot be scaled.
         """
-        # the optimizer within one that scales the loss decays the weights
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        if self._multipliers and (inner.use_ema or isinstance(inner, keras.optimizers.Ftrl)):
+        inner = innermost(optimizer)  # which decays the weights
+        not_linear = (keras.optimizers.Ftrl, Lookahead)
+        is_linear = not any(isinstance(one, not_linear) for one in chain(optimizer))
+        if self._multipliers and (inner.use_ema or not is_linear):
             raise ValueError(
                 "`learning_rate_multipliers` scale the steps of an optimizer, which is not "
-                f"possible for Ftrl or with `use_ema=True`. Received: {inner}"
+                f"possible for Ftrl, Lookahead or with `use_ema=True`. Received: {optimizer}"
             )
         if self._weight_decay is not None:
             if not decays_weights_as_keras(inner):
@@ -166,7 +169,7 @@ class ParameterGroups:
         if self._weight_decay is None:
             yield
             return
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner = innermost(optimizer)
         inner.weight_decay = value_now(self._weight_decay, "weight_decay")
         try:
             yield

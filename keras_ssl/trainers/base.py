@@ -19,10 +19,12 @@ from keras_ssl._keras_internals import (
 )
 from keras_ssl._quantized import quantize_again, read_quantization
 from keras_ssl.augment._value_range import warn_of_values
+from keras_ssl.callbacks._full_batch_warning import FullBatchWarning
 from keras_ssl.callbacks._validation_lag import ValidationLag
 from keras_ssl.callbacks.stop_on_nan import StopOnNaN
 from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
 from keras_ssl.ops.schedules import at_step
+from keras_ssl.optimizers._wrapper import innermost
 from keras_ssl.optimizers.parameter_groups import ParameterGroups
 from keras_ssl.trainers._output_shapes import output_shapes_of
 from keras_ssl.trainers.checks import (
@@ -517,8 +519,9 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             if hasattr(inner, "apply_with_closure"):
                 raise ValueError(
                     "An optimizer that calls for the loss again cannot have its loss scaled for "
-                    "float16. Use mixed_bfloat16, or `auto_scale_loss=False`. "
-                    f"Received: optimizer={optimizers[name]}"
+                    "float16 from outside. Scale it within, `SAM(keras.optimizers."
+                    "LossScaleOptimizer(...))`, and pass `auto_scale_loss=False`, or use "
+                    f"mixed_bfloat16. Received: optimizer={optimizers[name]}"
                 )
         return scaled
 
@@ -566,12 +569,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"Received: {optimizer}"
             )
         replicas = self.distribute_strategy.num_replicas_in_sync
-        accumulating = [
-            one
-            for one in optimizers.values()
-            if getattr(one, "gradient_accumulation_steps", None)
-            or getattr(getattr(one, "inner_optimizer", None), "gradient_accumulation_steps", None)
-        ]
+        inner = [innermost(one) for one in optimizers.values()]
+        accumulating = [one for one in inner if getattr(one, "gradient_accumulation_steps", None)]
         if replicas > 1 and accumulating:
             raise ValueError(
                 "An optimizer cannot accumulate gradients under several replicas: Keras does so in "
@@ -580,9 +579,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"gradient_accumulation_steps={accumulating[0].gradient_accumulation_steps} and "
                 f"{replicas} replicas"
             )
-        if len(optimizers) > 1 and any(
-            getattr(one, "use_ema", False) for one in optimizers.values()
-        ):
+        if len(optimizers) > 1 and any(getattr(one, "use_ema", False) for one in inner):
             raise ValueError(
                 "`use_ema` is not possible with several optimizers: Keras puts the averages of "
                 "the first one into all weights. Use `keras.callbacks.SwapEMAWeights`. "
@@ -984,7 +981,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             warn_of_values(self.augment, self.to_encode(x), name)
 
     def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
-        own = self.training_callbacks()
+        own = list(self.training_callbacks())
+        for optimizer in map(innermost, self.optimizers.values()):
+            if getattr(optimizer, "needs_full_batch", False):
+                own.append(FullBatchWarning(type(optimizer).__name__, self.augment is not None))
         if validation is not None:
             own = [*own, ValidationLag(validation, self._without_views)]
         if isinstance(callbacks, keras.callbacks.CallbackList):
