@@ -10,14 +10,24 @@ from keras_ssl.optimizers.parameter_groups import NO_WEIGHT_DECAY
 from keras_ssl.optimizers.rprop import Rprop
 from keras_ssl.optimizers.sam import SAM
 from keras_ssl.optimizers.scaling_rules import linear_scaling, square_root_scaling
+from keras_ssl.optimizers.schedules import (
+    CyclicSchedule,
+    InverseSquareRootDecay,
+    LinearDecay,
+    OneCycleSchedule,
+)
 
 __all__ = [
     "LARS",
     "NO_WEIGHT_DECAY",
     "SAM",
     "AdaptiveGain",
+    "CyclicSchedule",
     "HeavyBall",
+    "InverseSquareRootDecay",
+    "LinearDecay",
     "Lookahead",
+    "OneCycleSchedule",
     "Rprop",
     "cosine_momentum",
     "layer_wise_decay",
