@@ -2,8 +2,10 @@
 
 from keras_ssl.optimizers.adaptive_gain import AdaptiveGain
 from keras_ssl.optimizers.heavy_ball import HeavyBall
+from keras_ssl.optimizers.hessian_free import fit_hessian_free
 from keras_ssl.optimizers.lars import LARS
 from keras_ssl.optimizers.layer_wise_decay import layer_wise_decay
+from keras_ssl.optimizers.lbfgs import fit_lbfgs
 from keras_ssl.optimizers.lookahead import Lookahead
 from keras_ssl.optimizers.momentum_schedule import cosine_momentum
 from keras_ssl.optimizers.parameter_groups import NO_WEIGHT_DECAY
@@ -30,6 +32,8 @@ __all__ = [
     "OneCycleSchedule",
     "Rprop",
     "cosine_momentum",
+    "fit_hessian_free",
+    "fit_lbfgs",
     "layer_wise_decay",
     "linear_scaling",
     "square_root_scaling",
