@@ -130,14 +130,9 @@ def trainer_of(optimizer, **settings):
 
 
 @on_tensorflow
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_trains_in_trainers(rng, two_replicas, replicas):
-    """The step of two replicas is that of the whole batch, by the formula."""
-    import tensorflow as tf
-
+def test_two_replicas_take_the_step_of_the_whole_batch(rng, two_replicas):
     x = rng.normal(size=(8, 3)).astype("float32")
-    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
-    with strategy.scope():
+    with two_replicas.scope():
         made = trainer_of(SAM(HeavyBall(0.0625, 0.5), rho=0.25))
     made.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0)
     w, velocity = np.concatenate([np.ones((3, 2)), np.zeros((1, 2))]), 0.0

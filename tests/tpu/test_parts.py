@@ -244,11 +244,18 @@ def test_loss_and_its_gradient(make, chunk_size):
 def test_update_of_an_optimizer(make):
     variables = [keras.Variable(np.ones(shape, "float32")) for shape in ((3, 4), (4,))]
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 100, warmup_target=1.0, warmup_steps=10)
-    optimizer = make(learning_rate=schedule, weight_decay=1e-4, global_clipnorm=1.0, use_ema=True)
+    settings = {"weight_decay": 1e-4, "global_clipnorm": 1.0, "use_ema": True}
+    is_wrapper = "inner_optimizer" in inspect.signature(make).parameters
+    optimizer = (keras.optimizers.SGD if is_wrapper else make)(schedule, **settings)
+    if is_wrapper:
+        optimizer = make(optimizer)
     optimizer.build(variables)
 
     def step(*gradients):
-        optimizer.apply(gradients, variables)
+        if hasattr(optimizer, "apply_with_closure"):
+            optimizer.apply_with_closure(gradients, variables, lambda: gradients)
+        else:
+            optimizer.apply(gradients, variables)
 
     specs = [tf.TensorSpec(variable.shape) for variable in variables]
     assert function_tpu_obstacles(step, *specs) == []

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_ssl import augment, callbacks, layers, trainers
+from keras_ssl import augment, callbacks, layers, optimizers, trainers
 from tests.trainers.cases import CASES, costly
 from tests.trainers.small import images
 
@@ -472,6 +472,9 @@ def test_groups_of_variables_have_their_own_learning_rate_and_weight_decay():
     with pytest.raises(ValueError, match="use_ema"):
         average = keras.optimizers.SGD(0.1, use_ema=True)
         trainer.compile(average, learning_rate_multipliers={"^encoder/": 0.5})
+    with pytest.raises(ValueError, match="not possible for Ftrl, Lookahead"):
+        slow = optimizers.Lookahead("sgd")
+        trainer.compile(slow, learning_rate_multipliers={"^encoder/": 0.5})
 
 
 def test_groups_may_be_of_one_of_several_optimizers():
@@ -488,28 +491,14 @@ def test_groups_may_be_of_one_of_several_optimizers():
     assert not np.array_equal(np.asarray(trainer.encoder.trainable_weights[0]), discriminator)
 
 
-class SharpnessAware(keras.optimizers.SGD):
-    """The gradient at the weights that rho along the gradient leads to."""
-
-    def __init__(self, learning_rate=0.1, rho=0.5, **kwargs):
-        super().__init__(learning_rate, **kwargs)
-        self.rho = rho
-
-    def apply_with_closure(self, gradients, variables, closure):
-        norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
-        steps = [self.rho * g / norm for g in gradients]
-        for variable, step in zip(variables, steps, strict=True):
-            variable.assign_add(step)
-        gradients = closure()
-        for variable, step in zip(variables, steps, strict=True):
-            variable.assign_sub(step)
-        self.apply(gradients, variables)
+def sharpness_aware(learning_rate=0.1):
+    return optimizers.SAM(keras.optimizers.SGD(learning_rate), rho=0.5)
 
 
 @pytest.mark.parametrize("settings", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
 def test_optimizers_may_call_for_the_loss_again(settings):
     trainer = Two()
-    trainer.compile(SharpnessAware(), **settings)
+    trainer.compile(sharpness_aware(), **settings)
     trainer.fit(np.ones((4, 1), "float32"), verbose=0)
     # gradients 2 w = 2 and 2 (b - 1) = -2: the step of length 0.5 is (0.354, -0.354)
     step = 0.5 / 2**0.5
@@ -523,7 +512,7 @@ def test_an_optimizer_that_calls_again_goes_through_micro_batches():
         keras.utils.set_random_seed(3)
         trainer = CASES["SimCLR"].make()
         trainer.augment = None
-        trainer.compile(SharpnessAware(), micro_batch_size=size)
+        trainer.compile(sharpness_aware(), micro_batch_size=size)
         x = images()[0][:32].astype("float32") / 255
         trainer.fit((x, np.flip(x, axis=2).copy()), batch_size=32, verbose=0)
         results.append(trainer)
@@ -549,7 +538,7 @@ def test_an_optimizer_that_calls_again_moves_all_replicas_alike(two_replicas):
         keras.utils.set_random_seed(3)
         with strategy.scope():
             trainer = CASES["VAE"].make()
-            trainer.compile(SharpnessAware(1e-5))  # losses are sums over pixels
+            trainer.compile(sharpness_aware(1e-5))  # losses are sums over pixels
         trainer.fit(CASES["VAE"].first(32), batch_size=32, verbose=0)
         results.append(trainer.get_weights())
     for one, other in zip(*results, strict=True):
