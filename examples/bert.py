@@ -23,7 +23,6 @@ on when it is started again with the same arguments. BERT itself, on the GPUs of
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -66,32 +65,6 @@ add("--simcse-epochs", type=int, default=2)
 add("--simcse-rate", type=float, default=1e-4)
 runs.add_run_arguments(parser, "runs/bert")
 arguments = parser.parse_args()
-
-
-def read_sentences() -> dict[str, tuple[list[str], np.ndarray]]:
-    """Return the sentences of each part, and their labels as integers from 0."""
-    folder = arguments.data
-    if folder is None and (shared := os.environ.get("KERAS_SSL_DATA_DIR")):
-        folder = Path(shared) / "sst2"
-    parts = {}
-    for part in ("train", "dev", "test"):
-        if folder is None or not (folder / f"{part}.tsv").is_file():
-            parser.error(
-                f"there is no {part}.tsv in the folder {folder}; the head of this script says what "
-                "it holds"
-            )
-        rows = text_runs.read_columns(folder / f"{part}.tsv")
-        rows = rows[1:] if rows[:1] == [["sentence", "label"]] else rows
-        if wrong := [n for n, row in enumerate(rows, start=1) if len(row) != 2]:
-            parser.error(f"row {wrong[0]} of {part}.tsv is not a sentence and its label")
-        parts[part] = [row[0] for row in rows], [row[1] for row in rows]
-    names = sorted(set(parts["train"][1]))
-    if strange := sorted({*parts["dev"][1], *parts["test"][1]} - set(names)):
-        parser.error(f"dev.tsv and test.tsv have labels that train.tsv has not: {strange}")
-    return {
-        part: (texts, np.array([names.index(one) for one in labels]))
-        for part, (texts, labels) in parts.items()
-    }
 
 
 def make_encoder(weights: list | None = None) -> networks.BERT:
@@ -201,7 +174,7 @@ strategy = runs.start(arguments)
 output = arguments.output
 
 # Data: token ids, by one vocabulary of all that may be read without labels
-sentences = read_sentences()
+sentences = text_runs.read_sentences(parser, arguments.data)
 corpus = [*sentences["train"][0], *(text.Lines(*arguments.text) if arguments.text else ())]
 tokenizer = text.Tokenizer.word_piece(corpus, arguments.vocabulary)
 print({part: len(texts) for part, (texts, _) in sentences.items()}, f"{len(corpus):,} texts in all")

@@ -1,4 +1,4 @@
-"""The example of BERT, on sentences whose label is that of their adjectives."""
+"""The examples on labelled sentences, whose label is that of their adjectives."""
 
 import json
 
@@ -61,3 +61,16 @@ def test_bert_from_hidden_words_to_sentence_embeddings(tmp_path):
         model = keras.saving.load_model(tmp_path / "out" / f"{name}.keras")
         assert isinstance(model, text.TextModel)
         assert model.predict_texts(["a dull plot"]).shape == shape
+
+
+def test_a_bidirectional_lstm_reads_the_adjectives(tmp_path):
+    write_sentences(tmp_path / "sentences")
+    run(
+        *("sentiment_bilstm.py", "sentences", "--units", "8", "--width", "8", "--epochs", "8"),
+        *("--batch-size", "16", "--learning-rate", "1e-2", "--dropout", "0.1", "--output", "out"),
+        cwd=tmp_path,
+    )
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert float(rows[0]["accuracy"].split()[0]) > 90 > float(rows[2]["accuracy"].split()[0])
+    assert (tmp_path / "out" / "attention.png").stat().st_size > 1000
+    assert isinstance(keras.saving.load_model(tmp_path / "out" / "sentiment.keras"), text.TextModel)
