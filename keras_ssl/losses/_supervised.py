@@ -22,6 +22,7 @@ class SupervisedLoss(Float32Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of labels and predictions."""
+        y_true, y_pred = as_array(y_true), as_array(y_pred)
         self.check(y_true, y_pred)
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
 
@@ -45,6 +46,7 @@ class ClassLoss(SupervisedLoss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of class ids and scores."""
+        y_true, y_pred = as_array(y_true), as_array(y_pred)
         self.check(y_true, y_pred)
         if self.class_weight is not None:
             ids = class_ids(y_true, y_pred)
@@ -105,7 +107,7 @@ def _check_class_weight(value: Any) -> list[float] | None:
 def class_ids(y_true: Any, y_pred: Any) -> Any:
     """Return ids as int32 with one axis less than `y_pred`; they may have a last axis of 1."""
     ids = ops.cast(ops.convert_to_tensor(y_true), "int32")
-    return ops.squeeze(ids, axis=-1) if len(ids.shape) == len(y_pred.shape) else ids
+    return ops.squeeze(ids, axis=-1) if len(ids.shape) == len(as_array(y_pred).shape) else ids
 
 
 def check_class_ids(y_true: Any, y_pred: Any) -> None:
@@ -148,12 +150,12 @@ def check_stack(y_pred: Any, count: int, of_vectors: bool, of_what: str) -> None
 
 def check_signs(y_true: Any, y_pred: Any) -> None:
     """Raise an error unless there is one label for each row of `y_pred`."""
-    labels = tuple(check_not_none(y_true, "y_true").shape)
+    labels, shape = tuple(check_not_none(y_true, "y_true").shape), tuple(as_array(y_pred).shape)
     rows = labels[:1] if len(labels) == 2 and labels[1] == 1 else labels
-    if not are_compatible(rows, tuple(y_pred.shape)[:1]):
+    if not are_compatible(rows, shape[:1]):
         raise ValueError(
             "`y_true` must hold one label for each row of `y_pred`, in the shape (batch,) or "
-            f"(batch, 1). Received: y_true.shape={labels}, y_pred.shape={tuple(y_pred.shape)}"
+            f"(batch, 1). Received: y_true.shape={labels}, y_pred.shape={shape}"
         )
 
 
@@ -161,7 +163,13 @@ def check_not_none(x: Any, name: str) -> Any:
     """Return `x`, of any dtype, as something with a shape and a dtype."""
     if x is None:
         raise ValueError(f"`{name}` must be a tensor. Received: {name}=None")
-    return x if hasattr(x, "dtype") and hasattr(x, "shape") else ops.convert_to_tensor(x)
+    return as_array(x)
+
+
+def as_array(x: Any) -> Any:
+    """Return numbers, such as lists, as something with a shape and a dtype; `None` as it is."""
+    has_shape = x is None or (hasattr(x, "dtype") and hasattr(x, "shape"))
+    return x if has_shape else ops.convert_to_tensor(x)
 
 
 def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:

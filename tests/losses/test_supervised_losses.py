@@ -78,6 +78,16 @@ def first_case(name):
     return next(case for case in cases() if case[-1]["name"] == name)
 
 
+def test_lists_are_taken():
+    for name in NAMES:
+        cls, arguments, labels, predictions, _ = first_case(name)
+        if labels is not None:
+            value = cls(**arguments)(labels.tolist(), predictions.tolist())
+            np.testing.assert_allclose(value, cls(**arguments)(labels, predictions), rtol=1e-6)
+    assert float(losses.multi_class_hinge([0], [[1.0, 0.5]])[0]) == 0.5
+    assert float(losses.triplet_margin([0, 0, 1], [[0.0], [1.0], [2.0]], mining="hardest")[0]) == 0
+
+
 def test_sample_weights_multiply_the_values(rng):
     for name in NAMES:
         cls, arguments, labels, predictions, _ = first_case(name)

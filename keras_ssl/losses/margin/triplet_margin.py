@@ -155,7 +155,7 @@ class TripletMargin(SupervisedLoss):
         if self.mining is None:
             check_stack(y_pred, 3, True, "anchor, positive and negative of each triplet")
             return
-        check_matrix(y_pred, "y_pred")
+        shape = tuple(check_matrix(y_pred, "y_pred").shape)
         if y_true is None:
             raise ValueError(
                 f"`mining={self.mining!r}` needs labels: `y_true` must hold the class of each "
@@ -163,10 +163,10 @@ class TripletMargin(SupervisedLoss):
             )
         labels = tuple(check_dtype(y_true, "y_true", "integer").shape)
         rows = labels[:1] if len(labels) == 2 and labels[1] == 1 else labels
-        if not are_compatible(rows, tuple(y_pred.shape)[:1]):
+        if not are_compatible(rows, shape[:1]):
             raise ValueError(
                 "`y_true` must have shape (batch,), with the class of each embedding of `y_pred`. "
-                f"Received: y_true.shape={labels}, y_pred.shape={tuple(y_pred.shape)}"
+                f"Received: y_true.shape={labels}, y_pred.shape={shape}"
             )
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
