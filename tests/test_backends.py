@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FOLDERS = [
     "ops",
-    "layers/activation layers/diffusion layers/heads layers/memory layers/recurrent",
+    "layers/activation layers/dense layers/diffusion layers/heads layers/memory layers/recurrent",
     "layers/normalization layers/graph/conv/test_gcn_conv.py",
     "losses",
     "augment/test_contract.py augment/sequence augment/tabular",

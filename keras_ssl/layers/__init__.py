@@ -1,7 +1,7 @@
 """Layers for self-supervised learning that Keras lacks."""
 
 from keras_ssl.layers import graph
-from keras_ssl.layers.activation import KSparse
+from keras_ssl.layers.activation import HardTanh, KSparse, RReLU, Softmin, Softplus, Swish
 from keras_ssl.layers.attention import (
     AdditiveAttentionPooling,
     AttentionPooling,
@@ -11,8 +11,10 @@ from keras_ssl.layers.attention import (
     RotaryEmbedding,
     SinusoidalPositionalEncoding,
 )
+from keras_ssl.layers.dense import Bilinear, HyperDense, Maxout, WeightTied
 from keras_ssl.layers.diffusion import TimeEmbedding
 from keras_ssl.layers.heads import (
+    AdaptiveLogSoftmax,
     BilinearCritic,
     ConcatAndConvolve,
     EncodeAndDotProduct,
@@ -57,16 +59,19 @@ from keras_ssl.layers.transformer import (
     DropPath,
     FeedForward,
     LayerScale,
+    MixtureOfExperts,
     TokenDecoder,
     TransformerDecoderBlock,
     TransformerEncoderBlock,
 )
 
 __all__ = [
+    "AdaptiveLogSoftmax",
     "AdaptiveTransformerBlock",
     "AdditiveAttentionPooling",
     "AttentionPooling",
     "BidirectionalEncoder",
+    "Bilinear",
     "BilinearCritic",
     "BlockMasking",
     "Center",
@@ -78,14 +83,18 @@ __all__ = [
     "FeedForward",
     "GRUCell",
     "GroupNormalization",
+    "HardTanh",
+    "HyperDense",
     "KSparse",
     "LSTMCell",
     "LayerScale",
     "LearnedPositionalEmbedding",
     "MaskToken",
     "MaskedContext",
+    "Maxout",
     "MemoryBank",
     "MinimalGRUCell",
+    "MixtureOfExperts",
     "MultiBlockMasking",
     "MultiHeadAttention",
     "PatchEmbedding",
@@ -94,6 +103,7 @@ __all__ = [
     "ProjectionHead",
     "Prototypes",
     "RNNCell",
+    "RReLU",
     "RandomMasking",
     "RandomPrefix",
     "RecurrentLayer",
@@ -105,12 +115,16 @@ __all__ = [
     "SegmentEmbedding",
     "SinkhornCenter",
     "SinusoidalPositionalEncoding",
+    "Softmin",
+    "Softplus",
     "StepPredictor",
+    "Swish",
     "SyncBatchNormalization",
     "TimeEmbedding",
     "TokenDecoder",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "VectorQuantizer",
+    "WeightTied",
     "graph",
 ]

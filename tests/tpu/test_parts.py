@@ -17,8 +17,16 @@ from keras_ssl.networks.generative._blocks import AttentionBlock, ResidualBlock
 from tests.test_package import ABSTRACT
 from tests.tpu.obstacles import function_tpu_obstacles
 
+DENSE = keras.layers.Dense(8, use_bias=False)
+DENSE.build((None, 5))
 # what the constructors of the rooms need, or what makes them do all they can
 ARGUMENTS = {
+    "AdaptiveLogSoftmax": {"num_classes": 12, "cutoffs": [3, 6], "gather_rows": False},
+    "Bilinear": {"units": 3},
+    "HyperDense": {"units": 3, "network": keras.layers.Dense(4, "relu")},
+    "Maxout": {"units": 3},
+    "MixtureOfExperts": {"num_experts": 4, "hidden_dim": 6, "top_k": 2},
+    "WeightTied": {"layer": DENSE},
     "AdaptiveTransformerBlock": {"num_heads": 2, "hidden_dim": 16, "dropout_rate": 0.1},
     "AdditiveAttentionPooling": {"units": 4},
     "AttentionPooling": {"num_heads": 2},
@@ -111,7 +119,10 @@ OF_GRIDS = {
 # what layers that take more than one input make of a feature map
 INPUTS = {
     **{name: lambda x: (keras.ops.reshape(x, (4, -1, 8)),) for name in OF_TOKENS},
+    "AdaptiveLogSoftmax": lambda x: (x, keras.ops.cast(x[..., 0] > 0, "int32")),
     "AdaptiveTransformerBlock": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
+    "Bilinear": lambda x: (x, x),
+    "HyperDense": lambda x: (x, keras.ops.reshape(x, (4, -1, 8))[:, 0]),
     "RelativePositionBias": lambda x: (x, x),
     "TokenDecoder": lambda x: (
         keras.ops.reshape(x, (4, -1, 8)),
@@ -135,6 +146,7 @@ LAYER_CALLS = {
 # the shapes of what losses of more than two views are called with
 LOSS_SHAPES = {
     "ContrastiveMargin": [(8,), (8, 2, 4)],
+    "CosineEmbedding": [(8,), (8, 2, 4)],
     "CPCLoss": [(8, 3, 2, 4), (8, 4, 2, 4)],
     "DINOLoss": [(2, 8, 4), (5, 8, 4)],
     "JensenShannonMI": [(8, 3, 3, 4), (8, 4)],
@@ -142,6 +154,8 @@ LOSS_SHAPES = {
     "KoLeo": [(8, 4)],
     "L1Sparsity": [(8, 4)],
     "MSNLoss": [(8, 4), (2, 8, 4)],
+    "MarginRanking": [(8,), (8, 2)],
+    "MultiClassHinge": [(8, 5)],
     "NCE": [(8, 5)],
     "NEG": [(8, 5)],
     "NegativeLogLikelihood": [(8, 5)],
@@ -155,7 +169,7 @@ LOSS_CALLS = {
     "NEG": lambda loss: lambda scores: loss(keras.ops.cast(scores > 0, "int32"), scores),
     **{
         name: lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores)
-        for name in ("NCE", "NegativeLogLikelihood")
+        for name in ("MultiClassHinge", "NCE", "NegativeLogLikelihood")
     },
     "SupConLoss": lambda loss: lambda z: loss(keras.ops.argmax(z[:, 0], axis=-1), z),
 }

@@ -3,6 +3,7 @@
 from keras_ssl.layers.transformer.adaptive_block import AdaptiveTransformerBlock
 from keras_ssl.layers.transformer.blocks import TransformerDecoderBlock, TransformerEncoderBlock
 from keras_ssl.layers.transformer.feed_forward import DropPath, FeedForward, LayerScale
+from keras_ssl.layers.transformer.mixture_of_experts import MixtureOfExperts
 from keras_ssl.layers.transformer.token_decoder import TokenDecoder
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DropPath",
     "FeedForward",
     "LayerScale",
+    "MixtureOfExperts",
     "TokenDecoder",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
