@@ -66,7 +66,7 @@ GEOMETRY = {
 
 PRETRAINING = (
     *("vocabulary", "size", "length", "sources", "pieces", "passes", "block", "blocks"),
-    *("pretraining_rate", "pretraining_dropout", "xla"),
+    *("pretraining_rate", "pretraining_dropout", "mask_ratio", "xla"),
 )
 SETTINGS = {
     "pretraining": PRETRAINING,
@@ -250,6 +250,7 @@ class Study:
             tokenizer.mask_token_id,
             tokenizer.special_token_ids,
             word_starts=tokenizer.word_starts,
+            mask_ratio=arguments.mask_ratio,
             seed=seed,
         )
         trainer.compile(
@@ -518,6 +519,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--blocks", type=int, default=16, help="in a batch of pretraining")
     add("--pretraining-rate", type=float, default=1e-3)
     add("--pretraining-dropout", type=float, default=0.0)
+    add("--mask-ratio", type=float, default=0.15, help="of the tokens, in pretraining")
     add("--epochs", type=int, default=5, help="of fine-tuning")
     add("--batch-size", type=int, default=32, help="of fine-tuning")
     add("--rates", type=float, nargs="+", default=[3e-4, 1e-3], help="of fine-tuning")
