@@ -186,7 +186,7 @@ def report(
         rows.append(
             {
                 "method": method_name,
-                "nats a character": round(nats, 3),
+                "nats per character": round(nats, 3),
                 "different words": f"{len(set(words)) / max(1, len(words)):.0%}",
                 "words of the text": f"{np.mean([w in data.words for w in words] or [0]):.0%}",
             }
@@ -205,7 +205,7 @@ def report(
     print("\n".join(samples))
     print(runs.table(rows))
     print(
-        f"validation loss {found['validation_loss']:.4f} nats a character, perplexity "
+        f"validation loss {found['validation_loss']:.4f} nats per character, perplexity "
         f"{perplexity:.3f}"
     )
     for title, loss in beside.items():

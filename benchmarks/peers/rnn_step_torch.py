@@ -28,7 +28,7 @@ def set_up(name: str, width: int, time: int, batch: int) -> None:
 
 
 def seconds(name: str, steps: int, cpu_time: bool) -> float:
-    """Seconds a step, the mean over `steps` steps."""
+    """Seconds per step, the mean over `steps` steps."""
     clock = time.process_time if cpu_time else time.perf_counter
     start = clock()
     for _ in range(steps):

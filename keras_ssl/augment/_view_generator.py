@@ -22,6 +22,11 @@ class ViewGenerator(Augmentation):
     """One view of each example by each of several pipelines.
 
     Where all pipelines are of images, all their random numbers come from one draw.
+
+    Args:
+        pipelines: the layers, each of which makes a view.
+        seed: integer seed of the random numbers, or `None`.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, pipelines: Sequence[Any], seed: int | None = None, **kwargs: Any):

@@ -29,7 +29,14 @@ BIAS = "relative_position_bias.relative_position_bias_table"
 
 
 class Variable:
-    """A variable, and the tensor of a file with its numbers."""
+    """A variable, and the tensor of a file with its numbers.
+
+    Args:
+        name: name of the tensor.
+        variable: the variable.
+        to_file: function from the variable's array to the tensor.
+        from_file: function from the tensor to the variable's array.
+    """
 
     def __init__(
         self,
@@ -51,7 +58,14 @@ class Variable:
 
 
 class Attention:
-    """An attention layer, and its four projections in a file, named in `parts`."""
+    """An attention layer, and its four projections in a file.
+
+    Args:
+        name: what the names of the tensors begin with.
+        layer: the layer.
+        parts: names of the projections of queries, keys and values, and of the output's.
+        has_key_bias: whether the file has a bias of the keys.
+    """
 
     def __init__(
         self,

@@ -18,7 +18,11 @@ from keras_ssl.losses._checks import are_compatible, check_dtype
 
 
 class SupervisedLoss(Float32Loss):
-    """Base of the losses of labels and predictions. A subclass may define `check`."""
+    """Base of the losses of labels and predictions. A subclass may define `check`.
+
+    Args:
+        **kwargs: `reduction`, `name`, `dtype`, as of `keras.losses.Loss`.
+    """
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Compute the loss of labels and predictions."""
@@ -36,6 +40,10 @@ class ClassLoss(SupervisedLoss):
 
     Weights of classes are weights of their examples, as in `fit(class_weight=...)`. A subclass
     defines `values(ids, y_pred)`.
+
+    Args:
+        class_weight: a weight for each class, or `None`.
+        **kwargs: `reduction`, `name`, `dtype`, as of `keras.losses.Loss`.
     """
 
     ignore_class = None

@@ -21,7 +21,11 @@ from keras_ssl.ops import at_least_float32, l2_normalize
 
 
 class PairLoss(SupervisedLoss):
-    """Base of the losses of pairs of embeddings."""
+    """Base of the losses of pairs of embeddings.
+
+    Args:
+        **kwargs: `reduction`, `name`, `dtype`, as of `keras.losses.Loss`.
+    """
 
     def check(self, y_true: Any, y_pred: Any) -> None:
         """Raise an error unless there is a label for each pair of embeddings."""

@@ -16,6 +16,9 @@ class PairNetwork(TextEncoder):
 
     A subclass defines `encode`, as `TextEncoder` does, of a source, and `decode(inputs, context,
     context_mask)` of a target.
+
+    Args:
+        **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
     """
 
     source_vocabulary_size: int

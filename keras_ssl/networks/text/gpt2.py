@@ -12,8 +12,9 @@ from keras_ssl.layers.transformer._gelu import get_activation, serialize_activat
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.text._blocks import checked_sizes, make_block, named_size, run_blocks
 from keras_ssl.networks.text._caches import check_cache, make_caches, step
+from keras_ssl.networks.text._causal import CausalNetwork
 from keras_ssl.networks.text._inputs import positions_in_documents
-from keras_ssl.networks.text.text_encoder import TextEncoder, pool
+from keras_ssl.networks.text.text_encoder import pool
 
 # width, number of blocks, number of heads
 _SIZES = {
@@ -26,7 +27,7 @@ _POOLINGS = ("last", "mean", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class GPT2(TextEncoder):
+class GPT2(CausalNetwork):
     r"""Language model, in which tokens see themselves and those before them; `networks.gpt2`.
 
     The sum of the embeddings of token and position goes through blocks that normalize first, and a
@@ -206,28 +207,6 @@ class GPT2(TextEncoder):
         outputs["pooled"] = pool(tokens, given.padding_mask, self.pooling or "last")
         outputs["features"] = tokens if self.pooling is None else outputs["pooled"]
         return outputs
-
-    def logits(self, features: Any) -> Any:
-        """Return the logits of the token that follows, by the embeddings of all tokens.
-
-        Args:
-            features: features of tokens, `(..., width)`.
-
-        Returns:
-            Logits `(..., vocabulary_size)`.
-        """
-        return self.token_embedding(features, reverse=True)
-
-    def read_context(self, context: Any) -> None:
-        """Raise a `ValueError` unless there is no context, since GPT-2 has nothing else to see.
-
-        Args:
-            context: what `make_cache` gets.
-        """
-        if context is not None:
-            raise ValueError(
-                f"`context` must be None: GPT-2 sees its own tokens alone. Received: {context!r}"
-            )
 
     def make_cache(self, batch_size: int, length: int, context: Any = None) -> Any:
         """Return an empty cache for `decode_step`; the first axis of its tensors is the batch.

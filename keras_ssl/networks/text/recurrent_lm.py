@@ -8,13 +8,14 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers import RecurrentLayer
 from keras_ssl.layers.recurrent.cells import CELLS, make_cell
-from keras_ssl.networks.text.text_encoder import TextEncoder, pool
+from keras_ssl.networks.text._causal import CausalNetwork
+from keras_ssl.networks.text.text_encoder import pool
 
 _POOLINGS = ("last", "mean", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class RecurrentLM(TextEncoder):
+class RecurrentLM(CausalNetwork):
     r"""Language model of recurrent layers, such as one of characters by an LSTM.
 
     The embedding of each token goes through recurrent layers, which remember those before it.
@@ -171,29 +172,6 @@ class RecurrentLM(TextEncoder):
             blocks.append(x)
             after.append(state)
         return blocks, after
-
-    def logits(self, features: Any) -> Any:
-        """Return the logits of the token that follows, by the embeddings of all tokens.
-
-        Args:
-            features: features of tokens, `(..., width)`.
-
-        Returns:
-            Logits `(..., vocabulary_size)`.
-        """
-        return self.token_embedding(features, reverse=True)
-
-    def read_context(self, context: Any) -> None:
-        """Raise a `ValueError` unless there is no context, since there is no source to read.
-
-        Args:
-            context: what `make_cache` gets.
-        """
-        if context is not None:
-            raise ValueError(
-                f"`context` must be None: the model reads its own tokens alone. "
-                f"Received: {context!r}"
-            )
 
     def make_cache(self, batch_size: int, length: int, context: Any = None) -> Any:
         """Return the states before the first token, for `decode_step`.

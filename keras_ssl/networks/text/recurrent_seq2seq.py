@@ -1,5 +1,6 @@
 """Encoder and decoder of recurrent layers with attention, for translation."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -131,8 +132,8 @@ class RecurrentSeq2Seq(PairNetwork):
         self.source_vocabulary_size = source or vocabulary_size
         self.width, self.pooling = width, pooling
         like = {"dtype": self.dtype_policy}
-        # one seed for each layer, a few apart, since a cell takes two
-        seeds = iter([None] * 99 if seed is None else range(seed, seed + 198, 2))
+        # one seed for each layer, two apart, since a cell takes two
+        seeds = itertools.repeat(None) if seed is None else itertools.count(seed, 2)
         self.token_embedding = self._make_embedding("token_embedding", vocabulary_size, 1)
         self.source_embedding = self.token_embedding
         if source is not None:
@@ -233,7 +234,8 @@ class RecurrentSeq2Seq(PairNetwork):
         """
         given = self.read(inputs)
         x, blocks = self.source_embedding(given.token_ids), []
-        for dropout, layer in zip(self.dropouts, self.encoder_blocks, strict=False):
+        # the last two are the decoder's
+        for dropout, layer in zip(self.dropouts[:-2], self.encoder_blocks, strict=True):
             x = layer(dropout(x, training=training), mask=given.padding_mask)
             x = ops.copy(x)  # without a mask, which is given to each layer
             blocks.append(x)

@@ -81,6 +81,23 @@ def test_equals_keras_with_the_same_weights(name, go_backwards, x, rng):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"unroll": True}, {"zero_output_for_mask": True}])
+def test_options_are_those_of_keras(options, x):
+    """Also where all steps of a sequence are hidden."""
+    mask = MASK.copy()
+    mask[1] = False
+    reference = keras.layers.RNN(keras.layers.GRUCell(4), return_sequences=True, **options)
+    reference.build(x.shape)
+    for truncate in (None, 2):
+        layer = layers.RecurrentLayer(
+            layers.GRUCell(4), return_sequences=True, truncate=truncate, **options
+        )
+        layer.build(x.shape)
+        layer.set_weights(reference.get_weights())
+        expected = reference(x, mask=mask)
+        np.testing.assert_allclose(layer(x, mask=mask), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("peephole", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_lstm_with_options_equals_the_formula(peephole, layer_norm, x, rng):
