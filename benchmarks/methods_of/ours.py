@@ -248,31 +248,37 @@ def dino(
     )
 
 
-def msn(
-    train: Images,
-    width: int,
+def _msn(
+    encoder: keras.Model,
     projector: Sequence[int],
     prototypes: int,
     focal_views: int,
-    masked: float,
+    hide: Sequence[keras.layers.Layer],
     momentum: float,
+    masking: keras.layers.Layer | None = None,
 ) -> Trainer:
-    """Patches are hidden in the image, which the small encoder sees; not left out as tokens."""
+    """Patches are hidden by `hide` in the image, or left out as `masking` says."""
 
     def view(size: int, scale: tuple[float, float]) -> augment.FusedPipeline:
         jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
         return augment.simclr_pipeline(size, scale, **jitter, blur_probability=0.0)
 
-    target, anchor = view(32, (0.3, 1.0)), view(32, (0.3, 1.0))
-    views = [target, [anchor, augment.RandomPatchMask(8, masked)]]
+    views = [view(32, (0.3, 1.0)), [view(32, (0.3, 1.0)), *hide]]
     return trainers.MSN(
-        networks.small_resnet((None, None, 3), width),
+        encoder,
         layers.ProjectionHead(projector, activation="gelu"),
         layers.Prototypes(prototypes),
         augment.AsymmetricViews(views + focal_views * [view(16, (0.05, 0.3))]),
         losses.MSNLoss(sinkhorn_iterations=3),
         momentum,
+        masking,
     )
+
+
+def msn(train: Images, width: int, masked: float, **recipe: Any) -> Trainer:
+    """Patches are hidden in the image, which the small encoder sees; not left out as tokens."""
+    encoder = networks.small_resnet((None, None, 3), width)
+    return _msn(encoder, hide=[augment.RandomPatchMask(8, masked)], **recipe)
 
 
 def knowledge_distillation(
@@ -523,6 +529,10 @@ def dino_vit(
     )
 
 
+def msn_vit(train: Images, width: int, masked: float, **recipe: Any) -> Trainer:
+    return _msn(small_vit(width), hide=[], **recipe, masking=layers.RandomMasking(masked))
+
+
 METHODS = {
     "SimCLR": Method(simclr),
     "DCL": Method(dcl),
@@ -557,4 +567,5 @@ METHODS = {
     "iBOT": Method(ibot),
     "DINOv2": Method(dino_v2),
     "DINO, ViT": Method(dino_vit),
+    "MSN, ViT": Method(msn_vit),
 }

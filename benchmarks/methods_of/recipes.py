@@ -40,6 +40,13 @@ _VIT = {
     "warmup": 0.1,
 }
 _TOKENS = {**_VIT, "hidden": 0.4, "smallest": 4, "codes": 512, "code_width": 16}
+_MSN = {
+    "projector": (256, 256, 128),
+    "prototypes": 256,
+    "focal_views": 2,
+    "masked": 0.15,
+    "momentum": 0.99,
+}
 _HEAD = {"projector": (512, 64), "prototypes": 512, "smallest_crop": 0.14, "momentum": 0.99}
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -79,19 +86,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "VICReg": {"projector": (512, 512)},
     "BYOL": {"projector": (256, 128), "predictor": 256, "momentum": 0.99},
     "SimSiam": {"projector": (512, 512), "predictor": 128},
-    "DINO": {
-        "projector": (512, 64),
-        "prototypes": 512,
-        "smallest_crop": 0.14,
-        "momentum": 0.99,
-    },
-    "MSN": {
-        "projector": (256, 256, 128),
-        "prototypes": 256,
-        "focal_views": 2,
-        "masked": 0.15,
-        "momentum": 0.99,
-    },
+    "DINO": _HEAD,
+    "MSN": _MSN,
     "KnowledgeDistillation": {"teacher_width": 32, "teacher_epochs": 2, "temperature": 4.0},
     "Autoencoder": {"decoder": (32, 64), "epochs": 6},
     "VAE": {"decoder": (32, 64), "latent": 64, "deviation": 25.5, "epochs": 6},
@@ -114,6 +110,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "iBOT": {**_VIT, **_HEAD, "hidden": 0.3, "smallest": 4, "epochs": 2},
     "DINOv2": {**_VIT, **_HEAD, "hidden": 0.3, "smallest": 4, "epochs": 2},
     "DINO, ViT": {**_VIT, **_HEAD, "epochs": 2},
+    "MSN, ViT": {**_VIT, **_MSN, "epochs": 2},
 }
 
 # whose features are a by-product; no aim is set for them

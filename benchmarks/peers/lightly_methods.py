@@ -299,23 +299,27 @@ class MSN(WithTeacher):
             normalize=SCALE,
         )
         self.masked = masked
-        self.encoder = small_resnet(width)
+        self.encoder, features = self.make_encoder(width)
         hidden, _, dim = projector
-        self.projector = as_keras(heads.MSNProjectionHead(4 * width, hidden, dim))
+        self.projector = as_keras(heads.MSNProjectionHead(features, hidden, dim))
         self.prototypes = nn.Parameter(nn.Linear(dim, prototypes, bias=False).weight.detach())
         self.criterion = losses.MSNLoss()
         self.start_teacher(momentum)
 
-    def hide(self, view: Tensor) -> Tensor:
-        """Puts a share of the 64 patches of each image to the middle of the range."""
+    def make_encoder(self, width: int) -> tuple[nn.Module, int]:
+        """The encoder, and the number of its features."""
+        return small_resnet(width), 4 * width
+
+    def encode_masked(self, view: Tensor) -> Tensor:
+        """Features of views with a share of the patches put to the middle of the range."""
         _, hidden = random_token_mask((len(view), 64), self.masked, mask_class_token=True)
         seen = torch.ones(len(view), 64).scatter_(1, hidden, 0.0).view(-1, 1, 8, 8)
-        return view * nn.functional.interpolate(seen, size=view.shape[2:])
+        return self.encoder(view * nn.functional.interpolate(seen, size=view.shape[2:]))
 
     def forward(self, views: list[Tensor]) -> Tensor:
         target, anchor, *focal = views
-        anchors = [self.hide(anchor), torch.cat(focal)]
-        z = torch.cat([self.projector(self.encoder(each)) for each in anchors])
+        features = [self.encode_masked(anchor), self.encoder(torch.cat(focal))]
+        z = torch.cat([self.projector(each) for each in features])
         return self.criterion(z, self.teach(target), self.prototypes)
 
 

@@ -6,14 +6,17 @@ patches vary in Lightly and are fixed on our side, each side has its own.
 
 import copy
 
+import lightly_methods
 import torch
 from images import SCALE
 from lightly import loss as losses
 from lightly.data.ijepa_collate import IJEPAMaskCollator
 from lightly.models import utils
 from lightly.models.modules import (
+    AIMPredictionHead,
     IJEPAPredictorTIMM,
     MAEDecoderTIMM,
+    MaskedCausalVisionTransformer,
     MaskedVisionTransformerTIMM,
     heads,
 )
@@ -26,22 +29,36 @@ from training_run import Method
 GRID, PATCHES = (8, 8), 64
 
 
-class Encoder(nn.Module):
-    """A vision transformer of four blocks on 64 patches, and its features."""
+def make_vit(
+    width: int, features: str = "token", class_token: bool = True, of: type = VisionTransformer
+) -> VisionTransformer:
+    """A vision transformer of four blocks on 64 patches; of images of other sizes, too."""
+    return of(
+        32,
+        4,
+        num_classes=0,
+        embed_dim=width,
+        depth=4,
+        num_heads=4,
+        class_token=class_token,
+        global_pool=features,
+        fc_norm=False,
+        dynamic_img_size=of is VisionTransformer,
+    )
 
-    def __init__(self, width: int, positions: str = "learn", class_token: bool = True):
+
+class Encoder(nn.Module):
+    """The vision transformer, and its features: the class token, or the mean of the patches."""
+
+    def __init__(
+        self,
+        width: int,
+        positions: str = "learn",
+        features: str = "token",
+        class_token: bool = True,
+    ):
         super().__init__()
-        vit = VisionTransformer(
-            32,
-            4,
-            num_classes=0,
-            embed_dim=width,
-            depth=4,
-            num_heads=4,
-            class_token=class_token,
-            global_pool="token" if class_token else "avg",
-            fc_norm=False,
-        )
+        vit = make_vit(width, features, class_token)
         self.tokens = MaskedVisionTransformerTIMM(
             vit, weight_initialization="skip", pos_embed_initialization=positions
         )
@@ -90,6 +107,61 @@ class MAE(Method):
         return nn.functional.mse_loss(predicted, target)
 
 
+class SimMIM(Method):
+    """Hidden pixels predicted by one layer; patches are hidden in squares, as on our side."""
+
+    def __init__(self, width: int, hidden: float, unit: int):
+        super().__init__()
+        self.transform = MAETransform(input_size=32, normalize=SCALE)
+        self.encoder = Encoder(width, features="avg")
+        self.hidden, self.unit = hidden, unit
+        self.decoder = as_keras(nn.Linear(width, 3 * 4**2))
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        images = views[0]
+        side = GRID[0] // self.unit
+        mask = torch.zeros(len(images), side**2)
+        _, chosen = utils.random_token_mask(mask.shape, self.hidden, mask_class_token=True)
+        mask = mask.scatter_(1, chosen, 1.0).view(-1, 1, side, side)
+        patches = nn.functional.interpolate(mask, size=GRID).flatten(1).bool()
+        with_class = torch.cat([torch.zeros(len(images), 1, dtype=torch.bool), patches], dim=1)
+        seen = self.encoder.tokens.encode(images, mask=with_class)
+        predicted = self.decoder(seen[:, 1:][patches])
+        return nn.functional.l1_loss(predicted, utils.patchify(images, 4)[patches])
+
+
+class CausalEncoder(nn.Module):
+    """The vision transformer without class token, whose attention may be causal."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.vit = make_vit(width, "avg", class_token=False, of=MaskedCausalVisionTransformer)
+        utils.initialize_2d_sine_cosine_positional_embedding(self.vit.pos_embed, False)
+        as_keras(self.vit)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.vit.forward_features(images).mean(1)
+
+
+class AIM(Method):
+    """Each patch predicted from those before it, of which a random prefix sees itself whole."""
+
+    def __init__(self, width: int, head: list[int]):
+        super().__init__()
+        hidden, depth = head
+        self.transform = MAETransform(input_size=32, normalize=SCALE)
+        self.encoder = CausalEncoder(width)
+        self.head = as_keras(AIMPredictionHead(width, 3 * 4**2, hidden, depth))
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        images = views[0]
+        is_after = utils.random_prefix_mask((len(images), PATCHES), PATCHES - 1)
+        tokens = self.encoder.vit.forward_features(images, mask=is_after)
+        target = utils.normalize_mean_var(utils.patchify(images, 4), dim=-1)
+        error = (self.head(tokens[:, :-1]) - target[:, 1:]).square().mean(-1)
+        return error[is_after[:, 1:]].mean()
+
+
 class IJEPA(WithTeacher):
     """Blocks predicted from their context."""
 
@@ -98,7 +170,7 @@ class IJEPA(WithTeacher):
         predictor_width, depth, num_heads = predictor
         # crops and flips as on our side; I-JEPA's own transform returns no list of views
         self.transform = MAETransform(input_size=32, normalize=SCALE)
-        self.encoder = without_mask_token(Encoder(width, class_token=False))
+        self.encoder = without_mask_token(Encoder(width, features="avg", class_token=False))
         self.predictor = as_keras(
             IJEPAPredictorTIMM(PATCHES, depth, width, predictor_width, num_heads)
         )
@@ -127,7 +199,39 @@ class IJEPA(WithTeacher):
         return nn.functional.smooth_l1_loss(self.predictor(seen, context, targets), truth)
 
 
-class IBOT(WithTeacher):
+def token_head(features: int, projector: list[int], prototypes: int) -> nn.Module:
+    """DINO's head without batch normalisation."""
+    hidden, dim = projector
+    head = heads.DINOProjectionHead(features, hidden, dim, prototypes, batch_norm=False)
+    layers = [(features, hidden, None, nn.GELU()), (hidden, dim, None, None)]
+    head.layers = as_keras(heads.ProjectionHead(layers).layers)
+    return head
+
+
+class DINO(WithTeacher):
+    """Two global views, no local ones."""
+
+    def __init__(
+        self,
+        width: int,
+        projector: list[int],
+        prototypes: int,
+        smallest_crop: float,
+        momentum: float,
+    ):
+        super().__init__()
+        self.transform = two_crops(smallest_crop)
+        self.encoder = without_mask_token(Encoder(width))
+        self.projector = token_head(width, projector, prototypes)
+        self.criterion = losses.DINOLoss(output_dim=prototypes)
+        self.start_teacher(momentum, token_head(width, projector, prototypes))
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        teacher = [self.teach(view) for view in views]
+        return self.criterion(teacher, [self.projector(self.encoder(view)) for view in views])
+
+
+class IBOT(DINO):
     """An online tokenizer: class token across views, hidden patches within a view."""
 
     def __init__(
@@ -137,27 +241,19 @@ class IBOT(WithTeacher):
         prototypes: int,
         hidden: float,
         smallest: int,
-        smallest_crop: float,
-        momentum: float,
+        **arguments: float,
     ):
-        super().__init__()
-        self.transform = two_crops(smallest_crop)
+        super().__init__(width, projector, prototypes, **arguments)
         self.hidden, self.smallest = hidden, smallest
-        self.encoder = Encoder(width)
-        self.projector = self._head(width, projector, prototypes)
-        self.criterion = losses.DINOLoss(output_dim=prototypes)
+        self.encoder.tokens.mask_token.requires_grad_(True)
         self.patch_criterion = losses.IBOTPatchLoss(output_dim=prototypes)
-        self.start_teacher(momentum, self._head(width, projector, prototypes))
 
-    @staticmethod
-    def _head(features: int, projector: list[int], prototypes: int) -> nn.Module:
-        hidden, dim = projector
-        head = heads.DINOProjectionHead(features, hidden, dim, prototypes, batch_norm=False)
-        layers = [(features, hidden, None, nn.GELU()), (hidden, dim, None, None)]
-        head.layers = as_keras(heads.ProjectionHead(layers).layers)
-        return head
+    def patch_heads(self) -> tuple[nn.Module, nn.Module]:
+        """The heads of the patches, student's and teacher's: those of the class token."""
+        return self.projector, self.teacher[1]
 
-    def forward(self, views: list[Tensor]) -> Tensor:
+    def loss_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The loss, and the student's features of both views."""
         both = torch.cat(views)
         mask = utils.random_block_mask(
             size=(len(both), *GRID),
@@ -169,14 +265,61 @@ class IBOT(WithTeacher):
         with_class = torch.cat([torch.zeros(len(both), 1, dtype=torch.bool), patches], dim=1)
         seen = self.encoder.tokens.encode(both, mask=with_class)
         student = self.projector(seen[:, 0]).chunk(2)
-        of_patches = self.projector(seen[:, 1:][patches])
+        patch_head, teacher_head = self.patch_heads()
+        of_patches = patch_head(seen[:, 1:][patches])
         with torch.no_grad():
             encoder, projector = self.teacher
             whole = encoder.tokens.encode(both)
             teacher = projector(whole[:, 0]).chunk(2)
-            truth = projector(whole[:, 1:][patches])
+            truth = teacher_head(whole[:, 1:][patches])
         loss = self.patch_criterion(truth, of_patches, mask)
-        return loss + self.criterion(list(teacher), list(student))
+        return loss + self.criterion(list(teacher), list(student)), seen[:, 0]
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.loss_of(views)[0]
 
 
-VIT_METHODS: dict[str, type[Method]] = {"MAE": MAE, "IJEPA": IJEPA, "iBOT": IBOT}
+class DINOv2(IBOT):
+    """iBOT with a head for the patches, and spread features; centred as Lightly does."""
+
+    def __init__(self, width: int, projector: list[int], prototypes: int, **arguments: float):
+        super().__init__(width, projector, prototypes, **arguments)
+        heads_of_patches = [token_head(width, projector, prototypes) for _ in range(2)]
+        self.of_patches, self.taught_of_patches = heads_of_patches
+        self.taught_of_patches.load_state_dict(self.of_patches.state_dict())
+        utils.deactivate_requires_grad(self.taught_of_patches)
+        self.spread = losses.KoLeoLoss()
+
+    def before_step(self) -> None:
+        super().before_step()
+        utils.update_momentum(self.of_patches, self.taught_of_patches, m=self.momentum)
+
+    def patch_heads(self) -> tuple[nn.Module, nn.Module]:
+        return self.of_patches, self.taught_of_patches
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        loss, features = self.loss_of(views)
+        return loss + 0.1 * sum(self.spread(each) for each in features.chunk(2))
+
+
+class MSN(lightly_methods.MSN):
+    """Masked patches are left out."""
+
+    def make_encoder(self, width: int) -> tuple[nn.Module, int]:
+        return without_mask_token(Encoder(width)), width
+
+    def encode_masked(self, view: Tensor) -> Tensor:
+        keep, _ = utils.random_token_mask((len(view), PATCHES + 1), self.masked)
+        return self.encoder.tokens.encode(view, idx_keep=keep)[:, 0]
+
+
+VIT_METHODS: dict[str, type[Method]] = {
+    "MAE": MAE,
+    "SimMIM": SimMIM,
+    "AIM": AIM,
+    "IJEPA": IJEPA,
+    "iBOT": IBOT,
+    "DINOv2": DINOv2,
+    "DINO, ViT": DINO,
+    "MSN, ViT": MSN,
+}
