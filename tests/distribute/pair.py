@@ -44,6 +44,7 @@ from tests.callbacks.interrupted import InterruptAt  # noqa: E402
 from tests.distribute import plain  # noqa: E402
 from tests.distribute.primitives import run_primitives  # noqa: E402
 from tests.trainers import cases, small  # noqa: E402
+from tests.trainers.generative.denoisers import image_denoiser, small_images  # noqa: E402
 from tests.trainers.runs import batches, make  # noqa: E402
 
 CHECKS = {}
@@ -192,6 +193,20 @@ def what_callbacks_write(strategy, folder):
     found = {"seen": np.array(seen.epochs), "chiefs": np.array(chiefs.epochs)}
     names = sorted(path.name for path in home.iterdir()) if home.exists() else []
     return logs_of(history) | found | {"written": np.array(names, str)}
+
+
+@check
+def grids_of_samples(strategy, folder):
+    """Grids that the chief draws, of weights that both workers train."""
+    home = folder / "grids" / ("chief" if distribute.is_chief() else "other")
+    with strategy.scope():
+        trainer = trainers.Diffusion(image_denoiser(), ema_momentum=0.5, seed=0)
+        trainer.compile("adam")
+    grids = callbacks.SampleGrid(home, n=4, columns=2, every=2, steps=2)
+    trainer.fit(small_images()[:32], batch_size=16, epochs=3, verbose=0, callbacks=[grids])
+    names = sorted(path.name for path in home.iterdir()) if home.exists() else []
+    weights = np.concatenate([weight.ravel() for weight in trainer.get_weights()])
+    return {"written": np.array(names, str), "weights": weights}
 
 
 class Decreasing(callbacks.KNNCallback):

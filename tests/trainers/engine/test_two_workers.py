@@ -122,6 +122,13 @@ def test_only_the_chief_writes(two_workers):
         np.testing.assert_array_equal(chief[name], other[name])
 
 
+def test_the_chief_draws_samples_while_both_train(two_workers):
+    chief, other = two_workers("grids_of_samples")
+    pictures = [f"epoch_{number:04}.png" for number in (0, 2, 3)]
+    assert chief["written"].tolist() == pictures and other["written"].tolist() == []
+    np.testing.assert_array_equal(chief["weights"], other["weights"])
+
+
 def test_all_workers_stop_early_by_a_metric_of_the_chief(two_workers):
     chief, other = two_workers("all_stop_together")
     np.testing.assert_allclose(chief["log knn_accuracy"], [0.9, 0.8])
