@@ -1,5 +1,7 @@
 """Images and graphs to train and evaluate on, as `tf.data`."""
 
+from keras_ssl.data.class_weights import class_weights
+from keras_ssl.data.equalise_classes import equalise_classes, restore_frequency
 from keras_ssl.data.graph import (
     disjoint_batches,
     from_spektral_loader,
@@ -15,7 +17,9 @@ from keras_ssl.data.words import WordVocabulary, read_analogies, read_word_pairs
 __all__ = [
     "WordVocabulary",
     "class_names",
+    "class_weights",
     "disjoint_batches",
+    "equalise_classes",
     "from_spektral_loader",
     "load_graph",
     "load_images",
@@ -23,6 +27,7 @@ __all__ = [
     "padded_batches",
     "read_analogies",
     "read_word_pairs",
+    "restore_frequency",
     "single_graph",
     "with_index",
     "word_windows",

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_ssl import checks
 from keras_ssl.data._autotuning import without_autotuning
+from keras_ssl.data.class_weights import class_weights
 from keras_ssl.graphs import Graph, as_graph, edge_list
 from keras_ssl.graphs.forms import sparse_parts
 
@@ -174,8 +175,7 @@ def weights_of_classes(y: Any, class_weight: Any, rows: Any = None) -> np.ndarra
             f"`class_weight` needs labels from 0. Received: a label of {classes[rows].min()}"
         )
     if is_balanced:
-        found, counts = np.unique(classes[rows], return_counts=True)
-        class_weight = dict(zip(found, counts.sum() / (len(found) * counts), strict=True))
+        class_weight = class_weights(classes[rows])
     weights = np.ones(len(classes))
     for one, weight in class_weight.items():
         if isinstance(one, bool) or not isinstance(one, numbers.Integral):

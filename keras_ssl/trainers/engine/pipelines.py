@@ -1,13 +1,14 @@
 """Inspection of how a `tf.data` pipeline shuffles and batches.
 
 Private names of TensorFlow that this file uses (`tests/trainers/engine/test_pipelines.py`):
-`Dataset._inputs`, the names of the classes of datasets, `_ShuffleDataset._seed` and `_seed2`, and
-`_original_dataset` and `_datasets` of distributed datasets, `_BatchDataset._batch_size` and
-`_drop_remainder`. If one is missing, the functions return `False` or `None`.
+`_seed` and `_seed2` of datasets that draw random numbers, `_RandomDataset._rerandomize`,
+`_BatchDataset._batch_size` and `_drop_remainder`; those of `data/_reading.py` besides. If one is
+missing, the functions return `False` or `None`.
 """
 
-from collections.abc import Iterator
 from typing import Any
+
+from keras_ssl.data._reading import inputs_of, is_a, walk
 
 _BATCHES = ("BatchDataset", "ParallelBatchDataset")
 # those that keep the sizes of all batches that they read
@@ -21,36 +22,16 @@ _SAME_BATCHES = (
 )
 
 
-def _inputs(dataset: Any) -> list[Any]:
-    original = getattr(dataset, "_original_dataset", None)
-    if original is not None:
-        return [original]
-    datasets = getattr(dataset, "_datasets", None)  # `distribute_datasets_from_function`
-    if datasets is not None:
-        return list(datasets)
-    return dataset._inputs() if hasattr(dataset, "_inputs") else []
-
-
-def _walk(dataset: Any) -> Iterator[Any]:
-    """Yield a dataset and all datasets that it reads from."""
-    yield dataset
-    for one in _inputs(dataset):
-        yield from _walk(one)
-
-
-def _is(dataset: Any, kind: str) -> bool:
-    return type(dataset).__name__.strip("_") == f"{kind}Dataset"
-
-
 def shuffles_without_seed(dataset: Any) -> bool:
     """Return whether a `tf.data.Dataset` has a `shuffle` with neither its own nor a global seed.
 
-    Shuffling inside of `flat_map` or `interleave` is not seen.
+    Shuffling inside of `flat_map` or `interleave` is not seen, but the random numbers that it may
+    start from (`tf.data.Dataset.random`) are.
     """
     seeds = (
         (getattr(one, "_seed", None), getattr(one, "_seed2", None))
-        for one in _walk(dataset)
-        if _is(one, "Shuffle")
+        for one in walk(dataset)
+        if _draws(one)
     )
     return any(None not in pair and int(pair[0]) == int(pair[1]) == 0 for pair in seeds)
 
@@ -63,9 +44,15 @@ def depends_on_reading(dataset: Any) -> bool:
     `repeat(2).shuffle(n)` does not.
     """
     return any(
-        (_is(one, "Repeat") or _is(one, "Cache")) and any(_is(x, "Shuffle") for x in _walk(one))
-        for one in _walk(dataset)
+        (is_a(one, "Repeat") or is_a(one, "Cache")) and any(_draws(x) for x in walk(one))
+        for one in walk(dataset)
     )
+
+
+def _draws(dataset: Any) -> bool:
+    """Return whether a dataset draws something new for each iterator."""
+    is_random = is_a(dataset, "Random") and bool(getattr(dataset, "_rerandomize", False))
+    return is_random or is_a(dataset, "Shuffle")
 
 
 def remainder_of(dataset: Any) -> int | None:
@@ -74,11 +61,11 @@ def remainder_of(dataset: Any) -> int | None:
     Returns `None` if that cannot be told without reading it.
     """
     while type(dataset).__name__.strip("_") in _SAME_BATCHES:
-        (dataset,) = _inputs(dataset)
+        (dataset,) = inputs_of(dataset)
     size, drops = (getattr(dataset, name, None) for name in ("_batch_size", "_drop_remainder"))
     if type(dataset).__name__.strip("_") not in _BATCHES or size is None or drops is None:
         return None
-    (examples,) = (int(one.cardinality()) for one in _inputs(dataset))
+    (examples,) = (int(one.cardinality()) for one in inputs_of(dataset))
     if examples < 0 or int(size) < 1:
         return None
     return 0 if bool(drops) else examples % int(size)

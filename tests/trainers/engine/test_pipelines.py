@@ -15,6 +15,12 @@ def numbers():
     return tf.data.Dataset.range(20)
 
 
+def random_numbers(seed=None):
+    """A data set that draws its numbers anew for each iterator, as `data.equalise_classes` does."""
+    first = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+    return first.flat_map(lambda x: tf.data.Dataset.range(x, x + 20))
+
+
 @pytest.fixture
 def no_global_seed():
     tf.random.set_seed(None)
@@ -29,6 +35,8 @@ def no_global_seed():
         (lambda: tf.data.Dataset.zip(numbers(), numbers().shuffle(5)), True),
         (lambda: numbers().shuffle(5, seed=3).batch(2), False),
         (lambda: numbers().batch(2), False),
+        (lambda: random_numbers().batch(2), True),
+        (lambda: random_numbers(seed=3).batch(2), False),
     ],
 )
 def test_shuffle_without_a_seed_is_found(no_global_seed, make, expected):
@@ -51,6 +59,9 @@ PIPELINES = {
     "cache, shuffle": (lambda d: d.cache().shuffle(20, seed=1), False),
     "shuffle, repeat": (lambda d: d.shuffle(20, seed=1).repeat(2), True),
     "shuffle, cache": (lambda d: d.shuffle(20, seed=1).cache(), True),
+    "random": (lambda d: random_numbers(seed=1), False),
+    "random, repeat": (lambda d: random_numbers(seed=1).repeat(2), True),
+    "random, cache": (lambda d: random_numbers(seed=1).cache(), True),
 }
 
 
