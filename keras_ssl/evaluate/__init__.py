@@ -7,6 +7,7 @@ from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
 from keras_ssl.evaluate.linear_probe import LinearProbe, linear_probe
+from keras_ssl.evaluate.mc_dropout import mc_dropout
 from keras_ssl.evaluate.random_encoder import random_encoder
 from keras_ssl.evaluate.recalibrate import recalibrate
 from keras_ssl.evaluate.report import RepresentationReport, representation_report
@@ -33,6 +34,7 @@ __all__ = [
     "knn_predict",
     "linear_probe",
     "link_prediction",
+    "mc_dropout",
     "node_probe",
     "perplexity",
     "precision_recall",

@@ -13,6 +13,7 @@ from keras import ops
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate._batches import Batches
 from keras_ssl.evaluate._forward import Forward
+from keras_ssl.evaluate._replaced_calls import replaced_calls
 from keras_ssl.evaluate.spectrum import feature_std
 
 _COLLAPSED = 0.1  # a standard deviation below this is suspicious
@@ -40,17 +41,8 @@ def batch_statistics(encoder: keras.layers.Layer, observe: Observe | None = None
         observe: called with each such layer, and mean, variance and number of rows of its input.
     """
     layers = normalization_layers(encoder)
-    before = [vars(layer).get("call") for layer in layers]  # scopes may be nested
-    for layer in layers:
-        # not `setattr`, for which Keras would track the function
-        vars(layer)["call"] = _call_by_batch(layer, observe)
-    try:
+    with replaced_calls(layers, lambda layer: _call_by_batch(layer, observe)):
         yield
-    finally:
-        for layer, call in zip(layers, before, strict=True):
-            vars(layer).pop("call")
-            if call is not None:
-                vars(layer)["call"] = call
 
 
 def _call_by_batch(layer: keras.layers.Layer, observe: Observe | None) -> Callable:

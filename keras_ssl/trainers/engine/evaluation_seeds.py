@@ -13,10 +13,15 @@ class EvaluationSeeds:
 
     Evaluation then draws the same numbers at each call, and training goes on as if there had been
     no evaluation. With `model=None` nothing is set.
+
+    Args:
+        model: model or layer.
+        seed: integer from 0 below 2^32 that the states are made of.
     """
 
-    def __init__(self, model: keras.Model | None):
+    def __init__(self, model: keras.layers.Layer | None, seed: int = _SEED):
         self._model = model
+        self._seed = seed
         self._saved = []
 
     def fix(self) -> None:
@@ -28,7 +33,7 @@ class EvaluationSeeds:
         states.append(global_seed_state())
         for number, state in enumerate(states):
             self._saved.append((state, np.array(state)))
-            state.assign(np.array([number, _SEED], dtype=state.dtype))
+            state.assign(np.array([number, self._seed], dtype=state.dtype))
 
     def restore(self) -> None:
         """Restore the states that the generators had before."""
