@@ -14,6 +14,7 @@ from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.text import (
     BERT,
     GPT2,
+    RecurrentEncoder,
     RecurrentLM,
     RecurrentSeq2Seq,
     SentenceClassifier,
@@ -47,6 +48,7 @@ __all__ = [
     "BERT",
     "GPT2",
     "PatchTokenizer",
+    "RecurrentEncoder",
     "RecurrentLM",
     "RecurrentSeq2Seq",
     "SentenceClassifier",

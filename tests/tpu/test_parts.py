@@ -345,10 +345,15 @@ def test_networks_that_generate_and_their_gradients(make, set_dtype_policy):
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("make", [networks.gpt2, networks.bert, networks.transformer])
+@pytest.mark.parametrize(
+    "make", [networks.gpt2, networks.bert, networks.transformer, networks.RecurrentEncoder]
+)
 def test_networks_of_text_and_their_gradients(make, set_dtype_policy):
     set_dtype_policy("mixed_bfloat16")
-    model = make((8, 1, 2), 11, remat=True)
+    if make is networks.RecurrentEncoder:
+        model = make(11, 8, pooling="attention")
+    else:
+        model = make((8, 1, 2), 11, remat=True)
     ids = np.arange(10, dtype="int32").reshape(2, 5)
     inputs = {"token_ids": ids, "padding_mask": ids > 0}
     if make is networks.transformer:

@@ -5,10 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import checks
 from keras_ssl.layers import RecurrentLayer
-from keras_ssl.layers.recurrent.cells import CELLS, make_cell
+from keras_ssl.layers.recurrent.cells import make_cell
 from keras_ssl.networks.text._causal import CausalNetwork
+from keras_ssl.networks.text._recurrent import (
+    make_embedding,
+    recurrent_arguments,
+    refuse_documents,
+)
 from keras_ssl.networks.text.text_encoder import pool
 
 _POOLINGS = ("last", "mean", None)
@@ -84,30 +88,22 @@ class RecurrentLM(CausalNetwork):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, value, allowed in (("pooling", pooling, _POOLINGS), ("cell", cell, tuple(CELLS))):
-            if value not in allowed:
-                raise ValueError(
-                    f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
-                )
-        self._arguments = {
-            "vocabulary_size": checks.integer("vocabulary_size", vocabulary_size, minimum=1),
-            "width": checks.integer("width", width, minimum=1),
-            "depth": checks.integer("depth", depth, minimum=1),
-            "cell": cell,
-            "pooling": pooling,
-            "dropout_rate": checks.below_one("dropout_rate", dropout_rate),
-            "seed": checks.integer("seed", seed, optional=True),
-        }
+        self._arguments = recurrent_arguments(
+            _POOLINGS,
+            vocabulary_size=vocabulary_size,
+            width=width,
+            depth=depth,
+            cell=cell,
+            pooling=pooling,
+            dropout_rate=dropout_rate,
+            seed=seed,
+            both_directions=False,
+        )
         self.vocabulary_size, self.width, self.pooling = vocabulary_size, width, pooling
         like = {"dtype": self.dtype_policy}
         seeds = [None if seed is None else seed + 2 * number for number in range(depth + 1)]
-        self.token_embedding = keras.layers.ReversibleEmbedding(
-            vocabulary_size,
-            width,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.1, seed=seed),
-            reverse_dtype=self.compute_dtype,
-            name="token_embedding",
-            **like,
+        self.token_embedding = make_embedding(
+            "token_embedding", vocabulary_size, width, seed, self.dtype_policy
         )
         self.dropouts = [keras.layers.Dropout(dropout_rate, seed=one, **like) for one in seeds]
         self.blocks = [
@@ -145,11 +141,7 @@ class RecurrentLM(CausalNetwork):
             - `"blocks"`: list of all tokens after each layer.
         """
         given = self.read(inputs)
-        if given.document_ids is not None:
-            raise ValueError(
-                "`document_ids` cannot be used: a state goes over from one packed document to the "
-                "next. Expected one text per row. Received: inputs with 'document_ids'"
-            )
+        refuse_documents(given)
         blocks, _ = self._run(given.token_ids, None, given.padding_mask, training)
         # a copy, without the mask that the layers have put on it, which a product cannot use
         tokens = ops.copy(self.dropouts[-1](blocks[-1], training=training))

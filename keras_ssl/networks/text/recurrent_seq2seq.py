@@ -9,10 +9,15 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl._keras_internals import run_over_time
 from keras_ssl.layers import RecurrentLayer
-from keras_ssl.layers._initializer_copy import initializer_copy
-from keras_ssl.layers.recurrent.cells import CELLS, make_cell
+from keras_ssl.layers.recurrent.cells import make_cell
 from keras_ssl.networks.text._inputs import read_inputs
 from keras_ssl.networks.text._pairs import PAIR_KEYS, PairNetwork
+from keras_ssl.networks.text._recurrent import (
+    make_both_directions,
+    make_embedding,
+    recurrent_arguments,
+    run_both_directions,
+)
 from keras_ssl.networks.text.text_encoder import pool
 
 _POOLINGS = ("class", "mean", "last", None)
@@ -103,30 +108,27 @@ class RecurrentSeq2Seq(PairNetwork):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, value, allowed in (
-            ("pooling", pooling, _POOLINGS),
-            ("cell", cell, tuple(CELLS)),
-            ("attention", attention, _ATTENTIONS),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
-                )
-        if checks.integer("width", width, minimum=2) % 2:
-            raise ValueError(f"`width` must be even. Received: width={width}")
+        if attention not in _ATTENTIONS:
+            raise ValueError(
+                f"`attention` must be one of {list(_ATTENTIONS)}. Received: attention={attention!r}"
+            )
         source = checks.integer(
             "source_vocabulary_size", source_vocabulary_size, minimum=1, optional=True
         )
         self._arguments = {
-            "vocabulary_size": checks.integer("vocabulary_size", vocabulary_size, minimum=1),
-            "width": width,
-            "depth": checks.integer("depth", depth, minimum=1),
-            "cell": cell,
+            **recurrent_arguments(
+                _POOLINGS,
+                vocabulary_size=vocabulary_size,
+                width=width,
+                depth=depth,
+                cell=cell,
+                pooling=pooling,
+                dropout_rate=dropout_rate,
+                seed=seed,
+                both_directions=True,
+            ),
             "attention": attention,
             "source_vocabulary_size": source,
-            "pooling": pooling,
-            "dropout_rate": checks.below_one("dropout_rate", dropout_rate),
-            "seed": checks.integer("seed", seed, optional=True),
         }
         self.vocabulary_size = vocabulary_size
         self.source_vocabulary_size = source or vocabulary_size
@@ -134,22 +136,19 @@ class RecurrentSeq2Seq(PairNetwork):
         like = {"dtype": self.dtype_policy}
         # one seed for each layer, two apart, since a cell takes two
         seeds = itertools.repeat(None) if seed is None else itertools.count(seed, 2)
-        self.token_embedding = self._make_embedding("token_embedding", vocabulary_size, 1)
-        self.source_embedding = self.token_embedding
+        self.token_embedding = self.source_embedding = make_embedding(
+            "token_embedding", vocabulary_size, width, seed, self.dtype_policy
+        )
         if source is not None:
-            self.source_embedding = self._make_embedding("source_embedding", source, 2)
+            self.source_embedding = make_embedding(
+                "source_embedding", source, width, seed, self.dtype_policy, 2
+            )
         self.dropouts = [
             keras.layers.Dropout(dropout_rate, seed=next(seeds), **like) for _ in range(depth + 2)
         ]
-        self.encoder_blocks = [
-            keras.layers.Bidirectional(
-                self._half_layer(cell, next(seeds)),
-                backward_layer=self._half_layer(cell, next(seeds), go_backwards=True),
-                name=f"encoder_{number + 1}",
-                **like,
-            )
-            for number in range(depth)
-        ]
+        self.encoder_blocks = make_both_directions(
+            cell, width, depth, seeds, "encoder", self.dtype_policy
+        )
         self.decoder = RecurrentLayer(
             make_cell(cell, width, seed=next(seeds), **like),
             return_sequences=True,
@@ -178,23 +177,6 @@ class RecurrentSeq2Seq(PairNetwork):
             self.scores = keras.layers.Attention(name="attention", **like)
         self.output_layer = dense("output", activation="tanh", use_bias=False)
         self.build((None, None))
-
-    def _half_layer(self, cell: str, seed: int | None, **kwargs: Any) -> RecurrentLayer:
-        """Return the encoder's layer of one direction."""
-        like = {"dtype": self.dtype_policy}
-        made = make_cell(cell, self.width // 2, seed=seed, **like)
-        return RecurrentLayer(made, return_sequences=True, **kwargs, **like)
-
-    def _make_embedding(self, name: str, size: int, number: int) -> keras.layers.Layer:
-        small = keras.initializers.RandomNormal(stddev=0.1, seed=self._arguments["seed"])
-        return keras.layers.ReversibleEmbedding(
-            size,
-            self._arguments["width"],
-            embeddings_initializer=initializer_copy(small, number),
-            reverse_dtype=self.compute_dtype,
-            name=name,
-            dtype=self.dtype_policy,
-        )
 
     def build(self, input_shape: tuple) -> None:
         tokens = (None, None, self.width)
@@ -233,12 +215,15 @@ class RecurrentSeq2Seq(PairNetwork):
             - `"blocks"`: list of all tokens after each layer.
         """
         given = self.read(inputs)
-        x, blocks = self.source_embedding(given.token_ids), []
         # the last two are the decoder's
-        for dropout, layer in zip(self.dropouts[:-2], self.encoder_blocks, strict=True):
-            x = layer(dropout(x, training=training), mask=given.padding_mask)
-            x = ops.copy(x)  # without a mask, which is given to each layer
-            blocks.append(x)
+        blocks = run_both_directions(
+            self.source_embedding(given.token_ids),
+            self.dropouts[:-2],
+            self.encoder_blocks,
+            given.padding_mask,
+            training,
+        )
+        x = blocks[-1]
         pooled = pool(x, given.padding_mask, self.pooling or "mean")
         features = x if self.pooling is None else pooled
         return {"features": features, "tokens": x, "pooled": pooled, "blocks": blocks}
