@@ -7,7 +7,12 @@ import keras
 
 
 class MappedBatches(keras.utils.PyDataset):
-    """The batches of a `PyDataset`, each passed through a function of the batch."""
+    """The batches of a `PyDataset`, each passed through a function of the batch.
+
+    Args:
+        data: the `PyDataset`.
+        function: function of a batch that returns another one.
+    """
 
     def __init__(self, data: keras.utils.PyDataset, function: Callable[[Any], Any]):
         super().__init__(

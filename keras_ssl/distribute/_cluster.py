@@ -29,11 +29,17 @@ _SECONDS_PER_CALL = 2.0
 
 
 class Cluster(NamedTuple):
-    """The workers of a cluster."""
+    """The workers of a cluster.
 
-    names: tuple[str, ...]  # such as "worker 0", in the order of replicas; the first is the chief
-    addresses: tuple[str, ...]  # `host:port`
-    index: int  # of this process
+    Attributes:
+        names: such as "worker 0", in the order of replicas; the first is the chief.
+        addresses: `host:port` of each.
+        index: number of this process among them.
+    """
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    index: int
 
 
 def read_cluster() -> Cluster | None:

@@ -197,6 +197,11 @@ class ShuffledArrays(keras.utils.PyDataset):
     """Batches of arrays in a new order every epoch, determined by the seed alone.
 
     `fit` shuffles arrays with TensorFlow's global generator, which belongs to the caller.
+
+    Args:
+        arrays: structure of arrays with equally many rows.
+        batch_size: rows of a batch.
+        seed: integer seed of the orders.
     """
 
     def __init__(self, arrays: Any, batch_size: int, seed: int):

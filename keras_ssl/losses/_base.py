@@ -13,6 +13,11 @@ class Float32Loss(keras.losses.Loss):
 
     A subclass validates its inputs in `__call__`, before Keras casts them, which would hide
     integers. It reads an argument that may be a schedule by `value_now`.
+
+    Args:
+        reduction: how the values of examples become a number, as in `keras.losses.Loss`.
+        name: name of the loss, or `None`.
+        dtype: dtype that it computes in; `None` for Keras' `floatx`, and at least float32.
     """
 
     _optimizer = None
@@ -89,6 +94,10 @@ class BatchLoss(Float32Loss):
 
     There is neither a reduction nor a sample weight. A subclass's `call` returns its number as a
     tensor of shape `(1,)`, equal on all replicas, which Keras divides by their number.
+
+    Args:
+        name: name of the loss, or `None`.
+        dtype: as of `Float32Loss`.
     """
 
     def __init__(self, name: str | None = None, dtype: str | None = None):

@@ -8,8 +8,12 @@ import keras
 class LayerOutputs:
     """Computes the output of a model and the outputs of its layers named `layers` in one pass.
 
-    `argument` is the trainer's name of the model, for error messages. This is not a layer, so that
-    Keras does not track and save the layers of the model twice.
+    This is not a layer, so that Keras does not track and save the layers of the model twice.
+
+    Args:
+        argument: the trainer's name of the model, for error messages.
+        model: the model.
+        layers: names of some of its layers.
     """
 
     def __init__(self, argument: str, model: keras.layers.Layer, layers: list[str]):

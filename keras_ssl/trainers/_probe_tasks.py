@@ -35,7 +35,12 @@ class _BalancedAccuracy(keras.metrics.Metric):
 
 
 class Classification:
-    """One class per row; -1 stands for a missing label."""
+    """One class per row; -1 stands for a missing label.
+
+    Args:
+        units: number of classes.
+        class_weight: a weight for each class, or `None`.
+    """
 
     default_metrics = ("accuracy",)
     minimum_units = 2

@@ -29,6 +29,14 @@ class JointEmbedding(SelfSupervisedModel):
     The encoder maps a batch, any structure of tensors, to `(batch, features)`; the projector maps
     features to embeddings. Methods that predict the projection of one view from another also have
     a predictor, which maps a projection to a vector of the same width.
+
+    Args:
+        encoder: layer or model from a batch to features.
+        projector: layer from features to embeddings.
+        augment: layer that makes a view of a batch, or `None`.
+        loss: loss of the views' embeddings.
+        predictor: layer from a projection to another one, or `None`.
+        **kwargs: `name`, `dtype` of the model.
     """
 
     view_count = 2

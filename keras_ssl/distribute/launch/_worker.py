@@ -130,6 +130,12 @@ class Printer:
     """Copies a stream of a worker to a stream of this process, line by line, with a prefix.
 
     A log file gets the lines too, without the prefix.
+
+    Args:
+        source: the stream of the worker.
+        to: the stream of this process.
+        prefix: what each line begins with.
+        log: the log file, or `None`.
     """
 
     def __init__(self, source: BinaryIO, to: BinaryIO, prefix: bytes, log: BinaryIO | None = None):
@@ -191,7 +197,15 @@ def _before_exec(cores: list[int] | None) -> Callable[[], None]:
 
 
 class Worker:
-    """A worker process, which leads its own process group."""
+    """A worker process, which leads its own process group.
+
+    Args:
+        index: number of the worker, from 0.
+        command: the program and its arguments.
+        environment: all environment variables.
+        cores: numbers of the processor's cores that it may use; `None` for all.
+        log: file that its output is copied to, or `None`.
+    """
 
     def __init__(
         self,

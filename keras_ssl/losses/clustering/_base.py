@@ -68,7 +68,13 @@ def check_same_shape(views: list[Any], names: str) -> None:
 
 
 class TeacherStudentLoss(Float32Loss):
-    """Base of losses of a teacher's and a student's scores, each with a temperature of its own."""
+    """Base of losses of a teacher's and a student's scores, each with a temperature of its own.
+
+    Args:
+        teacher_temperature: positive number or schedule, by which the teacher's scores are divided.
+        student_temperature: the same of the student.
+        **kwargs: `reduction`, `name`, `dtype`, as of `keras.losses.Loss`.
+    """
 
     def __init__(
         self,

@@ -12,7 +12,13 @@ from keras_ssl.ops.schedules import serialize
 
 
 class ContrastiveLoss(Float32Loss):
-    """Base of the losses that are a softmax over similarities divided by a temperature."""
+    """Base of the losses that are a softmax over similarities divided by a temperature.
+
+    Args:
+        temperature: positive number or schedule.
+        chunk_size: how many rows of the similarities are computed at a time; `None` for all.
+        **kwargs: `reduction`, `name`, `dtype`, as of `keras.losses.Loss`.
+    """
 
     def __init__(self, temperature: Any = 0.1, chunk_size: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)

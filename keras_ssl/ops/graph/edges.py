@@ -179,6 +179,9 @@ class DenseEdges(Edges):
 
     Messages have shape `(..., n, n, features)`: receivers on the third to last axis, senders on
     the second to last.
+
+    Args:
+        a: the adjacency.
     """
 
     def __init__(self, a: Any):

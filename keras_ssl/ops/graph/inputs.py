@@ -109,6 +109,10 @@ class TakesGraphs:
     Inputs are cast to the compute dtype as in other layers, but what is on edges to at least
     float32: in float16 an edge of weight 1e-8 would be no edge, and in bfloat16 the edge type 257
     would be 256. `GraphLayer.split_inputs` casts edge features.
+
+    Args:
+        *args: arguments of the layer.
+        **kwargs: arguments of the layer.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -128,6 +128,9 @@ class LinearToTargets(keras.layers.Layer):
 
     The number of outputs is that of the targets, which is known once the data is: pixels of images
     with any number of channels, or the width of any encoder.
+
+    Args:
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, **kwargs: Any):

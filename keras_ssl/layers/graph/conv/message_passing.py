@@ -210,6 +210,18 @@ class GraphConv(MessagePassing):
     """Base of graph convolutions: kernels, a bias and an activation, as in `keras.layers.Dense`.
 
     Subclasses create kernels by `add_kernel` and the bias by `add_bias`, and end with `finish`.
+
+    Args:
+        channels: number of output features.
+        activation: activation function.
+        use_bias: whether there is a bias.
+        kernel_initializer: initializer of the kernels.
+        bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the kernels, or `None`.
+        bias_regularizer: regularizer of the bias, or `None`.
+        kernel_constraint: constraint of the kernels, or `None`.
+        bias_constraint: constraint of the bias, or `None`.
+        **kwargs: `name`, `dtype` and others, as of `MessagePassing`.
     """
 
     takes_bipartite = False
