@@ -224,26 +224,34 @@ class Experts(keras.layers.Layer):
         return y
 
 
+def mixture_of_experts():
+    """Experts that are full, so that some choices are left out."""
+    return layers.MixtureOfExperts(4, 8, top_k=2, capacity_factor=0.8, load_balance=0.3)
+
+
 @pytest.mark.skipif(not IS_TENSORFLOW, reason="the step is TensorFlow's")
-@pytest.mark.parametrize("mode", ["eager", "graph"])
-def test_losses_of_parts_count_once(mode):
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("make", [Experts, mixture_of_experts])
+def test_losses_of_parts_count_once(make, mode):
     import tensorflow as tf
 
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 16)), "float32")
 
     def gradients(remat):
         keras.utils.set_random_seed(0)
-        block = layers.TransformerEncoderBlock(2, 8, feed_forward=Experts(), remat=remat)
+        block = layers.TransformerEncoderBlock(2, 8, feed_forward=make(), remat=remat)
         block.build(x.shape)
 
         def step(x):
             with tf.GradientTape() as tape:
                 y = block(x, training=True)
                 assert len(block.losses) == 1
-                total = tf.reduce_sum(y) + 3 * sum(block.losses)
-            return tape.gradient(total, [v.value for v in block.trainable_variables])
+                total = tf.reduce_sum(y**2) + 3 * block.losses[0]
+            weights = [v.value for v in block.trainable_variables]
+            return [y, block.losses[0], *tape.gradient(total, weights)]
 
-        return (tf.function(step) if mode == "graph" else step)(x)
+        run = step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
+        return run(x)
 
     for a, b in zip(gradients(True), gradients(False), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
