@@ -60,6 +60,7 @@ class ClassLoss(SupervisedLoss):
             ids = class_ids(y_true, y_pred)
             if self.ignore_class is not None:
                 ids = ops.where(ids == self.ignore_class, 0, ids)
+            ids, _ = real_classes(ids, y_pred)  # a class that is none is told by `values`
             weights = ops.take(ops.convert_to_tensor(self.class_weight, self.dtype), ids)
             if sample_weight is not None:
                 given = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
@@ -116,6 +117,16 @@ def class_ids(y_true: Any, y_pred: Any) -> Any:
     """Return ids as int32 with one axis less than `y_pred`; they may have a last axis of 1."""
     ids = ops.cast(ops.convert_to_tensor(y_true), "int32")
     return ops.squeeze(ids, axis=-1) if len(ids.shape) == len(as_array(y_pred).shape) else ids
+
+
+def real_classes(ids: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Return ids, with 0 for those that are no class, and what to add to their values: NaN.
+
+    Otherwise -1 would count as the last class, and ids beyond it as any. A step under XLA cannot
+    raise an error. The gradient stays finite.
+    """
+    is_class = ops.logical_and(ids >= 0, ids < ops.shape(y_pred)[-1])
+    return ops.where(is_class, ids, 0), ops.where(is_class, 0.0, float("nan"))
 
 
 def check_class_ids(y_true: Any, y_pred: Any) -> None:

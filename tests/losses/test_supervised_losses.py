@@ -209,6 +209,17 @@ def test_triplets_of_a_model_need_no_labels_in_fit(rng):
     assert np.all(np.isfinite(history))
 
 
+@pytest.mark.parametrize("cls", [losses.NegativeLogLikelihood, losses.MultiClassHinge])
+def test_ids_that_are_no_class_are_nan_and_spare_the_gradient(cls, rng):
+    scores, ids = rng.normal(size=(4, 3)).astype("float32"), np.array([2, -1, 3, 0])
+    values = ops.convert_to_numpy(cls(reduction=None)(ids, scores))
+    np.testing.assert_array_equal(np.isnan(values), [False, True, True, False])
+    weighted = cls([1.0, 2.0, 3.0] if cls is losses.NegativeLogLikelihood else 1.0)
+    for loss in (cls(), weighted):
+        value, (gradient,) = value_and_gradients(lambda z, loss=loss: loss(ids, z), scores)
+        assert np.isnan(value) and np.isfinite(gradient).all()
+
+
 def test_compiles(rng):
     cls, arguments, labels, predictions, _ = first_case("NegativeLogLikelihood")
     loss = cls(**arguments)

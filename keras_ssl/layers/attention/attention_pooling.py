@@ -103,7 +103,7 @@ class AdditiveAttentionPooling(keras.layers.Layer):
     """Additive attention pooling: the mean of an example's tokens, weighted by a small network.
 
     A token h gets the score v · tanh(h W + b). The weights are the softmax of the scores over the
-    tokens that are not padding.
+    tokens that are not padding. Where all are padding, the weights and the vector are 0.
 
     Args:
         units: width of W, of the hidden layer.
@@ -119,7 +119,8 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         `(batch, tokens, width)`.
 
     Output shape:
-        `(batch, width)`; the weights are `(batch, tokens)`, with a sum of 1.
+        `(batch, width)`; the weights are `(batch, tokens)`, with a sum of 1, or of 0 where all
+        tokens are padding.
 
     Raises:
         ValueError: if `units` is below 1, or the input does not have rank 3.
@@ -162,9 +163,13 @@ class AdditiveAttentionPooling(keras.layers.Layer):
         hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
         scores = ops.cast(ops.matmul(hidden, self.scorer)[..., 0], "float32")
         if mask is not None:
+            mask = ops.cast(mask, "bool")
             # all tokens of an example may be padding, so that this is no infinity
             scores = ops.where(mask, scores, -1e30)
-        weights = ops.cast(ops.softmax(scores, axis=-1), inputs.dtype)
+        weights = ops.softmax(scores, axis=-1)
+        if mask is not None:
+            weights = ops.where(mask, weights, 0.0)  # else they are equal where all is padding
+        weights = ops.cast(weights, inputs.dtype)
         pooled = ops.matmul(weights[:, None], inputs)[:, 0]
         return (pooled, weights) if return_attention_scores else pooled
 

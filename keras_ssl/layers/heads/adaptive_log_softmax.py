@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl._known_values import check_range
 from keras_ssl.layers._initializer_copy import initializer_copy
 from keras_ssl.ops import at_least_float32
 
@@ -62,8 +63,9 @@ class AdaptiveLogSoftmax(keras.layers.Layer):
     Raises:
         TypeError: if an argument has the wrong type, or `labels` are not integers.
         ValueError: if cutoffs do not increase between 0 and `num_classes`, another argument is out
-            of range, or shapes do not fit. A label that is no class raises an error of TensorFlow
-            on CPU, and has the value NaN elsewhere.
+            of range, shapes do not fit, or a label is no class. In a compiled function, where
+            labels are not known, such a label has the value NaN; with `gather_rows=True`,
+            TensorFlow on a CPU raises an error of its own.
 
     Example:
 
@@ -140,6 +142,7 @@ class AdaptiveLogSoftmax(keras.layers.Layer):
         if labels is None:
             return ops.cast(self.log_prob(inputs), self.compute_dtype)
         _check_labels(labels, inputs)
+        check_range("labels", labels, self.num_classes, "the classes")
         h = ops.reshape(inputs, (-1, inputs.shape[-1]))
         flat = ops.reshape(ops.cast(labels, "int32"), (-1,))
         size = self.cutoffs[0]

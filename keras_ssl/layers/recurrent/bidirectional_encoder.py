@@ -15,7 +15,8 @@ class BidirectionalEncoder(keras.layers.Layer):
     """Bidirectional recurrent encoder: one vector per sequence, by attention over its steps.
 
     Recurrent layers read the sequence forwards and backwards, and `AdditiveAttentionPooling` takes
-    the weighted mean of what they say of each step. The weights can be looked at.
+    the weighted mean of what they say of each step. The weights can be looked at. A sequence whose
+    steps are all padding has a vector of zeros.
 
     Args:
         units: units of each direction.
@@ -37,7 +38,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         `(batch, time, features)`.
 
     Output shape:
-        `(batch, 2 * units)`; the weights are `(batch, time)`, with a sum of 1.
+        `(batch, 2 * units)`; the weights are `(batch, time)`, with a sum of 1, or of 0 where all
+        steps are padding.
 
     Raises:
         ValueError: if a number is out of range, the cell is unknown, or the input does not have

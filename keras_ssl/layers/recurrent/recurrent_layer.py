@@ -16,13 +16,17 @@ class RecurrentLayer(keras.layers.RNN):
     What the inputs add to the gates does not depend on the state. For the cells of
     `keras_ssl.layers` it is computed by one product for all time steps before the loop, in which
     the product with the state is left. On a GPU, an `LSTMCell` and a `GRUCell` that cuDNN can run
-    are run by it. Other cells, such as Keras' own or several in a list, run as in
+    are run by it, if `use_cudnn`. Other cells, such as Keras' own or several in a list, run as in
     `keras.layers.RNN`. The numbers are the same either way.
 
     Time steps that a mask hides leave the states as they are, and repeat the output of the step
-    before. With `stateful=True`, the states at the end of a batch are those that the next one
-    begins with, without gradients between them. Inputs are dropped with the same mask at all time
-    steps by `keras.layers.Dropout(rate, noise_shape=(None, 1, None))` in front.
+    before. A sequence whose steps are all hidden ends with the states that it began with, and its
+    output is 0; on the JAX backend it is the first state, which is 0 unless one is given or
+    learned.
+
+    With `stateful=True`, the states at the end of a batch are those that the next one begins with,
+    without gradients between them. Inputs are dropped with the same mask at all time steps by
+    `keras.layers.Dropout(rate, noise_shape=(None, 1, None))` in front.
 
     Args:
         cell: the cell, or a list of cells.
@@ -35,6 +39,9 @@ class RecurrentLayer(keras.layers.RNN):
             states (truncated back-propagation through time); `None` for all.
         unroll: whether to write out the loop.
         zero_output_for_mask: whether hidden time steps have outputs of 0.
+        use_cudnn: whether cuDNN may be used. It takes no masks but those of padding behind, and
+            TensorFlow raises an error in a compiled function that gets another: pass `False` for
+            such masks.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -84,6 +91,7 @@ class RecurrentLayer(keras.layers.RNN):
         truncate: int | None = None,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        use_cudnn: bool = True,
         **kwargs: Any,
     ):
         super().__init__(
@@ -97,6 +105,7 @@ class RecurrentLayer(keras.layers.RNN):
             **kwargs,
         )
         self.truncate = checks.integer("truncate", truncate, minimum=1, optional=True)
+        self.use_cudnn = bool(use_cudnn)
         if stateful and getattr(cell, "learn_initial_state", False):
             raise ValueError(
                 "With `stateful=True` the first state is that of the batch before, so that it "
@@ -149,15 +158,21 @@ class RecurrentLayer(keras.layers.RNN):
 
     def _by_cudnn(self, sequences: Any, states: Any, mask: Any) -> tuple | None:
         kernel = getattr(self.cell, "cudnn_kernel", None)
-        if kernel is None or self.truncate is not None:
+        if kernel is None or self.truncate is not None or not self.use_cudnn:
             return None
-        cell = self.cell
+        cell, visible = self.cell, mask
+        if mask is not None:
+            # a sequence without a step is refused: it gets its first one, which is taken out again
+            mask = ops.cast(mask, "bool")
+            is_first = ops.arange(ops.shape(mask)[1]) == 0
+            is_empty = ops.logical_not(ops.any(mask, axis=1, keepdims=True))
+            visible = ops.logical_or(mask, ops.logical_and(is_empty, is_first[None]))
         options = {"reset_after": True} if kernel == "gru" else {}
         found = run_by_cudnn(
             kernel,
             sequences,
             *(states if kernel == "lstm" else states[:1]),
-            mask,
+            visible,
             kernel=cell.kernel,
             recurrent_kernel=cell.recurrent_kernel,
             bias=cell.bias,
@@ -168,9 +183,23 @@ class RecurrentLayer(keras.layers.RNN):
             unroll=self.unroll,
             **options,
         )
-        if found is not None and keras.backend.backend() == "tensorflow":
+        if found is None:
+            return None
+        if keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # XLA has no kernel of cuDNN
-        return found
+        last, outputs, after = found
+        if mask is not None:
+            last = ops.where(is_empty, 0.0, last)
+            after = [ops.where(is_empty, *both) for both in zip(states, after, strict=True)]
+            if self.return_sequences:
+                # hidden steps are 0, also those behind the last one, which is to be repeated
+                repeats = not (self.go_backwards or self.zero_output_for_mask)
+                hidden = last[:, None] if repeats else 0.0
+                is_visible = ops.flip(mask, axis=1) if self.go_backwards else mask
+                outputs = ops.where(is_visible[..., None], outputs, hidden)
+            else:
+                outputs = last[:, None]
+        return last, outputs, after
 
     def _run(
         self, step: Any, sequences: Any, states: list[Any], mask: Any, all_outputs: bool = False
@@ -253,4 +282,8 @@ class RecurrentLayer(keras.layers.RNN):
         return dict(zip(names, ops.split(outputs, len(names), axis=-1), strict=True))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "truncate": self.truncate}
+        return {
+            **super().get_config(),
+            "truncate": self.truncate,
+            "use_cudnn": self.use_cudnn,
+        }

@@ -14,6 +14,7 @@ from keras_ssl.losses._supervised import (
     check_class_ids,
     check_same_shape,
     class_ids,
+    real_classes,
 )
 from keras_ssl.ops import at_least_float32
 
@@ -36,8 +37,8 @@ def multi_class_hinge(y_true: Any, y_pred: Any, margin: float = 1.0, power: int 
         power: p, 1 or 2.
 
     Returns:
-        Tensor of shape `(n, ...)`, at least float32. Divided by the number of classes, it is
-        PyTorch's `MultiMarginLoss`.
+        Tensor of shape `(n, ...)`, at least float32; NaN for an id that is no class. Divided by the
+        number of classes, it is PyTorch's `MultiMarginLoss`.
 
     Raises:
         ValueError: if the shapes do not fit, or an argument is out of range.
@@ -65,11 +66,13 @@ def multi_class_hinge(y_true: Any, y_pred: Any, margin: float = 1.0, power: int 
 
 def _multi_class_hinge(ids: Any, y_pred: Any, margin: float, power: int) -> Any:
     scores = at_least_float32(y_pred)
+    ids, fault = real_classes(ids, scores)
     terms = ops.relu(margin - ops.take_along_axis(scores, ids[..., None], axis=-1) + scores)
     if power == 2:
         terms = ops.square(terms)
     is_other = ops.arange(ops.shape(scores)[-1], dtype="int32") != ids[..., None]
-    return ops.sum(ops.where(is_other, terms, ops.zeros_like(terms)), axis=-1)
+    values = ops.sum(ops.where(is_other, terms, ops.zeros_like(terms)), axis=-1)
+    return values + ops.cast(fault, values.dtype)
 
 
 def _check_power(power: Any) -> int:

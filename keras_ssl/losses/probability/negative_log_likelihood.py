@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.losses._supervised import ClassLoss, check_class_ids, class_ids
+from keras_ssl.losses._supervised import ClassLoss, check_class_ids, class_ids, real_classes
 from keras_ssl.ops import at_least_float32
 
 
@@ -25,7 +25,7 @@ def negative_log_likelihood(y_true: Any, y_pred: Any, ignore_class: int | None =
         ignore_class: an id, also one that is no class, whose value is 0, or `None`.
 
     Returns:
-        Tensor of shape `(n, ...)`, at least float32.
+        Tensor of shape `(n, ...)`, at least float32; NaN for an id that is no class.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -51,7 +51,9 @@ def _values(ids: Any, y_pred: Any, ignore_class: int | None) -> Any:
         counts = ids != ignore_class
         ids = ops.where(counts, ids, 0)
     log_p = at_least_float32(y_pred)
+    ids, fault = real_classes(ids, log_p)
     values = -ops.squeeze(ops.take_along_axis(log_p, ids[..., None], axis=-1), axis=-1)
+    values = values + ops.cast(fault, values.dtype)
     return values if counts is None else ops.where(counts, values, ops.zeros_like(values))
 
 

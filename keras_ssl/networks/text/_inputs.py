@@ -3,8 +3,9 @@
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
+
+from keras_ssl._known_values import check_range
 
 KEYS = ("token_ids", "padding_mask", "segment_ids", "document_ids")
 
@@ -83,35 +84,6 @@ def _integers(name: str, x: Any) -> Any:
             f"`{name}` must have shape (batch, length). Received: shape {tuple(x.shape)}"
         )
     return ops.cast(x, "int32")
-
-
-def check_range(name: str, x: Any, count: int, of: str) -> None:
-    """Raise a `ValueError` unless integers lie in [0, count), where their values are known.
-
-    In a compiled step they are not: there TensorFlow on a CPU raises an error of its own.
-    """
-    values = _values(x)
-    if values is None or not values.size:
-        return
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= count:
-        raise ValueError(
-            f"`{name}` must be from 0 to {count - 1}, the size of {of} minus 1. "
-            f"Received: values from {low} to {high}"
-        )
-
-
-def _values(x: Any) -> np.ndarray | None:
-    """Return the values of a tensor, or `None` while a function is traced."""
-    if isinstance(x, keras.KerasTensor):
-        return None
-    if keras.backend.backend() == "tensorflow":
-        return x.numpy() if hasattr(x, "numpy") else None
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
-    return ops.convert_to_numpy(x)
 
 
 def positions_in_documents(document_ids: Any) -> Any:

@@ -143,7 +143,8 @@ class TokenClassifier(_Classifier):
     """Classifier of each token, such as by parts of speech or named entities (tags).
 
     Args:
-        encoder: a `networks.TextEncoder`, such as a trained `networks.bert`.
+        encoder: a `networks.TextEncoder`, such as a trained `networks.bert`, or a
+            `networks.RecurrentEncoder`, whose tags are those of a Bi-LSTM.
         classes: number of logits.
         dropout_rate: dropout rate of the features.
         seed: integer seed of dropout and initial weights.

@@ -13,8 +13,8 @@ from keras_ssl.networks.text._inputs import KEYS, TextInputs, read_inputs
 class TextEncoder(keras.Model):
     """Base of encoders of text: token ids in, a vector for each token out.
 
-    `networks.bert` and `networks.gpt2` are such. Inputs are integers `(batch, length)`, or a
-    dictionary, whose keys are those of KerasHub's backbones and one more:
+    `networks.bert`, `networks.gpt2` and `networks.RecurrentEncoder` are such. Inputs are integers
+    `(batch, length)`, or a dictionary, whose keys are those of KerasHub's backbones and one more:
 
     | Key | Holds, `(batch, length)` |
     | --- | --- |

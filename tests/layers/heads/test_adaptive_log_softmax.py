@@ -107,9 +107,23 @@ def test_masked_clusters_compile_and_half_precision_has_a_float32_loss(rng):
     half = layers.AdaptiveLogSoftmax(11, [3, 6], dtype="mixed_bfloat16")
     assert keras.backend.standardize_dtype(half(features, labels).dtype) == "float32"
     assert keras.backend.standardize_dtype(half(features).dtype) == "bfloat16"
-    outside = layer(features, np.array([-1, 11, 0, 0, 0, 0], "int32"))
-    is_nan = np.isnan(ops.convert_to_numpy(outside))
-    np.testing.assert_array_equal(is_nan, [True, True, False, False, False, False])
+
+
+def test_labels_that_are_no_class_are_nan_where_they_are_not_known():
+    """Of a compiled step: neither the values of others nor the gradient are lost with them."""
+    layer, features, labels = of_case(CASES[0], gather=False)
+    labels[:2] = [-1, 11]
+
+    def total(x):
+        # numbers that are known when the step runs
+        values = layer(x, ops.convert_to_tensor(labels) + ops.cast(0 * x[:, 0], "int32"))
+        is_nan = ops.isnan(values)
+        return ops.sum(ops.where(is_nan, 100.0 * ops.ones_like(values), values))
+
+    found, (gradient,) = compiled_value_and_gradients(total, features)
+    expected = -np.array(CASES[0]["output"])[2:].sum() + 200
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.isfinite(gradient).all() and not gradient[:2].any() and gradient[2:].any()
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="fit of TensorFlow")
@@ -151,3 +165,6 @@ def test_bad_labels_are_refused():
         layer(x, np.ones(4, "float32"))
     with pytest.raises(ValueError, match=r"one class for each row.*\(3,\).*\(4, 3\)"):
         layer(x, np.ones(3, "int32"))
+    for labels in ([0, 1, 2, 10], [0, 1, 2, -1]):
+        with pytest.raises(ValueError, match=r"`labels` must be from 0 to 9, the size of the cl"):
+            layer(x, ops.convert_to_tensor(labels, "int32"))

@@ -274,3 +274,52 @@ def test_cudnn_runs_what_it_can(x, monkeypatch):
         layers.RecurrentLayer(cell)(x)
     layers.RecurrentLayer(layers.LSTMCell(5), truncate=2)(x)
     assert len(called) == 2
+
+
+EMPTY = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], bool)
+
+
+@pytest.mark.parametrize("cell", [layers.LSTMCell, layers.MinimalGRUCell])
+def test_a_sequence_without_a_step_has_no_output_and_no_gradient(cell, x):
+    layer = layers.RecurrentLayer(cell(4), return_sequences=True, return_state=True)
+    for one in layer(x, mask=EMPTY):
+        assert not np.any(ops.convert_to_numpy(one)[2])
+    encoder = layers.BidirectionalEncoder(4, depth=2)
+
+    def total(x):
+        outputs = layer(x, mask=EMPTY)
+        vectors, weights = encoder(x, mask=EMPTY, return_attention_scores=True)
+        return sum(ops.sum(ops.square(one)) for one in (*outputs, vectors, weights))
+
+    value, (gradient,) = value_and_gradients(total, x)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+    assert gradient[0].any() and gradient[1, :2].any()
+    assert not gradient[1, 2:].any() and not gradient[2].any()
+
+
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_masks_of_cudnn_are_those_of_the_loop(return_sequences, go_backwards, x, monkeypatch):
+    """cuDNN takes no empty sequence, and returns 0 for hidden steps, as what stands for it here."""
+    options = {"go_backwards": go_backwards, "return_state": True}
+    options["return_sequences"] = return_sequences
+    loop = layers.RecurrentLayer(layers.LSTMCell(4), use_cudnn=False, **options)
+    layer = layers.RecurrentLayer(layers.LSTMCell(4), **options)
+    for one in (loop, layer):
+        one.build(x.shape)
+    layer.set_weights(loop.get_weights())
+    expected = loop(x, mask=EMPTY)
+
+    def kernel(sequences, h, c, mask, **_):
+        assert ops.convert_to_numpy(mask).any(axis=1).all()
+        last, outputs, states = loop._run(loop._advance, sequences, [h, c], mask)
+        if return_sequences:
+            visible = ops.flip(mask, axis=1) if go_backwards else mask
+            outputs = ops.where(visible[..., None], outputs, 0.0)
+        return last, outputs, states
+
+    monkeypatch.setattr("keras.src.backend.lstm", kernel)
+    for one, other in zip(layer(x, mask=EMPTY), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    again = layers.RecurrentLayer.from_config(loop.get_config())
+    assert not again.use_cudnn
