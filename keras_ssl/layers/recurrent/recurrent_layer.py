@@ -117,18 +117,21 @@ class RecurrentLayer(keras.layers.RNN):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         if initial_state is not None:
-            self._check_states(initial_state)
+            self._check_states(initial_state, sequences)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
-    def _check_states(self, states: Any) -> None:
+    def _check_states(self, states: Any, sequences: Any) -> None:
         found = states if isinstance(states, (list, tuple)) else [states]
         if not all(isinstance(size, int) for size in self.state_size):
             return  # of cells in cells, which Keras checks
         sizes = [tuple(one.shape)[1:] for one in found]
-        if sizes != [(size,) for size in self.state_size]:
+        batches = {one.shape[0] for one in (sequences, *found)} - {None}
+        if sizes != [(size,) for size in self.state_size] or len(batches) > 1:
             raise ValueError(
                 f"`initial_state` must be states of shape (batch, size), with sizes "
-                f"{self.state_size}. Received: shapes {[tuple(one.shape) for one in found]}"
+                f"{self.state_size} and the batch of the sequences. Received: shapes "
+                f"{[tuple(one.shape) for one in found]}, sequences of shape "
+                f"{tuple(sequences.shape)}"
             )
 
     def inner_loop(
@@ -268,7 +271,7 @@ class RecurrentLayer(keras.layers.RNN):
             self.build(tuple(sequences.shape))
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
-        self._check_states(initial_state)
+        self._check_states(initial_state, sequences)
         names: list[str] = []
 
         def step(projected: Any, states: Any) -> tuple:

@@ -243,6 +243,9 @@ def test_bad_input_is_named(x):
     layer = layers.RecurrentLayer(layers.LSTMCell(2))
     with pytest.raises(ValueError, match=r"`initial_state`.*\[2, 2\].*\(3, 4\)"):
         layer(x, initial_state=[np.zeros((3, 2)), np.zeros((3, 4))])
+    for rows in (1, 2):  # one row would be taken for all
+        with pytest.raises(ValueError, match=r"batch of the sequences.*\(3, 6, 5\)"):
+            layer(x, initial_state=[np.zeros((rows, 2)), np.zeros((rows, 2))])
     with pytest.raises(TypeError, match=r"tell their gates.*LSTMCell"):
         layers.RecurrentLayer(keras.layers.LSTMCell(2)).gates(x)
 
