@@ -10,7 +10,7 @@ from keras_ssl import decoding, networks, trainers
 RANDOM = np.random.default_rng(0)
 SOURCE, TARGET = RANDOM.integers(0, 11, (3, 5)), RANDOM.integers(0, 11, (3, 4))
 MASK = np.arange(5) < np.array([[5], [3], [1]])
-each_attention = pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+each_attention = pytest.mark.parametrize("attention", ["additive", "multiplicative", None])
 
 
 def make(**kwargs):
@@ -32,7 +32,8 @@ def softmax(x):
 def test_equals_the_formula_of_the_paper(attention):
     model = make(attention=attention, cell="rnn")
     s = ops.convert_to_numpy(model.encode({"token_ids": SOURCE, "padding_mask": MASK})["tokens"])
-    outputs = model.decode(TARGET, s, MASK, return_attention_scores=True)
+    asked = {"return_attention_scores": attention is not None}
+    outputs = model.decode(TARGET, s, MASK, **asked)
 
     def w(layer):
         return ops.convert_to_numpy(layer.kernel).astype("float64")
@@ -60,6 +61,9 @@ def test_equals_the_formula_of_the_paper(attention):
             weights, c = attend(h)
             e = np.concatenate([e, c], axis=-1)
         h = np.tanh(e @ w(cell) + h @ u + b)
+        if attention is None:
+            np.testing.assert_allclose(outputs["tokens"][:, t], h, rtol=1e-4, atol=1e-5)
+            continue
         if attention == "multiplicative":
             weights, c = attend(h)
         o = np.tanh(np.concatenate([h, c], axis=-1) @ w(model.output_layer))
