@@ -65,8 +65,9 @@ def decode(
         pad_token: what stands behind the end of a row.
         seed: integer seed of random numbers. The same seed gives the same tokens, in batches of
             the same size.
-        context: what the model's `make_cache` takes, such as the source of a translation: an array
-            or a dictionary of arrays, with as many rows as there are prompts.
+        context: what the model's `make_cache` takes, such as the source of a translation or the
+            images of captions: an array or a dictionary of arrays, with as many rows as there are
+            prompts.
         batch_size: how many prompts to decode together; all by default.
         jit_compile: whether XLA compiles the loop on TensorFlow; by default, on accelerators. On
             JAX it always does.

@@ -14,6 +14,7 @@ from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.text import (
     BERT,
     GPT2,
+    ImageCaptioner,
     RecurrentEncoder,
     RecurrentLM,
     RecurrentSeq2Seq,
@@ -47,6 +48,7 @@ from keras_ssl.networks.vision import (
 __all__ = [
     "BERT",
     "GPT2",
+    "ImageCaptioner",
     "PatchTokenizer",
     "RecurrentEncoder",
     "RecurrentLM",

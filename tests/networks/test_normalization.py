@@ -41,9 +41,13 @@ def test_every_network_takes_a_normalization():
     # transformers have `norm`, and recurrent networks have none
     transformers = {"PatchTokenizer", "TokenEncoder", "VisionTransformer", "token_encoder", "vit"}
     transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"}
-    transformers |= {"TextEncoder", "RecurrentEncoder", "RecurrentLM", "RecurrentSeq2Seq"} | {
-        name for name in networks.__all__ if "Classifier" in name
-    }
+    transformers |= {
+        "TextEncoder",
+        "RecurrentEncoder",
+        "RecurrentLM",
+        "RecurrentSeq2Seq",
+        "ImageCaptioner",
+    } | {name for name in networks.__all__ if "Classifier" in name}
     # group normalization is a part of these
     of_groups = {"conv_decoder", "conv_encoder", "diffusion_unet"}
     # and the U-Net and GANs are called on other images

@@ -15,12 +15,17 @@ class PairNetwork(TextEncoder):
     """Base of encoders of a source and decoders of a target.
 
     A subclass defines `encode`, as `TextEncoder` does, of a source, and `decode(inputs, context,
-    context_mask)` of a target.
+    context_mask)` of a target. If the source is no text, it names what `encode` takes in
+    `source_keys`, and defines `read`, and `as_source` for `trainers.Seq2Seq`.
 
     Args:
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
+
+    Attributes:
+        source_keys: the keys of a source, of which the first is needed.
     """
 
+    source_keys: tuple[str, ...] = PAIR_KEYS
     source_vocabulary_size: int
 
     def read(self, inputs: Any) -> TextInputs:
@@ -49,7 +54,7 @@ class PairNetwork(TextEncoder):
         """Return the features of a source, or of a target that follows a source."""
         if not has_target(inputs):
             return super().call(inputs, return_intermediates, training)
-        source, target = _split(inputs)
+        source, target = _split(inputs, self.source_keys)
         encoded = self.encode(source, training=training)
         outputs = self.decode(
             target, encoded["tokens"], source.get("padding_mask"), training=training
@@ -67,7 +72,7 @@ class PairNetwork(TextEncoder):
         """
         return self.token_embedding(features, reverse=True)
 
-    def read_context(self, context: Any) -> TextInputs:
+    def read_context(self, context: Any) -> Any:
         """Return a source as `read` does; decoding needs one.
 
         Args:
@@ -84,17 +89,17 @@ class PairNetwork(TextEncoder):
             context: the source, as `encode` takes it.
             batch_size: number of targets, which the source must have as rows.
         """
-        given = self.read_context(context)
-        rows = given.token_ids.shape[0]
-        if rows not in (batch_size, None):
+        self.read_context(context)
+        source = context if isinstance(context, dict) else {self.source_keys[0]: context}
+        tokens = self.encode(source, training=False)["tokens"]
+        if tokens.shape[0] not in (batch_size, None):
             raise ValueError(
-                f"`context` must have {batch_size} rows, one for each target. Received: {rows}"
+                f"`context` must have {batch_size} rows, one for each target. "
+                f"Received: {tokens.shape[0]}"
             )
-        source = {"token_ids": given.token_ids, "padding_mask": given.padding_mask}
-        mask = given.padding_mask
-        if mask is None:
-            mask = ops.ones_like(given.token_ids, dtype="bool")
-        return self.encode(source, training=False)["tokens"], mask
+        mask = source.get("padding_mask")
+        mask = ops.ones(ops.shape(tokens)[:2]) if mask is None else mask
+        return tokens, ops.cast(mask, "bool")
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         """Return the shape of the features of token ids of a shape."""
@@ -118,16 +123,20 @@ def has_target(inputs: Any) -> bool:
     return isinstance(inputs, dict) and "decoder_token_ids" in inputs
 
 
-def _split(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(
+    inputs: dict[str, Any], source_keys: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the inputs of encoder and decoder, without their prefixes."""
-    names = [f"{side}_{key}" for side in ("encoder", "decoder") for key in PAIR_KEYS]
-    if set(inputs) - set(names) or "encoder_token_ids" not in inputs:
+    sides = {"encoder": source_keys, "decoder": PAIR_KEYS}
+    names = [f"{side}_{key}" for side, keys in sides.items() for key in keys]
+    needed = f"encoder_{source_keys[0]}"
+    if set(inputs) - set(names) or needed not in inputs:
         raise ValueError(
-            "`inputs` with a target must have 'encoder_token_ids' and 'decoder_token_ids', and "
+            f"`inputs` with a target must have '{needed}' and 'decoder_token_ids', and "
             f"otherwise only keys of {names}. Received: {sorted(inputs)}"
         )
     source, target = (
-        {key: inputs[f"{side}_{key}"] for key in PAIR_KEYS if f"{side}_{key}" in inputs}
-        for side in ("encoder", "decoder")
+        {key: inputs[f"{side}_{key}"] for key in keys if f"{side}_{key}" in inputs}
+        for side, keys in sides.items()
     )
     return source, target

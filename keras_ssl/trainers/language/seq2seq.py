@@ -1,4 +1,4 @@
-"""Seq2Seq: a text is predicted from another one, as in translation."""
+"""Seq2Seq: a text is predicted from its source, such as another text or an image."""
 
 from typing import Any
 
@@ -32,21 +32,25 @@ class Seq2Seq(TokenModel):
     Args:
         encoder: network of encoder and decoder, called on a dictionary with `"encoder_token_ids"`
             and `"decoder_token_ids"`, that returns a vector for each token of the target, such as
-            `networks.transformer`.
+            `networks.transformer`. One whose source is no text, such as `networks.ImageCaptioner`,
+            has a method `as_source(x)`, which returns a batch of sources as a dictionary, with
+            names without `"encoder_"`, or raises a `ValueError`.
         label_smoothing: ε, the part of the target that all V tokens share.
         head: layer from vectors to logits with an attribute `units`. `None` means products with
             `encoder.token_embedding`.
-        **kwargs: `name`, `dtype` of the model.
+        **kwargs: `augment`, such as `augment.OnKey("source", ...)` of images, and `name`, `dtype`
+            of the model.
 
     Call arguments:
-        x: token ids of sources, a dictionary of them and a `"padding_mask"`, or data as in
+        x: sources, such as token ids or a dictionary of them and a `"padding_mask"`, or data as in
             training, of which the sources are taken.
         training: whether the network runs in training mode.
 
     Input shape:
         A dictionary of `"source"` and `"target"`, as `text.parallel_batches` makes it. Each is
         token ids, integers `(batch, length)`, or a dictionary of them as `"token_ids"` and a
-        `"padding_mask"`. The lengths of source and target may differ.
+        `"padding_mask"`. The lengths of source and target may differ. The source of an image
+        captioner is images.
 
     Output shape:
         What the network returns for a source.
@@ -54,7 +58,8 @@ class Seq2Seq(TokenModel):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range; before the first step, if data are no pairs of
-            token ids of the vocabularies, or targets have fewer than two tokens.
+            token ids of the vocabularies, the network cannot take the sources, or targets have
+            fewer than two tokens.
 
     Example:
 
@@ -86,8 +91,8 @@ class Seq2Seq(TokenModel):
         self.label_smoothing = checks.probability("label_smoothing", label_smoothing)
 
     def check_views(self, views: Any) -> None:
-        """Raise unless data are pairs of texts, of which targets have two tokens or more."""
-        shape = _texts(views)["target"]["token_ids"].shape
+        """Raise unless data are pairs of which targets have two tokens or more."""
+        shape = self._pairs(views)["target"]["token_ids"].shape
         if shape[1] is not None and shape[1] < 2:
             raise ValueError(
                 "Targets must have two tokens or more, of which the first is not predicted. "
@@ -101,23 +106,24 @@ class Seq2Seq(TokenModel):
             "target": size,
             "source": getattr(self.encoder, "source_vocabulary_size", size),
         }
-        for name, one in _texts(x).items():
-            check_vocabulary(one["token_ids"], sizes[name], f"Token ids of '{name}'")
+        for name, one in self._pairs(x).items():
+            if "token_ids" in one:
+                check_vocabulary(one["token_ids"], sizes[name], f"Token ids of '{name}'")
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the network's output for sources."""
         is_pair = isinstance(x, dict) and "target" in x
-        return self.encoder(_texts(x)["source"] if is_pair else x, training=training)
+        return self.encoder(self._pairs(x)["source"] if is_pair else x, training=training)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
         """Return the errors of the tokens of each target, and their number."""
-        texts = _texts(batch.views)
-        target = texts["target"]
-        seen = {**texts, "target": {name: one[:, :-1] for name, one in target.items()}}
+        pairs = self._pairs(batch.views)
+        target = pairs["target"]
+        seen = {**pairs, "target": {name: one[:, :-1] for name, one in target.items()}}
         inputs = {
             f"{_SIDES[side]}_{name}": one
-            for side, text in seen.items()
-            for name, one in text.items()
+            for side, named in seen.items()
+            for name, one in named.items()
         }
         targets = target["token_ids"][:, 1:]
         counted = target.get("padding_mask")
@@ -129,16 +135,16 @@ class Seq2Seq(TokenModel):
         """Return the mean over tokens."""
         return {"next_token": mean_over_tokens(embeddings["errors"], embeddings["counts"])}
 
+    def _pairs(self, x: Any) -> dict[str, dict[str, Any]]:
+        """Return source and target, each a dictionary."""
+        if not isinstance(x, dict) or set(x) != set(_SIDES):
+            raise ValueError(
+                "Data must be a dictionary of 'source' and 'target'. "
+                f"Received: {sorted(x) if isinstance(x, dict) else type(x).__name__}"
+            )
+        as_source = getattr(self.encoder, "as_source", as_text)
+        return {"source": as_source(x["source"]), "target": as_text(x["target"])}
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
-
-def _texts(x: Any) -> dict[str, dict[str, Any]]:
-    """Return source and target, each a dictionary."""
-    if not isinstance(x, dict) or set(x) != set(_SIDES):
-        raise ValueError(
-            "Data must be a dictionary of 'source' and 'target'. "
-            f"Received: {sorted(x) if isinstance(x, dict) else type(x).__name__}"
-        )
-    return {name: as_text(one) for name, one in x.items()}
