@@ -18,8 +18,8 @@ class TextModel(keras.Model):
     """A model of token ids and the tokenizer that made them, saved in one `.keras` file.
 
     It does what the model does: it is called on, and trained with, batches of token ids. Texts go
-    into `predict_texts`, and those of a language model or a translator come out of
-    `generate_texts` and `translate_texts`.
+    into `predict_texts`, and those of a language model, a translator or a captioner come out of
+    `generate_texts`, `translate_texts` and `caption_images`.
 
     Args:
         model: any Keras model that takes `{"token_ids": ..., "padding_mask": ...}`.
@@ -169,9 +169,46 @@ class TextModel(keras.Model):
         context = tokenizer(
             texts_or_ids("sources", sources, tokenizer), self.length, segment_ids=False
         )
-        rows = [[tokenizer.start_token_id]] * len(context["token_ids"])
-        count = self.length if max_new_tokens is None else max_new_tokens
-        return self._decode(rows, count, method, seed, batch_size, context)
+        return self._decode_targets(
+            context, len(context["token_ids"]), max_new_tokens, method, seed, batch_size
+        )
+
+    def caption_images(
+        self,
+        images: Any,
+        max_new_tokens: int | None = None,
+        method: decoding.DecodingMethod | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> list[str]:
+        """Return the captions that an image captioner makes of images.
+
+        A caption is decoded from the tokenizer's start token on, and ends as in `generate_texts`.
+
+        Args:
+            images: array of images, as the model takes them.
+            max_new_tokens: the most tokens of a caption; `length` by default.
+            method: how tokens are chosen; `decoding.Greedy()` by default.
+            seed: integer seed of random numbers.
+            batch_size: number of images at once; all by default.
+
+        Returns:
+            One string for each image.
+
+        Raises:
+            TypeError: if the model is no decoder.
+            ValueError: if the images do not fit, the tokenizer has no start token, or an argument
+                is out of range.
+        """
+        return self._decode_targets(images, len(images), max_new_tokens, method, seed, batch_size)
+
+    def _decode_targets(
+        self, context: Any, count: int, max_new_tokens: int | None, *options: Any
+    ) -> list[str]:
+        """Return the targets of so many rows of a context, each from the start token on."""
+        rows = [[self.tokenizer.start_token_id]] * count
+        limit = self.length if max_new_tokens is None else max_new_tokens
+        return self._decode(rows, limit, *options, context)
 
     def _decode(
         self,

@@ -128,6 +128,21 @@ def test_translations_end_at_the_end_token():
     assert len(model.translate_texts(["dull"], max_new_tokens=2)[0].split()) <= 2
 
 
+def test_captions_end_at_the_end_token():
+    tokenizer = text.VocabularyTokenizer.words(TEXTS)
+    encoder = networks.conv_encoder((8, 8, 3), (8,), channels=4)
+    network = networks.ImageCaptioner(encoder, tokenizer.vocabulary_size, 8, seed=0)
+    model = text.TextModel(network, tokenizer, 6)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3))
+    start, end = tokenizer.start_token_id, tokenizer.end_token_id
+    found = decoding.decode(network, [[start]] * 3, 6, end_token=end, context=images)
+    captions = model.caption_images(images)
+    assert captions == tokenizer.decode([r[:n] for r, n in zip(*found[:2], strict=True)])
+    assert model.caption_images(images, batch_size=2) == captions
+    with pytest.raises(ValueError, match="Images must be numbers of shape"):
+        model.caption_images(images[..., :1])
+
+
 def test_bad_texts_to_write():
     model = writer()
     with pytest.raises(TypeError, match="`prompts` must"):
