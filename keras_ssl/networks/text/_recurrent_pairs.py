@@ -23,7 +23,8 @@ class RecurrentPairNetwork(PairNetwork):
     """Base of networks of a source whose targets are decoded by a recurrent layer.
 
     A subclass makes its encoder between the calls of `_make_dropouts` and `_make_decoder`, and
-    defines `encode`, whose `"tokens"` have `width` features.
+    defines `encode`, whose `"tokens"` have `width` features. Its `get_config` adds `_arguments`,
+    which hold those of this constructor.
 
     Args:
         vocabulary_size: number of token ids of the target.
@@ -215,8 +216,10 @@ class RecurrentPairNetwork(PairNetwork):
                 after, _ = cell.advance(cell.project(joined), list(before))
                 return ops.concatenate([after[0], context[:, 0], weights[:, 0]], axis=-1), after
 
+            # otherwise Keras repeats the state at padding, which on JAX must be as wide as outputs
+            options = {"return_all_outputs": True, "zero_output_for_mask": True}
             _, found, states = run_over_time(
-                step, x, states, mask=mask, input_length=x.shape[1], return_all_outputs=True
+                step, x, states, mask=mask, input_length=x.shape[1], **options
             )
             both, weights = found[..., : 2 * width], found[..., 2 * width :]
         else:
@@ -254,10 +257,6 @@ class RecurrentPairNetwork(PairNetwork):
         ids = read_inputs(token_ids, PAIR_KEYS, self.vocabulary_size).token_ids
         tokens, _, states = self._decode(ids, cache["states"], cache, None, False)
         return self.logits(tokens), {**cache, "states": list(states)}
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), **self._arguments}
 
 
 def check_choice(name: str, value: Any, allowed: tuple) -> None:

@@ -190,7 +190,7 @@ class ImageCaptioner(RecurrentPairNetwork):
     def get_config(self) -> dict:
         """Return the constructor's arguments, the encoder serialised."""
         encoder = keras.saving.serialize_keras_object(self.encoder)
-        return {**super().get_config(), "encoder": encoder}
+        return {**super().get_config(), **self._arguments, "encoder": encoder}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "ImageCaptioner":

@@ -179,3 +179,7 @@ class RecurrentSeq2Seq(RecurrentPairNetwork):
         pooled = pool(x, given.padding_mask, self.pooling or "mean")
         features = x if self.pooling is None else pooled
         return {"features": features, "tokens": x, "pooled": pooled, "blocks": blocks}
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), **self._arguments}
