@@ -167,13 +167,15 @@ batches = (
 )
 
 # Method: each word is predicted from the drawing and the words before it
-views = augment.FusedPipeline(
-    [
-        augment.RandomResizedCrop(arguments.size, scale=(arguments.crop, 1.0), ratio=(0.8, 1.25)),
-        augment.ColorJitter(*[arguments.color] * 3, hue=arguments.color / 4),
-    ]
-)
 with strategy.scope():
+    views = augment.FusedPipeline(
+        [
+            augment.RandomResizedCrop(
+                arguments.size, scale=(arguments.crop, 1.0), ratio=(0.8, 1.25)
+            ),
+            augment.ColorJitter(*[arguments.color] * 3, hue=arguments.color / 4),
+        ]
+    )
     inputs = keras.Input((arguments.size, arguments.size, 3))
     convolutions = networks.conv_encoder(
         inputs.shape[1:], arguments.widths, channels=arguments.widths[-1]
