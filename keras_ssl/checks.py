@@ -20,6 +20,7 @@ ValueError: `width` must be a positive integer. Received: width=0
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -78,8 +79,17 @@ def probability(name: str, value: Any) -> float:
 
 def temperature(name: str, value: Any) -> Any:
     """Check a positive number, or a scalar floating-point tensor, which is cast to float32."""
+    return _number_or_scalar(name, value, positive)
+
+
+def bias(name: str, value: Any) -> Any:
+    """Check a finite number, or a scalar floating-point tensor, which is cast to float32."""
+    return _number_or_scalar(name, value, number)
+
+
+def _number_or_scalar(name: str, value: Any, check: Callable[[str, Any], float]) -> Any:
     if not (isinstance(value, keras.Variable) or ops.is_tensor(value)):
-        return positive(name, value)
+        return check(name, value)
     dtype = keras.backend.standardize_dtype(value.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise TypeError(f"`{name}` must be floating-point. Received: {name}.dtype={dtype}")

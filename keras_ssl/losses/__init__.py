@@ -22,6 +22,7 @@ from keras_ssl.losses.contrastive import (
     InfoNCEMI,
     JensenShannonMI,
     NTXent,
+    SigLIPLoss,
     SupConLoss,
     clip_loss,
     cpc,
@@ -33,6 +34,7 @@ from keras_ssl.losses.contrastive import (
     nce,
     neg,
     nt_xent,
+    sig_lip,
     sup_con,
 )
 from keras_ssl.losses.generative import (
@@ -142,6 +144,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "NonSaturatingGAN",
     "ScaledCosineError",
+    "SigLIPLoss",
     "SmoothL1",
     "SoftMargin",
     "SupConLoss",
@@ -186,6 +189,7 @@ __all__ = [
     "non_saturating_gan",
     "nt_xent",
     "scaled_cosine_error",
+    "sig_lip",
     "sinkhorn_knopp",
     "smooth_l1",
     "soft_margin",

@@ -10,6 +10,7 @@ from keras_ssl.ops.l2_normalize import l2_normalize
 from keras_ssl.ops.log_sum_exp import log_sum_exp_of_queue, log_sum_exp_of_similarities
 from keras_ssl.ops.patches import patchify, unpatchify
 from keras_ssl.ops.precision import at_least_float32
+from keras_ssl.ops.softplus_sum import softplus_sum_of_similarities
 from keras_ssl.ops.statistics import center, off_diagonal_sum_of_squares, standardize
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "log_sum_exp_of_similarities",
     "off_diagonal_sum_of_squares",
     "patchify",
+    "softplus_sum_of_similarities",
     "standardize",
     "unpatchify",
 ]

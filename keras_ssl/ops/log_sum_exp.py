@@ -3,9 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
-import numpy as np
 from keras import ops
+
+from keras_ssl.ops._tiles import (
+    differentiable_once,
+    fori_loop,
+    lowest_logit,
+    pad_for_tiles,
+    pad_rows,
+    take_rows,
+    tile_sizes,
+)
 
 # Fastest on two cores of the sizes 512 to 65,536, with 256 queries of width 128: a tile stays in
 # the cache
@@ -67,7 +75,7 @@ def log_sum_exp_of_similarities(
         is_excluded = ops.equal(excluded[:, :1], columns)
         for k in range(1, excluded.shape[1]):
             is_excluded = ops.logical_or(is_excluded, ops.equal(excluded[:, k : k + 1], columns))
-        logits = ops.where(is_excluded, _lowest(logits.dtype), logits)
+        logits = ops.where(is_excluded, lowest_logit(logits.dtype), logits)
     return ops.logsumexp(logits, axis=-1)
 
 
@@ -108,14 +116,14 @@ def log_sum_exp_of_queue(anchors: Any, queue: Any, chunk_size: int | None = None
     anchors, queue = ops.convert_to_tensor(anchors), ops.convert_to_tensor(queue)
     count, dim = ops.shape(anchors)
     chunk_size = QUEUE_CHUNK_SIZE if chunk_size is None else chunk_size
-    columns, tiles = _tile_sizes(ops.shape(queue)[0], chunk_size)
+    columns, tiles = tile_sizes(ops.shape(queue)[0], chunk_size)
 
     def forward(anchors: Any, queue: Any) -> tuple[Any, Callable]:
-        a, c = _pad(anchors, queue, count, columns * tiles)
+        a, c = pad_for_tiles(anchors, queue, count, columns * tiles)
 
         def add_tile(step: Any, carry: Any) -> Any:
             maxima, sums, weighted = carry
-            keys = _rows(c, step * columns, columns)
+            keys = take_rows(c, step * columns, columns)
             logits = ops.matmul(a, ops.transpose(keys))
             largest = ops.maximum(maxima, ops.max(logits, axis=-1))
             exponentials = ops.exp(logits - largest[:, None])
@@ -124,169 +132,82 @@ def log_sum_exp_of_queue(anchors: Any, queue: Any, chunk_size: int | None = None
             return largest, sums, shrink[:, None] * weighted + ops.matmul(exponentials, keys)
 
         zeros = ops.zeros_like(a[:, 0])
-        start = (zeros + _lowest(a.dtype), zeros, ops.zeros_like(a))
-        maxima, sums, weighted = _fori_loop(tiles, add_tile, start)
+        start = (zeros + lowest_logit(a.dtype), zeros, ops.zeros_like(a))
+        maxima, sums, weighted = fori_loop(tiles, add_tile, start)
         slope = weighted[:, :dim] / sums[:, None]
         return maxima + ops.log(sums), lambda upstream: (
             upstream[:, None] * slope,
             ops.zeros_like(queue),
         )
 
-    return _differentiable_once(forward)(anchors, queue)
+    return differentiable_once(forward)(anchors, queue)
 
 
 def _in_tiles(anchors: Any, candidates: Any, excluded: Any, chunk_size: int) -> Any:
     """`log_sum_exp_of_similarities` with a chunk size."""
     count, total = ops.shape(anchors)[0], ops.shape(candidates)[0]
-    rows, row_tiles = _tile_sizes(count, chunk_size)
-    columns, column_tiles = _tile_sizes(total, chunk_size)
-    lowest = _lowest(anchors.dtype)
+    rows, row_tiles = tile_sizes(count, chunk_size)
+    columns, column_tiles = tile_sizes(total, chunk_size)
+    lowest = lowest_logit(anchors.dtype)
     if excluded is not None:
-        excluded = _pad_rows(excluded, rows * row_tiles)
+        excluded = pad_rows(excluded, rows * row_tiles)
 
     def forward(anchors: Any, candidates: Any) -> tuple[Any, Callable]:
-        a, c = _pad(anchors, candidates, rows * row_tiles, columns * column_tiles)
+        a, c = pad_for_tiles(anchors, candidates, rows * row_tiles, columns * column_tiles)
 
         def tile(step: Any) -> Any:
             """First row and column of a tile, its anchors and its candidates."""
             row, column = step % row_tiles * rows, step // row_tiles * columns
-            return row, column, _rows(a, row, rows), _rows(c, column, columns)
+            return row, column, take_rows(a, row, rows), take_rows(c, column, columns)
 
         def without_excluded(tile: Any, row: Any, column: Any, value: float) -> Any:
             if excluded is None:
                 return tile
-            return _replace(tile, _rows(excluded, row, rows) - column, value)
+            return _replace(tile, take_rows(excluded, row, rows) - column, value)
 
         def add_to_sums(step: Any, carry: Any) -> Any:
             maxima, sums = carry
             row, column, a_tile, c_tile = tile(step)
             logits = ops.matmul(a_tile, ops.transpose(c_tile))
             logits = without_excluded(logits, row, column, lowest)
-            before = _rows(maxima, row, rows)
+            before = take_rows(maxima, row, rows)
             largest = ops.maximum(before, ops.max(logits, axis=-1))
-            total = _rows(sums, row, rows) * ops.exp(before - largest)
+            total = take_rows(sums, row, rows) * ops.exp(before - largest)
             total = total + ops.sum(ops.exp(logits - largest[:, None]), axis=-1)
             return ops.slice_update(maxima, [row], largest), ops.slice_update(sums, [row], total)
 
         zeros = ops.zeros_like(a[:, 0])
         start = (zeros + lowest, zeros)
-        maxima, sums = _fori_loop(row_tiles * column_tiles, add_to_sums, start)
+        maxima, sums = fori_loop(row_tiles * column_tiles, add_to_sums, start)
         values = maxima + ops.log(sums)
 
         def gradients(upstream: Any) -> tuple[Any, Any]:
-            upstream = _pad_rows(upstream, rows * row_tiles)
+            upstream = pad_rows(upstream, rows * row_tiles)
 
             def add_to_gradients(step: Any, carry: Any) -> Any:
                 grad_a, grad_c = carry
                 row, column, a_tile, c_tile = tile(step)
                 logits = ops.matmul(a_tile, ops.transpose(c_tile))
-                p = ops.exp(logits - _rows(values, row, rows)[:, None])
+                p = ops.exp(logits - take_rows(values, row, rows)[:, None])
                 p = without_excluded(p, row, column, 0.0)
-                g_tile = _rows(upstream, row, rows)[:, None]
-                step_a = _rows(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
+                g_tile = take_rows(upstream, row, rows)[:, None]
+                step_a = take_rows(grad_a, row, rows) + g_tile * ops.matmul(p, c_tile)
                 # transposes the small matrices, not the tile
                 step_c = ops.transpose(ops.matmul(ops.transpose(g_tile * a_tile), p))
-                step_c = _rows(grad_c, column, columns) + step_c
+                step_c = take_rows(grad_c, column, columns) + step_c
                 return (
                     ops.slice_update(grad_a, [row, 0], step_a),
                     ops.slice_update(grad_c, [column, 0], step_c),
                 )
 
             start = (ops.zeros_like(a), ops.zeros_like(c))
-            grad_a, grad_c = _fori_loop(row_tiles * column_tiles, add_to_gradients, start)
+            grad_a, grad_c = fori_loop(row_tiles * column_tiles, add_to_gradients, start)
             dim = ops.shape(anchors)[1]
             return grad_a[:count, :dim], grad_c[:total, :dim]
 
         return values[:count], gradients
 
-    return _differentiable_once(forward)(anchors, candidates)
-
-
-def _differentiable_once(forward: Callable[[Any, Any], tuple[Any, Callable]]) -> Callable:
-    """Make a function from one that returns its value and its vector-Jacobian product.
-
-    A second derivative raises an error.
-    """
-
-    @ops.custom_gradient
-    def function(x: Any, y: Any) -> Any:
-        # without stop_gradient, TensorFlow's tape keeps every tile in eager execution
-        value, vjp = forward(ops.stop_gradient(x), ops.stop_gradient(y))
-
-        # takes everything that it depends on, so that no derivative of it is silently 0
-        @ops.custom_gradient
-        def gradients(upstream: Any, *_: Any) -> Any:
-            return vjp(ops.stop_gradient(upstream)), _no_second_derivative
-
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            (upstream,) = arguments if upstream is None else (upstream,)
-            return gradients(upstream, x, y)
-
-        return value, gradient
-
-    return function
-
-
-def _no_second_derivative(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError(
-        "A contrastive loss with `chunk_size` or `queue` has first derivatives only. Where a "
-        "gradient is differentiated again, use `chunk_size=None`, and `negatives` in place of "
-        "`queue`."
-    )
-
-
-def _tile_sizes(size: Any, chunk_size: int) -> tuple[Any, Any]:
-    """Length and number of equal tiles, none longer than `chunk_size`, that cover `size`."""
-    if isinstance(size, int):
-        tiles = max(1, -(-size // chunk_size))
-        return max(1, -(-size // tiles)), tiles
-    tiles = ops.maximum(1, (size + chunk_size - 1) // chunk_size)
-    return ops.maximum(1, (size + tiles - 1) // tiles), tiles
-
-
-def _rows(x: Any, start: Any, size: Any) -> Any:
-    """`size` rows of `x` from row `start`; both may be tensors."""
-    return ops.slice(x, [start, *[0] * (len(x.shape) - 1)], [size, *ops.shape(x)[1:]])
-
-
-def _pad_rows(x: Any, size: Any) -> Any:
-    """Append rows of zeros up to `size` rows."""
-    missing = size - ops.shape(x)[0]
-    if isinstance(missing, int) and missing == 0:
-        return x
-    return ops.concatenate([x, ops.zeros((missing, *ops.shape(x)[1:]), x.dtype)], axis=0)
-
-
-def _pad(a: Any, c: Any, a_size: Any, c_size: Any) -> tuple[Any, Any]:
-    """Pad anchors and candidates to these sizes; padded candidates get a logit of exp 0."""
-    total = ops.shape(c)[0]
-    if isinstance(total, int) and total == c_size:
-        return _pad_rows(a, a_size), c
-    # One more column does it within the matrix product. A mask would be another pass over each
-    # tile.
-    is_padding = ops.cast(ops.arange(c_size, dtype="int32") >= total, c.dtype)[:, None]
-    c = ops.concatenate([_pad_rows(c, c_size), _lowest(c.dtype) * is_padding], axis=1)
-    return _pad_rows(ops.concatenate([a, ops.ones_like(a[:, :1])], axis=1), a_size), c
-
-
-def _lowest(dtype: Any) -> float:
-    """A logit whose `exp` is 0 beside any other, and to which another logit can be added."""
-    return float(np.finfo(keras.backend.standardize_dtype(dtype)).min) / 4
-
-
-def _fori_loop(steps: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
-    """`keras.ops.fori_loop` from 0 that never runs two steps at a time."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.fori_loop(0, steps, body, carry)
-    import tensorflow as tf
-
-    # TensorFlow runs up to ten iterations in parallel, and would hold the tiles of ten
-    return tf.while_loop(
-        lambda step, _: step < steps,
-        lambda step, carry: (step + 1, body(step, carry)),
-        (0, carry),
-        parallel_iterations=1,
-    )[1]
+    return differentiable_once(forward)(anchors, candidates)
 
 
 def _replace(tile: Any, columns: Any, value: float) -> Any:

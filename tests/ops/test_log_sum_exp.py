@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_ssl.ops import log_sum_exp_of_similarities
-from keras_ssl.ops.log_sum_exp import _fori_loop
+from keras_ssl.ops._tiles import fori_loop
 from tests.losses.gradients import BACKEND, compiled_value_and_gradients, value_and_gradients
 
 only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
@@ -234,5 +234,5 @@ def test_loop_equals_keras_fori_loop():
         return total + step, product * 2
 
     carry = (ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(1.0))
-    for result in (_fori_loop(5, body, carry), ops.fori_loop(0, 5, body, carry)):
+    for result in (fori_loop(5, body, carry), ops.fori_loop(0, 5, body, carry)):
         assert [float(x) for x in result] == [10, 32]

@@ -13,6 +13,7 @@ from keras_ssl.losses.contrastive.mutual_information import (
 from keras_ssl.losses.contrastive.nce import NCE, nce
 from keras_ssl.losses.contrastive.neg import NEG, neg
 from keras_ssl.losses.contrastive.nt_xent import NTXent, nt_xent
+from keras_ssl.losses.contrastive.sig_lip import SigLIPLoss, sig_lip
 from keras_ssl.losses.contrastive.sup_con import SupConLoss, sup_con
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "InfoNCEMI",
     "JensenShannonMI",
     "NTXent",
+    "SigLIPLoss",
     "SupConLoss",
     "clip_loss",
     "cpc",
@@ -37,5 +39,6 @@ __all__ = [
     "nce",
     "neg",
     "nt_xent",
+    "sig_lip",
     "sup_con",
 ]

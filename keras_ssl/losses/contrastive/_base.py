@@ -6,7 +6,12 @@ from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl.losses._base import Float32Loss, like
-from keras_ssl.losses._checks import check_has_negatives, check_views
+from keras_ssl.losses._checks import (
+    are_compatible,
+    check_dtype,
+    check_has_negatives,
+    check_views,
+)
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 from keras_ssl.ops.schedules import serialize
 
@@ -76,3 +81,34 @@ def view_similarities(
     )
     positives = ops.tile(ops.sum(z1 * z2, axis=-1) / temperature, [2])
     return positives, negatives
+
+
+def sums_of_groups(candidates: Any, candidate_groups: Any, groups: Any) -> tuple[Any, Any]:
+    """Sums of the candidates of groups, and how many they are.
+
+    The candidates of a group are added up once for all its anchors, so no `(anchors, candidates)`
+    matrix is stored.
+
+    Args:
+        candidates: `(m, dim)`, those of all replicas.
+        candidate_groups: integers `(m,)` in 0..m - 1, the group of each.
+        groups: integers `(n,)`, the groups that are asked for.
+
+    Returns:
+        Tensors `(n, dim)` and `(n,)`.
+    """
+    total = ops.shape(candidates)[0]  # there are no more groups than candidates
+    sums = ops.segment_sum(candidates, candidate_groups, num_segments=total)
+    ones = ops.ones_like(candidates[:, 0])
+    sizes = ops.segment_sum(ones, candidate_groups, num_segments=total)
+    return ops.take(sums, groups, axis=0), ops.take(sizes, groups)
+
+
+def check_group_ids(group_ids: Any, z: Any) -> None:
+    """Raise unless there is an integer for each row of embeddings."""
+    shape = tuple(check_dtype(group_ids, "group_ids", "integer").shape)
+    if not are_compatible(shape[:1] if shape[1:] == (1,) else shape, tuple(z.shape)[:1]):
+        raise ValueError(
+            "`group_ids` must have shape (batch,), an integer for each pair. "
+            f"Received: group_ids.shape={shape}, for embeddings of shape {tuple(z.shape)}"
+        )

@@ -9,7 +9,7 @@ from keras_ssl import checks, distribute
 from keras_ssl.losses._base import like
 from keras_ssl.losses._checks import are_compatible, check_dtype, is_single_example
 from keras_ssl.losses._class_numbers import class_numbers
-from keras_ssl.losses.contrastive._base import ContrastiveLoss
+from keras_ssl.losses.contrastive._base import ContrastiveLoss, sums_of_groups
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 
 
@@ -78,16 +78,13 @@ def _values(classes: Any, embeddings: Any, temperature: Any, chunk_size: int | N
     z = ops.reshape(z, (-1, shape[-1]))
     classes = ops.repeat(classes, views)
     candidates, candidate_classes = distribute.all_gather(z), distribute.all_gather(classes)
-    count, total = ops.shape(z)[0], ops.shape(candidates)[0]
+    count = ops.shape(z)[0]
 
     itself = distribute.replica_index() * count + ops.arange(count, dtype="int32")
     others = log_sum_exp_of_similarities(z / temperature, candidates, itself[:, None], chunk_size)
 
-    # there are no more classes than candidates
-    sums = ops.segment_sum(candidates, candidate_classes, num_segments=total)
-    sizes = ops.segment_sum(ops.ones_like(candidates[:, 0]), candidate_classes, num_segments=total)
-    of_class = ops.take(sums, classes, axis=0)
-    positives = ops.take(sizes, classes) - 1
+    of_class, sizes = sums_of_groups(candidates, candidate_classes, classes)
+    positives = sizes - 1
     mean = (of_class - z) / ops.maximum(positives, 1)[:, None]
     values = others - ops.sum(z * mean, axis=-1) / temperature
     values = ops.where(positives > 0, values, ops.zeros_like(values))

@@ -31,6 +31,25 @@ def formula(images, texts, temperature):
     )
 
 
+GROUPS = np.array([5, -1, 5, 2, -1, 2, 5, 9])
+
+
+def formula_of_groups(images, texts, temperature):
+    """Cross entropies whose targets are equal shares of all pairs of a group, in float64."""
+    images, texts = (
+        x.astype("float64") / np.linalg.norm(x, axis=1, keepdims=True) for x in (images, texts)
+    )
+    target = np.eye(len(images)) + ((GROUPS[:, None] == GROUPS) & (GROUPS >= 0))
+    target = (target > 0) / (target > 0).sum(axis=1, keepdims=True)
+    logits = images @ texts.T / temperature
+    return np.concatenate(
+        [
+            -(target * (one - np.log(np.exp(one).sum(axis=1, keepdims=True)))).sum(axis=1)
+            for one in (logits, logits.T)
+        ]
+    )
+
+
 def pairs(rng, examples=8, dim=5):
     images = rng.normal(size=(examples, dim)).astype("float32")
     return images, (0.5 * images + rng.normal(size=(examples, dim))).astype("float32")
@@ -45,6 +64,51 @@ def test_equals_the_formula(rng, chunk_size, temperature):
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=3e-7 / temperature)
     value = losses.CLIPLoss(temperature, chunk_size)(images, texts)
     np.testing.assert_allclose(value, expected.mean(), rtol=1e-6, atol=1e-7 / temperature)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+@chunked
+def test_pairs_of_a_group_are_positives_of_each_other(rng, chunk_size, temperature):
+    images, texts = pairs(rng)
+    expected = formula_of_groups(images, texts, temperature)
+    values = losses.clip_loss(images, texts, temperature, chunk_size, GROUPS)
+    np.testing.assert_allclose(values, expected, rtol=2e-6, atol=3e-7 / temperature)
+    loss = losses.CLIPLoss(temperature, chunk_size)
+    value, gradients = value_and_gradients(lambda u, v: loss(u, v, group_ids=GROUPS), images, texts)
+    np.testing.assert_allclose(value, expected.mean(), rtol=2e-6)
+    for number, gradient in enumerate(gradients):
+        direction, moved = rng.normal(size=gradient.shape), []
+        for sign in (1, -1):
+            inputs = [images.astype("float64"), texts.astype("float64")]
+            inputs[number] = inputs[number] + sign * 1e-5 * direction
+            moved.append(formula_of_groups(*inputs, temperature).mean())
+        slope = (moved[0] - moved[1]) / 2e-5
+        np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_of_single_pairs_change_nothing(rng):
+    images, texts = pairs(rng)
+    expected = losses.clip_loss(images, texts)
+    for ids in (np.arange(8), np.full((8, 1), -1)):
+        found = losses.clip_loss(images, texts, group_ids=ids)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@chunked
+def test_groups_span_replicas(rng, two_replicas, chunk_size):
+    inputs = pairs(rng)
+    loss = losses.CLIPLoss(chunk_size=chunk_size)
+    value, gradients = value_and_gradients(lambda u, v: loss(u, v, group_ids=GROUPS), *inputs)
+
+    def of_groups(u, v, ids):
+        value = loss(u, v, group_ids=ops.cast(ids, "int32"))
+        return value + 0 * ops.sum(ids)  # a gradient for the helper, which takes floats alone
+
+    ids = GROUPS.astype("float32")
+    values, whole = replica_values_and_gradients(two_replicas, of_groups, *inputs, ids)
+    np.testing.assert_allclose(sum(values), value, rtol=1e-6)
+    for gradient, expected in zip(whole[:2], gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 @chunked
