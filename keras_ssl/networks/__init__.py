@@ -25,6 +25,7 @@ from keras_ssl.networks.text import (
     Transformer,
     bert,
     gpt2,
+    text_transformer,
     transformer,
 )
 from keras_ssl.networks.to_keras import to_keras
@@ -82,6 +83,7 @@ __all__ = [
     "resnet_generator",
     "small_resnet",
     "strided_stem",
+    "text_transformer",
     "to_keras",
     "token_encoder",
     "transformer",

@@ -58,6 +58,7 @@ from keras_ssl.trainers.masked import (
     SimMIM,
     iBOT,
 )
+from keras_ssl.trainers.multimodal import CLIP, CrossModal, SigLIP, Tower
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
@@ -69,6 +70,7 @@ __all__ = [
     "BGRL",
     "BYOL",
     "CBOW",
+    "CLIP",
     "CPC",
     "DGI",
     "DINO",
@@ -90,6 +92,7 @@ __all__ = [
     "Batch",
     "CausalLM",
     "ClassifierGuidance",
+    "CrossModal",
     "DINOv2",
     "Data2Vec",
     "DeepClusterV2",
@@ -118,6 +121,7 @@ __all__ = [
     "SentenceAutoencoder",
     "Seq2Seq",
     "SequenceCPC",
+    "SigLIP",
     "SimCLR",
     "SimCSE",
     "SimMIM",
@@ -126,6 +130,7 @@ __all__ = [
     "SparseAutoencoder",
     "SupCon",
     "SwAV",
+    "Tower",
     "Update",
     "VICReg",
     "Word2Vec",

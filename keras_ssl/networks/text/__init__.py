@@ -1,7 +1,7 @@
 """Encoders and decoders of text."""
 
 from keras_ssl.networks.text.bert import BERT, bert
-from keras_ssl.networks.text.gpt2 import GPT2, gpt2
+from keras_ssl.networks.text.gpt2 import GPT2, gpt2, text_transformer
 from keras_ssl.networks.text.heads import SentenceClassifier, SpanClassifier, TokenClassifier
 from keras_ssl.networks.text.image_captioner import ImageCaptioner
 from keras_ssl.networks.text.recurrent_encoder import RecurrentEncoder
@@ -24,5 +24,6 @@ __all__ = [
     "Transformer",
     "bert",
     "gpt2",
+    "text_transformer",
     "transformer",
 ]

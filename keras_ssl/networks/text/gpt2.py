@@ -23,6 +23,7 @@ _SIZES = {
     "large": (1280, 36, 20),
     "xl": (1600, 48, 25),
 }
+_CLIP_SIZES = {"clip_base": (512, 12, 8), "clip_large": (768, 12, 12)}
 _POOLINGS = ("last", "mean", None)
 
 
@@ -282,3 +283,51 @@ def gpt2(
     """
     width, depth, heads = named_size(size, _SIZES)
     return GPT2(vocabulary_size, width, depth, heads, **kwargs)
+
+
+def text_transformer(
+    size: str | tuple[int, int, int] = "clip_base", vocabulary_size: int = 49408, **kwargs: Any
+) -> GPT2:
+    """Build the text transformer of CLIP: GPT-2's blocks, and the features of the last token.
+
+    | Size | Width | Blocks | Heads | Parameters (49,408 tokens) |
+    | --- | --- | --- | --- | --- |
+    | `"clip_base"` | 512 | 12 | 8 | 63.2 M |
+    | `"clip_large"` | 768 | 12 | 12 | 123.1 M |
+
+    Tokens see themselves and those before them, so the last one that is no padding, which should
+    stand for the end of the text, has read all.
+
+    Args:
+        size: one of the names above, or `(width, blocks, heads)`.
+        vocabulary_size: number of token ids.
+        **kwargs: other arguments of `networks.GPT2`. Unlike there, `max_length` is 77, `pooling`
+            `"last"`, and there is no dropout.
+
+    Returns:
+        `networks.GPT2` from `(batch, length)` to `(batch, width)`.
+
+    Raises:
+        ValueError: if `size` is unknown, or an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import networks
+    >>> model = networks.text_transformer((32, 2, 4), vocabulary_size=65, max_length=16)
+    >>> model(np.ones((2, 10), "int32")).shape
+    TensorShape([2, 32])
+
+    Reference:
+        - [Radford et al., Learning Transferable Visual Models From Natural Language
+          Supervision](https://arxiv.org/abs/2103.00020), section 2.4
+    """
+    width, depth, heads = named_size(size, _CLIP_SIZES)
+    published = {
+        "max_length": 77,
+        "pooling": "last",
+        "activation": "gelu",
+        "dropout_rate": 0.0,
+        "attention_dropout_rate": 0.0,
+    }
+    return GPT2(vocabulary_size, width, depth, heads, **(published | kwargs))
