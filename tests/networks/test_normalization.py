@@ -40,7 +40,9 @@ def test_every_network_takes_a_normalization():
     stems = {"cifar_stem", "strided_stem", "imagenet_stem"}
     # transformers have `norm`, and recurrent networks have none
     transformers = {"PatchTokenizer", "TokenEncoder", "VisionTransformer", "token_encoder", "vit"}
-    transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"}
+    transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"} | {
+        "text_transformer"
+    }
     transformers |= {
         "TextEncoder",
         "RecurrentEncoder",
