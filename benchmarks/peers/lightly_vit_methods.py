@@ -151,7 +151,7 @@ class AIM(Method):
         hidden, depth = head
         self.transform = MAETransform(input_size=32, normalize=SCALE)
         self.encoder = CausalEncoder(width)
-        self.head = as_keras(AIMPredictionHead(width, 3 * 4**2, hidden, depth))
+        self.head = as_keras(AIMPredictionHead(width, 3 * 4**2, hidden, depth, mlp_ratio=1.0))
 
     def forward(self, views: list[Tensor]) -> Tensor:
         images = views[0]
