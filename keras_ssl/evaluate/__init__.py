@@ -2,6 +2,9 @@
 
 from keras_ssl.evaluate.attentive_probe import attentive_probe
 from keras_ssl.evaluate.cooccurrence import cooccurrence_counts, cooccurrence_vectors
+from keras_ssl.evaluate.downstream.retrieval import retrieval_metrics
+from keras_ssl.evaluate.downstream.search_index import SearchIndex
+from keras_ssl.evaluate.downstream.zero_shot import ZeroShotClassifier, zero_shot_classifier
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.fine_tune import fine_tune
 from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
@@ -19,6 +22,8 @@ from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 __all__ = [
     "LinearProbe",
     "RepresentationReport",
+    "SearchIndex",
+    "ZeroShotClassifier",
     "alignment",
     "attentive_probe",
     "cooccurrence_counts",
@@ -42,8 +47,10 @@ __all__ = [
     "raw_pixels",
     "recalibrate",
     "representation_report",
+    "retrieval_metrics",
     "sentence_similarity",
     "uniformity",
     "word_analogy",
     "word_similarity",
+    "zero_shot_classifier",
 ]

@@ -11,6 +11,7 @@ from keras_ssl import checks
 from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import check_features, forward_function
 from keras_ssl.evaluate._labels import class_labels, labelled_only
+from keras_ssl.evaluate._units import check_widths
 from keras_ssl.evaluate.features import extract_features
 
 # 2^25 similarities in float32 take 128 MB
@@ -126,11 +127,7 @@ def knn_predict(
     train_features = check_features(train_features, "train_features")
     test_features = check_features(test_features, "test_features")
     train_labels = class_labels(train_labels, "train_labels")
-    if train_features.shape[1] != test_features.shape[1]:
-        raise ValueError(
-            "`train_features` and `test_features` must have the same number of dimensions. "
-            f"Received: shapes {train_features.shape} and {test_features.shape}"
-        )
+    check_widths(train_features, test_features, ("train_features", "test_features"))
     if len(train_labels) != len(train_features):
         raise ValueError(
             "`train_labels` must have one label per row of `train_features`. "

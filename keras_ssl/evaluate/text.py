@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import as_batches
-from keras_ssl.evaluate._forward import check_features
+from keras_ssl.evaluate._units import unit_features
 from keras_ssl.evaluate.features import extract_features
 
 
@@ -116,7 +116,7 @@ def sentence_similarity(
         )
     if len(scores) < 2 or np.ptp(scores) == 0:
         raise ValueError(f"`scores` must hold two different numbers or more. Received: {scores}")
-    one, other = _unit(one, "first"), _unit(other, "second")
+    one, other = unit_features(one, "first", "float64"), unit_features(other, "second", "float64")
     return float(spearmanr(np.sum(one * other, axis=1), scores).statistic)
 
 
@@ -150,7 +150,10 @@ def alignment(first: Any, second: Any, power: float = 2.0) -> float:
           Uniformity on the Hypersphere](https://arxiv.org/abs/2005.10242)
     """
     power = checks.positive("power", power)
-    first, second = _unit(first, "first"), _unit(second, "second")
+    first, second = (
+        unit_features(first, "first", "float64"),
+        unit_features(second, "second", "float64"),
+    )
     if first.shape != second.shape:
         raise ValueError(
             f"`first` and `second` must have one shape. Received: {first.shape} and {second.shape}"
@@ -188,7 +191,7 @@ def uniformity(features: Any, t: float = 2.0) -> float:
           Uniformity on the Hypersphere](https://arxiv.org/abs/2005.10242)
     """
     t = checks.positive("t", t)
-    features = _unit(features, "features")
+    features = unit_features(features, "features", "float64")
     count = len(features)
     if count < 2:
         raise ValueError(f"`features` must hold two examples or more. Received: {count}")
@@ -202,15 +205,3 @@ def uniformity(features: Any, t: float = 2.0) -> float:
 
 
 _ROWS = 1024  # of similarities at a time
-
-
-def _unit(features: Any, name: str) -> np.ndarray:
-    """Return features of length 1, in float64."""
-    features = check_features(features, name).astype("float64")
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    if not np.all(length > 0):
-        raise ValueError(
-            f"`{name}` must have directions. Received: rows of 0, the first of which is row "
-            f"{int(np.argmin(length))}"
-        )
-    return features / length

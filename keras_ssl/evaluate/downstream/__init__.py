@@ -1,0 +1,1 @@
+"""What features are for: retrieval, search, zero-shot classes, clusters, duplicates, anomalies."""
