@@ -2,6 +2,9 @@
 
 from keras_ssl.evaluate.attentive_probe import attentive_probe
 from keras_ssl.evaluate.cooccurrence import cooccurrence_counts, cooccurrence_vectors
+from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
+from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
+from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
 from keras_ssl.evaluate.downstream.retrieval import retrieval_metrics
 from keras_ssl.evaluate.downstream.search_index import SearchIndex
 from keras_ssl.evaluate.downstream.zero_shot import ZeroShotClassifier, zero_shot_classifier
@@ -20,12 +23,14 @@ from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, 
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
+    "KMeansResult",
     "LinearProbe",
     "RepresentationReport",
     "SearchIndex",
     "ZeroShotClassifier",
     "alignment",
     "attentive_probe",
+    "clustering_metrics",
     "cooccurrence_counts",
     "cooccurrence_vectors",
     "effective_rank",
@@ -34,12 +39,14 @@ __all__ = [
     "fine_tune",
     "frechet_distance",
     "graph_probe",
+    "k_means",
     "kernel_distance",
     "knn_accuracy",
     "knn_predict",
     "linear_probe",
     "link_prediction",
     "mc_dropout",
+    "near_duplicates",
     "node_probe",
     "perplexity",
     "precision_recall",
