@@ -2,6 +2,13 @@
 
 from keras_ssl.evaluate.attentive_probe import attentive_probe
 from keras_ssl.evaluate.cooccurrence import cooccurrence_counts, cooccurrence_vectors
+from keras_ssl.evaluate.downstream.anomalies import (
+    anomaly_metrics,
+    anomaly_report,
+    detector_anomaly_scores,
+    knn_anomaly_scores,
+    mahalanobis_anomaly_scores,
+)
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
@@ -29,10 +36,13 @@ __all__ = [
     "SearchIndex",
     "ZeroShotClassifier",
     "alignment",
+    "anomaly_metrics",
+    "anomaly_report",
     "attentive_probe",
     "clustering_metrics",
     "cooccurrence_counts",
     "cooccurrence_vectors",
+    "detector_anomaly_scores",
     "effective_rank",
     "extract_features",
     "feature_std",
@@ -42,10 +52,12 @@ __all__ = [
     "k_means",
     "kernel_distance",
     "knn_accuracy",
+    "knn_anomaly_scores",
     "knn_predict",
     "linear_probe",
     "link_prediction",
     "mc_dropout",
+    "mahalanobis_anomaly_scores",
     "near_duplicates",
     "node_probe",
     "perplexity",

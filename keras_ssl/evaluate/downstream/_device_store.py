@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-BLOCK_ROWS = 8192
-# a block of scores in float32 takes 32 MB
-_QUERIES_AT_ONCE = 1024
-_GROUP_ROWS = 64
+BLOCK_ROWS = 4096
+# a block of scores in float32 takes 8 MB; larger ones are hardly faster
+_QUERIES_AT_ONCE = 512
+_GROUP_ROWS = 32
 # 2^20 entries in float32 take 4 MB
 _ENTRIES_AT_ONCE = 2**20
 
