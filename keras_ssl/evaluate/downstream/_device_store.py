@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 BLOCK_ROWS = 4096
-# a block of scores in float32 takes 8 MB; larger ones are hardly faster
+# a block of scores in float32 takes 8 MB; larger ones are a little faster, and take more memory
 _QUERIES_AT_ONCE = 512
-_GROUP_ROWS = 32
+_GROUP_ROWS = 64
 # 2^20 entries in float32 take 4 MB
 _ENTRIES_AT_ONCE = 2**20
 
@@ -116,7 +116,10 @@ class DeviceStore:
 
 
 def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[tf.Tensor]:
-    """Yield the rows of all parts as tensors of BLOCK_ROWS rows, the last one of what is left."""
+    """Yield the rows of all parts as tensors of BLOCK_ROWS rows, the last one of what is left.
+
+    In contrast to `tf.constant`, `tf.convert_to_tensor` may keep the new array instead of a copy.
+    """
     waiting, count = [], 0
     for part in parts:
         while len(part):
@@ -124,10 +127,10 @@ def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[tf.Tensor]:
             waiting.append(some)
             count += len(some)
             if count == BLOCK_ROWS:
-                yield tf.constant(np.concatenate(waiting))
+                yield tf.convert_to_tensor(np.concatenate(waiting))
                 waiting, count = [], 0
     if waiting:
-        yield tf.constant(np.concatenate(waiting))
+        yield tf.convert_to_tensor(np.concatenate(waiting))
 
 
 @contextlib.contextmanager

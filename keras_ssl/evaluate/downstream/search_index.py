@@ -257,10 +257,11 @@ class SearchIndex:
         if self.metric == "cosine":
             return unit_features(vectors, name)
         vectors = check_features(vectors, name)
-        if np.abs(vectors).max() > _LARGEST:
+        largest = max(vectors.max(), -vectors.min())
+        if largest > _LARGEST:
             raise ValueError(
                 f"`{name}` must be at most {_LARGEST:g}, so that products are float32. "
-                f"Received: {np.abs(vectors).max():g}"
+                f"Received: {largest:g}"
             )
         return vectors
 
