@@ -9,7 +9,7 @@ import tensorflow as tf
 BLOCK_ROWS = 4096
 # a block of scores in float32 takes 8 MB; larger ones are a little faster, and take more memory
 _QUERIES_AT_ONCE = 512
-_GROUP_ROWS = 64
+_GROUP_ROWS = 32
 # 2^20 entries in float32 take 4 MB
 _ENTRIES_AT_ONCE = 2**20
 
