@@ -28,7 +28,11 @@ METHODS = {
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, context: int, batch_size: int, learning_rate: float
+    parser: argparse.ArgumentParser,
+    context: int,
+    batch_size: int,
+    learning_rate: float,
+    iterations: int = 2000,
 ) -> None:
     """Add the arguments of text, training and writing."""
     add = parser.add_argument
@@ -37,7 +41,7 @@ def add_arguments(
     add("--validation", type=float, default=0.1, help="share of the text, at its end")
     add("--context", type=int, default=context, help="characters that are learned from at once")
     add("--batch-size", type=int, default=batch_size, help="over all replicas")
-    add("--iterations", type=int, default=2000)
+    add("--iterations", type=int, default=iterations)
     add("--evaluate-every", type=int, default=250, help="iterations")
     add("--learning-rate", type=float, default=learning_rate)
     add("--last-learning-rate", type=float, default=learning_rate / 10)

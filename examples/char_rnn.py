@@ -4,7 +4,7 @@
     python examples/char_rnn.py
 
 Without a file, the text is tiny Shakespeare from TFDS, which is downloaded unless it is there. By
-default it is one layer of 256 units that learns from 50 windows of 100 characters in each of 2,000
+default it is one layer of 256 units that learns from 50 windows of 100 characters in each of 1,250
 steps; minutes on two cores. Larger, on a GPU:
 
     python examples/char_rnn.py --width 512 --depth 3 --dropout 0.5 --iterations 10000
@@ -31,7 +31,7 @@ parser = argparse.ArgumentParser(
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
 add = parser.add_argument
-shared.add_arguments(parser, context=100, batch_size=50, learning_rate=4e-3)
+shared.add_arguments(parser, context=100, batch_size=50, learning_rate=4e-3, iterations=1250)
 add("--cell", choices=["lstm", "gru", "minimal_gru", "rnn"], default="lstm")
 add("--depth", type=int, default=1, help="recurrent layers")
 add("--width", type=int, default=256)
