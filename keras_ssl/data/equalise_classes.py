@@ -112,7 +112,8 @@ def restore_frequency(dataset: tf.data.Dataset, epochs: int = 1) -> keras.callba
             as if there had been none.
 
     Returns:
-        Callback for `fit` on this data set. After training, its epochs are equalised again.
+        Callback for `fit` on this data set. After training, its epochs are equalised again; if an
+        error ends the training within the last epochs, from the next `fit` with the callback on.
 
     Raises:
         TypeError: if `dataset` is not a `tf.data.Dataset`.

@@ -1,5 +1,6 @@
 """Predictions with dropout left on, and how far they differ."""
 
+import numbers
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,7 +174,7 @@ def _drops(layer: keras.layers.Layer) -> bool:
     if not isinstance(layer, _LAYERS + _LAYERS_WITH_DROPOUT):
         return False
     rates = [getattr(layer, name, 0) for name in _RATES]
-    return any(isinstance(one, (int, float)) and one > 0 for one in rates)
+    return any(isinstance(one, numbers.Real) and one > 0 for one in rates)
 
 
 def _in_training_mode(layer: keras.layers.Layer) -> Callable:

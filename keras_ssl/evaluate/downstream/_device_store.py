@@ -1,10 +1,12 @@
 """Vectors on the device, and exact search among them."""
 
-import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
+
+from keras_ssl.evaluate.downstream._exact_float32 import exact_float32
 
 BLOCK_ROWS = 4096
 # a block of scores in float32 takes 8 MB; larger ones are a little faster, and take more memory
@@ -19,6 +21,8 @@ class DeviceStore:
 
     Vectors are ordered by their product with the query. For Euclidean distances each vector v gets
     a further entry -|v|²/2 and each query a 1, so that the product has the order of the distances.
+    They are kept less the mean of those added first, without which features far from 0 would lose
+    the digits in which their distances differ.
 
     Args:
         dim: width of the vectors.
@@ -30,9 +34,23 @@ class DeviceStore:
         # all of BLOCK_ROWS rows but the last
         self._blocks: list[tf.Tensor] = []
         self.ids = np.empty(0, "int64")
+        self.shift = np.zeros(dim, "float32")
 
     def add(self, parts: Iterable[np.ndarray], ids: np.ndarray) -> None:
         """Add vectors, given in parts, behind those that there are; all of them or none."""
+        if self._is_l2 and not self._blocks:
+            parts = iter(parts)
+            first = next(parts)
+            self.shift = first.mean(axis=0, dtype="float64").astype("float32")
+            parts = itertools.chain([first], parts)
+        self._add((part - self.shift if self._is_l2 else part for part in parts), ids)
+
+    def restore(self, shift: np.ndarray, parts: Iterable[np.ndarray], ids: np.ndarray) -> None:
+        """Take over what another store had as `shift`, `vectors()` and `ids`."""
+        self.shift = shift
+        self._add(parts, ids)
+
+    def _add(self, parts: Iterable[np.ndarray], ids: np.ndarray) -> None:
         last = [self._blocks[-1].numpy()] if len(self.ids) % BLOCK_ROWS else []
         added = list(_blocks_of((*last, *map(self._with_norms, parts))))
         self._blocks[len(self._blocks) - len(last) :] = added
@@ -55,7 +73,7 @@ class DeviceStore:
         return sum(len(block) for block in self._blocks)
 
     def vectors(self) -> Iterator[np.ndarray]:
-        """Yield the vectors, block by block."""
+        """Yield the vectors as they are kept, less `shift`, block by block."""
         for block in self._blocks:
             yield block.numpy()[:, : self._dim]
 
@@ -72,8 +90,8 @@ class DeviceStore:
         return values, self.ids[positions]
 
     def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        with _exact_float32():
-            keys = queries
+        queries = keys = queries - self.shift if self._is_l2 else queries
+        with exact_float32():
             if self._is_l2:
                 keys = np.concatenate([queries, np.ones((len(queries), 1), "float32")], axis=1)
             keys, count = tf.constant(keys), tf.constant(k)
@@ -131,17 +149,6 @@ def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[tf.Tensor]:
                 waiting, count = [], 0
     if waiting:
         yield tf.convert_to_tensor(np.concatenate(waiting))
-
-
-@contextlib.contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Products in full float32, where a GPU would round entries to 10 bits."""
-    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(allowed)
 
 
 @tf.function(reduce_retracing=True)

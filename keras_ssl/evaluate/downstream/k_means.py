@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_ssl import checks
 from keras_ssl.evaluate._forward import check_features
 from keras_ssl.evaluate._units import check_widths, unit_features
+from keras_ssl.evaluate.downstream._exact_float32 import exact_float32
 
 # 2^22 distances in float32 take 16 MB
 _DISTANCES_AT_ONCE = 2**22
@@ -176,7 +177,8 @@ class _Points:
     def _distances(self, rows: Any) -> np.ndarray:
         """Return squared distances of all examples from some of them."""
         others = tf.constant((self._features[rows] - self._shift).astype("float32"))
-        parts = [_squared_distances(block, others) for block in self._blocks]
+        with exact_float32():
+            parts = [_squared_distances(block, others) for block in self._blocks]
         distances = np.maximum(np.concatenate(parts), 0.0).astype("float64")
         distances[rows, np.arange(len(rows))] = 0.0
         return distances
@@ -186,7 +188,8 @@ class _Points:
         centers = tf.constant(centers.astype("float32"))
         parts, sums = [], 0.0
         for block in self._blocks:
-            nearest, distances, of_block = _assign(block, centers)
+            with exact_float32():
+                nearest, distances, of_block = _assign(block, centers)
             parts.append((nearest.numpy(), distances.numpy()))
             sums = sums + of_block.numpy().astype("float64")
         nearest, distances = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -113,6 +113,8 @@ class SearchIndex:
         """
         vectors = self._matrix(vectors, "vectors")
         ids = self._new_ids(ids, len(vectors))
+        if not len(vectors):
+            return ids
         parts = (
             self._prepare(vectors[start : start + BLOCK_ROWS], "vectors")
             for start in range(0, len(vectors), BLOCK_ROWS)
@@ -192,6 +194,7 @@ class SearchIndex:
                 if isinstance(self._store, FaissStore):
                     _write(file, "faiss", self._store.serialize())
                 else:
+                    _write(file, "shift", self._store.shift)
                     for number, block in enumerate(self._store.vectors()):
                         _write(file, f"vectors_{number}", block)
             unfinished.replace(path)
@@ -234,7 +237,8 @@ class SearchIndex:
         if index.faiss is None:
             count = -(-len(ids) // BLOCK_ROWS)
             blocks = (_read(file, f"vectors_{number}") for number in range(count))
-            index._store.add((index._matrix(one, "vectors") for one in blocks), ids)
+            (shift,) = index._matrix(_read(file, "shift")[None], "shift")
+            index._store.restore(shift, (index._matrix(one, "vectors") for one in blocks), ids)
         else:
             index._store = index._make_store(_read(file, "faiss"))
             index._store.ids = ids

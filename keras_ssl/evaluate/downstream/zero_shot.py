@@ -152,6 +152,7 @@ class ZeroShotClassifier(keras.layers.Layer):
             shape=(len(self.class_names), input_shape[-1]),
             initializer="zeros",
             trainable=False,
+            autocast=False,  # cosines are divided by a small temperature
         )
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
 

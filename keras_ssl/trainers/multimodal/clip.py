@@ -35,7 +35,8 @@ class CLIP(CrossModal):
             encoder. `None` compares the features as they are.
         augment: layer that makes one random view of a batch of images, or `None`.
         loss: loss called `loss(images, texts, temperature=...)` on two batches of vectors, with
-            `group_ids` if the data have them. `None` means `losses.CLIPLoss()`.
+            `group_ids` if the data have them. `None` means `losses.CLIPLoss()`, of which the
+            temperature is not used.
         logit_scale: `layers.LogitScale` that the temperature is learned by. `None` means that of
             the paper, which starts from 0.07.
         **kwargs: `name`, `dtype` of the model.
@@ -117,7 +118,7 @@ class SigLIP(CLIP):
             encoder. `None` compares the features as they are.
         augment: layer that makes one random view of a batch of images, or `None`.
         loss: loss called `loss(images, texts, temperature=..., bias=...)`. `None` means
-            `losses.SigLIPLoss()`.
+            `losses.SigLIPLoss()`, of which temperature and bias are not used.
         logit_scale: `layers.LogitScale` that τ and b are learned by. `None` means that of the
             paper, without a limit.
         **kwargs: `name`, `dtype` of the model.
@@ -134,7 +135,7 @@ class SigLIP(CLIP):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: as `trainers.CLIP`.
+        ValueError: as `trainers.CLIP`, or if `logit_scale` has no bias.
 
     Example:
 
@@ -169,6 +170,11 @@ class SigLIP(CLIP):
         loss = losses.SigLIPLoss() if loss is None else loss
         if logit_scale is None:
             logit_scale = layers.LogitScale(0.1, max_scale=None, bias=-10.0)
+        if isinstance(logit_scale, layers.LogitScale) and logit_scale.bias is None:
+            raise ValueError(
+                "`logit_scale` of SigLIP must have a bias, such as `layers.LogitScale(0.1, "
+                "max_scale=None, bias=-10.0)`. Received: one without"
+            )
         super().__init__(encoder, text_encoder, width, augment, loss, logit_scale, **kwargs)
 
     def get_config(self) -> dict:

@@ -44,7 +44,7 @@ class CrossModal(SelfSupervisedModel):
         augment: layer that makes one random view of a batch of the first modality, or `None`.
         loss: loss called `loss(first, second, temperature=...)` on two batches of vectors, with
             `bias` if the scale has one, and `group_ids` if the data have. `None` means
-            `losses.CLIPLoss()`.
+            `losses.CLIPLoss()`, of which the temperature is not used.
         logit_scale: `layers.LogitScale` that the temperature is learned by. `None` means that of
             CLIP, which starts from 0.07.
         **kwargs: `name`, `dtype` of the model.

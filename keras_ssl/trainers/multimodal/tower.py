@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl import checks
 from keras_ssl.ops import l2_normalize
+from keras_ssl.ops.pixels import pixels_as_floats
 from keras_ssl.trainers.checks import check_features, check_type
 from keras_ssl.trainers.parts import serialize_parts
 
@@ -26,7 +27,7 @@ class Tower(keras.Model):
         training: whether the encoder runs in training mode.
 
     Input shape:
-        What the encoder takes: any structure of tensors.
+        What the encoder takes: any structure of tensors. Images of integers are cast to float32.
 
     Output shape:
         `(batch, width)`, of unit length.
@@ -66,7 +67,8 @@ class Tower(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return vectors of unit length."""
-        return l2_normalize(self.project(self.encoder(inputs, training=training)))
+        features = self.encoder(pixels_as_floats(inputs), training=training)
+        return l2_normalize(self.project(features))
 
     def project(self, features: Any) -> Any:
         """Return the vectors of features, not normalised.

@@ -26,6 +26,17 @@ def test_distances_of_neighbours_equal_scikit_learn(rng, metric, k):
     np.testing.assert_allclose(among_each_other, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("center", "spread"), [(100, 0.1), (1000, 1), (1000, 0.1)])
+def test_features_far_from_zero_keep_their_digits(rng, center, spread):
+    x = (center + spread * rng.normal(size=(200, 16))).astype("float32")
+    exact = np.linalg.norm(x[:, None].astype("float64") - x, axis=2)
+    expected = np.sort(exact, axis=1)[:, 5]  # the nearest is the example itself
+    found = evaluate.SearchIndex(16, metric="l2")
+    found.add(x)
+    distances, _ = found.query(x, 6)
+    np.testing.assert_allclose(distances[:, 5], expected, rtol=1e-5)
+
+
 def test_equal_features_are_no_outliers():
     train = np.concatenate([np.ones((9, 3)), np.full((1, 3), 5.0)])
     scores = evaluate.knn_anomaly_scores(train, k=3)

@@ -193,6 +193,14 @@ def test_a_failed_save_leaves_the_old_file(rng, tmp_path, monkeypatch):
     assert path.read_bytes() == content and len(list(tmp_path.iterdir())) == 1
 
 
+def test_no_vectors_are_added(rng):
+    index = evaluate.SearchIndex(4)
+    assert index.add(np.zeros((0, 4))).shape == (0,) and len(index) == 0
+    index.add(rng.normal(size=(3, 4)))
+    index.add(np.zeros((0, 4)))
+    assert len(index) == 3
+
+
 def test_vectors_that_are_refused_change_nothing(rng):
     index = make(4)
     index.add(rng.normal(size=(3, 4)))

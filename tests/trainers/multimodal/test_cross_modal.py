@@ -139,6 +139,25 @@ def test_towers_share_the_weights_and_are_saved_alone(tmp_path):
     np.testing.assert_allclose(trainer(x), trainer(x["image"]), rtol=1e-6)
 
 
+def test_towers_take_images_of_integers_as_the_trainer_does():
+    class Convolution(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.convolution = keras.layers.Conv2D(4, 3)
+
+        def call(self, x):
+            return keras.ops.mean(self.convolution(x), axis=(1, 2))
+
+    trainer, x = trainers.CLIP(Convolution(), bert(pooling="mean"), width=8), first_pairs()
+    trainer.compile("adam")
+    trainer.fit(x, batch_size=12, verbose=0)
+    whole, floats = (
+        trainer.tower("image").predict(one, verbose=0)
+        for one in (x["image"], x["image"].astype("float32"))
+    )
+    np.testing.assert_allclose(whole, floats, rtol=1e-5, atol=1e-6)
+
+
 def test_a_frozen_tower_stays_as_it_is():
     image_encoder = encoder(normalize=True)
     image_encoder.trainable = False
@@ -176,6 +195,8 @@ def test_bad_arguments_and_data():
         trainers.CLIP(encoder(), "bert")
     with pytest.raises(TypeError, match="`logit_scale`"):
         trainers.CLIP(encoder(), bert(), logit_scale=0.07)
+    with pytest.raises(ValueError, match="`logit_scale` of SigLIP must have a bias"):
+        trainers.SigLIP(encoder(), bert(), logit_scale=layers.LogitScale(0.1))
     x = first_pairs()
     with pytest.raises(ValueError, match=r"vectors of the same width.*16 for 'image' and 24"):
         wide = networks.bert((24, 1, 2), VOCABULARY, max_length=16, pooling="mean")

@@ -1,0 +1,17 @@
+"""Products in full float32 on every device."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Products in full float32, where a GPU would round entries to 10 bits."""
+    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(allowed)
