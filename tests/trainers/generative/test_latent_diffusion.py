@@ -32,7 +32,7 @@ CASES = {
         ),
         x=small_vectors,
         decreasing_loss="loss",
-        decrease=0.1,
+        decrease=0.4,
         epochs=20,
         bad_data=(
             (zeros(0, 64), "no data"),
