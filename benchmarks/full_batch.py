@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--passes", type=int, nargs="+", default=[50, 150, 500])
     parser.add_argument("--methods", nargs="+", help="rows of the table; all by default")
-    parser.add_argument("--batch", type=int, default=128, help="images of a step of Adam")
+    parser.add_argument("--batch", type=int, default=128, help="images per step of Adam")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file to write the curves to")
     arguments = parser.parse_args()

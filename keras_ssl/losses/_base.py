@@ -28,8 +28,8 @@ class Float32Loss(keras.losses.Loss):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        if dtype is None:
-            dtype = keras.backend.result_type(keras.config.floatx(), "float32")
+        dtype = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
+        dtype = keras.backend.result_type(dtype, "float32")
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def follow(self, optimizer: keras.optimizers.Optimizer) -> Any:

@@ -12,6 +12,7 @@ from keras_ssl.losses._checks import (
     check_has_negatives,
     check_views,
 )
+from keras_ssl.losses._class_numbers import class_numbers
 from keras_ssl.ops import l2_normalize, log_sum_exp_of_similarities
 from keras_ssl.ops.schedules import serialize
 
@@ -46,6 +47,40 @@ class TwoViewLoss(ContrastiveLoss):
         """Compute the loss of two views."""
         check_views(z1, z2)
         return super().__call__(z1, z2, sample_weight=sample_weight)
+
+
+class PairLoss(ContrastiveLoss):
+    """Base of the contrastive losses of two modalities, of which pairs may match in groups.
+
+    A subclass passes its learned numbers to `of_pairs`, and defines `values(images, texts, groups,
+    **numbers)`.
+
+    Args:
+        temperature: number above 0, or a schedule.
+        chunk_size: `None`, or the side of the tiles of similarities.
+        **kwargs: `reduction`, `name` and `dtype`, as in `keras.losses.Loss`.
+    """
+
+    def of_pairs(
+        self, images: Any, texts: Any, sample_weight: Any, group_ids: Any, **numbers: Any
+    ) -> Any:
+        """Compute the loss; numbers may be tensors."""
+        inputs = {"images": images, "numbers": numbers}
+        if group_ids is not None:
+            check_group_ids(group_ids, images)
+            # Keras casts to float, in which large ids lose digits; numbers from 0 do not
+            inputs["groups"] = class_numbers(group_ids)
+        return super().__call__(inputs, texts, sample_weight=sample_weight)
+
+    def call(self, inputs: dict[str, Any], texts: Any) -> Any:
+        """Return the values of the anchors; `inputs` are images, numbers and any groups."""
+        groups = inputs.get("groups")
+        groups = None if groups is None else ops.cast(groups, "int32")
+        return self.values(inputs["images"], texts, groups, **inputs["numbers"])
+
+    def values(self, images: Any, texts: Any, groups: Any, **numbers: Any) -> Any:
+        """Return one value per anchor; groups are numbered from 0, or `None`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `values`.")
 
 
 def view_similarities(

@@ -10,7 +10,7 @@ from keras_ssl.losses._base import like
 from keras_ssl.losses._checks import check_has_negatives, check_views
 from keras_ssl.losses._class_numbers import class_numbers
 from keras_ssl.losses.contrastive._base import (
-    ContrastiveLoss,
+    PairLoss,
     check_group_ids,
     sums_of_groups,
 )
@@ -105,7 +105,7 @@ def _of_groups(
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class CLIPLoss(ContrastiveLoss):
+class CLIPLoss(PairLoss):
     """Symmetric cross entropy between the embeddings of two modalities, the loss of CLIP.
 
     See `keras_ssl.losses.clip_loss` for the formula, errors and reference, and
@@ -158,22 +158,13 @@ class CLIPLoss(ContrastiveLoss):
         """Compute the loss of two modalities."""
         check_views(images, texts, _NAMES)
         temperature = self.value_now("temperature") if temperature is None else temperature
-        inputs = {
-            "images": images,
-            "temperature": checks.temperature("temperature", temperature),
-        }
-        if group_ids is not None:
-            check_group_ids(group_ids, images)
-            # Keras casts to float, in which large numbers lose digits; these are small
-            inputs["groups"] = class_numbers(group_ids)
-        return super().__call__(inputs, texts, sample_weight=sample_weight)
+        temperature = checks.temperature("temperature", temperature)
+        return self.of_pairs(images, texts, sample_weight, group_ids, temperature=temperature)
 
-    def call(self, inputs: dict[str, Any], texts: Any) -> Any:
-        """Return the values of the anchors; `inputs` are images, temperature and any groups."""
-        images, temperature = inputs["images"], inputs["temperature"]
-        if "groups" not in inputs:
+    def values(self, images: Any, texts: Any, groups: Any, temperature: Any) -> Any:
+        """Return the values of the images, then of the texts."""
+        if groups is None:
             return clip_loss(images, texts, temperature, self.chunk_size)
-        groups = ops.cast(inputs["groups"], "int32")
         return _of_groups(images, texts, temperature, self.chunk_size, groups)
 
     def get_config(self) -> dict[str, Any]:

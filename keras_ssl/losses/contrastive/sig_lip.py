@@ -10,7 +10,7 @@ from keras_ssl.losses._base import like
 from keras_ssl.losses._checks import check_has_negatives, check_views
 from keras_ssl.losses._class_numbers import class_numbers
 from keras_ssl.losses.contrastive._base import (
-    ContrastiveLoss,
+    PairLoss,
     check_group_ids,
     sums_of_groups,
 )
@@ -100,7 +100,7 @@ def _values(
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
-class SigLIPLoss(ContrastiveLoss):
+class SigLIPLoss(PairLoss):
     """Sigmoid loss between the embeddings of two modalities, the loss of SigLIP.
 
     See `keras_ssl.losses.sig_lip` for the formula, errors and reference, and
@@ -158,23 +158,15 @@ class SigLIPLoss(ContrastiveLoss):
         """Compute the loss of two modalities."""
         check_views(images, texts, _NAMES)
         temperature = self.value_now("temperature") if temperature is None else temperature
-        inputs = {
-            "images": images,
+        numbers = {
             "temperature": checks.temperature("temperature", temperature),
             "bias": checks.bias("bias", self.bias if bias is None else bias),
         }
-        if group_ids is not None:
-            check_group_ids(group_ids, images)
-            # Keras casts to float, in which large numbers lose digits; these are small
-            inputs["groups"] = class_numbers(group_ids)
-        return super().__call__(inputs, texts, sample_weight=sample_weight)
+        return self.of_pairs(images, texts, sample_weight, group_ids, **numbers)
 
-    def call(self, inputs: dict[str, Any], texts: Any) -> Any:
-        """Return the values of the images; `inputs` are images and what goes with them."""
-        groups = inputs.get("groups")
-        groups = None if groups is None else ops.cast(groups, "int32")
-        given = (inputs[name] for name in ("temperature", "bias"))
-        return _values(inputs["images"], texts, *given, self.chunk_size, groups)
+    def values(self, images: Any, texts: Any, groups: Any, temperature: Any, bias: Any) -> Any:
+        """Return the values of the images."""
+        return _values(images, texts, temperature, bias, self.chunk_size, groups)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -119,6 +119,15 @@ def test_two_replicas_equal_one_on_the_global_batch(rng, two_replicas, chunk_siz
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_groups_are_told_apart_in_any_dtype():
+    """Half precision cannot count to the number of groups."""
+    z = np.eye(4, dtype="float32")[np.arange(600) % 4]
+    ids = np.arange(600)
+    for make in (losses.SigLIPLoss, losses.CLIPLoss):
+        expected = float(make()(z, z, group_ids=ids))
+        assert float(make(dtype="bfloat16")(z, z, group_ids=ids)) == pytest.approx(expected)
+
+
 def test_config_round_trip(rng):
     loss = losses.SigLIPLoss(0.3, -2.0, chunk_size=3, reduction="sum", name="pairs")
     copy = keras.losses.deserialize(keras.losses.serialize(loss))
