@@ -34,6 +34,7 @@ LOSSES = {
     "DCLW": ("temperature", two),
     "InfoNCE": ("temperature", two),
     "CLIPLoss": ("temperature", two),
+    "SigLIPLoss": ("temperature", two),
     "SupConLoss": ("temperature", lambda rng: (np.array([0, 0, 1, 1, 2, -1]), two(rng)[0])),
     "CPCLoss": (
         "temperature",
