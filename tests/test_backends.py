@@ -86,7 +86,7 @@ uses = {
     # parts of a trainer that exists
     and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures",
                      "Latents", "SkipGram", "CBOW", "WordObjective", "NegativeSampling",
-                     "NoiseContrastive", "FullSoftmax")
+                     "NoiseContrastive", "FullSoftmax", "Tower")
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,
@@ -110,6 +110,7 @@ for name, use in uses.items():
         raise AssertionError(name)
 
 # what needs no TensorFlow goes on working
+assert keras_ssl.trainers.Tower(encoder, 3)(x).shape == (8, 3)
 assert 1.0 < evaluate.effective_rank(np.eye(4)[[0, 1, 2, 3, 1]]) <= 4.0
 assert callbacks.StopOnNaN() and not hasattr(keras_ssl, "no_such_room")
 print(len(uses), "uses")
