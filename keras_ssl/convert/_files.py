@@ -110,7 +110,7 @@ def write_folder(folder: Path, documents: dict[str, dict], tensors: dict[str, np
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
         made = Path(work) / "made"
         made.mkdir()
-        tensors = {name: np.ascontiguousarray(one) for name, one in tensors.items()}
+        tensors = {name: np.asarray(one, order="C") for name, one in tensors.items()}
         # other libraries look for the name of theirs
         safetensors.numpy.save_file(tensors, made / _TENSORS, metadata={"format": "pt"})
         for name, document in documents.items():

@@ -129,6 +129,21 @@ def norm_parts(name: str, layer: keras.layers.Layer) -> list[Variable]:
     return [Variable(f"{name}.weight", layer.gamma), Variable(f"{name}.bias", layer.beta)]
 
 
+def patch_parts(name: str, patches: layers.PatchEmbedding) -> list[Variable]:
+    """A patch embedding, which files hold as a convolution."""
+    height, width = patches.patch_size
+    channels = patches.kernel.shape[0] // (height * width)
+
+    def to_file(kernel: np.ndarray) -> np.ndarray:
+        return kernel.reshape(height, width, channels, -1).transpose(3, 2, 0, 1)
+
+    def from_file(kernel: np.ndarray) -> np.ndarray:
+        return kernel.transpose(2, 3, 1, 0).reshape(height * width * channels, -1)
+
+    kernel = Variable(f"{name}.weight", patches.kernel, to_file, from_file)
+    return [kernel] if patches.bias is None else [kernel, Variable(f"{name}.bias", patches.bias)]
+
+
 def _batched(name: str, variable: keras.Variable) -> Variable:
     """A table that files hold with an axis of size 1 for the batch."""
     return Variable(name, variable, lambda x: x[None], lambda x: x[0])
@@ -142,20 +157,8 @@ def parts_of(encoder: VisionTransformer, architecture: str, norm: str) -> list[A
         architecture: key of `NAMES`.
         norm: name of the normalization behind the blocks.
     """
-    patches = encoder.patch_embedding
-    height, width = patches.patch_size
-    channels = patches.kernel.shape[0] // (height * width)
-
-    def to_file(kernel: np.ndarray) -> np.ndarray:
-        return kernel.reshape(height, width, channels, -1).transpose(3, 2, 0, 1)
-
-    def from_file(kernel: np.ndarray) -> np.ndarray:
-        return kernel.transpose(2, 3, 1, 0).reshape(height * width * channels, -1)
-
-    name = "embeddings.patch_embeddings.projection"
     parts: list[Any] = [
-        Variable(f"{name}.weight", patches.kernel, to_file, from_file),
-        Variable(f"{name}.bias", patches.bias),
+        *patch_parts("embeddings.patch_embeddings.projection", encoder.patch_embedding),
         _batched("embeddings.cls_token", encoder.class_token.tokens),
     ]
     positions = encoder.position_embedding

@@ -16,7 +16,10 @@ from keras_ssl.networks import BERT, GPT2, TextEncoder
 ARCHITECTURES = {"bert": (BERT, "bert."), "gpt2": (GPT2, "transformer.")}
 # names there and ours; "gelu" is the exact function in both
 _ACTIVATIONS = {
-    **{name: name for name in ("gelu", "relu", "silu", "selu", "tanh", "sigmoid", "mish")},
+    **{
+        name: name
+        for name in ("gelu", "quick_gelu", "relu", "silu", "selu", "tanh", "sigmoid", "mish")
+    },
     **{"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "swish": "silu"},
 }
 _FREE = (
@@ -138,7 +141,8 @@ def _check_tied(heads: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) ->
         )
 
 
-def _activation(name: str, value: str) -> str:
+def activation_of(name: str, value: str) -> str:
+    """Return our name of the activation function that an entry names."""
     if value not in _ACTIVATIONS:
         raise ValueError(
             f"`{name}` must be one of {list(_ACTIVATIONS)}. Received: {name}={value!r}"
@@ -156,7 +160,7 @@ def _of_bert(config: dict[str, Any]) -> dict[str, Any]:
         "hidden_dim": config["intermediate_size"],
         "max_length": config["max_position_embeddings"],
         "segments": config["type_vocab_size"],
-        "activation": _activation("hidden_act", config["hidden_act"]),
+        "activation": activation_of("hidden_act", config["hidden_act"]),
         "epsilon": config["layer_norm_eps"],
         "dropout_rate": config["hidden_dropout_prob"],
         "attention_dropout_rate": config["attention_probs_dropout_prob"],
@@ -179,15 +183,15 @@ def _of_gpt2(config: dict[str, Any]) -> dict[str, Any]:
         "num_heads": config["n_head"],
         "hidden_dim": config["n_inner"],
         "max_length": config["n_positions"],
-        "activation": _activation("activation_function", config["activation_function"]),
+        "activation": activation_of("activation_function", config["activation_function"]),
         "epsilon": config["layer_norm_epsilon"],
         "dropout_rate": config["resid_pdrop"],
         "attention_dropout_rate": config["attn_pdrop"],
     }
 
 
-def _their_activation(encoder: TextEncoder) -> str:
-    ours = encoder.get_config()["activation"]
+def their_activation(ours: Any) -> str:
+    """Return the published name of an activation function."""
     names = {one: name for name, one in reversed(_ACTIVATIONS.items())}
     if ours not in names:
         raise ValueError(
@@ -208,7 +212,7 @@ def _config_of_bert(encoder: BERT) -> dict[str, Any]:
         "intermediate_size": a["hidden_dim"] or 4 * a["width"],
         "max_position_embeddings": a["max_length"],
         "type_vocab_size": a["segments"],
-        "hidden_act": _their_activation(encoder),
+        "hidden_act": their_activation(a["activation"]),
         "layer_norm_eps": float(a["epsilon"]),
         "hidden_dropout_prob": float(a["dropout_rate"]),
         "attention_probs_dropout_prob": float(a["attention_dropout_rate"]),
@@ -230,7 +234,7 @@ def _config_of_gpt2(encoder: GPT2) -> dict[str, Any]:
         "n_head": a["num_heads"],
         "n_inner": a["hidden_dim"],
         "n_positions": a["max_length"],
-        "activation_function": _their_activation(encoder),
+        "activation_function": their_activation(a["activation"]),
         "layer_norm_epsilon": float(a["epsilon"]),
         "resid_pdrop": float(a["dropout_rate"]),
         "embd_pdrop": float(a["dropout_rate"]),

@@ -1,4 +1,4 @@
-"""GELU, exact and by a hyperbolic tangent, with gradients of their own."""
+"""GELU, exact and by a hyperbolic tangent, with gradients of their own; CLIP's by a sigmoid."""
 
 import math
 from typing import Any
@@ -16,14 +16,27 @@ def gelu_tanh(x: Any) -> Any:
     return keras.activations.gelu(x, approximate=True)
 
 
+@keras.saving.register_keras_serializable(package="keras_ssl")
+def quick_gelu(x: Any) -> Any:
+    """Return the GELU as CLIP has it: by a sigmoid in place of the error function."""
+    return x * keras.ops.sigmoid(1.702 * x)
+
+
+# names that Keras lacks
+_OWN = {"gelu_tanh": gelu_tanh, "quick_gelu": quick_gelu}
+
+
 def get_activation(activation: Any) -> Any:
-    """Return an activation function; `"gelu_tanh"` is a name that Keras lacks."""
-    return gelu_tanh if activation == "gelu_tanh" else keras.activations.get(activation)
+    """Return an activation function, by a name that Keras has or lacks."""
+    if isinstance(activation, str) and activation in _OWN:
+        return _OWN[activation]
+    return keras.activations.get(activation)
 
 
 def serialize_activation(activation: Any) -> Any:
     """Return what `get_activation` makes the function of."""
-    return "gelu_tanh" if activation is gelu_tanh else keras.activations.serialize(activation)
+    own = [name for name, function in _OWN.items() if function is activation]
+    return own[0] if own else keras.activations.serialize(activation)
 
 
 def gelu(x: Any, training: bool | None, approximate: bool = False) -> Any:

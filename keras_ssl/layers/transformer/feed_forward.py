@@ -30,7 +30,8 @@ class FeedForward(keras.layers.Layer):
     Args:
         hidden_dim: width of the hidden layer.
         activation: activation function of the hidden layer or the gate. `"gelu"` is the exact
-            function; `"gelu_tanh"` is the one of GPT-2, by a hyperbolic tangent.
+            function; `"gelu_tanh"` is the one of GPT-2, by a hyperbolic tangent; `"quick_gelu"` is
+            that of CLIP, by a sigmoid.
         gated: whether the hidden layer is multiplied by a gate.
         output_dim: width of the output; that of the input by default.
         dropout_rate: dropout rate of the hidden layer.

@@ -24,7 +24,7 @@ _SIZES = {
     "xl": (1600, 48, 25),
 }
 _CLIP_SIZES = {"clip_base": (512, 12, 8), "clip_large": (768, 12, 12)}
-_POOLINGS = ("last", "mean", None)
+_POOLINGS = ("last", "end", "mean", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -46,7 +46,11 @@ class GPT2(CausalNetwork):
             `width` by default.
         max_length: number of learned positions, the most tokens of a sequence (the context).
         pooling: `None` for the features of all tokens, `(batch, length, width)`, `"last"` for those
-            of the last token that is no padding, or `"mean"` for the mean of all that are none.
+            of the last token that is no padding, `"end"` for those of the first `end_token`, or
+            `"mean"` for the mean of all that are no padding.
+        end_token: id of the token that ends a text, for `pooling="end"`. `None` means the largest
+            id of each text, as in OpenAI's CLIP. A text without it has the features of its last
+            token that is no padding.
         activation: activation function of the feed-forward networks, as of `layers.FeedForward`.
         use_bias: whether dense layers add biases.
         epsilon: small number added to variances.
@@ -97,6 +101,7 @@ class GPT2(CausalNetwork):
         hidden_dim: int | None = None,
         max_length: int = 1024,
         pooling: str | None = None,
+        end_token: int | None = None,
         activation: Any = "gelu_tanh",
         use_bias: bool = True,
         epsilon: float = 1e-5,
@@ -112,10 +117,17 @@ class GPT2(CausalNetwork):
                 f"`pooling` must be one of {list(_POOLINGS)}. Received: pooling={pooling!r}"
             )
         sizes = checked_sizes(vocabulary_size, width, depth, num_heads, hidden_dim)
+        end_token = checks.integer("end_token", end_token, minimum=0, optional=True)
+        if end_token is not None and (pooling != "end" or end_token >= vocabulary_size):
+            raise ValueError(
+                '`end_token` must be below `vocabulary_size`, with `pooling="end"`. Received: '
+                f"end_token={end_token}, vocabulary_size={vocabulary_size}, pooling={pooling!r}"
+            )
         self._arguments = {
             **sizes,
             "max_length": checks.integer("max_length", max_length, minimum=1),
             "pooling": pooling,
+            "end_token": end_token,
             "activation": serialize_activation(get_activation(activation)),
             "use_bias": bool(use_bias),
             "epsilon": epsilon,
@@ -125,7 +137,7 @@ class GPT2(CausalNetwork):
             "seed": checks.integer("seed", seed, optional=True),
         }
         self.vocabulary_size, self.width = sizes["vocabulary_size"], sizes["width"]
-        self.max_length, self.pooling = max_length, pooling
+        self.max_length, self.pooling, self.end_token = max_length, pooling, end_token
         like = {"dtype": self.dtype_policy}
         small = keras.initializers.RandomNormal(stddev=0.02, seed=seed)
         self.token_embedding = keras.layers.ReversibleEmbedding(
@@ -205,7 +217,13 @@ class GPT2(CausalNetwork):
             self.blocks, x, given, return_attention_scores, training, use_causal_mask=True
         )
         tokens = outputs["tokens"] = normalize(self.norm, outputs["blocks"][-1], training)
-        outputs["pooled"] = pool(tokens, given.padding_mask, self.pooling or "last")
+        outputs["pooled"] = pool(
+            tokens,
+            given.padding_mask,
+            self.pooling or "last",
+            given.token_ids,
+            self.end_token,
+        )
         outputs["features"] = tokens if self.pooling is None else outputs["pooled"]
         return outputs
 
@@ -296,7 +314,10 @@ def text_transformer(
     | `"clip_large"` | 768 | 12 | 12 | 123.1 M |
 
     Tokens see themselves and those before them, so the last one that is no padding, which should
-    stand for the end of the text, has read all.
+    stand for the end of the text, has read all. Where texts are padded without a mask, name it:
+    `pooling="end"` and `end_token`.
+
+    The published models were trained with `activation="quick_gelu"`.
 
     Args:
         size: one of the names above, or `(width, blocks, heads)`.

@@ -159,23 +159,49 @@ class TextEncoder(keras.Model):
         return made
 
 
-def pool(tokens: Any, padding_mask: Any, pooling: str) -> Any:
+def pool(
+    tokens: Any,
+    padding_mask: Any,
+    pooling: str,
+    token_ids: Any = None,
+    end_token: int | None = None,
+) -> Any:
     """Return one token, or the mean of those that are no padding, `(batch, width)`.
 
     Args:
         tokens: `(batch, length, width)`.
         padding_mask: booleans `(batch, length)`, or `None`.
-        pooling: `"class"` for the first token, `"last"` for the last one that is no padding, or
-            `"mean"`.
+        pooling: `"class"` for the first token, `"last"` for the last one that is no padding,
+            `"end"` for the first one whose id is `end_token`, or `"mean"`.
+        token_ids: int32 `(batch, length)`, for `"end"`.
+        end_token: id of the token at the end of a text, or `None` for the largest one of each.
     """
     if pooling == "class":
         return tokens[:, 0]
+    if pooling == "end":
+        ends = _ends(token_ids, padding_mask, end_token)
+        return ops.take_along_axis(tokens, ends[:, None, None], axis=1)[:, 0]
     if padding_mask is None:
         return tokens[:, -1] if pooling == "last" else ops.mean(tokens, axis=1)
     if pooling == "last":
-        places = ops.arange(ops.shape(tokens)[1])
-        last = ops.max(ops.where(padding_mask, places[None], 0), axis=1)
+        last = _last(padding_mask)
         return ops.take_along_axis(tokens, last[:, None, None], axis=1)[:, 0]
     counted = ops.cast(padding_mask, "float32")  # half precision cannot count this far
     shares = counted / ops.maximum(ops.sum(counted, axis=1, keepdims=True), 1)
     return ops.sum(tokens * ops.cast(shares, tokens.dtype)[:, :, None], axis=1)
+
+
+def _last(mask: Any) -> Any:
+    """Return int32 `(batch,)`: the place of the last token of each text that is no padding."""
+    places = ops.arange(ops.shape(mask)[1], dtype="int32")
+    return ops.max(ops.where(mask, places[None], 0), axis=1)
+
+
+def _ends(token_ids: Any, padding_mask: Any, end_token: int | None) -> Any:
+    """Return int32 `(batch,)`: the place of the end of each text, or of its last token."""
+    if padding_mask is None:
+        padding_mask = ops.ones_like(token_ids, dtype="bool")
+    ids = ops.where(padding_mask, token_ids, -1)
+    is_end = ids == (ops.max(ids, axis=1, keepdims=True) if end_token is None else end_token)
+    first = ops.cast(ops.argmax(ops.cast(is_end, "int32"), axis=1), "int32")
+    return ops.where(ops.any(is_end, axis=1), first, _last(padding_mask))

@@ -21,6 +21,7 @@ from keras_ssl.layers import (
     TransformerEncoderBlock,
 )
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.transformer._gelu import get_activation, serialize_activation
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.vision.token_encoder import TokenEncoder
 
@@ -63,7 +64,9 @@ class VisionTransformer(TokenEncoder):
             `(batch, tokens, width)`.
         final_norm: what is normalized after the blocks: `"tokens"`; `"features"`, after the
             pooling, as in BEiT and in MAE's fine-tuning; or `None`.
-        activation: activation function of the feed-forward networks.
+        first_norm: whether the tokens are normalized before the blocks too, as in CLIP.
+        patch_bias: whether the patch embedding adds a bias, which that of CLIP does not.
+        activation: activation function of the feed-forward networks, as of `layers.FeedForward`.
         gated: whether they have a gate; with `"silu"` they are SwiGLU.
         norm: `"layer"`, `"rms"` or `"batch"`: kind of normalization.
         epsilon: small number added to variances.
@@ -133,6 +136,8 @@ class VisionTransformer(TokenEncoder):
         relative_bias: str | None = None,
         pooling: str | None = "class",
         final_norm: str | None = "tokens",
+        first_norm: bool = False,
+        patch_bias: bool = True,
         activation: Any = "gelu",
         gated: bool = False,
         norm: str = "layer",
@@ -194,6 +199,8 @@ class VisionTransformer(TokenEncoder):
             "relative_bias": relative_bias,
             "pooling": pooling,
             "final_norm": final_norm,
+            "first_norm": bool(first_norm),
+            "patch_bias": bool(patch_bias),
             "activation": activation,
             "gated": bool(gated),
             "norm": norm,
@@ -220,7 +227,9 @@ class VisionTransformer(TokenEncoder):
             self.rescaling = keras.layers.Rescaling(
                 (1 / (255 * std)).tolist(), (-mean / std).tolist(), **like
             )
-        self.patch_embedding = PatchEmbedding(patch_size, width, name="patch_embedding", **like)
+        self.patch_embedding = PatchEmbedding(
+            patch_size, width, patch_bias, name="patch_embedding", **like
+        )
         self.patch_size = self.patch_embedding.patch_size
         grid = self.grid((None, *input_shape))
         self.class_token = self.register_tokens = self.position_embedding = None
@@ -242,6 +251,9 @@ class VisionTransformer(TokenEncoder):
             )
         elif positions == "sincos":
             self.position_embedding = SinusoidalPositionalEncoding(grid, **extra)
+        self.first_norm = None
+        if first_norm:
+            self.first_norm = make_norm(norm, epsilon=epsilon, name="first_norm", **like)
         self.blocks = self._make_blocks(grid)
         self.norm = None
         if final_norm is not None:
@@ -313,6 +325,7 @@ class VisionTransformer(TokenEncoder):
             (self.class_token, patches),
             (self.position_embedding, with_class),
             (self.register_tokens, with_class),
+            (self.first_norm, tokens),
             *((block, tokens) for block in self.blocks),
             (self.attention_pooling, patches),
             (self.norm, patches[::2] if self.final_norm == "features" else patches),
@@ -373,6 +386,8 @@ class VisionTransformer(TokenEncoder):
                 f"relative_bias={self._arguments['relative_bias']!r}"
             )
         x = self._place(tokens, grid, indices)
+        if self.first_norm is not None:
+            x = normalize(self.first_norm, x, training)
         if attention_mask is not None:
             attention_mask = self._with_extra_tokens(attention_mask)
         blocks, scores = [], []
@@ -443,9 +458,7 @@ class VisionTransformer(TokenEncoder):
         """Return the constructor's arguments."""
         arguments = dict(self._arguments)
         if not isinstance(arguments["activation"], str):
-            arguments["activation"] = keras.activations.serialize(
-                keras.activations.get(arguments["activation"])
-            )
+            arguments["activation"] = serialize_activation(get_activation(arguments["activation"]))
         return {**keras.layers.Layer.get_config(self), **arguments}
 
     @classmethod

@@ -90,7 +90,7 @@ def test_second_derivative(shape, rng):
 @pytest.mark.parametrize("training", [False, True])
 def test_the_network_uses_it_where_keras_would_be_exact(training, rng):
     x = rng.normal(size=(2, 32, 64)).astype("float32")
-    for activation in ("gelu", keras.activations.gelu, "gelu_tanh", "relu"):
+    for activation in ("gelu", keras.activations.gelu, "gelu_tanh", "quick_gelu", "relu"):
         keras.utils.set_random_seed(0)
         network = layers.FeedForward(64, activation)
         found = ops.convert_to_numpy(network(x, training=training))
@@ -100,6 +100,9 @@ def test_the_network_uses_it_where_keras_would_be_exact(training, rng):
             active = (
                 hidden / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
             )
+        if activation == "quick_gelu":
+            active = hidden / (1 + np.exp(-1.702 * hidden))
+        if activation in ("gelu_tanh", "quick_gelu"):
             assert network.get_config()["activation"] == activation
         expected = active @ np.float64(ops.convert_to_numpy(network.outputs.kernel))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -193,6 +193,21 @@ def test_pooling(kind, pooling):
         KINDS[kind](pooling="first")
 
 
+def test_pooling_at_the_end_of_a_text():
+    """The first end token, or the last token of a text without one; padding is no end."""
+    ids = np.array([[1, 9, 3, 9, 2, 2], [4, 3, 2, 1, 9, 9], [5, 6, 1, 10, 0, 0]])
+    mask = np.arange(6) < np.array([[6], [4], [5]])
+    given = {"token_ids": ids, "padding_mask": mask}
+    for end_token, with_mask, without in ((9, [1, 3, 4], [1, 4, 5]), (None, [1, 0, 3], [1, 4, 3])):
+        model = make("gpt2", pooling="end", end_token=end_token)
+        for inputs, places in ((given, with_mask), (ids, without)):
+            found = model(inputs, return_intermediates=True)
+            close(found["features"], to_numpy(found["tokens"])[np.arange(3), places])
+    for bad in ({"end_token": 9}, {"end_token": 11, "pooling": "end"}):
+        with pytest.raises(ValueError, match="`end_token` must be below `vocabulary_size`"):
+            KINDS["gpt2"](**bad)
+
+
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
 def test_packed_documents_are_what_they_are_alone(kind):
     model = make(kind, pooling=None)
@@ -210,6 +225,7 @@ def test_packed_documents_are_what_they_are_alone(kind):
     [
         ("bert", {"pooler": False, "segments": 3, "hidden_dim": 5, "activation": "relu"}),
         ("gpt2", {"use_bias": False, "pooling": "last"}),
+        ("gpt2", {"pooling": "end", "end_token": 9, "activation": "quick_gelu"}),
         ("transformer", {"norm_first": False, "source_vocabulary_size": 13, "pooling": "mean"}),
     ],
 )

@@ -40,6 +40,7 @@ KINDS = {
     "BEiT": {"pooling": "mean", "final_norm": "features", "relative_bias": "shared"},
     "bias": {"relative_bias": "block", "use_bias": False, "hidden_dim": 5},
     "channels": {"pixel_mean": [0.4, 0.5, 0.6], "pixel_std": (0.2, 0.3, 0.4)},
+    "CLIP": {"first_norm": True, "patch_bias": False, "activation": "quick_gelu"},
     "batch": {"norm": "batch", "positions": "sincos", "drop_path_rate": 0.1},
 }
 
