@@ -125,6 +125,36 @@ def test_equals_the_reference_with_a_learned_logit_scale(case, chunk_size):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-6)
 
 
+OPEN_CLIP = json.loads((Path(__file__).parents[2] / "reference" / "open_clip.json").read_text())
+
+
+def of_open_clip(method):
+    """Parameters for the stored results of a loss of open_clip."""
+    cases = [case for case in OPEN_CLIP["losses"] if case["method"] == method]
+    return pytest.mark.parametrize("case", cases, ids=lambda case: str(case["temperature"]))
+
+
+def check_open_clip(loss, case):
+    """Compare a loss and its gradients, also to the logarithm of the scale and to the bias."""
+    scalars = [-np.log(case["temperature"])] + ([] if case["bias"] is None else [case["bias"]])
+
+    def of_scale(images, texts, log_scale, *bias):
+        more = {"bias": bias[0]} if bias else {}
+        return loss(images, texts, temperature=ops.exp(-log_scale), **more)
+
+    features = (np.array(OPEN_CLIP[name], "float32") for name in ("images", "texts"))
+    value, gradients = value_and_gradients(of_scale, *features, *map(np.float32, scalars))
+    np.testing.assert_allclose(value, case["loss"], rtol=1e-5)
+    for gradient, expected in zip(gradients, case["gradients"], strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+@chunked
+@of_open_clip("clip")
+def test_equals_open_clip(case, chunk_size):
+    check_open_clip(losses.CLIPLoss(chunk_size=chunk_size), case)
+
+
 @chunked
 def test_swapped_modalities_swap_the_gradients(rng, chunk_size):
     images, texts = pairs(rng)

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_ssl import losses
-from tests.losses.contrastive.test_clip_loss import chunked, pairs
+from tests.losses.contrastive.test_clip_loss import check_open_clip, chunked, of_open_clip, pairs
 from tests.losses.gradients import (
     compiled_value_and_gradients,
     replica_values_and_gradients,
@@ -38,6 +38,12 @@ def test_equals_the_formula(rng, chunk_size, groups):
     np.testing.assert_allclose(values, expected, rtol=2e-6)
     loss = losses.SigLIPLoss(0.2, -3.0, chunk_size)
     np.testing.assert_allclose(loss(images, texts, group_ids=groups), expected.mean(), rtol=2e-6)
+
+
+@chunked
+@of_open_clip("sig_lip")
+def test_equals_open_clip(case, chunk_size):
+    check_open_clip(losses.SigLIPLoss(chunk_size=chunk_size), case)
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS], ids=["pairs", "groups"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ssl import evaluate, layers, networks, trainers
-from tests.losses.contrastive.test_clip_loss import GROUPS, formula_of_groups
+from tests.losses.contrastive.test_clip_loss import GROUPS, OPEN_CLIP, formula_of_groups
 from tests.losses.contrastive.test_clip_loss import formula as clip_formula
 from tests.losses.contrastive.test_sig_lip import formula as sig_lip_formula
 from tests.trainers.case import Case, zeros
@@ -90,6 +90,32 @@ def test_losses_equal_the_formulas():
     found = loss_of(trainer, x)["loss"]
     expected = sig_lip_formula(*vectors_of(trainer, x), 0.1, -10.0).mean()
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_step_equals_that_of_open_clip(number):
+    """All weights after a step of SGD of linear towers; the scale of the last meets its limit."""
+    step = OPEN_CLIP["steps"][number]
+    x = {name: np.array(one, "float32") for name, one in OPEN_CLIP["x"].items()}
+    scale = {"max_scale": 100.0 if step["bias"] is None else None, "bias": step["bias"]}
+    trainer = {"clip": trainers.CLIP, "sig_lip": trainers.SigLIP}[step["method"]](
+        keras.layers.Dense(5),
+        keras.layers.Dense(5),
+        width=4,
+        logit_scale=layers.LogitScale(step["temperature"], **scale),
+    )
+    trainer.compile(keras.optimizers.SGD(step["rate"]))
+    trainer.build({name: one.shape for name, one in x.items()})
+    towers = {name: trainer.tower(name) for name in x}
+    for name, start in (("image", "image"), ("text", step["text_tower"])):
+        towers[name].set_weights([np.array(one) for one in OPEN_CLIP["towers"][start]])
+    logs = trainer.train_on_batch(x, return_dict=True)
+    assert float(logs["loss"]) == pytest.approx(step["loss"], rel=1e-5)
+    found = {name: tower.get_weights() for name, tower in towers.items()}
+    found["scalars"] = trainer.logit_scale.get_weights()
+    for name, expected in {**step["weights"], "scalars": step["scalars"]}.items():
+        for one, other in zip(found[name], expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
 def test_pairs_of_a_group_are_not_told_apart():
