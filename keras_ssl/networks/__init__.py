@@ -11,6 +11,7 @@ from keras_ssl.networks.generative import (
     resnet_generator,
 )
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
+from keras_ssl.networks.perceiver_io import PerceiverIO, perceiver_io
 from keras_ssl.networks.text import (
     BERT,
     GPT2,
@@ -51,6 +52,7 @@ __all__ = [
     "GPT2",
     "ImageCaptioner",
     "PatchTokenizer",
+    "PerceiverIO",
     "RecurrentEncoder",
     "RecurrentLM",
     "RecurrentSeq2Seq",
@@ -75,6 +77,7 @@ __all__ = [
     "gpt2",
     "graphsage",
     "imagenet_stem",
+    "perceiver_io",
     "resnet",
     "resnet18",
     "resnet34",

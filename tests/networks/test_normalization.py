@@ -41,7 +41,9 @@ def test_every_network_takes_a_normalization():
     # transformers have `norm`, and recurrent networks have none
     transformers = {"PatchTokenizer", "TokenEncoder", "VisionTransformer", "token_encoder", "vit"}
     transformers |= {"dit", "BERT", "bert", "GPT2", "gpt2", "Transformer", "transformer"} | {
-        "text_transformer"
+        "text_transformer",
+        "PerceiverIO",
+        "perceiver_io",
     }
     transformers |= {
         "TextEncoder",

@@ -368,6 +368,18 @@ def test_networks_of_text_and_their_gradients(make, set_dtype_policy):
     assert function_tpu_obstacles(step, tf.TensorSpec(())) == []
 
 
+def test_perceiver_and_its_gradients(set_dtype_policy):
+    set_dtype_policy("mixed_bfloat16")
+    model = networks.perceiver_io((3, 8, 1, 2), (None, 5), query_width=4, output_dim=2, repeats=2)
+    inputs = {"padding_mask": np.arange(6) < [[6], [4]], "queries": np.ones((2, 7, 4), "float32")}
+
+    def run(x):
+        return model({**inputs, "inputs": x}, training=True)
+
+    step = with_gradient(run, model.trainable_variables)
+    assert function_tpu_obstacles(step, tf.TensorSpec((2, 6, 5))) == []
+
+
 class RoundedShift(augment.GeometricAugmentation):
     """Moves an image by whole rows, which NumPy rounds: Python on the host."""
 
