@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from keras_ssl.convert._pixels import preprocessor, rescaling
 from keras_ssl.convert._tensors import Attention, Variable, dense_parts, norm_parts, patch_parts
 from keras_ssl.convert._text import activation_of, their_activation
 from keras_ssl.networks import GPT2, VisionTransformer
-from keras_ssl.trainers import Tower
+
+if TYPE_CHECKING:  # trainers import TensorFlow, also on other backends
+    from keras_ssl.trainers import Tower
 
 ARCHITECTURE = "clip"
-Towers = tuple[Tower, Tower, layers.LogitScale]
+Towers = tuple["Tower", "Tower", layers.LogitScale]
 _FREE = ("include_rescaling", "pixel_mean", "pixel_std", "seed", "dtype")
 # what a configuration means that lacks an entry
 _SHARED = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "attention_dropout": 0.0}
@@ -73,6 +75,8 @@ def read(folder: Path, config: dict[str, Any], kwargs: dict[str, Any]) -> Towers
         config: its configuration.
         kwargs: arguments of the networks that weights do not depend on.
     """
+    from keras_ssl.trainers import Tower
+
     check_free(kwargs, _FREE)
     tensors = read_tensors(folder)
     like = {"dtype": kwargs.get("dtype")}
@@ -90,14 +94,14 @@ def read(folder: Path, config: dict[str, Any], kwargs: dict[str, Any]) -> Towers
     return towers
 
 
-def build(image: Tower, text: Tower, logit_scale: layers.LogitScale) -> None:
+def build(image: "Tower", text: "Tower", logit_scale: layers.LogitScale) -> None:
     """Create the weights of towers whose encoders have theirs."""
     image.build((None, *image.encoder.get_config()["input_shape"]))
     text.build((None, text.encoder.max_length))
     logit_scale.build(())
 
 
-def write(image: Tower, text: Tower, logit_scale: layers.LogitScale, folder: Path) -> None:
+def write(image: "Tower", text: "Tower", logit_scale: layers.LogitScale, folder: Path) -> None:
     """Write towers and scale as a folder."""
     _check(image, text, logit_scale)
     a = image.encoder.get_config()
@@ -124,14 +128,12 @@ def write(image: Tower, text: Tower, logit_scale: layers.LogitScale, folder: Pat
 
 
 def _entries(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the configuration of an encoder; older files have a second one, which counts."""
-    found = dict(_DEFAULTS[name])
-    for key in (name, f"{name}_dict"):
-        one = config.get(key) or {}
-        if not isinstance(one, dict):
-            raise ValueError(f"`{key}` in `{CONFIG}` must be an object. Received: {key}={one!r}")
-        found |= one
-    return found
+    """Return the configuration of an encoder; older files may have a second one, which counts."""
+    key = f"{name}_dict" if config.get(f"{name}_dict") else name
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"`{key}` in `{CONFIG}` must be an object. Received: {key}={found!r}")
+    return {**_DEFAULTS[name], **found}
 
 
 def _of_vision(config: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def _published_sizes(a: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check(image: Tower, text: Tower, logit_scale: layers.LogitScale) -> None:
+def _check(image: "Tower", text: "Tower", logit_scale: layers.LogitScale) -> None:
     """Raise unless both towers and the scale are such as CLIP has."""
     for tower, kind, name in ((image, VisionTransformer, "vit"), (text, GPT2, "text_transformer")):
         if type(tower.encoder) is not kind:
@@ -251,7 +253,7 @@ def _check(image: Tower, text: Tower, logit_scale: layers.LogitScale) -> None:
         )
 
 
-def _parts(image: Tower, text: Tower, logit_scale: layers.LogitScale) -> list[Any]:
+def _parts(image: "Tower", text: "Tower", logit_scale: layers.LogitScale) -> list[Any]:
     """Return what reads and sets the tensors of a CLIP under their published names."""
     vision, of_vision = image.encoder, "vision_model.embeddings"
     embeddings, of_text = text.encoder.position_embedding.embeddings, "text_model.embeddings"

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_ssl import layers, networks, trainers
+from keras_ssl import layers, networks
 from keras_ssl.convert import _clip, _images, _text
 from keras_ssl.convert._files import CONFIG, read_json
 from keras_ssl.layers import MaskToken
 from keras_ssl.networks import VisionTransformer
 
+if TYPE_CHECKING:  # trainers import TensorFlow, which on another backend only CLIP needs
+    from keras_ssl import trainers
+
 
 def from_hugging_face(
     folder: str | Path, **kwargs: Any
-) -> VisionTransformer | networks.BERT | networks.GPT2 | trainers.CLIP:
+) -> "VisionTransformer | networks.BERT | networks.GPT2 | trainers.CLIP":
     r"""Read a published transformer of images or of text from a folder in the Hugging Face layout.
 
     The folder holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and
@@ -105,7 +108,7 @@ def from_hugging_face(
 
 def towers_from_hugging_face(
     folder: str | Path, **kwargs: Any
-) -> tuple[trainers.Tower, trainers.Tower, layers.LogitScale]:
+) -> "tuple[trainers.Tower, trainers.Tower, layers.LogitScale]":
     """Read the two towers of a published CLIP, and the scale of their products.
 
     They need no trainer, so they compute on every backend. `logit_scale(images @ texts.T)` are the
@@ -126,7 +129,7 @@ def towers_from_hugging_face(
     Example:
 
     >>> import tempfile
-    >>> import numpy as np
+    >>> import keras, numpy as np
     >>> from keras_ssl import convert, layers, networks, trainers
     >>> image = trainers.Tower(
     ...     networks.vit((16, 2, 4), (8, 8, 3), 4, first_norm=True, patch_bias=False), 12
@@ -138,7 +141,7 @@ def towers_from_hugging_face(
     ...     convert.to_hugging_face((image, text, layers.LogitScale()), folder)
     ...     image, text, logit_scale = convert.towers_from_hugging_face(folder)
     >>> images, texts = np.zeros((3, 8, 8, 3)), np.array([[1, 5, 99, 0]])
-    >>> logit_scale(image(images) @ text(texts).T).shape
+    >>> logit_scale(image(images) @ keras.ops.transpose(text(texts))).shape
     TensorShape([3, 1])
     """
     folder = Path(folder)
@@ -179,7 +182,7 @@ def mask_token_from_hugging_face(folder: str | Path) -> MaskToken:
 
 
 def to_hugging_face(
-    encoder: VisionTransformer | networks.BERT | networks.GPT2 | trainers.CLIP | tuple,
+    encoder: "VisionTransformer | networks.BERT | networks.GPT2 | trainers.CLIP | tuple",
     folder: str | Path,
     architecture: str | None = None,
     mask_token: MaskToken | None = None,
@@ -264,6 +267,10 @@ def _read_config(folder: Path, architectures: Iterable[str]) -> dict[str, Any]:
 
 def _towers(model: Any) -> _clip.Towers | None:
     """Return towers and scale of a trainer, or given as they are; of other models `None`."""
+    if isinstance(model, (VisionTransformer, networks.BERT, networks.GPT2)):
+        return None
+    from keras_ssl import trainers
+
     if isinstance(model, trainers.CLIP):
         return (*(model.tower(name) for name in model.names), model.logit_scale)
     kinds = (trainers.Tower, trainers.Tower, layers.LogitScale)
@@ -274,9 +281,11 @@ def _towers(model: Any) -> _clip.Towers | None:
 
 
 def _trainer(
-    image: trainers.Tower, text: trainers.Tower, logit_scale: layers.LogitScale, **kwargs: Any
-) -> trainers.CLIP:
+    image: "trainers.Tower", text: "trainers.Tower", logit_scale: layers.LogitScale, **kwargs: Any
+) -> "trainers.CLIP":
     """Return a trainer of encoders, with the maps and the scale of towers."""
+    from keras_ssl import trainers
+
     trainer = trainers.CLIP(
         image.encoder,
         text.encoder,

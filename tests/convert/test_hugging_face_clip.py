@@ -175,6 +175,8 @@ def test_bad_files(part, change, tensor, message, tmp_path):
 def test_bad_arguments(tmp_path):
     with pytest.raises(TypeError, match=r"Received: \['depth'\]"):
         read(write(tmp_path / "clip", "largest"), depth=3)
+    with pytest.raises(ValueError, match=r"`text_config` in `config\.json` must be an object"):
+        read(write(tmp_path / "clip", "largest", {"text_config": [1]}))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"model_type": "siglip"}')
     with pytest.raises(ValueError, match=r"must be one of \['clip'\]"):

@@ -173,10 +173,9 @@ def test_mixed_precision_and_dropout():
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
     exact = make(num_queries=2)
     exact.set_weights(model.get_weights())
-    difference = to_numpy(ops.cast(found, "float32")) - to_numpy(
-        exact({"inputs": INPUTS, "padding_mask": MASK})
-    )
-    assert np.abs(difference).max() < 0.15
+    expected = to_numpy(exact({"inputs": INPUTS, "padding_mask": MASK}))
+    difference = np.abs(to_numpy(ops.cast(found, "float32")) - expected)
+    assert difference.mean() < 0.1 * np.abs(expected).mean()
     dropped = make(dropout_rate=0.5, attention_dropout_rate=0.5)
     close(dropped(INPUTS), dropped(INPUTS, training=False))
     one, other = (to_numpy(dropped(INPUTS, training=True)) for _ in range(2))
@@ -199,7 +198,7 @@ def test_as_a_tower():
     trainer.compile(keras.optimizers.Adam(3e-3))
     x = {"set": {"inputs": sets, "padding_mask": mask}, "sum": sums}
     history = trainer.fit(x, batch_size=64, epochs=20, verbose=0).history["loss"]
-    assert history[-1] < history[0] - 0.5
+    assert history[-1] < history[0] - 1.5
     assert trainer.tower("set").predict(x["set"], verbose=0).shape == (128, 16)
 
 
