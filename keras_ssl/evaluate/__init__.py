@@ -10,8 +10,10 @@ from keras_ssl.evaluate.downstream.anomalies import (
     mahalanobis_anomaly_scores,
 )
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
+from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
+from keras_ssl.evaluate.downstream.propagate_labels import propagate_labels
 from keras_ssl.evaluate.downstream.retrieval import retrieval_metrics
 from keras_ssl.evaluate.downstream.search_index import SearchIndex
 from keras_ssl.evaluate.downstream.zero_shot import ZeroShotClassifier, zero_shot_classifier
@@ -30,6 +32,7 @@ from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, 
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
+    "FewLabelsReport",
     "KMeansResult",
     "LinearProbe",
     "RepresentationReport",
@@ -46,6 +49,7 @@ __all__ = [
     "effective_rank",
     "extract_features",
     "feature_std",
+    "few_labels",
     "fine_tune",
     "frechet_distance",
     "graph_probe",
@@ -62,6 +66,7 @@ __all__ = [
     "node_probe",
     "perplexity",
     "precision_recall",
+    "propagate_labels",
     "random_encoder",
     "raw_pixels",
     "recalibrate",

@@ -10,6 +10,7 @@ from keras_ssl.evaluate._batches import as_batches
 from keras_ssl.evaluate._forward import ensure_built, forward_function
 from keras_ssl.evaluate._labels import labelled_only
 from keras_ssl.evaluate._subset import balanced_subset
+from keras_ssl.evaluate._table import markdown_table
 from keras_ssl.evaluate.features import extract_features, raw_pixels
 from keras_ssl.evaluate.knn import check_neighbours, check_votes, knn_accuracy
 from keras_ssl.evaluate.linear_probe import check_probe, linear_probe
@@ -46,13 +47,7 @@ class RepresentationReport(dict):
         measures = list(next(iter(self.values()), {}))
         header = ["features", *(self._titles.get(name, name) for name in measures)]
         rows = [[kind, *map(_cell, measures, row.values())] for kind, row in self.items()]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
-        lines = [
-            "| " + " | ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-            for line in [header, *rows]
-        ]
-        return "\n".join([lines[0] + " |", f"|{'|'.join(rule)}|", *(f"{x} |" for x in lines[1:])])
+        return markdown_table(header, rows)
 
 
 def representation_report(
