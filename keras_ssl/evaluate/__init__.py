@@ -10,6 +10,7 @@ from keras_ssl.evaluate.downstream.anomalies import (
     mahalanobis_anomaly_scores,
 )
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
+from keras_ssl.evaluate.downstream.compare import Comparison, compare
 from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
@@ -32,6 +33,7 @@ from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, 
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
+    "Comparison",
     "FewLabelsReport",
     "KMeansResult",
     "LinearProbe",
@@ -43,6 +45,7 @@ __all__ = [
     "anomaly_report",
     "attentive_probe",
     "clustering_metrics",
+    "compare",
     "cooccurrence_counts",
     "cooccurrence_vectors",
     "detector_anomaly_scores",

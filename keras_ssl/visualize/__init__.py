@@ -2,6 +2,7 @@
 
 from keras_ssl.visualize.plot_attention import plot_attention
 from keras_ssl.visualize.plot_codes import plot_codes
+from keras_ssl.visualize.plot_comparison import plot_comparison
 from keras_ssl.visualize.plot_denoising import plot_denoising
 from keras_ssl.visualize.plot_embedding import plot_embedding
 from keras_ssl.visualize.plot_history import plot_history
@@ -15,6 +16,7 @@ from keras_ssl.visualize.plot_words import plot_words
 __all__ = [
     "plot_attention",
     "plot_codes",
+    "plot_comparison",
     "plot_denoising",
     "plot_embedding",
     "plot_history",
