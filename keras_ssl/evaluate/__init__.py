@@ -11,6 +11,8 @@ from keras_ssl.evaluate.downstream.anomalies import (
 )
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
 from keras_ssl.evaluate.downstream.compare import Comparison, compare
+from keras_ssl.evaluate.downstream.dense.composites import composites
+from keras_ssl.evaluate.downstream.dense.dense_probe import DenseProbeResult, dense_probe
 from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
@@ -34,6 +36,7 @@ from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
     "Comparison",
+    "DenseProbeResult",
     "FewLabelsReport",
     "KMeansResult",
     "LinearProbe",
@@ -46,8 +49,10 @@ __all__ = [
     "attentive_probe",
     "clustering_metrics",
     "compare",
+    "composites",
     "cooccurrence_counts",
     "cooccurrence_vectors",
+    "dense_probe",
     "detector_anomaly_scores",
     "effective_rank",
     "extract_features",

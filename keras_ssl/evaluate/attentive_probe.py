@@ -11,6 +11,7 @@ from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
 from keras_ssl.evaluate._forward import Forward, forward_function
 from keras_ssl.evaluate._labels import class_labels, classes_of
 from keras_ssl.evaluate._metrics import check_metrics, measure
+from keras_ssl.evaluate._tokens import PatchTokens, mean_and_scale
 from keras_ssl.evaluate.features import labelled_features
 from keras_ssl.evaluate.random_encoder import seeded
 from keras_ssl.layers import AttentionPooling
@@ -97,12 +98,12 @@ def attentive_probe(
     batches = as_batches(train, "train", batch_size, labelled=class_labels)
     test_batches = as_batches(test, "test", batch_size, labelled=class_labels)
     is_token_encoder = isinstance(encoder, TokenEncoder)
-    forward = forward_function(_PatchTokens(encoder) if is_token_encoder else encoder)
+    forward = forward_function(PatchTokens(encoder) if is_token_encoder else encoder)
     _check_tokens(forward, batches, num_heads)
     tokens, labels = _tokens(forward, batches, verbose)
     test_tokens, test_labels = _tokens(forward, test_batches, verbose)
     classes = classes_of(labels)
-    mean, scale = _mean_and_scale(tokens)
+    mean, scale = mean_and_scale(tokens)
     for one in (tokens, test_tokens):  # in place, since they may fill the memory
         one -= mean.astype("float32")
         one /= scale.astype("float32")
@@ -118,18 +119,6 @@ def attentive_probe(
     predicted = classes[np.argmax(scores, axis=1)]
     found = measure("classification", [metric], test_labels, predicted, scores, classes)
     return found[metric]
-
-
-class _PatchTokens(keras.layers.Layer):
-    """The tokens that an encoder makes of patches."""
-
-    def __init__(self, encoder: TokenEncoder):
-        super().__init__(name="patch_tokens", dtype=encoder.dtype_policy)
-        self.encoder = encoder
-        self.built = True
-
-    def call(self, images: Any, training: bool | None = None) -> Any:
-        return self.encoder(images, return_intermediates=True, training=training)["patch_tokens"]
 
 
 def _check_tokens(forward: Forward, batches: Batches, num_heads: int) -> None:
@@ -153,14 +142,6 @@ def _tokens(forward: Forward, batches: Batches, verbose: int) -> tuple[np.ndarra
     """Return the tokens of the labelled examples, `(examples, tokens, width)`, and the labels."""
     features, labels = labelled_features(forward, batches, verbose)
     return features.reshape(len(features), -1, forward.shape[-1]), labels
-
-
-def _mean_and_scale(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each feature, 1 where it is constant, in float64."""
-    mean = tokens.mean((0, 1), dtype="float64")
-    # one example at a time, since `np.std` makes a float64 copy of all
-    variance = sum(np.square(one - mean).mean(axis=0) for one in tokens) / len(tokens)
-    return mean, np.where(variance > 0, np.sqrt(variance), 1.0)
 
 
 def _classifier(num_heads: int, classes: int, shape: tuple[int, int]) -> keras.Model:

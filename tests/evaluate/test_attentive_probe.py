@@ -8,7 +8,8 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from keras_ssl import evaluate, networks
-from keras_ssl.evaluate.attentive_probe import _classifier, _mean_and_scale
+from keras_ssl.evaluate._tokens import mean_and_scale
+from keras_ssl.evaluate.attentive_probe import _classifier
 from tests.evaluate.fashion import fashion
 from tests.evaluate.test_fine_tune import draws
 
@@ -96,7 +97,7 @@ def test_statistics_of_tokens_need_no_copy_of_them(rng):
     tokens = rng.normal(1000, 0.5, size=(400, 9, 64)).astype("float32")
     tokens[..., 3] = 2.0
     tracemalloc.start()
-    mean, scale = _mean_and_scale(tokens)
+    mean, scale = mean_and_scale(tokens)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < tokens.nbytes / 4

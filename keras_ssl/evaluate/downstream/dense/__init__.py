@@ -1,0 +1,1 @@
+"""What feature maps know of each pixel."""
