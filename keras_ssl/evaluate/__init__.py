@@ -10,6 +10,9 @@ from keras_ssl.evaluate.downstream.anomalies import (
     mahalanobis_anomaly_scores,
 )
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
+from keras_ssl.evaluate.downstream.combining.average_weights import average_weights
+from keras_ssl.evaluate.downstream.combining.combine import CombinationReport, combine
+from keras_ssl.evaluate.downstream.combining.experts import mixture_of_experts, product_of_experts
 from keras_ssl.evaluate.downstream.compare import Comparison, compare
 from keras_ssl.evaluate.downstream.dense.composites import composites
 from keras_ssl.evaluate.downstream.dense.dense_probe import DenseProbeResult, dense_probe
@@ -35,6 +38,7 @@ from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, 
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
+    "CombinationReport",
     "Comparison",
     "DenseProbeResult",
     "FewLabelsReport",
@@ -47,7 +51,9 @@ __all__ = [
     "anomaly_metrics",
     "anomaly_report",
     "attentive_probe",
+    "average_weights",
     "clustering_metrics",
+    "combine",
     "compare",
     "composites",
     "cooccurrence_counts",
@@ -70,10 +76,12 @@ __all__ = [
     "link_prediction",
     "mahalanobis_anomaly_scores",
     "mc_dropout",
+    "mixture_of_experts",
     "near_duplicates",
     "node_probe",
     "perplexity",
     "precision_recall",
+    "product_of_experts",
     "propagate_labels",
     "random_encoder",
     "raw_pixels",

@@ -287,20 +287,12 @@ class LinearProbe:
                 self.estimator = self._regression(len(labels)).fit(features, labels)
             elif self.task == "classification":
                 self.classes = classes_of(labels)
-                self.estimator = self._classifier(len(labels)).fit(features, labels)
+                self.estimator = self.classifier(len(labels)).fit(features, labels)
             else:
                 self.estimator = [self._fit_label(features, y, j) for j, y in enumerate(labels.T)]
 
-    def _fit_label(self, features: np.ndarray, labels: np.ndarray, number: int) -> Any:
-        features, labels = labelled_only(features, labels, f"train, label {number},")
-        if len(np.unique(labels)) < 2:
-            raise ValueError(
-                f"`train` must hold examples with and without each label. Received: label {number} "
-                f"is {labels[0]} in all {len(labels)}"
-            )
-        return self._classifier(len(labels)).fit(features, labels)
-
-    def _classifier(self, examples: int) -> Any:
+    def classifier(self, examples: int) -> Any:
+        """Return the estimator of classes for a number of examples, not fitted."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -310,6 +302,15 @@ class LinearProbe:
         weight = self.class_weight
         weight = dict(weight) if isinstance(weight, Mapping) else weight
         return make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight, **settings))
+
+    def _fit_label(self, features: np.ndarray, labels: np.ndarray, number: int) -> Any:
+        features, labels = labelled_only(features, labels, f"train, label {number},")
+        if len(np.unique(labels)) < 2:
+            raise ValueError(
+                f"`train` must hold examples with and without each label. Received: label {number} "
+                f"is {labels[0]} in all {len(labels)}"
+            )
+        return self.classifier(len(labels)).fit(features, labels)
 
     def _regression(self, examples: int) -> Any:
         from sklearn.linear_model import Ridge
