@@ -4,8 +4,9 @@
 
 A small convolutional network learns from 10,000 images of Fashion-MNIST (they come with the
 package) by SimCLR: it never sees a label. Then its features, those of an untrained network and the
-raw pixels are compared: by their nearest neighbours, and by a linear classifier with all labels
-and with 10 labels per class.
+raw pixels are compared: by their nearest neighbours, by a linear classifier with all labels and
+with 10 labels per class, by how well clusters agree with classes, and by how well one class is told
+from the rest.
 """
 
 import argparse
@@ -97,4 +98,10 @@ visualize.plot_embedding(features, labels, names, path=output / "embedding.png")
 visualize.plot_history(history, path=output / "curves.png")
 
 print(evaluate.representation_report(encoder, train.batch(256), test.batch(256)))
+# without labels: clusters beside the classes, and each class told from the rest by neighbours
+print(
+    evaluate.compare(
+        {"encoder": encoder}, train.batch(256), test.batch(256), ["clustering", "anomalies"]
+    )
+)
 print(f"The encoder and three pictures are in {output.resolve()}")

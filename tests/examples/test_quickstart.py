@@ -15,6 +15,12 @@ def test_trains_measures_and_saves(tmp_path):
     )
     for row in ("encoder", "random encoder", "raw pixels"):
         assert f"\n| {row} " in printed
+    header, _, *rows = printed[printed.index("| encoder            | seeds |") :].splitlines()[:5]
+    assert header.split("|")[3:5] == ["   NMI ", " anomaly AUROC "]
+    found = {row.split("|")[1].strip(): list(map(float, row.split("|")[2:5])) for row in rows}
+    assert list(found) == ["encoder", "encoder, untrained", "raw pixels"]
+    for seeds, nmi, auroc in found.values():
+        assert seeds == 1 and 0.2 < nmi < 0.8 and 0.7 < auroc < 1
     assert str(tmp_path / "out") in printed
     for picture in ("views.png", "embedding.png", "curves.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 10_000
