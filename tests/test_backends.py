@@ -90,10 +90,12 @@ uses = {
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,
-                 evaluate.representation_report):
+                 evaluate.representation_report, evaluate.few_labels, evaluate.dense_probe):
     uses[function.__name__] = lambda function=function: function(encoder, (x, y), (x, y))
 for function in (keras_ssl.optimizers.fit_lbfgs, keras_ssl.optimizers.fit_hessian_free):
     uses[function.__name__] = lambda function=function: function(encoder, x)
+uses["compare"] = lambda: evaluate.compare({"one": encoder}, (x, y), (x, y))
+uses["combine"] = lambda: evaluate.combine([encoder], (x, y), (x, y))
 uses["extract_features"] = lambda: evaluate.extract_features(encoder, x)
 uses["KNNCallback"] = lambda: callbacks.KNNCallback((x, y), (x, y))
 uses["CollapseMonitor"] = lambda: callbacks.CollapseMonitor(x)

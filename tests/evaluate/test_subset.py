@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_ssl.evaluate._batches import Batches
-from keras_ssl.evaluate._subset import balanced_subset, take_balanced
+from keras_ssl.evaluate._subset import balanced_subset, stratified_subset, take_balanced
 
 LABELS = np.random.default_rng(0).integers(5, size=400)
 
@@ -67,3 +67,14 @@ def test_labels_per_class(labels_per_class):
     error = ValueError if labels_per_class == 0 else TypeError
     with pytest.raises(error, match="`labels_per_class` must be a positive integer"):
         balanced_subset(LABELS, labels_per_class, seed=0)
+
+
+def test_shares_are_stratified_and_nested(rng):
+    y = np.concatenate([np.repeat([0, 1, 2], [600, 290, 10]), np.full(50, -1)])
+    rng.shuffle(y)
+    small, large = (stratified_subset(y, share, seed=3) for share in (0.01, 0.1))
+    assert np.unique(y[small], return_counts=True)[1].tolist() == [6, 3, 1]
+    assert np.unique(y[large], return_counts=True)[1].tolist() == [60, 29, 1]
+    assert set(small) < set(large) and (y[large] >= 0).all()
+    assert set(large) != set(stratified_subset(y, 0.1, seed=4))
+    np.testing.assert_array_equal(stratified_subset(y, 1.0, seed=0), np.flatnonzero(y >= 0))

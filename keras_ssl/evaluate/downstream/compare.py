@@ -139,7 +139,7 @@ def compare(
 
             | name | measure |
             |---|---|
-            | `"knn_accuracy"` | accuracy of the k-NN vote, of 20 neighbours |
+            | `"knn_accuracy"` | accuracy of the vote of 20 neighbours, or of all there are |
             | `"linear_probe"` | accuracy of a linear classifier |
             | `"clustering"` | NMI of k-means with as many clusters as classes, on `test` |
             | `"anomalies"` | AUROC of the k-NN distance, each class against the rest, averaged |
