@@ -64,6 +64,7 @@ def propagate_labels(
           propagation
     """
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     k = checks.integer("k", k, minimum=1)
     estimator = _spreading(k) if estimator is None else estimator
@@ -84,13 +85,15 @@ def propagate_labels(
     if others is not None:
         others = check_features(others, "others").astype("float64")
         check_widths(features, others, ("features", "others"))
-    fitted = clone(estimator).fit(features, labels)
-    if others is None:
-        weights = _last(fitted).label_distributions_
-    else:
-        # of what no label reaches, scikit-learn divides 0 by 0
-        with np.errstate(invalid="ignore"):
-            weights = fitted.predict_proba(others)
+    # one thread, as in the linear probe: on busy cores threads wait for each other
+    with threadpool_limits(1):
+        fitted = clone(estimator).fit(features, labels)
+        if others is None:
+            weights = _last(fitted).label_distributions_
+        else:
+            # of what no label reaches, scikit-learn divides 0 by 0
+            with np.errstate(invalid="ignore"):
+                weights = fitted.predict_proba(others)
     weights = np.nan_to_num(weights)
     unreached = int(np.count_nonzero(~weights.any(axis=1)))
     if unreached:
