@@ -24,7 +24,6 @@ killed goes on when it is started again with the same arguments.
 
 import argparse
 import json
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -34,6 +33,7 @@ import _text_runs as text_runs
 import keras
 import numpy as np
 import tensorflow as tf
+from _emoji import check_vendor, drawings_of, nearest, read_emoji, resized
 from matplotlib.figure import Figure
 
 from keras_ssl import augment, callbacks, decoding, distribute, networks, text, trainers, visualize
@@ -64,53 +64,6 @@ add("--beams", type=int, default=4)
 add("--shown", type=int, default=24, help="drawings in the picture")
 runs.add_run_arguments(parser, "runs/caption_emoji")
 arguments = parser.parse_args()
-
-
-def read_drawings() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the drawings of each vendor, and their names as an array of strings."""
-    folder = arguments.data
-    if folder is None and (shared := os.environ.get("KERAS_SSL_DATA_DIR")):
-        folder = Path(shared) / "emoji"
-    if folder is None or not (folder / "emoji.tsv").is_file():
-        parser.error(
-            f"there is no emoji.tsv in the folder {folder}; the head of this script says what it "
-            "holds"
-        )
-    head, *rows = text_runs.read_columns(folder / "emoji.tsv")
-    if missing := {arguments.names, "group"} - set(head):
-        parser.error(f"emoji.tsv lacks the columns {sorted(missing)}; it has {head}")
-    names = np.array([row[head.index(arguments.names)] for row in rows])
-    groups = np.array([row[head.index("group")] for row in rows])
-    found = {}
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as file:
-            chosen = file["present"] & (arguments.flags | (groups != "flags"))
-            found[path.stem] = file["images"][chosen], names[chosen]
-    if arguments.held_out not in found or len(found) < 2:
-        parser.error(
-            f"--held-out {arguments.held_out} must be one of two vendors or more; there are "
-            f"{sorted(found)}"
-        )
-    return found
-
-
-def resized(images: np.ndarray, size: int) -> np.ndarray:
-    """Return images of another size, in bytes."""
-    return np.concatenate(
-        [
-            np.round(tf.image.resize(some, (size, size), "area")).astype("uint8")
-            for some in np.array_split(images, 1 + len(images) // 1000)
-        ]
-    )
-
-
-def nearest(known: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return the number of the known image that each image is nearest to."""
-    known, images = (one.reshape(len(one), -1).astype("float32") for one in (known, images))
-    squares = np.sum(np.square(known), axis=1)
-    return np.concatenate(
-        [np.argmin(squares - 2 * one @ known.T, 1) for one in np.array_split(images, 8)]
-    )
 
 
 def word_match(found: str, name: str) -> float:
@@ -146,12 +99,15 @@ strategy = runs.start(arguments)
 output = arguments.output
 
 # Data: drawings of the other vendors and token ids of their names
-drawings = read_drawings()
-others = [some for vendor, some in drawings.items() if vendor != arguments.held_out]
-known, known_names = (np.concatenate(part) for part in zip(*others, strict=True))
+emoji = read_emoji(parser, arguments.data, (arguments.names,), arguments.flags)
+check_vendor(parser, emoji, "--held-out", arguments.held_out)
+all_names = emoji.columns[arguments.names]
+known, rows = drawings_of(emoji, [one for one in emoji.images if one != arguments.held_out])
+known_names = all_names[rows]
 tokenizer = text.VocabularyTokenizer.words(known_names.tolist())
 length = max(len(one) for one in tokenizer.encode(known_names.tolist())) + 2  # start and end
-images, names = drawings[arguments.held_out]
+images, rows = drawings_of(emoji, [arguments.held_out])
+names = all_names[rows]
 is_known = np.isin(names, known_names)
 images, names = images[is_known], tokenizer.decode(tokenizer.encode(names[is_known].tolist()))
 print({"to learn from": len(known), "to name": len(images), "words": tokenizer.vocabulary_size})
