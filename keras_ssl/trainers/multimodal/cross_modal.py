@@ -164,6 +164,8 @@ class CrossModal(SelfSupervisedModel):
             "second": self.second.project(self.other_encoder(other, training=training)),
             "representation": h,
         }
+        _build(self.first, batch.views)
+        _build(self.second, other)
         widths = [found[side].shape[-1] for side in ("first", "second")]
         if widths[0] != widths[1]:
             raise ValueError(
@@ -210,6 +212,12 @@ class CrossModal(SelfSupervisedModel):
         }
         arguments = {"width": self.width, "names": list(self.names)}
         return {**super().get_config(), **serialize_parts(**parts), **arguments}
+
+
+def _build(tower: Tower, inputs: Any) -> None:
+    """Tell a tower, whose parts are built, what it takes; without that, files of it cannot load."""
+    if not tower.built:
+        tower.build(keras.tree.map_structure(lambda one: (None, *one.shape[1:]), inputs))
 
 
 def _check_text(encoder: keras.layers.Layer, inputs: Any, name: str) -> None:

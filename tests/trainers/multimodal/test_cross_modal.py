@@ -162,9 +162,17 @@ def test_towers_share_the_weights_and_are_saved_alone(tmp_path):
     trainer, x = CASES["CLIP"].make(), first_pairs()
     trainer.compile("adam")
     trainer.fit(x, batch_size=12, verbose=0)
+    trainer.save(tmp_path / "trainer.keras")
     for name, side in x.items():
         tower = trainer.tower(name)
+        # before any call, and from a trainer that has just been loaded
+        tower.save(tmp_path / "first.keras")
+        again = keras.saving.load_model(tmp_path / "trainer.keras").tower(name)
+        again.save(tmp_path / "again.keras")
         vectors = tower.predict(side, verbose=0)
+        for path in ("first.keras", "again.keras"):
+            loaded = keras.saving.load_model(tmp_path / path)
+            np.testing.assert_allclose(loaded.predict(side, verbose=0), vectors, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
         tower.save(tmp_path / f"{name}.keras")
         loaded = keras.saving.load_model(tmp_path / f"{name}.keras")
