@@ -123,7 +123,7 @@ def make_pairs(
     drawn_by = np.stack([np.resize(np.flatnonzero([*one] or [0]), times) for one in present])
     drawings = np.stack([resized(emoji.images[one], arguments.size) for one in vendors])
     texts = texts_of(emoji, languages, np.random.default_rng(arguments.seed))
-    tokenizer = text.Tokenizer.byte_pair(
+    tokenizer = text.Tokenizer.word_piece(
         [one for row in rows for one in texts[row]], arguments.words
     )
     tokens = tokens_of(tokenizer, [one for some in texts for one in some], arguments.length)

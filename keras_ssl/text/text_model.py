@@ -104,7 +104,9 @@ class TextModel(keras.Model):
         Returns:
             The output of `predict`, one row for each text.
         """
-        batch = self.tokenizer(texts, self.length, second)
+        network = getattr(self.model, "encoder", self.model)  # that of a tower
+        has_none = getattr(network, "segments", 0) is None
+        batch = self.tokenizer(texts, self.length, second, segment_ids=False if has_none else None)
         return self.predict(batch, batch_size=batch_size, verbose=0)
 
     def generate_texts(

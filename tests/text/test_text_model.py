@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import decoding, networks, text
+from keras_ssl import decoding, networks, text, trainers
 
 TEXTS = ["a lovely film", "dull and\nlong", "lovely"]
 LENGTH = 10
@@ -42,6 +42,16 @@ def test_tokenizer_is_saved_in_the_file_of_the_model(tmp_path, kind):
     assert loaded.tokenizer.get_config() == model.tokenizer.get_config()
     assert loaded.tokenizer.vocabulary == model.tokenizer.vocabulary
     assert loaded.length == LENGTH
+
+
+def test_texts_of_networks_without_segments():
+    texts = ["a cat", "two dogs", "a dog and a cat"]
+    tokenizer = text.Tokenizer.word_piece(texts, 60, minimum_count=1)
+    network = networks.text_transformer((16, 1, 2), tokenizer.vocabulary_size, max_length=8)
+    for model in (network, trainers.Tower(network, 4)):
+        found = text.TextModel(model, tokenizer, 8).predict_texts(texts)
+        expected = model.predict(tokenizer(texts, 8, segment_ids=False), verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data needs TensorFlow")
