@@ -37,7 +37,7 @@ from keras_ssl import optimizers, text, trainers
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 import _emoji_pairs as shared
-from _emoji import Emoji, read_emoji, resized
+from _emoji import Emoji, read_emoji
 from _text_runs import warm_up_and_cosine
 
 SIDES = {"ours": "keras_ssl", "torch": "open_clip's loss"}
@@ -45,7 +45,7 @@ LANGUAGES = ["en", "de", "fr", "es"]
 AIM = 1.0
 KEY = ("task", "side", "seed", "held_out", "settings")
 # what the peer is told of the towers
-RECIPE = ("seed", "size", "widths", "features", "length", "text", "dropout", "width")
+RECIPE = ("seed", "size", "widths", "channels", "length", "text", "dropout", "width")
 RECALL = ("recall at 1", "recall at 5")
 
 
@@ -187,10 +187,8 @@ def measure(
     """What a side finds, of what was held out."""
     emoji = data.emoji
     embed_texts = embedder(side, data.tokenizer, arguments.length)
-    drawings = {
-        one: side.embed("image", resized(images, arguments.size))
-        for one, images in emoji.images.items()
-    }
+    small = shared.small_drawings(emoji, arguments.size)
+    drawings = {one: side.embed("image", images) for one, images in small.items()}
     names = {one: embed_texts(emoji.columns[f"name_{one}"].tolist()) for one in data.languages}
     rows = data.rows if arguments.task == "vendors" else np.flatnonzero(data.is_held_out)
     found = {
@@ -343,7 +341,7 @@ def read_arguments() -> argparse.Namespace:
 
 # what tells runs apart that are not of the same setting
 SETTINGS = (
-    *("size", "words", "length", "widths", "features", "text", "width", "dropout", "crop"),
+    *("size", "words", "length", "widths", "channels", "text", "width", "dropout", "crop"),
     *("color", "gray", "batch_size", "epochs", "steps", "learning_rate", "warmup"),
     *("weight_decay", "flags"),
 )

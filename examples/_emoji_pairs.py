@@ -13,6 +13,7 @@ from _emoji import Emoji, resized, tags_of
 from keras_ssl import augment, evaluate, networks, text
 
 VARIANTS = 24  # texts of an emoji
+MARGIN = 1.2  # height and width of a frame, of those of what a drawing shows
 THUMBNAIL = 8  # height and width of the raw pixels that are compared
 _K = (1, 5)
 
@@ -23,17 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--flags", action="store_true", help="keep the group `flags`, whose drawings look alike")
     add("--size", type=int, default=32, help="height and width that drawings are brought to")
     add("--words", type=int, default=2000, help="size of the vocabulary")
-    add("--length", type=int, default=24, help="tokens of a text")
+    add("--length", type=int, default=16, help="tokens of a text")
     add("--widths", type=int, nargs="+", default=[32, 64, 128], help="channels; each halves")
-    add("--features", type=int, default=256, help="of the image tower")
-    add("--text", nargs=3, type=int, default=[128, 2, 4], help="width, blocks and heads")
+    add("--channels", type=int, default=64, help="of the last feature map")
+    add("--text", nargs=3, type=int, default=[64, 2, 2], help="width, blocks and heads")
     add("--width", type=int, default=128, help="of the shared space")
-    add("--dropout", type=float, default=0.1, help="of the text tower")
+    add("--dropout", type=float, default=0.0, help="of the text tower")
     add("--crop", type=float, default=0.7, help="smallest share of a drawing that a crop shows")
     add("--color", type=float, default=0.2, help="strength of the change of colors")
     add("--gray", type=float, default=0.0, help="probability that a drawing loses its colors")
     add("--batch-size", type=int, default=256, help="pairs, over all replicas")
-    add("--epochs", type=int, default=90)
+    add("--epochs", type=int, default=150)
     add("--learning-rate", type=float, default=1e-3)
     add("--warmup", type=int, default=50, help="steps")
     add("--weight-decay", type=float, default=0.2)
@@ -82,6 +83,33 @@ class Pairs(NamedTuple):
         return found.map(draw).prefetch(2)
 
 
+def framed(emoji: Emoji) -> Emoji:
+    """Return emoji whose drawings are centered and of one size; vendors leave other margins."""
+    return emoji._replace(images={name: _framed(one) for name, one in emoji.images.items()})
+
+
+def _framed(images: np.ndarray) -> np.ndarray:
+    height, width = images.shape[1:3]
+    sides = []
+    for axis, size in ((2, height), (1, width)):
+        is_drawn = (images < 245).any(axis=-1).any(axis=axis)
+        first = is_drawn.argmax(axis=1)
+        last = size - 1 - is_drawn[:, ::-1].argmax(axis=1)
+        sides.append((first, last, is_drawn.any(axis=1)))
+    half = MARGIN * np.maximum(*((last - first + 1) / 2 for first, last, _ in sides))
+    half = np.where(sides[0][2], half, height / 2)  # one that is all white stays as it is
+    starts, ends = [], []
+    for (first, last, _), size in zip(sides, (height, width), strict=True):
+        middle = (first + last + 1) / 2
+        starts.append((middle - half) / (size - 1))
+        ends.append((middle + half - 1) / (size - 1))
+    boxes = np.stack([*starts, *ends], axis=1)
+    found = tf.image.crop_and_resize(
+        images, boxes, np.arange(len(images)), (height, width), extrapolation_value=255.0
+    )
+    return np.round(found).astype("uint8")
+
+
 def texts_of(emoji: Emoji, languages: list[str], random: np.random.Generator) -> list[list[str]]:
     """Return the texts of each emoji: its names, and its English name with some of its tags."""
     found = []
@@ -121,7 +149,8 @@ def make_pairs(
     rows = np.flatnonzero(present.any(axis=1) & ~is_held_out)
     times = np.lcm.reduce(np.arange(1, len(vendors) + 1))
     drawn_by = np.stack([np.resize(np.flatnonzero([*one] or [0]), times) for one in present])
-    drawings = np.stack([resized(emoji.images[one], arguments.size) for one in vendors])
+    drawings = small_drawings(emoji, arguments.size)
+    drawings = np.stack([drawings[one] for one in vendors])
     texts = texts_of(emoji, languages, np.random.default_rng(arguments.seed))
     tokenizer = text.Tokenizer.word_piece(
         [one for row in rows for one in texts[row]], arguments.words
@@ -129,6 +158,11 @@ def make_pairs(
     tokens = tokens_of(tokenizer, [one for some in texts for one in some], arguments.length)
     tokens = {name: one.reshape(len(texts), VARIANTS, -1) for name, one in tokens.items()}
     return Pairs(drawings, drawn_by.astype("int32"), tokens, rows), tokenizer
+
+
+def small_drawings(emoji: Emoji, size: int) -> dict[str, np.ndarray]:
+    """Return the drawings of each vendor as the image tower takes them: framed, and of a size."""
+    return {name: resized(one, size) for name, one in framed(emoji).images.items()}
 
 
 def tokens_of(tokenizer: text.Tokenizer, texts: list[str], length: int) -> dict[str, np.ndarray]:
@@ -155,7 +189,8 @@ def make_encoders(
         [
             keras.Input(shape),
             keras.layers.Rescaling(1 / 127.5, offset=-1),
-            networks.conv_encoder(shape, arguments.widths, arguments.features),
+            networks.conv_encoder(shape, arguments.widths, channels=arguments.channels),
+            keras.layers.Flatten(),
         ],
         name="image_encoder",
     )
@@ -199,7 +234,7 @@ def measure(
     """Return how well the drawings of a vendor are found, and raw pixels beside it.
 
     Args:
-        emoji: all emoji.
+        emoji: all emoji, as vendors have drawn them.
         vendor: whose drawings are found by their names, name their emoji, and find those of others.
         rows: the emoji to measure on.
         drawings: vectors of the drawings of each vendor, `(emoji, width)`.
@@ -207,27 +242,25 @@ def measure(
     """
     table = []
 
-    def add(what: str, count: int, recall: dict, pixels: dict | None = None) -> None:
-        of_pixels = pixels or dict.fromkeys(_K)
-        table.append(
-            {
-                "search": what,
-                "among": count,
-                **{f"recall at {k}": recall[k] for k in _K},
-                **{f"raw pixels at {k}": of_pixels[k] for k in _K},
-            }
-        )
+    def add(what: str, both: np.ndarray, recall: dict[int, float], other: str = "") -> None:
+        row = {"search": what, "among": len(both), **{f"recall at {k}": recall[k] for k in _K}}
+        for name, some in {"raw pixels": emoji, "framed": in_frames}.items():
+            pixels = dict.fromkeys(_K)
+            if other:
+                pixels = pixel_retrieval(some.images[vendor][both], some.images[other][both])
+            row |= {f"{name} at {k}": pixels[k] for k in _K}
+        table.append(row)
 
+    in_frames = framed(emoji)
     own = rows[emoji.present[vendor][rows]]
     found = retrieval(drawings[vendor][own], names[own])
-    add("drawing by name", len(own), found["second_to_first"])
-    add("name by drawing", len(own), found["first_to_second"])
+    add("drawing by name", own, found["second_to_first"])
+    add("name by drawing", own, found["first_to_second"])
     for other in drawings:
         if other != vendor:
             both = own[emoji.present[other][own]]
             found = retrieval(drawings[vendor][both], drawings[other][both])
-            pixels = pixel_retrieval(emoji.images[vendor][both], emoji.images[other][both])
-            add(f"drawing of {other}", len(both), found["first_to_second"], pixels)
+            add(f"drawing of {other}", both, found["first_to_second"], other)
     return table
 
 

@@ -10,7 +10,8 @@ of which it sees neither text nor drawing. Two tables tell, for the drawings of 
 
 - how often a drawing is the first, or among the first five, that are found by its name, a name by
   its drawing, and another vendor's drawing of the same emoji by the drawing. Beside the last one
-  stands the nearest drawing by raw pixels, thumbnails of 8x8;
+  stand the nearest drawings by raw pixels, thumbnails of 8x8, of the drawings as they are and of
+  what CLIP sees: centered and brought to one size, since vendors leave other margins;
 - how many fall into the right group of Unicode's eight, which CLIP knows by nothing but the names
   of the groups (zero-shot classification), beside chance and the share of the largest group.
 
@@ -32,7 +33,7 @@ import _emoji_pairs as shared
 import _runs as runs
 import keras
 import numpy as np
-from _emoji import check_vendor, drawings_of, read_emoji, resized
+from _emoji import check_vendor, drawings_of, read_emoji
 from _text_runs import warm_up_and_cosine
 from matplotlib.figure import Figure
 
@@ -57,7 +58,10 @@ arguments = parser.parse_args()
 def draw_found(texts: list[str], path: Path) -> None:
     """Draw the drawings by all vendors that texts find, the nearest first."""
     images, rows = drawings_of(emoji, list(emoji.images))
-    vectors = image_tower.predict(resized(images, arguments.size), batch_size=512, verbose=0)
+    small = emoji._replace(images=shared.small_drawings(emoji, arguments.size))
+    vectors = image_tower.predict(
+        drawings_of(small, list(emoji.images))[0], batch_size=512, verbose=0
+    )
     index = evaluate.SearchIndex(vectors.shape[1])
     index.add(vectors)
     _, found = index.query(text_model.predict_texts(texts), arguments.shown)
@@ -129,7 +133,7 @@ if distribute.is_chief(strategy):
     text_model.save(output / "text_tower.keras")
     visualize.plot_history(history, path=output / "curves.png")
 
-    small = {one: resized(images, arguments.size) for one, images in emoji.images.items()}
+    small = shared.small_drawings(emoji, arguments.size)
     drawings = {
         one: image_tower.predict(some, batch_size=512, verbose=0) for one, some in small.items()
     }

@@ -16,9 +16,9 @@ ROWS = 512  # embedded at once
 
 
 class ImageTower(nn.Module):
-    """Convolutions that halve, normalization of groups and SiLU; then two linear maps."""
+    """Convolutions that halve, normalization of groups and SiLU; feature maps, and a linear map."""
 
-    def __init__(self, size: int, widths: list[int], features: int, width: int):
+    def __init__(self, size: int, widths: list[int], channels: int, width: int):
         super().__init__()
         levels = []
         for before, after in zip([3, *widths], widths, strict=False):
@@ -30,13 +30,13 @@ class ImageTower(nn.Module):
             ]
         self.levels = nn.Sequential(*levels)
         places = (size >> len(widths)) ** 2
-        self.features = nn.Linear(places * widths[-1], features)
-        self.projection = nn.Linear(features, width, bias=False)
+        self.features = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.projection = nn.Linear(places * channels, width, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Vectors of images from 0 to 255, channels last."""
-        x = self.levels(images.permute(0, 3, 1, 2) / 127.5 - 1)
-        return self.projection(self.features(x.permute(0, 2, 3, 1).flatten(1)))
+        x = self.features(self.levels(images.permute(0, 3, 1, 2) / 127.5 - 1))
+        return self.projection(x.permute(0, 2, 3, 1).flatten(1))
 
 
 class Block(nn.Module):
@@ -97,7 +97,7 @@ class Run:
         seed: int,
         size: int,
         widths: list[int],
-        features: int,
+        channels: int,
         vocabulary_size: int,
         length: int,
         text: list[int],
@@ -109,7 +109,7 @@ class Run:
         torch.manual_seed(seed)
         names = ("image", "token_ids", "padding_mask", "rates")
         self.batches = {name: np.load(f"{batches}/{name}.npy", mmap_mode="r") for name in names}
-        image = ImageTower(size, widths, features, width)
+        image = ImageTower(size, widths, channels, width)
         texts = TextTower(vocabulary_size, length, text, dropout, width)
         self.towers = nn.ModuleDict({"image": image, "text": texts})
         self.log_scale = nn.Parameter(torch.tensor(0.0))
