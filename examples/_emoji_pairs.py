@@ -219,7 +219,7 @@ def pixel_retrieval(queries: np.ndarray, known: np.ndarray) -> dict[int, float]:
     queries, known = (resized(one, THUMBNAIL).reshape(len(one), -1) for one in (queries, known))
     index = evaluate.SearchIndex(known.shape[1], metric="l2")
     index.add(known.astype("float32"))
-    _, found = index.query(queries.astype("float32"), max(_K))
+    _, found = index.query(queries.astype("float32"), min(max(_K), len(known)))
     right = found == np.arange(len(queries))[:, None]
     return {k: 100 * float(np.mean(right[:, :k].any(axis=1))) for k in _K}
 

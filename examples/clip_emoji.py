@@ -89,7 +89,8 @@ if arguments.prompt:
     image_tower = keras.saving.load_model(output / "image_tower.keras")
     text_model = keras.saving.load_model(output / "text_tower.keras")
     draw_found(arguments.prompt, output / "prompt.png")
-    raise SystemExit(f"The sheet is {(output / 'prompt.png').resolve()}")
+    print(f"The sheet is {(output / 'prompt.png').resolve()}")
+    raise SystemExit
 
 # Data: drawings of the other vendors, and texts of their emoji
 check_vendor(parser, emoji, "--held-out", arguments.held_out)
@@ -149,13 +150,16 @@ if distribute.is_chief(strategy):
         for row in shared.measure(emoji, arguments.held_out, rows, drawings, first)
     ]
     own = drawings[arguments.held_out]
-    groups = [
-        {
-            "names": part,
-            **shared.zero_shot(emoji, arguments.held_out, rows, own, text_model.predict_texts),
-        }
-        for part, rows in parts.items()
-    ]
+    groups = []
+    if len(set(emoji.columns["group"])) > 1:
+        own = drawings[arguments.held_out]
+        groups = [
+            {
+                "names": part,
+                **shared.zero_shot(emoji, arguments.held_out, rows, own, text_model.predict_texts),
+            }
+            for part, rows in parts.items()
+        ]
     translated = [
         {"names": part, **row}
         for part, rows in parts.items()
