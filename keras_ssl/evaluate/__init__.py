@@ -17,6 +17,10 @@ from keras_ssl.evaluate.downstream.compare import Comparison, compare
 from keras_ssl.evaluate.downstream.dense.composites import composites
 from keras_ssl.evaluate.downstream.dense.dense_probe import DenseProbeResult, dense_probe
 from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
+from keras_ssl.evaluate.downstream.independent_components import (
+    independent_components,
+    mean_correlation_coefficient,
+)
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
 from keras_ssl.evaluate.downstream.propagate_labels import propagate_labels
@@ -67,6 +71,7 @@ __all__ = [
     "fine_tune",
     "frechet_distance",
     "graph_probe",
+    "independent_components",
     "k_means",
     "kernel_distance",
     "knn_accuracy",
@@ -77,6 +82,7 @@ __all__ = [
     "mahalanobis_anomaly_scores",
     "mc_dropout",
     "mixture_of_experts",
+    "mean_correlation_coefficient",
     "near_duplicates",
     "node_probe",
     "perplexity",

@@ -104,9 +104,9 @@ def as_vectors(features: Any) -> tf.Tensor:
     return tf.reshape(features, [tf.shape(features)[0], -1])
 
 
-def check_features(features: Any, name: str) -> np.ndarray:
-    """Return features as a finite, non-empty float32 matrix, or raise a `ValueError`."""
-    features = np.asarray(features, dtype="float32")
+def check_features(features: Any, name: str, dtype: str = "float32") -> np.ndarray:
+    """Return features as a finite, non-empty matrix, or raise a `ValueError`."""
+    features = np.asarray(features, dtype=dtype)
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
             f"`{name}` must have shape (examples, dimensions) and hold at least one example. "
