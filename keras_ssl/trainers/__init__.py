@@ -5,6 +5,7 @@ from keras_ssl.trainers.clustering import DeepClusterV2, SwAV
 from keras_ssl.trainers.contrastive import (
     CPC,
     NNCLR,
+    TCL,
     DeepInfoMax,
     InstanceDiscrimination,
     MoCo,
@@ -81,6 +82,7 @@ __all__ = [
     "MAE",
     "MSN",
     "NNCLR",
+    "TCL",
     "VAE",
     "VGAE",
     "VQKD",

@@ -40,6 +40,17 @@ def mean_over_replicas(values: Any, weights: Any) -> Any:
     return ops.divide_no_nan(ops.sum(values * weights), total)
 
 
+def weights_of_labelled(is_known: Any) -> Any:
+    """Return weights of the examples of this replica, with a mean of 1 over those of all replicas.
+
+    Examples without a label weigh nothing, so the mean over all examples of values that are
+    weighted is the mean over the labelled ones; 0 if there are none.
+    """
+    known = ops.cast(is_known, "float32")
+    examples = ops.cast(ops.size(known), "float32") * distribute.replica_count()
+    return known * ops.divide_no_nan(examples, distribute.all_reduce_sum(ops.sum(known)))
+
+
 def are_class_labels(y: Any) -> bool:
     """Return whether labels are integers `(batch,)` or `(batch, 1)`."""
     shape = getattr(y, "shape", None)

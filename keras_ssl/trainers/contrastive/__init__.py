@@ -8,10 +8,12 @@ from keras_ssl.trainers.contrastive.moco_v3 import MoCoV3
 from keras_ssl.trainers.contrastive.nnclr import NNCLR
 from keras_ssl.trainers.contrastive.simclr import SimCLR
 from keras_ssl.trainers.contrastive.sup_con import SupCon
+from keras_ssl.trainers.contrastive.tcl import TCL
 
 __all__ = [
     "CPC",
     "NNCLR",
+    "TCL",
     "DeepInfoMax",
     "InstanceDiscrimination",
     "MoCo",

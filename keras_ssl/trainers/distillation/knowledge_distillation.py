@@ -9,7 +9,7 @@ from keras import ops
 from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 
 from keras_ssl import checks, distribute
-from keras_ssl.trainers._class_labels import are_class_labels, class_labels
+from keras_ssl.trainers._class_labels import are_class_labels, class_labels, weights_of_labelled
 from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import (
@@ -218,13 +218,10 @@ class KnowledgeDistillation(SelfSupervisedModel):
         if not (self._has_class_labels and are_class_labels(y)):
             return self.student_loss(y, z)
         labels, is_known, fault = class_labels(y, z.shape[-1])
-        is_known = ops.cast(is_known, "float32")
         weights = ops.cast(is_known, "float32")
         if self.student_loss.reduction != "sum":
             # Keras divides by the number of all examples, not of labelled ones
-            examples = ops.cast(ops.shape(labels)[0], "float32") * distribute.replica_count()
-            labelled = distribute.all_reduce_sum(ops.sum(weights))
-            weights = weights * ops.divide_no_nan(examples, labelled)
+            weights = weights_of_labelled(is_known)
         hard = self.student_loss(labels, z, sample_weight=weights)
         return hard + ops.cast(fault, hard.dtype)
 
