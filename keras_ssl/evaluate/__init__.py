@@ -22,6 +22,11 @@ from keras_ssl.evaluate.downstream.independent_components import (
     mean_correlation_coefficient,
 )
 from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
+from keras_ssl.evaluate.downstream.matching.canonical_correlation import CanonicalCorrelation
+from keras_ssl.evaluate.downstream.matching.optimal_transport_matching import (
+    OptimalTransportMatching,
+)
+from keras_ssl.evaluate.downstream.matching.procrustes_alignment import ProcrustesAlignment
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
 from keras_ssl.evaluate.downstream.propagate_labels import propagate_labels
 from keras_ssl.evaluate.downstream.retrieval import retrieval_metrics
@@ -46,8 +51,11 @@ __all__ = [
     "Comparison",
     "DenseProbeResult",
     "FewLabelsReport",
+    "CanonicalCorrelation",
     "KMeansResult",
     "LinearProbe",
+    "OptimalTransportMatching",
+    "ProcrustesAlignment",
     "RepresentationReport",
     "SearchIndex",
     "ZeroShotClassifier",

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_ssl import checks
 from keras_ssl.evaluate._forward import check_features
+from keras_ssl.evaluate.downstream._rank import rank_of
 
 
 def independent_components(
@@ -69,8 +70,7 @@ def independent_components(
     if components is None:
         components = features.shape[1]
     components = checks.integer("components", components, minimum=1)
-    values = np.linalg.svd(features - features.mean(axis=0), compute_uv=False)
-    rank = np.count_nonzero(values > 1e-6 * values.max())  # features may have been float32
+    rank = rank_of(features)
     if components > rank:
         raise ValueError(
             "`components` must be at most the rank of `features` around their mean; pass a smaller "
