@@ -59,9 +59,9 @@ class OptimalTransportMatching:
         ImportError: if POT is not installed; `pip install 'keras-ssl[ot]'`.
         TypeError: if an argument has the wrong type, or `pairs` are no integers.
         ValueError: if an argument is out of range; from `fit`, if features are not finite, there
-            are fewer than 2, all are equal, `pairs` are fewer than 2 or no rows, or widths differ
-            with `same_space=True`; from `transform`, before `fit` or if features have another
-            width.
+            are fewer than 2, all are equal, `pairs` are fewer than 2 or no rows, widths differ
+            with `same_space=True`, or `regularization` is too small for floats; from `transform`,
+            before `fit` or if features have another width.
 
     Example:
 
@@ -189,7 +189,13 @@ class OptimalTransportMatching:
                     epsilon=self.regularization,
                     G0=start,
                     max_iter=self.iterations,
+                    numItermax=self.iterations,
                     symmetric=True,
+                )
+            if not np.isfinite(plan).all() or not plan.any(axis=1).all():
+                raise ValueError(
+                    "`regularization` is so small that the soft plan underflows: pass a larger one "
+                    f"or 0. Received: regularization={self.regularization}"
                 )
             one, other = plan.sum(axis=1), plan.sum(axis=0)
             cost = one @ d**2 @ one + other @ e**2 @ other - 2 * np.sum(d @ plan @ e * plan)
