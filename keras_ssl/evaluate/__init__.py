@@ -47,11 +47,11 @@ from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, 
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
 
 __all__ = [
+    "CanonicalCorrelation",
     "CombinationReport",
     "Comparison",
     "DenseProbeResult",
     "FewLabelsReport",
-    "CanonicalCorrelation",
     "KMeansResult",
     "LinearProbe",
     "OptimalTransportMatching",
@@ -89,8 +89,8 @@ __all__ = [
     "link_prediction",
     "mahalanobis_anomaly_scores",
     "mc_dropout",
-    "mixture_of_experts",
     "mean_correlation_coefficient",
+    "mixture_of_experts",
     "near_duplicates",
     "node_probe",
     "perplexity",
