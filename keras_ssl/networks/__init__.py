@@ -9,6 +9,7 @@ from keras_ssl.networks.generative import (
     dit,
     resnet_discriminator,
     resnet_generator,
+    text_conditioned,
 )
 from keras_ssl.networks.graph import gat, gcn, gin, graphsage
 from keras_ssl.networks.perceiver_io import PerceiverIO, perceiver_io
@@ -86,6 +87,7 @@ __all__ = [
     "resnet_generator",
     "small_resnet",
     "strided_stem",
+    "text_conditioned",
     "text_transformer",
     "to_keras",
     "token_encoder",

@@ -5,6 +5,7 @@ from keras_ssl.networks.generative.dcgan import dcgan_discriminator, dcgan_gener
 from keras_ssl.networks.generative.diffusion_unet import diffusion_unet
 from keras_ssl.networks.generative.dit import dit
 from keras_ssl.networks.generative.resnet_gan import resnet_discriminator, resnet_generator
+from keras_ssl.networks.generative.text_conditioned import text_conditioned
 
 __all__ = [
     "conv_decoder",
@@ -15,4 +16,5 @@ __all__ = [
     "dit",
     "resnet_discriminator",
     "resnet_generator",
+    "text_conditioned",
 ]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ssl import layers, samplers, trainers
+from keras_ssl import layers, networks, samplers, trainers
 from tests.trainers.case import Case, zeros
 from tests.trainers.generative.denoisers import (
     dense_denoiser,
@@ -177,6 +177,80 @@ def test_tokens_by_an_encoder_in_the_denoiser_condition_latents_of_a_vq_vae(tmp_
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
     again = loaded.sample(tokens=data["tokens"][:4], steps=3, guidance_scale=2.0, seed=1)
     np.testing.assert_allclose(again, made, atol=1e-5)
+
+
+def texts_of(classes, padding=0):
+    """A start token, a word for each class, an end token, and padding."""
+    ids = np.full((len(classes), 5), padding, "int32")
+    ids[:, :3] = np.stack([np.full_like(classes, 2), classes + 5, np.full_like(classes, 3)], 1)
+    return {"tokens": ids, "tokens_mask": np.broadcast_to(np.arange(5) < 3, ids.shape)}
+
+
+def text_model():
+    """Latents of two numbers, told by a text tower that learns with the denoiser."""
+    inputs = {
+        "x": keras.Input((2,), name="x"),
+        "time": keras.Input((), name="time"),
+        "tokens": keras.Input((None, 8), name="tokens"),
+        "tokens_mask": keras.Input((None,), dtype="bool", name="tokens_mask"),
+    }
+    h = keras.layers.Concatenate()([inputs["x"], keras.layers.Reshape((1,))(inputs["time"] / 1000)])
+    h = keras.layers.Dense(64, "silu")(h)
+    query = keras.layers.Reshape((1, 64))(h)
+    attention = layers.MultiHeadAttention(2, 8)
+    told = attention(query, inputs["tokens"], value_mask=inputs["tokens_mask"])
+    h = keras.layers.Dense(64, "silu", name="middle")(
+        keras.layers.Concatenate()([h, keras.layers.Flatten()(told)])
+    )
+    denoiser = networks.text_conditioned(
+        keras.Model(inputs, keras.layers.Dense(2)(h)),
+        networks.text_transformer((8, 1, 2), 10, max_length=8, seed=0),
+    )
+    encoder, decoder = dense(2, inputs=2), dense(2, inputs=2)
+    for one in (encoder, decoder):
+        one.set_weights([np.eye(2), np.zeros(2)])
+    return trainers.LatentDiffusion(
+        denoiser, encoder, decoder, prediction="v", value_range=None, ema_momentum=0.9, seed=0
+    )
+
+
+def test_texts_lead_samples_and_guidance_leads_them_further(tmp_path):
+    """Clouds around (1, 0) and (-1, 0), each with a word of its own."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    classes = np.arange(512) % 2
+    points = rng.normal(0, 0.7, (512, 2)) + np.stack([1.0 - 2 * classes, 0 * classes], axis=1)
+    trainer = text_model()
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    embedding = trainer.denoiser.get_layer("text_tokens").trainable_weights[0]
+    before = np.array(embedding)
+    data = {"x": points.astype("float32"), **texts_of(classes)}
+    trainer.fit(data, batch_size=64, epochs=25, verbose=0)
+    assert np.any(np.array(embedding) != before)
+    asked = np.repeat([0, 1], 64)
+    sampler = samplers.DDIM()
+
+    def made(guidance, padding=0, **given):
+        given = given or texts_of(asked, padding)
+        return trainer.sample(
+            128, steps=12, sampler=sampler, guidance_scale=guidance, seed=0, **given
+        )
+
+    plain, guided, without = made(1.0), made(3.0), made(0.0)
+    means = [one.reshape(2, 64, 2).mean(axis=1)[:, 0] for one in (plain, guided, without)]
+    assert means[0][0] > 0.5 and means[0][1] < -0.5  # of 1 and -1
+    assert means[1][0] > means[0][0] + 0.2 and means[1][1] < means[0][1] - 0.2
+    # without the text both get the samples of one seed, in which both clouds are
+    assert np.abs(means[2]).max() < 0.5
+    nothing = {"tokens": np.zeros((128, 5), "int32"), "tokens_mask": np.ones((128, 5), bool)}
+    np.testing.assert_allclose(made(1.0, **nothing), without, atol=1e-4)
+    np.testing.assert_allclose(made(3.0, padding=9), guided, atol=1e-4)  # padding says nothing
+
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    again = loaded.sample(steps=12, sampler=sampler, guidance_scale=3.0, seed=0, **texts_of(asked))
+    np.testing.assert_allclose(again, guided, atol=1e-4)
+    assert trainer.predict(data, verbose=0).shape == (512, 64)
 
 
 def test_bad_parts_and_requests_are_refused(trained):
