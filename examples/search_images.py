@@ -188,10 +188,10 @@ else:
             raise SystemExit  # what is left, the chief does alone
         visualize.plot_history(history, path=output / "curves.png")
         encoder = trainer.encoder
-    encoder.save(output / "encoder.keras")
 
     # Product: index, duplicates, outliers, a map and a table
     features = features_of(images)
+    encoder.save(output / "encoder.keras")
     index = evaluate.SearchIndex(features.shape[1])
     index.add(features)
     index.save(output / "index.npz")

@@ -22,7 +22,7 @@ the judge can recognise in another vendor's drawings; samples of shuffled texts,
 and the drawing to learn from whose text is nearest to the one that was asked for. Names whose
 drawings by the judge's vendor are equal to the byte count as one.
 
-It takes minutes on two cores. It writes the trainer, both towers of CLIP, which
+It takes minutes on two cores. It writes the trainer, CLIP and its text tower, which
 examples/search_images.py takes, samples beside real drawings, curves and a report. With `--prompt`
 it draws a sheet for any text with the trainer in `--output`. A run that was killed goes on when it
 is started again with the same arguments.
@@ -327,9 +327,7 @@ history = trainer.fit(told, epochs=arguments.epochs, callbacks=backup("diffusion
 # Product: drawings of the names held out, and what the judge sees in them
 if distribute.is_chief(strategy):
     trainer.save(output / "trainer.keras")
-    tower = clip.tower("text")
-    text.TextModel(tower, tokenizer, arguments.length).save(output / "text_tower.keras")
-    clip.tower("image").save(output / "image_tower.keras")
+    clip.save(output / "clip.keras")
     visualize.plot_history(history, path=output / "curves.png")
 
     def judged(name: str, images: np.ndarray, rows: np.ndarray) -> dict:
@@ -357,6 +355,8 @@ if distribute.is_chief(strategy):
     table.append(judged("samples for another text", made, shuffled))
 
     # the drawing in the same style whose text is nearest, by the text tower of CLIP
+    tower = clip.tower("text")
+
     def vectors(texts: list[str]) -> np.ndarray:
         """Return vectors of texts in the space of CLIP."""
         found = text_inputs(texts)
@@ -367,6 +367,7 @@ if distribute.is_chief(strategy):
     near = vectors(asked_texts) @ vectors(texts[::VARIANTS])[index[in_style]].T
     found = known[in_style[np.argmax(near, axis=1)]]
     table.append(judged("to learn from, of the nearest text", found, asked))
+    text.TextModel(tower, tokenizer, arguments.length).save(output / "text_tower.keras")
 
     report = {"vendors": vendors, "names held out": names[asked].tolist(), "drawings": table}
     (output / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False))

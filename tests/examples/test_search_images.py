@@ -83,6 +83,7 @@ def test_texts_find_images_by_the_towers_of_a_clip(photos, tmp_path):
         "text": tokenizer(["a red bar"] * 4, 6, segment_ids=False),
     }
     clip.fit(pairs, verbose=0)
+    vector = clip.tower("text").predict(tokenizer(["a red bar"], 6, segment_ids=False), verbose=0)
     clip.save(tmp_path / "clip.keras")
     text.TextModel(clip.tower("text"), tokenizer, 6).save(tmp_path / "texts.keras")
     printed = run(
@@ -93,7 +94,6 @@ def test_texts_find_images_by_the_towers_of_a_clip(photos, tmp_path):
     assert "'size': 20" in printed  # that of the encoder
     index = evaluate.SearchIndex.load(tmp_path / "out" / "index.npz")
     files = json.loads((tmp_path / "out" / "files.json").read_text())["files"]
-    vector = clip.tower("text").predict(tokenizer(["a red bar"], 6, segment_ids=False), verbose=0)
     cosines, ids = index.query(vector, 3)
     found = printed[printed.index("Nearest to 'a red bar'") :].splitlines()[3:6]
     assert found == [
