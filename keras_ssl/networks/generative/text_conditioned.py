@@ -107,10 +107,18 @@ class _TextTokens(keras.layers.Layer):
     def __init__(self, text_encoder: keras.layers.Layer, **kwargs: Any):
         super().__init__(**kwargs)
         self.text_encoder = text_encoder
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Pass the flag of a frozen encoder on to its parts, which a loaded one does not do."""
+        if not self.text_encoder.trainable:
+            self.text_encoder.trainable = True  # it is passed on only where it changes
+            self.text_encoder.trainable = False
 
     def build(self, ids_shape: tuple, mask_shape: tuple | None = None) -> None:
         if not self.text_encoder.built:
             self.text_encoder.build(ids_shape)
+            self._freeze()
 
     def call(self, ids: Any, mask: Any = None, training: bool | None = None) -> Any:
         inputs = ids if mask is None else {"token_ids": ids, "padding_mask": mask}

@@ -70,7 +70,7 @@ def test_any_layer_of_ids_conditions_a_transformer_without_a_mask(rng):
     )
 
 
-def test_a_frozen_encoder_neither_learns_nor_drops(rng):
+def test_a_frozen_encoder_neither_learns_nor_drops(rng, tmp_path):
     inputs = inputs_of(rng)
     encoder = text_encoder(dropout_rate=0.5)
     learning = networks.text_conditioned(unet(rng), encoder)
@@ -84,6 +84,9 @@ def test_a_frozen_encoder_neither_learns_nor_drops(rng):
     np.testing.assert_allclose(
         frozen(inputs, training=True), frozen(inputs, training=False), rtol=1e-5, atol=1e-6
     )
+    frozen.save(tmp_path / "denoiser.keras")
+    loaded = keras.models.load_model(tmp_path / "denoiser.keras")
+    assert len(loaded.trainable_weights) == len(frozen.trainable_weights)
 
 
 def test_parts_that_do_not_fit_are_refused(rng):
