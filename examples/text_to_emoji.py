@@ -69,6 +69,7 @@ add("--autoencoder-epochs", type=int, default=15)
 add("--widths", type=int, nargs="+", default=[96], help="channels of the denoiser's levels")
 add("--blocks", type=int, default=1, help="residual blocks of a level")
 add("--prediction", choices=["epsilon", "x0", "v"], default="v")
+add("--min-snr", type=float, default=5.0, help="weighting of times by min-SNR; 0 for none")
 add("--train-text", action="store_true", help="train the text tower with the denoiser")
 add("--epochs", type=int, default=40, help="of diffusion")
 add("--learning-rate", type=float, default=1e-3, help="of diffusion")
@@ -316,7 +317,7 @@ with strategy.scope():
         samplers.NoiseSchedule("cosine"),
         arguments.prediction,
         num_classes=len(vendors),
-        min_snr_gamma=5.0,
+        min_snr_gamma=arguments.min_snr or None,
         ema_momentum=arguments.ema,
         seed=arguments.seed,
     )
