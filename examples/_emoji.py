@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from _text_runs import read_columns
 
+MARGIN = 1.2  # height and width of a frame, of those of what a drawing shows
+
 
 class Emoji(NamedTuple):
     """What each emoji is, and how the vendors have drawn it.
@@ -85,6 +87,33 @@ def tags_of(emoji: Emoji, column: str = "tags_en") -> list[list[str]]:
 def equal_drawings(images: np.ndarray) -> np.ndarray:
     """Return numbers `(images,)`, the same for drawings that are equal to the byte."""
     return np.unique([one.tobytes() for one in images], return_inverse=True)[1]
+
+
+def framed(emoji: Emoji) -> Emoji:
+    """Return emoji whose drawings are centered and of one size; vendors leave other margins."""
+    return emoji._replace(images={name: _framed(one) for name, one in emoji.images.items()})
+
+
+def _framed(images: np.ndarray) -> np.ndarray:
+    height, width = images.shape[1:3]
+    sides = []
+    for axis, size in ((2, height), (1, width)):
+        is_drawn = (images < 245).any(axis=-1).any(axis=axis)
+        first = is_drawn.argmax(axis=1)
+        last = size - 1 - is_drawn[:, ::-1].argmax(axis=1)
+        sides.append((first, last, is_drawn.any(axis=1)))
+    half = MARGIN * np.maximum(*((last - first + 1) / 2 for first, last, _ in sides))
+    half = np.where(sides[0][2], half, height / 2)  # one that is all white stays as it is
+    starts, ends = [], []
+    for (first, last, _), size in zip(sides, (height, width), strict=True):
+        middle = (first + last + 1) / 2
+        starts.append((middle - half) / (size - 1))
+        ends.append((middle + half - 1) / (size - 1))
+    boxes = np.stack([*starts, *ends], axis=1)
+    found = tf.image.crop_and_resize(
+        images, boxes, np.arange(len(images)), (height, width), extrapolation_value=255.0
+    )
+    return np.round(found).astype("uint8")
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from _emoji import Emoji, resized, tags_of
+from _emoji import Emoji, framed, resized, tags_of
 
 from keras_ssl import augment, evaluate, networks, text
 
 VARIANTS = 24  # texts of an emoji
-MARGIN = 1.2  # height and width of a frame, of those of what a drawing shows
 THUMBNAIL = 8  # height and width of the raw pixels that are compared
 _K = (1, 5)
 
@@ -81,33 +80,6 @@ class Pairs(NamedTuple):
         found = tf.data.Dataset.from_tensor_slices(self.rows.astype("int32"))
         found = found.shuffle(len(self.rows), seed=seed).batch(batch_size, drop_remainder=True)
         return found.map(draw).prefetch(2)
-
-
-def framed(emoji: Emoji) -> Emoji:
-    """Return emoji whose drawings are centered and of one size; vendors leave other margins."""
-    return emoji._replace(images={name: _framed(one) for name, one in emoji.images.items()})
-
-
-def _framed(images: np.ndarray) -> np.ndarray:
-    height, width = images.shape[1:3]
-    sides = []
-    for axis, size in ((2, height), (1, width)):
-        is_drawn = (images < 245).any(axis=-1).any(axis=axis)
-        first = is_drawn.argmax(axis=1)
-        last = size - 1 - is_drawn[:, ::-1].argmax(axis=1)
-        sides.append((first, last, is_drawn.any(axis=1)))
-    half = MARGIN * np.maximum(*((last - first + 1) / 2 for first, last, _ in sides))
-    half = np.where(sides[0][2], half, height / 2)  # one that is all white stays as it is
-    starts, ends = [], []
-    for (first, last, _), size in zip(sides, (height, width), strict=True):
-        middle = (first + last + 1) / 2
-        starts.append((middle - half) / (size - 1))
-        ends.append((middle + half - 1) / (size - 1))
-    boxes = np.stack([*starts, *ends], axis=1)
-    found = tf.image.crop_and_resize(
-        images, boxes, np.arange(len(images)), (height, width), extrapolation_value=255.0
-    )
-    return np.round(found).astype("uint8")
 
 
 def texts_of(emoji: Emoji, languages: list[str], random: np.random.Generator) -> list[list[str]]:
