@@ -99,9 +99,13 @@ class Data:
     def dataset(self, first: int, last: int) -> tf.data.Dataset:
         """The batches from `first` to before `last`."""
 
+        # TensorFlow keeps the function for good, and with it whatever it holds
+        paths = {name: self.folder / f"{name}.npy" for name in self.arrays}
+
         def generate() -> Iterator[dict[str, Any]]:
+            arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
             for number in range(first, last):
-                some = {name: np.array(one[number]) for name, one in self.arrays.items()}
+                some = {name: np.array(one[number]) for name, one in arrays.items()}
                 yield {"image": some.pop("image"), "text": some}
 
         specs = {name: tf.TensorSpec(one.shape[1:], one.dtype) for name, one in self.arrays.items()}
