@@ -98,7 +98,6 @@ class Data:
 
     def dataset(self, first: int, last: int) -> tf.data.Dataset:
         """The batches from `first` to before `last`."""
-
         # TensorFlow keeps the function for good, and with it whatever it holds
         paths = {name: self.folder / f"{name}.npy" for name in self.arrays}
 
