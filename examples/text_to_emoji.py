@@ -11,8 +11,11 @@ other:
   It is there to measure with, and no other network sees its vendor.
 - CLIP learns which drawing belongs to which text, a name and some of its tags.
 - An autoencoder makes latents of drawings.
-- Diffusion learns to make latents, told the text by the tokens of CLIP's text tower and the
-  drawing's vendor, its style, by a label.
+- Diffusion learns to make latents, told the text by its vector in the space of CLIP, which is near
+  those of drawings that fit it, and the drawing's vendor, its style, by a label. With `--tokens`,
+  it is told the tokens of the text tower in place of that vector.
+
+Drawings are centered and brought to one size first, since vendors leave other margins.
 
 `--names-held-out` names are chosen at random, and nothing but the judge sees any drawing of theirs.
 Then they are drawn in the style `--style`, and the judge ranks all names for each sample. The table
@@ -37,7 +40,15 @@ import _runs as runs
 import keras
 import numpy as np
 import tensorflow as tf
-from _emoji import check_vendor, drawings_of, equal_drawings, read_emoji, resized, tags_of
+from _emoji import (
+    check_vendor,
+    drawings_of,
+    equal_drawings,
+    framed,
+    read_emoji,
+    resized,
+    tags_of,
+)
 from _text_runs import warm_up_and_cosine
 
 from keras_ssl import augment, callbacks, distribute, networks, samplers, text, trainers, visualize
@@ -58,10 +69,11 @@ add("--batch-size", type=int, default=64, help="drawings, over all replicas")
 add("--judge-widths", type=int, nargs="+", default=[32, 64, 128])
 add("--judge-epochs", type=int, default=70)
 add("--words", type=int, default=2000, help="size of the vocabulary")
-add("--length", type=int, default=24, help="tokens of a text")
+add("--length", type=int, default=16, help="tokens of a text")
 add("--text", nargs=3, type=int, default=[64, 2, 4], help="width, blocks and heads of the tower")
 add("--clip-widths", type=int, nargs="+", default=[32, 64, 128])
-add("--clip-epochs", type=int, default=20)
+add("--space", type=int, default=128, help="width of the space of drawings and texts")
+add("--clip-epochs", type=int, default=60)
 add("--clip-batch-size", type=int, default=256)
 add("--autoencoder-widths", type=int, nargs="+", default=[32, 64, 96], help="a halving each")
 add("--latent-channels", type=int, default=16)
@@ -70,12 +82,13 @@ add("--widths", type=int, nargs="+", default=[96], help="channels of the denoise
 add("--blocks", type=int, default=1, help="residual blocks of a level")
 add("--prediction", choices=["epsilon", "x0", "v"], default="v")
 add("--min-snr", type=float, default=5.0, help="weighting of times by min-SNR; 0 for none")
-add("--train-text", action="store_true", help="train the text tower with the denoiser")
-add("--epochs", type=int, default=40, help="of diffusion")
+add("--tokens", action="store_true", help="tell the denoiser the tokens of a text")
+add("--train-text", action="store_true", help="train what it is told with the denoiser")
+add("--epochs", type=int, default=60, help="of diffusion")
 add("--learning-rate", type=float, default=1e-3, help="of diffusion")
 add("--ema", type=float, default=0.995, help="momentum of the averaged weights")
 add("--steps", type=int, default=20, help="steps of the sampler")
-add("--guidance", type=float, nargs="+", default=[1.0, 3.0], help="the last one draws the pictures")
+add("--guidance", type=float, nargs="+", default=[1.0, 4.0], help="the last one draws the pictures")
 add("--samples", type=int, default=2, help="samples of each name held out")
 add("--shown", type=int, default=12, help="names in the picture, and drawings of a prompt")
 runs.add_run_arguments(parser, "runs/text_to_emoji")
@@ -95,9 +108,15 @@ def describe(name: str, tags: list[str], random: np.random.Generator, variant: i
 
 
 def text_inputs(texts: list[str]) -> dict[str, np.ndarray]:
-    """Return texts as the denoiser takes them, `-` between words read as a space."""
-    ids = tokenizer([one.replace("-", " ") for one in texts], arguments.length, segment_ids=False)
-    return {"tokens": ids["token_ids"], "tokens_mask": ids["padding_mask"]}
+    """Return texts as networks take them, `-` between words read as a space."""
+    texts = [one.replace("-", " ") for one in texts]
+    return tokenizer(texts, arguments.length, segment_ids=False)
+
+
+def condition(text: dict) -> dict:
+    """Return token ids, and which are no padding, as the denoiser takes them."""
+    mask = {"tokens_mask": text["padding_mask"]} if arguments.tokens else {}
+    return {"tokens": text["token_ids"], **mask}
 
 
 def sampled(texts: list[str], guidance: float) -> np.ndarray:
@@ -108,7 +127,7 @@ def sampled(texts: list[str], guidance: float) -> np.ndarray:
         guidance_scale=guidance,
         seed=arguments.seed,
         label=style,
-        **text_inputs(texts),
+        **condition(text_inputs(texts)),
     )
 
 
@@ -121,7 +140,8 @@ if arguments.prompt:
     trainer = keras.saving.load_model(output / "trainer.keras")
     tower = keras.saving.load_model(output / "text_tower.keras")
     tokenizer, arguments.length = tower.tokenizer, tower.length
-    vendors = json.loads((output / "report.json").read_text())["vendors"]
+    report = json.loads((output / "report.json").read_text())
+    vendors, arguments.tokens = report["vendors"], report["tokens"]
     if arguments.style not in vendors:
         parser.error(f"--style {arguments.style} must be one of {vendors}")
     style = vendors.index(arguments.style)
@@ -131,7 +151,7 @@ if arguments.prompt:
     raise SystemExit
 
 # Data: drawings and texts of all vendors but the judge's, without the names held out
-emoji = read_emoji(parser, arguments.data, ("name_en", "tags_en"), arguments.flags)
+emoji = framed(read_emoji(parser, arguments.data, ("name_en", "tags_en"), arguments.flags))
 check_vendor(parser, emoji, "--judge", arguments.judge)
 vendors = [one for one in emoji.images if one != arguments.judge]
 check_vendor(parser, emoji, "--style", arguments.style)
@@ -172,14 +192,14 @@ print({"to learn from": len(known), "names": len(known_rows), "held out": len(as
 
 
 def batches(batch_size: int) -> tf.data.Dataset:
-    """Return shuffled batches of drawings, a text of each at random, its vendor and its name."""
+    """Return shuffled batches of drawings, a text of each at random, vendors and names."""
     tables = {name: tf.constant(one) for name, one in ids.items()}
     draws = tf.data.Dataset.random(arguments.seed, rerandomize_each_iteration=True)
 
-    def with_text(example: tuple, draw: tf.Tensor) -> tuple[dict, tf.Tensor, tf.Tensor]:
+    def with_text(example: tuple, draw: tf.Tensor) -> tuple[tf.Tensor, dict, tf.Tensor, tf.Tensor]:
         image, style, row = example
         text = {name: one[row, draw % VARIANTS] for name, one in tables.items()}
-        return {"x": image, **text}, style, row
+        return image, text, style, row
 
     examples = (known.astype("float32"), styles, index.astype("int64"))
     return (
@@ -244,33 +264,38 @@ judge.fit(data, epochs=arguments.judge_epochs, callbacks=backup("judge"), verbos
 with strategy.scope():
     views = augment.FusedPipeline(
         [
-            augment.RandomResizedCrop(arguments.size, scale=(0.6, 1.0), ratio=(0.8, 1.25)),
-            augment.ColorJitter(0.3, 0.3, 0.3, hue=0.05),
+            augment.RandomResizedCrop(arguments.size, scale=(0.7, 1.0), ratio=(0.8, 1.25)),
+            augment.ColorJitter(0.2, 0.2, 0.2, hue=0.05),
         ]
     )
     inputs = keras.Input(shape)
-    h = networks.conv_encoder(shape, arguments.clip_widths, features=256)(
+    h = networks.conv_encoder(shape, arguments.clip_widths, channels=64)(
         keras.layers.Rescaling(1 / 127.5, -1)(inputs)
     )
+    h = keras.layers.Flatten()(h)
     text_encoder = networks.text_transformer(
         tuple(arguments.text),
         tokenizer.vocabulary_size,
         max_length=arguments.length,
         pooling="mean",
-        dropout_rate=0.1,
         seed=arguments.seed,
     )
-    clip = trainers.CLIP(keras.Model(inputs, h), text_encoder, width=128, augment=views)
+    clip = trainers.CLIP(keras.Model(inputs, h), text_encoder, arguments.space, augment=views)
     pairs = batches(min(arguments.clip_batch_size, len(known))).map(
-        lambda x, _, row: {
-            "image": x["x"],
-            "text": {"token_ids": x["tokens"], "padding_mask": x["tokens_mask"]},
-            "group_ids": row,
-        }
+        lambda image, text, _, row: {"image": image, "text": text, "group_ids": row}
     )
-    clip.compile(adam(arguments.clip_epochs * len(pairs)))
+    clip.compile(adam(arguments.clip_epochs * len(pairs), 1e-3))
 clip.fit(pairs, epochs=arguments.clip_epochs, callbacks=backup("clip"), verbose=2)
-text_encoder.trainable = arguments.train_text
+text_tower = clip.tower("text")
+told_by = text_encoder
+if not arguments.tokens:  # one token, the vector of the text; unlike it, of unit variance
+    with strategy.scope():
+        inputs = keras.Input((arguments.length,), dtype="int32")
+        is_token = keras.ops.not_equal(inputs, tokenizer.pad_token_id)
+        h = text_tower({"token_ids": inputs, "padding_mask": is_token})
+        h = keras.layers.Rescaling(arguments.space**0.5)(h)
+        told_by = keras.Model(inputs, keras.layers.Reshape((1, -1))(h), name="text_vector")
+told_by.trainable = arguments.train_text
 
 # Autoencoder: drawings to latents and back
 with strategy.scope():
@@ -293,7 +318,7 @@ with strategy.scope():
         name="latent_decoder",
     )
     autoencoder = trainers.Autoencoder(encoder, decoder, loss="mean_absolute_error")
-    alone = batches(arguments.batch_size).map(lambda x, *_: x["x"])
+    alone = batches(arguments.batch_size).map(lambda image, *_: image)
     autoencoder.compile(adam(arguments.autoencoder_epochs * len(alone)))
 autoencoder.fit(
     alone, epochs=arguments.autoencoder_epochs, callbacks=backup("autoencoder"), verbose=2
@@ -307,11 +332,11 @@ with strategy.scope():
         arguments.blocks,
         attention_levels=range(len(arguments.widths)),
         num_classes=len(vendors),
-        token_dim=arguments.text[0],
-        tokens_mask=True,
+        token_dim=arguments.text[0] if arguments.tokens else arguments.space,
+        tokens_mask=arguments.tokens,
     )
     trainer = trainers.LatentDiffusion(
-        networks.text_conditioned(denoiser, text_encoder),
+        networks.text_conditioned(denoiser, told_by),
         encoder,
         decoder,
         samplers.NoiseSchedule("cosine"),
@@ -321,7 +346,9 @@ with strategy.scope():
         ema_momentum=arguments.ema,
         seed=arguments.seed,
     )
-    told = batches(arguments.batch_size).map(lambda x, style, _: (x, style))
+    told = batches(arguments.batch_size).map(
+        lambda image, text, style, _: ({"x": image, **condition(text)}, style)
+    )
     trainer.compile(adam(arguments.epochs * len(told), arguments.learning_rate))
 history = trainer.fit(told, epochs=arguments.epochs, callbacks=backup("diffusion"), verbose=2)
 
@@ -356,21 +383,22 @@ if distribute.is_chief(strategy):
     table.append(judged("samples for another text", made, shuffled))
 
     # the drawing in the same style whose text is nearest, by the text tower of CLIP
-    tower = clip.tower("text")
-
     def vectors(texts: list[str]) -> np.ndarray:
         """Return vectors of texts in the space of CLIP."""
-        found = text_inputs(texts)
-        batch = {"token_ids": found["tokens"], "padding_mask": found["tokens_mask"]}
-        return tower.predict(batch, verbose=0)
+        return text_tower.predict(text_inputs(texts), verbose=0)
 
     in_style = np.flatnonzero(styles == style)
     near = vectors(asked_texts) @ vectors(texts[::VARIANTS])[index[in_style]].T
     found = known[in_style[np.argmax(near, axis=1)]]
     table.append(judged("to learn from, of the nearest text", found, asked))
-    text.TextModel(tower, tokenizer, arguments.length).save(output / "text_tower.keras")
+    text.TextModel(text_tower, tokenizer, arguments.length).save(output / "text_tower.keras")
 
-    report = {"vendors": vendors, "names held out": names[asked].tolist(), "drawings": table}
+    report = {
+        "vendors": vendors,
+        "tokens": arguments.tokens,
+        "names held out": names[asked].tolist(),
+        "drawings": table,
+    }
     (output / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False))
     shown = random.permutation(len(asked))[: arguments.shown]
     pictures = [found[shown], *made.reshape(arguments.samples, len(asked), *shape)[:, shown]]

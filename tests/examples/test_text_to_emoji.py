@@ -26,9 +26,10 @@ TINY = (
 )
 
 
-def test_draws_names_held_out_and_prompts(tmp_path):
+@pytest.mark.parametrize("options", [(), pytest.param(("--tokens",), marks=pytest.mark.full)])
+def test_draws_names_held_out_and_prompts(tmp_path, options):
     write_drawings(tmp_path / "drawings")
-    printed = run("text_to_emoji.py", "drawings", *TINY, "--output", "out", cwd=tmp_path)
+    printed = run("text_to_emoji.py", "drawings", *TINY, *options, "--output", "out", cwd=tmp_path)
     # 23 drawings by two vendors of twelve names, without three names
     assert any(
         f"{{'to learn from': {count}, 'names': 9, 'held out': 3}}" in printed for count in (17, 18)
@@ -40,7 +41,7 @@ def test_draws_names_held_out_and_prompts(tmp_path):
         "real, by second",
         "real, by the autoencoder",
         "samples, guidance 1",
-        "samples, guidance 3",
+        "samples, guidance 4",
         "samples for another text",
         "to learn from, of the nearest text",
     ]
