@@ -61,6 +61,7 @@ from keras_ssl.trainers.masked import (
 )
 from keras_ssl.trainers.multimodal import CLIP, CrossModal, SigLIP, Tower
 from keras_ssl.trainers.parts import serialize_parts
+from keras_ssl.trainers.pretext import JigsawPuzzle, RelativePatchPosition, RotationPrediction
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 from keras_ssl.trainers.step import Batch, Update
@@ -108,6 +109,7 @@ __all__ = [
     "GraphMAE",
     "InfoGraph",
     "InstanceDiscrimination",
+    "JigsawPuzzle",
     "KnowledgeDistillation",
     "LatentDiffusion",
     "Latents",
@@ -119,6 +121,8 @@ __all__ = [
     "Node2Vec",
     "NoiseContrastive",
     "OnlineProbe",
+    "RelativePatchPosition",
+    "RotationPrediction",
     "SelfSupervisedModel",
     "SentenceAutoencoder",
     "Seq2Seq",
