@@ -61,7 +61,13 @@ from keras_ssl.trainers.masked import (
 )
 from keras_ssl.trainers.multimodal import CLIP, CrossModal, SigLIP, Tower
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.pretext import JigsawPuzzle, RelativePatchPosition, RotationPrediction
+from keras_ssl.trainers.pretext import (
+    Colorization,
+    ContextEncoder,
+    JigsawPuzzle,
+    RelativePatchPosition,
+    RotationPrediction,
+)
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
 from keras_ssl.trainers.step import Batch, Update
@@ -95,6 +101,8 @@ __all__ = [
     "Batch",
     "CausalLM",
     "ClassifierGuidance",
+    "Colorization",
+    "ContextEncoder",
     "CrossModal",
     "DINOv2",
     "Data2Vec",

@@ -1,7 +1,15 @@
 """Pretext tasks: supervised tasks whose labels are made from the images themselves."""
 
+from keras_ssl.trainers.pretext.colorization import Colorization
+from keras_ssl.trainers.pretext.context_encoder import ContextEncoder
 from keras_ssl.trainers.pretext.jigsaw_puzzle import JigsawPuzzle
 from keras_ssl.trainers.pretext.relative_patch_position import RelativePatchPosition
 from keras_ssl.trainers.pretext.rotation_prediction import RotationPrediction
 
-__all__ = ["JigsawPuzzle", "RelativePatchPosition", "RotationPrediction"]
+__all__ = [
+    "Colorization",
+    "ContextEncoder",
+    "JigsawPuzzle",
+    "RelativePatchPosition",
+    "RotationPrediction",
+]

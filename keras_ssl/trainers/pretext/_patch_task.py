@@ -103,7 +103,7 @@ class PatchTask(SelfSupervisedModel):
         )
         rows, columns, classes = self.places(uniforms, height, width)
         count = rows.shape[1]
-        patches = _cut(images, rows, columns, self.patch_size)
+        patches = cut_patches(images, rows, columns, self.patch_size)
         # those of an image next to each other, so that replicas draw what one would
         patches = ops.reshape(patches, (-1, *self.patch_size, channels))
         patches = self.patch_augment(patches, training=True)
@@ -142,7 +142,7 @@ def integers_below(count: int, uniforms: Any) -> Any:
     return ops.minimum(ops.cast(uniforms * count, "int32"), count - 1)
 
 
-def _cut(images: Any, rows: Any, columns: Any, size: tuple[int, int]) -> Any:
+def cut_patches(images: Any, rows: Any, columns: Any, size: tuple[int, int]) -> Any:
     """Return patches `(batch, patches, height, width, channels)` that start at given places."""
     (height, width), (_, count) = size, rows.shape
     image_width, channels = images.shape[2:]
