@@ -1,4 +1,4 @@
-"""Pretext tasks: supervised tasks whose labels are made from the images themselves."""
+"""Pretext tasks: targets that are made of the data itself."""
 
 from keras_ssl.trainers.pretext.colorization import Colorization
 from keras_ssl.trainers.pretext.context_encoder import ContextEncoder
