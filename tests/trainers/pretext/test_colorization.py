@@ -33,7 +33,7 @@ CASES = {
         make=lambda: trainers.Colorization(maps(), augment.RandomHorizontalFlip(seed=0)),
         x=colored,
         decreasing_loss="loss",
-        decrease=0.5,
+        decrease=1.8,
         optimizer=lambda: keras.optimizers.Adam(1e-2),
         bad_data=(
             (zeros(64, 28, 28), "rank 4|batch, height, width, channels"),
