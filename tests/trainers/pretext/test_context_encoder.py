@@ -29,8 +29,9 @@ def decoder(channels=1, last="sigmoid"):
         [
             keras.layers.Input((16,)),
             keras.layers.Dense(64, "relu"),
-            keras.layers.Dense(SIDE * SIDE * channels, last),
+            keras.layers.Dense(SIDE * SIDE * channels),
             keras.layers.Reshape((SIDE, SIDE, channels)),
+            keras.layers.Activation(last),
         ]
     )
 
