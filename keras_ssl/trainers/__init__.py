@@ -62,11 +62,15 @@ from keras_ssl.trainers.masked import (
 from keras_ssl.trainers.multimodal import CLIP, CrossModal, SigLIP, Tower
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.pretext import (
+    SCARF,
+    VIME,
     Colorization,
     ContextEncoder,
     JigsawPuzzle,
+    MaskedSeries,
     RelativePatchPosition,
     RotationPrediction,
+    TemporalOrder,
 )
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
@@ -89,9 +93,11 @@ __all__ = [
     "MAE",
     "MSN",
     "NNCLR",
+    "SCARF",
     "TCL",
     "VAE",
     "VGAE",
+    "VIME",
     "VQKD",
     "VQVAE",
     "Autoencoder",
@@ -122,6 +128,7 @@ __all__ = [
     "LatentDiffusion",
     "Latents",
     "MaskedLM",
+    "MaskedSeries",
     "MoCo",
     "MoCoV3",
     "MomentMatching",
@@ -144,6 +151,7 @@ __all__ = [
     "SparseAutoencoder",
     "SupCon",
     "SwAV",
+    "TemporalOrder",
     "Tower",
     "Update",
     "VICReg",

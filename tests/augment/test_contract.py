@@ -164,6 +164,7 @@ class KerasConformanceTest(TestCase):
     def test_layers_on_tables(self):
         for layer_class in (tabular.RandomFeatureCorruption, tabular.RandomFeatureNoise):
             self.run_one(layer_class, (4, 5))
+        self.run_one(tabular.RandomMarginalCorruption, (4, 5), rate=0.4, quantiles=3)
         self.run_one(tabular.RandomMask, (4, 5), rate=0.3, fill="mean")
 
     def test_layers_on_sequences(self):

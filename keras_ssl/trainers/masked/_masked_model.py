@@ -13,6 +13,7 @@ from keras_ssl.networks import TokenEncoder, token_encoder
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
 from keras_ssl.trainers._hidden_patches import check_masking, hide
+from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_one_view, check_type
 from keras_ssl.trainers.parts import serialize_parts
@@ -120,39 +121,6 @@ class PixelModel(MaskedModel):
         """Return the constructor's arguments, the parts serialised."""
         own = {"normalize_pixels": self.normalize_pixels, "pixel_scale": self.pixel_scale}
         return {**super().get_config(), **own}
-
-
-@keras.saving.register_keras_serializable(package="keras_ssl")
-class LinearToTargets(keras.layers.Layer):
-    """Linear map of tokens to vectors as wide as those that they predict.
-
-    The number of outputs is that of the targets, which is known once the data is: pixels of images
-    with any number of channels, or the width of any encoder.
-
-    Args:
-        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
-    """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        # here and not in `build`, since it draws a seed
-        self._initializer = keras.initializers.GlorotUniform()
-
-    def build(self, tokens_shape: tuple, targets_shape: tuple) -> None:
-        self.dense = keras.layers.Dense(
-            targets_shape[-1],
-            kernel_initializer=self._initializer,
-            dtype=self.dtype_policy,
-            name="dense",
-        )
-        self.dense.build(tokens_shape)
-
-    def call(self, tokens: Any, targets: Any) -> Any:
-        return at_least_float32(self.dense(tokens))
-
-    def compute_output_spec(self, tokens: Any, targets: Any) -> Any:
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        return keras.KerasTensor((*tokens.shape[:-1], targets.shape[-1]), dtype)
 
 
 def check_images(views: Any, encoder: TokenEncoder) -> None:

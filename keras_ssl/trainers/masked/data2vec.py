@@ -8,9 +8,9 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers._hidden_patches import take_tokens
+from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.masked._masked_model import (
-    LinearToTargets,
     MaskedModel,
     check_inference_mode,
     layer_normalized,

@@ -9,9 +9,10 @@ from keras import ops
 from keras_ssl import layers
 from keras_ssl.networks import PatchTokenizer, TokenEncoder, token_encoder
 from keras_ssl.ops import l2_normalize
+from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_trained_teacher, check_type
-from keras_ssl.trainers.masked._masked_model import LinearToTargets, check_images
+from keras_ssl.trainers.masked._masked_model import check_images
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze

@@ -53,6 +53,78 @@ def test_one_row_is_not_corrupted():
     np.testing.assert_array_equal(tabular.RandomFeatureCorruption(1.0)(row), row)
 
 
+def adapted(table, *arguments, **options):
+    layer = tabular.RandomMarginalCorruption(*arguments, seed=0, **options)
+    layer.adapt(table)
+    return layer
+
+
+def test_marginals_are_quantiles_of_the_table(table):
+    stored = to_numpy(adapted(table, quantiles=48).values)
+    np.testing.assert_array_equal(stored, np.repeat(np.sort(table, axis=0), 3, 0).astype("float32"))
+    halves = np.sort(table, axis=0)[[4, 12]].astype("float32")
+    np.testing.assert_array_equal(to_numpy(adapted(table, quantiles=2).values), halves)
+
+
+def test_marginals_of_categories_keep_their_frequencies(rng):
+    table = rng.choice(3, size=(500, 1), p=[0.7, 0.2, 0.1])
+    layer = adapted(table, 1.0)
+    taken = to_numpy(layer(np.full((4000, 1), 9, "int32")))[:, 0]
+    share = np.bincount(table[:, 0]) / 500
+    assert stats.chisquare(np.bincount(taken), 4000 * share).pvalue > 1e-4
+
+
+def test_marginal_corruption_takes_drawn_values(table, rng):
+    layer = adapted(table, 0.5, quantiles=7)
+    x = rng.normal(size=(9, 5)).astype("float32")
+    p = drawn(layer, x.shape)
+    taken = np.take_along_axis(to_numpy(layer.values), p["source"], axis=0)
+    np.testing.assert_array_equal(layer.apply(x, p), np.where(p["corrupted"], taken, x))
+    assert p["source"].min() == 0 and p["source"].max() == 6
+
+
+@pytest.mark.parametrize(("rate", "features", "count"), [(0.6, 5, 3), (0.29, 100, 29), (1.0, 4, 4)])
+def test_every_row_has_as_many_features_replaced(rate, features, count):
+    corrupted = drawn(tabular.RandomMarginalCorruption(rate, seed=0), (2000, features))["corrupted"]
+    assert (corrupted.sum(axis=1) == count).all()
+    if count < features:  # each feature as often as any other
+        assert stats.chisquare(corrupted.sum(axis=0)).pvalue > 1e-4
+
+
+def test_features_are_replaced_independently_if_asked_for():
+    layer = tabular.RandomMarginalCorruption(0.3, same_count=False, seed=0)
+    corrupted = drawn(layer, (400, 10))["corrupted"]
+    assert stats.binomtest(int(corrupted.sum()), 4000, 0.3).pvalue > 1e-4
+    assert np.ptp(corrupted.sum(axis=1)) > 3
+
+
+def test_one_row_is_corrupted_by_the_table(table):
+    row = np.full((1, 5), 7.0, "float32")
+    assert np.all(to_numpy(adapted(table, 1.0)(row)) != row)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (np.zeros((0, 5)), ValueError, r"must have rows.*\(0, 5\)"),
+        (np.full((3, 5), np.nan), ValueError, "15 values that are not finite"),
+        (np.zeros((3, 4)), ValueError, r"must have 5 features.*\(3, 4\)"),
+        (np.zeros(3), ValueError, r"\(batch, features\)"),
+        (np.array([["a"]]), TypeError, "integer or floating-point"),
+    ],
+)
+def test_bad_tables_are_refused(table, rows, error, message):
+    layer = adapted(table)
+    with pytest.raises(error, match=message):
+        layer.adapt(rows)
+    assert layer.is_adapted
+
+
+def test_a_rate_that_replaces_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"`rate` times.*rate=0.3 for 3 features"):
+        tabular.RandomMarginalCorruption(0.3)(np.zeros((2, 3), "float32"))
+
+
 @pytest.mark.parametrize("fill", [-7.0, "mean"])
 def test_mask_against_numpy(table, fill):
     layer = tabular.RandomMask(0.4, fill, seed=0)
@@ -82,6 +154,7 @@ def test_noise_is_standard_normal():
 
 LAYERS = {
     "corruption": tabular.RandomFeatureCorruption,
+    "marginals": tabular.RandomMarginalCorruption,
     "mask": tabular.RandomMask,
     "mean": lambda **k: tabular.RandomMask(fill="mean", **k),
     "noise": tabular.RandomFeatureNoise,
@@ -103,7 +176,7 @@ def test_floating_dtypes_are_kept(table, name, dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_integers(name, rng):
     output = LAYERS[name](seed=0)(rng.integers(0, 9, (8, 3)).astype("int32"))
-    kept = name in ("corruption", "mask")
+    kept = name in ("corruption", "marginals", "mask")
     assert keras.backend.standardize_dtype(output.dtype) == ("int32" if kept else "float32")
 
 
@@ -124,6 +197,8 @@ def test_wrong_rank_is_an_error(name, shape):
     ("make", "error", "message"),
     [
         (lambda: tabular.RandomFeatureCorruption(1.1), ValueError, "`rate`.*Received"),
+        (lambda: tabular.RandomMarginalCorruption(-0.1), ValueError, "`rate`.*Received"),
+        (lambda: tabular.RandomMarginalCorruption(quantiles=0), ValueError, "`quantiles`"),
         (lambda: tabular.RandomMask("half"), TypeError, "`rate`.*Received"),
         (lambda: tabular.RandomMask(0.5, "median"), ValueError, "`fill`.*'mean'.*Received"),
         (lambda: tabular.RandomMask(0.5, None), TypeError, "`fill`.*Received"),
