@@ -21,6 +21,8 @@ pytestmark = pytest.mark.skipif(
     [
         ("tabular", "--epochs 20", "few-label probe", 2),
         ("tabular", "--epochs 20 --method vicreg", "few-label probe", 2),
+        ("tabular", "--epochs 20 --method scarf", "few-label probe", 2),
+        ("tabular", "--epochs 20 --method vime", "few-label probe", 1),
         ("time_series", "--series 600 --epochs 8", "few-label probe", 5),
         ("spectrograms", "--sounds 300 --epochs 10 --batch-size 64", "linear probe", 5),
     ],
