@@ -19,7 +19,7 @@ CASES = {
         ),
         x=scaled_images,
         decreasing_loss="loss",
-        decrease=0.1,
+        decrease=0.3,
         bad_data=BAD_TABLES,
     ),
 }

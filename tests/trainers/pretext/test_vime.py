@@ -16,7 +16,7 @@ CASES = {
         ),
         x=scaled_images,
         decreasing_loss="reconstruction",
-        decrease=0.03,
+        decrease=0.08,
         bad_data=BAD_TABLES,
     ),
 }
