@@ -14,7 +14,7 @@ from keras_ssl.trainers.contrastive import (
     SimCLR,
     SupCon,
 )
-from keras_ssl.trainers.distillation import BYOL, DINO, MSN, KnowledgeDistillation, SimSiam
+from keras_ssl.trainers.distillation import BYOL, DINO, MSN, PMSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.embedding import (
     CBOW,
     FullSoftmax,
@@ -73,7 +73,7 @@ from keras_ssl.trainers.pretext import (
     TemporalOrder,
 )
 from keras_ssl.trainers.probe import OnlineProbe
-from keras_ssl.trainers.redundancy import BarlowTwins, VICReg
+from keras_ssl.trainers.redundancy import MMCR, WMSE, BarlowTwins, FroSSL, LeJEPA, TiCo, VICReg
 from keras_ssl.trainers.step import Batch, Update
 from keras_ssl.trainers.teacher import EMATeacher
 
@@ -91,8 +91,10 @@ __all__ = [
     "GRACE",
     "IJEPA",
     "MAE",
+    "MMCR",
     "MSN",
     "NNCLR",
+    "PMSN",
     "SCARF",
     "TCL",
     "VAE",
@@ -100,6 +102,7 @@ __all__ = [
     "VIME",
     "VQKD",
     "VQVAE",
+    "WMSE",
     "Autoencoder",
     "BEiT",
     "BEiTv2",
@@ -119,6 +122,7 @@ __all__ = [
     "DistributedFit",
     "EMATeacher",
     "FlowMatching",
+    "FroSSL",
     "FullSoftmax",
     "GraphMAE",
     "InfoGraph",
@@ -127,6 +131,7 @@ __all__ = [
     "KnowledgeDistillation",
     "LatentDiffusion",
     "Latents",
+    "LeJEPA",
     "MaskedLM",
     "MaskedSeries",
     "MoCo",
@@ -152,6 +157,7 @@ __all__ = [
     "SupCon",
     "SwAV",
     "TemporalOrder",
+    "TiCo",
     "Tower",
     "Update",
     "VICReg",

@@ -82,6 +82,64 @@ def sup_con(labels, z, temperature=0.1):
     return np.reshape(values, shape)
 
 
+def tico(z, targets, covariance, weight=8.0):
+    """The values of all examples."""
+    pairs = zip(normalized(z), normalized(targets), strict=True)
+    return np.array([1 - a @ b + weight * a @ covariance @ a for a, b in pairs])
+
+
+def frossl(views, weight=1.0):
+    views = [np.asarray(z, "float64") for z in views]
+    views = [z / np.linalg.norm(z, axis=0) for z in views]
+    loss, mean = 0, np.mean(views, axis=0)
+    for z in views:
+        correlation = z.T @ z
+        loss += np.log(np.linalg.norm(correlation / np.trace(correlation)) ** 2)
+        loss += weight * len(views) * np.linalg.norm(z - mean) ** 2 / len(z)
+    return loss
+
+
+def w_mse(views, order=None, sub_batch=None, epsilon=0.0):
+    views = [np.asarray(z, "float64") for z in views]
+    order = np.arange(len(views[0])) if order is None else order
+    values = []
+    for part in np.split(order, len(order) // (sub_batch or len(order))):
+        whitened = []
+        for z in views:
+            covariance = np.atleast_2d(np.cov(z[part], rowvar=False))
+            covariance = (1 - epsilon) * covariance + epsilon * np.eye(len(covariance))
+            inverse = np.linalg.inv(np.linalg.cholesky(covariance))
+            whitened.append(normalized((z[part] - z[part].mean(axis=0)) @ inverse.T))
+        for i, one in enumerate(whitened):
+            values += [np.sum((one - other) ** 2, axis=1).mean() for other in whitened[:i]]
+    return np.mean(values)
+
+
+def sig_reg(views, directions, knots=17, t_max=3.0):
+    directions = np.asarray(directions, "float64")
+    directions = directions / np.linalg.norm(directions, axis=0)
+    t = np.linspace(-t_max, t_max, 2 * knots - 1)
+    values = []
+    for z in views:
+        for x in (np.asarray(z, "float64") @ directions).T:
+            empirical = np.mean(np.exp(1j * np.outer(t, x)), axis=1)
+            error = np.abs(empirical - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2)
+            values.append(len(x) * np.trapezoid(error, t))
+    return np.mean(values)
+
+
+def lejepa(views, directions, global_count=2, weight=0.05):
+    z = np.asarray(views, "float64")
+    invariance = np.mean((z - z[:global_count].mean(axis=0)) ** 2)
+    return (1 - weight) * invariance + weight * sig_reg(z, directions)
+
+
+def mmcr(views, weight=0.005):
+    z = np.stack([normalized(view) for view in views], axis=1)
+    local = np.mean([np.linalg.norm(one, "nuc") for one in z])
+    return weight * local - np.linalg.norm(z.mean(axis=1), "nuc")
+
+
 def finite_differences(function, *inputs, step=1e-6):
     """The gradient of a float64 function with respect to each input."""
     gradients = []

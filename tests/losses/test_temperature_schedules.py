@@ -44,6 +44,7 @@ LOSSES = {
         ),
     ),
     "MSNLoss": ("temperature", lambda rng: (scores(rng)[0][0], scores(rng)[1])),
+    "PMSNLoss": ("temperature", lambda rng: (scores(rng)[0][0], scores(rng)[1])),
     "SwAVLoss": ("temperature", lambda rng: scores(rng)[:1]),
     "TokenDistillation": ("teacher_temperature", lambda rng: rng.normal(size=(2, 6, 3, 5))),
     "TokenDistillation of the student": (

@@ -88,3 +88,12 @@ def info_nce_mi(local, summary):
         own = [np.exp(u @ v) for u in local[i]]
         values.append(np.mean([-np.log(one / (one + others)) for one in own]))
     return np.array(values)
+
+
+def pmsn(target, anchors, temperature=0.1, sharpening=0.25, weight=1.0, exponent=0.25):
+    p = [softmax(np.asarray(anchor, "float64"), temperature) for anchor in anchors]
+    mean = np.mean(np.concatenate(p), axis=0)
+    prior = np.array([(k + 1) ** -exponent for k in range(len(mean))])
+    prior /= prior.sum()
+    divergence = sum(q * np.log(q / m) for q, m in zip(prior, mean, strict=True))
+    return msn(target, anchors, temperature, sharpening, weight=0.0) + weight * divergence

@@ -3,6 +3,7 @@
 from keras_ssl.layers.memory.center import Center, SinkhornCenter
 from keras_ssl.layers.memory.feature_queue import FeatureQueue
 from keras_ssl.layers.memory.memory_bank import MemoryBank
+from keras_ssl.layers.memory.moving_covariance import MovingCovariance
 from keras_ssl.layers.memory.prototypes import Prototypes
 from keras_ssl.layers.memory.vector_quantizer import VectorQuantizer
 
@@ -10,6 +11,7 @@ __all__ = [
     "Center",
     "FeatureQueue",
     "MemoryBank",
+    "MovingCovariance",
     "Prototypes",
     "SinkhornCenter",
     "VectorQuantizer",

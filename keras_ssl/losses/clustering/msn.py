@@ -1,6 +1,7 @@
 """The loss of masked Siamese networks (MSN)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -65,6 +66,20 @@ def msn(
         - [Assran et al., Masked Siamese Networks for Label-Efficient
           Learning](https://arxiv.org/abs/2204.07141)
     """
+    settings = (temperature, sharpening, regularization_weight, sinkhorn_iterations)
+    return regularized_cross_entropy(target_scores, anchor_scores, *settings, _missing_entropy)
+
+
+def regularized_cross_entropy(
+    target_scores: Any,
+    anchor_scores: Any,
+    temperature: Any,
+    sharpening: float,
+    regularization_weight: float,
+    sinkhorn_iterations: int,
+    regularizer: Callable[[Any], Any],
+) -> Any:
+    """Values of `msn` with another function of the mean distribution as the regulariser."""
     temperature = checks.temperature("temperature", temperature)
     _check_settings(sharpening, regularization_weight, sinkhorn_iterations)
     views = _check_views(target_scores, anchor_scores)
@@ -79,18 +94,22 @@ def msn(
     log_p = [ops.log_softmax(view / temperature) for view in views]
     values = -ops.sum(target * sum(log_p[1:], log_p[0]), axis=-1) / len(views)
     if regularization_weight > 0:
-        values = values + regularization_weight * _missing_entropy(log_p)
+        values = values + regularization_weight * regularizer(_mean_distribution(log_p))
     return values
 
 
-def _missing_entropy(log_p: list[Any]) -> Any:
-    """Log K minus the entropy of the mean of all distributions over replicas."""
-    total = distribute.all_reduce_sum(sum(ops.sum(ops.exp(view), axis=0) for view in log_p))
-    count = ops.shape(log_p[0])[0] * (len(log_p) * distribute.replica_count())
-    mean = total / ops.cast(count, total.dtype)
+def _missing_entropy(mean: Any) -> Any:
+    """Log K minus the entropy of a distribution."""
     # p log p is 0 at p = 0, where the logarithm has an infinite gradient
     entropy = -ops.sum(mean * ops.log(ops.maximum(mean, 1e-30)))
     return math.log(mean.shape[0]) - entropy
+
+
+def _mean_distribution(log_p: list[Any]) -> Any:
+    """Mean of all distributions over views and replicas."""
+    total = distribute.all_reduce_sum(sum(ops.sum(ops.exp(view), axis=0) for view in log_p))
+    count = ops.shape(log_p[0])[0] * (len(log_p) * distribute.replica_count())
+    return total / ops.cast(count, total.dtype)
 
 
 def _check_settings(
