@@ -142,6 +142,31 @@ def vicreg(train: Images, width: int, projector: Sequence[int]) -> Trainer:
     return trainers.VICReg(small_encoder(width), layers.ProjectionHead(projector), two_views())
 
 
+def tico(train: Images, width: int, projector: Sequence[int], momentum: float) -> Trainer:
+    head = layers.ProjectionHead(projector)
+    return trainers.TiCo(small_encoder(width), head, two_views(), momentum=momentum)
+
+
+def frossl(train: Images, width: int, projector: Sequence[int]) -> Trainer:
+    return trainers.FroSSL(small_encoder(width), layers.ProjectionHead(projector), two_views())
+
+
+def w_mse(train: Images, width: int, projector: Sequence[int], sub_batch: int) -> Trainer:
+    head, loss = layers.ProjectionHead(projector), losses.WMSELoss(sub_batch)
+    return trainers.WMSE(small_encoder(width), head, two_views(), loss)
+
+
+def lejepa(train: Images, width: int, projector: Sequence[int], directions: int) -> Trainer:
+    """Two global views, no local ones."""
+    head = layers.ProjectionHead(projector)
+    return trainers.LeJEPA(small_encoder(width), head, two_views(), directions=directions)
+
+
+def mmcr(train: Images, width: int, projector: Sequence[int], momentum: float) -> Trainer:
+    head = layers.ProjectionHead(projector)
+    return trainers.MMCR(small_encoder(width), head, two_views(), momentum=momentum)
+
+
 def nnclr(
     train: Images,
     width: int,
@@ -256,6 +281,8 @@ def _msn(
     hide: Sequence[keras.layers.Layer],
     momentum: float,
     masking: keras.layers.Layer | None = None,
+    method: type[trainers.MSN] = trainers.MSN,
+    loss: type[losses.MSNLoss] = losses.MSNLoss,
 ) -> Trainer:
     """Patches are hidden by `hide` in the image, or left out as `masking` says."""
 
@@ -264,12 +291,12 @@ def _msn(
         return augment.simclr_pipeline(size, scale, **jitter, blur_probability=0.0)
 
     views = [view(32, (0.3, 1.0)), [view(32, (0.3, 1.0)), *hide]]
-    return trainers.MSN(
+    return method(
         encoder,
         layers.ProjectionHead(projector, activation="gelu"),
         layers.Prototypes(prototypes),
         augment.AsymmetricViews(views + focal_views * [view(16, (0.05, 0.3))]),
-        losses.MSNLoss(sinkhorn_iterations=3),
+        loss(sinkhorn_iterations=3),
         momentum,
         masking,
     )
@@ -279,6 +306,10 @@ def msn(train: Images, width: int, masked: float, **recipe: Any) -> Trainer:
     """Patches are hidden in the image, which the small encoder sees; not left out as tokens."""
     encoder = networks.small_resnet((None, None, 3), width)
     return _msn(encoder, hide=[augment.RandomPatchMask(8, masked)], **recipe)
+
+
+def pmsn(train: Images, width: int, **recipe: Any) -> Trainer:
+    return msn(train, width, **recipe, method=trainers.PMSN, loss=losses.PMSNLoss)
 
 
 def knowledge_distillation(
@@ -548,10 +579,16 @@ METHODS = {
     "DeepClusterV2": Method(deep_cluster_v2, indexed),
     "BarlowTwins": Method(barlow_twins),
     "VICReg": Method(vicreg),
+    "TiCo": Method(tico),
+    "FroSSL": Method(frossl),
+    "WMSE": Method(w_mse),
+    "LeJEPA": Method(lejepa),
+    "MMCR": Method(mmcr),
     "BYOL": Method(byol),
     "SimSiam": Method(simsiam),
     "DINO": Method(dino),
     "MSN": Method(msn),
+    "PMSN": Method(pmsn),
     "KnowledgeDistillation": Method(knowledge_distillation),
     "Autoencoder": Method(autoencoder),
     "VAE": Method(vae, encoder=trained_part),

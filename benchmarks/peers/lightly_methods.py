@@ -6,6 +6,7 @@ import torch
 import torchvision_cpu  # noqa: F401
 from images import SCALE
 from lightly import loss as losses
+from lightly.loss.lejepa_loss import lejepa_invariance_loss
 from lightly.models.modules import NNMemoryBankModule, heads
 from lightly.models.utils import deactivate_requires_grad, random_token_mask, update_momentum
 from lightly.transforms import DINOTransform, MSNTransform, SimCLRTransform, SwaVTransform
@@ -187,6 +188,78 @@ class VICReg(Redundancy):
     criterion_class = losses.VICRegLoss
 
 
+class FroSSL(Redundancy):
+    """Frobenius norms of correlations."""
+
+    criterion_class = losses.FroSSLLoss
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.criterion([self.projector(self.encoder(view)) for view in views])
+
+
+class WMSE(Redundancy):
+    """Views whitened in random sub-batches."""
+
+    criterion_class = losses.WMSELoss
+
+    def __init__(self, width: int, projector: list[int], sub_batch: int):
+        super().__init__(width, projector)
+        self.criterion = losses.WMSELoss(embedding_dim=projector[-1], w_size=sub_batch)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.criterion(torch.cat([self.projector(self.encoder(view)) for view in views]))
+
+
+class LeJEPA(Redundancy):
+    """Two global views, no local ones, which Lightly's loss demands: so of the loss's two terms."""
+
+    criterion_class = losses.LeJEPALoss
+
+    def __init__(self, width: int, projector: list[int], directions: int):
+        super().__init__(width, projector)
+        self.criterion = losses.LeJEPALoss(sigreg_num_vectors=directions)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        z = self.projector(self.encoder(torch.cat(views)))  # both at once, as ours
+        z = torch.stack(z.chunk(2))
+        weight = self.criterion.lambda_param
+        invariance = lejepa_invariance_loss(all_proj=z, global_proj=z)
+        return weight * self.criterion.sigreg(z) + (1 - weight) * invariance
+
+
+class TiCo(WithTeacher):
+    """A moving covariance in place of negatives."""
+
+    def __init__(self, width: int, projector: list[int], momentum: float):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector = two_layers(4 * width, projector, normalize_output=False)
+        self.criterion = losses.TiCoLoss()
+        self.start_teacher(momentum)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        return self.criterion(self.projector(self.encoder(views[0])), self.teach(views[1]))
+
+
+class MMCR(WithTeacher):
+    """Nuclear norms of the embeddings of student and teacher, scaled to length 1."""
+
+    def __init__(self, width: int, projector: list[int], momentum: float):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector = two_layers(4 * width, projector, normalize_output=False)
+        self.criterion = losses.MMCRLoss()
+        self.start_teacher(momentum)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        student = [self.projector(self.encoder(view)) for view in views]
+        teacher = [self.teach(view) for view in views]
+        z = (nn.functional.normalize(torch.stack(one, 1), dim=-1) for one in (student, teacher))
+        return self.criterion(*z)
+
+
 class NNCLR(Method):
     """Nearest neighbours in a memory bank; two layers of projector, as for CIFAR-10."""
 
@@ -279,6 +352,8 @@ class DINO(WithTeacher):
 class MSN(WithTeacher):
     """Patches hidden in the image, since the encoder has no tokens to leave out; focal views."""
 
+    criterion_class = losses.MSNLoss
+
     def __init__(
         self,
         width: int,
@@ -303,7 +378,7 @@ class MSN(WithTeacher):
         hidden, _, dim = projector
         self.projector = as_keras(heads.MSNProjectionHead(features, hidden, dim))
         self.prototypes = nn.Parameter(nn.Linear(dim, prototypes, bias=False).weight.detach())
-        self.criterion = losses.MSNLoss()
+        self.criterion = self.criterion_class()
         self.start_teacher(momentum)
 
     def make_encoder(self, width: int) -> tuple[nn.Module, int]:
@@ -323,6 +398,12 @@ class MSN(WithTeacher):
         return self.criterion(z, self.teach(target), self.prototypes)
 
 
+class PMSN(MSN):
+    """MSN with a power law for the sizes of clusters."""
+
+    criterion_class = losses.PMSNLoss
+
+
 METHODS: dict[str, type[Method]] = {
     "SimCLR": SimCLR,
     "DCL": DCL,
@@ -332,8 +413,14 @@ METHODS: dict[str, type[Method]] = {
     "SwAV": SwAV,
     "DINO": DINO,
     "MSN": MSN,
+    "PMSN": PMSN,
     "BYOL": BYOL,
     "SimSiam": SimSiam,
     "BarlowTwins": BarlowTwins,
     "VICReg": VICReg,
+    "TiCo": TiCo,
+    "FroSSL": FroSSL,
+    "WMSE": WMSE,
+    "LeJEPA": LeJEPA,
+    "MMCR": MMCR,
 }
