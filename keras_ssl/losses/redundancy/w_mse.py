@@ -91,7 +91,10 @@ def _whiten(z: Any, sub_batch: int | None, epsilon: float) -> Any:
     # what rounding leaves of directions without variance must not become negative
     rounding = 8 * float(np.finfo(keras.backend.standardize_dtype(z.dtype)).eps)
     added = epsilon * ops.square(0.25 / scale) + rounding * trace + 1e-12
-    covariance = (1 - epsilon) * covariance + added * ops.eye(dim, dtype=z.dtype)
+    identity = ops.eye(dim, dtype=z.dtype)
+    covariance = (1 - epsilon) * covariance + added * identity
+    # of NaN the decomposition would be an error; the rows still make the loss NaN
+    covariance = ops.where(ops.isnan(trace), identity, covariance)
     whitened = ops.solve_triangular(ops.cholesky(covariance), transposed, lower=True)
     return l2_normalize(ops.swapaxes(whitened, 1, 2))
 

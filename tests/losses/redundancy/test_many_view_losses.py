@@ -145,6 +145,14 @@ def test_zeros_and_identical_rows_stay_finite(name):
         assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
+@each
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_loss_of_nan_and_infinity_is_nan(name, bad):
+    given = views(2)
+    given[1][2, 1] = bad
+    assert np.isnan(LOSSES[name][0](*given))
+
+
 @pytest.mark.parametrize("name", ["FroSSL", "WMSE", "MMCR"])
 @pytest.mark.parametrize("fill", [1e20, 3e38])
 def test_huge_values_stay_finite(name, fill):

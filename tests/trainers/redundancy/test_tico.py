@@ -18,7 +18,7 @@ CASES = {
             momentum=0.9,
         ),
         decreasing_loss="loss",
-        decrease=0.0,
+        decrease=0.4,
         start=1,  # the covariance rises from 0
     ),
 }
