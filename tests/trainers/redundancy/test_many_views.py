@@ -37,6 +37,7 @@ CASES = {
         ),
         decreasing_loss="loss",
         decrease=0.12,
+        sgd=lambda: keras.optimizers.SGD(0.001),  # whitening amplifies rounding errors
     ),
     "LeJEPA": Case(
         make=small_lejepa,
