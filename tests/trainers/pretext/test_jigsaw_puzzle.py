@@ -143,7 +143,7 @@ def test_representation_is_that_of_the_whole_image():
     np.testing.assert_allclose(trainer(photos()), trainer.encoder(photos().astype("float32")))
 
 
-def test_defaults_are_those_of_the_paper():
+def test_defaults():
     trainer = trainers.JigsawPuzzle(any_size(), 64)
     assert (trainer.permutation_count, trainer.head.units) == (100, 4096)
     assert trainer.normalize and isinstance(trainer.patch_augment, keras.layers.Identity)
