@@ -67,7 +67,8 @@ def pmsn(
 def _divergence_from_power_law(mean: Any, exponent: float) -> Any:
     prior = np.arange(1, mean.shape[0] + 1, dtype="float64") ** -exponent
     prior /= prior.sum()
-    cross = -ops.sum(ops.cast(prior, mean.dtype) * ops.log(ops.maximum(mean, 1e-30)))
+    shares = ops.convert_to_tensor(prior, mean.dtype)
+    cross = -ops.sum(shares * ops.log(ops.maximum(mean, 1e-30)))
     return cross + float(np.sum(prior * np.log(prior)))
 
 
