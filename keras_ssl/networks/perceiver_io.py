@@ -129,7 +129,7 @@ class PerceiverIO(keras.Model):
         **kwargs: `name`, `dtype` and other arguments of `keras.Model`.
 
     Call arguments:
-        inputs: an array, or a dictionary of `"inputs"` and at will `"padding_mask"`, booleans or
+        inputs: an array, or a dictionary of `"inputs"` and optionally `"padding_mask"`, booleans or
             integers `(batch, n)`, 0 for inputs that are not read; with a `query_width`, also of
             `"queries"`, `(batch, m, query_width)`.
         return_intermediates: whether to return all that `encode` returns and the `"outputs"`, in a

@@ -18,7 +18,20 @@ class PatchTask(SelfSupervisedModel):
     """Base of methods that tell from patches of an image how they lie.
 
     The encoder sees one patch at a time, and a head the features of all of them together. A method
-    defines `places`, which draws where the patches are cut and the class that is to be found.
+    defines `check_size` and `places`, which draws where the patches are cut and the class that is
+    to be found.
+
+    Args:
+        encoder: `keras.Model` or layer that maps patches, and whole images, to `(batch, features)`.
+        patch_size: height and width of a patch, an integer or a pair.
+        classes: number of classes of the task.
+        augment: layer that makes one random view of a batch of images, or `None`.
+        patch_augment: layer that changes each patch on its own, against shortcuts.
+        head: layer from the features of all patches, side by side, to those of the classifier;
+            `None` means a dense layer of 4,096 units and a rectifier.
+        normalize: whether each patch is brought to the mean and the deviation of its image.
+        seed: integer seed of the places, or `None`.
+        **kwargs: `name`, `dtype` of the model.
     """
 
     view_count = 1
