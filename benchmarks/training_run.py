@@ -51,10 +51,12 @@ class TrainingRun:
         self.trainer = trainer
         self.data = data
         schedule = warmed_up_cosine(learning_rate, epochs * len(data), warmup)
-        self.trainer.compile(
-            optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon),
-            jit_compile=jit_compile,
-        )
+        # one for each part that has its own, such as a discriminator
+        optimizers = {
+            name: keras.optimizers.AdamW(schedule, weight_decay=weight_decay, epsilon=epsilon)
+            for name in self.trainer.optimizer_names
+        }
+        self.trainer.compile(optimizers, jit_compile=jit_compile)
         self.epochs_done = 0
 
     def epoch(self) -> dict[str, float]:

@@ -330,9 +330,84 @@ def knowledge_distillation(
     )
 
 
-def _decoder(widths: Sequence[int], features: int) -> keras.Model:
+def any_size_encoder(width: int, channels: int = 3) -> keras.Model:
+    """The small encoder for patches as well as whole images."""
+    return networks.small_resnet((None, None, channels), width)
+
+
+def one_view(smallest: float) -> keras.layers.Layer:
+    """A crop of at least this area, mirrored or not."""
+    crop = augment.RandomResizedCrop(32, scale=(smallest, 1.0))
+    return augment.Pipeline([crop, augment.RandomHorizontalFlip()])
+
+
+def rotation(train: Images, width: int, smallest_crop: float) -> Trainer:
+    return trainers.RotationPrediction(small_encoder(width), one_view(smallest_crop))
+
+
+def relative_position(
+    train: Images, width: int, patch: int, gap: int, jitter: int, head: int
+) -> Trainer:
+    return trainers.RelativePatchPosition(
+        any_size_encoder(width), patch, gap, jitter, head=keras.layers.Dense(head, "relu")
+    )
+
+
+def jigsaw(train: Images, width: int, patch: int, permutations: int, head: int) -> Trainer:
+    return trainers.JigsawPuzzle(
+        any_size_encoder(width),
+        patch,
+        permutations,
+        augment.RandomHorizontalFlip(),
+        head=keras.layers.Dense(head, "relu"),
+    )
+
+
+def colorization(train: Images, width: int, smallest_crop: float) -> Trainer:
+    """The encoder sees lightness alone, and ends before its pooling."""
+    encoder = any_size_encoder(width, channels=1)
+    maps = keras.Model(encoder.inputs, encoder.layers[-1].input)
+    return trainers.Colorization(maps, one_view(smallest_crop))
+
+
+def context_encoder(
+    train: Images,
+    width: int,
+    block: int,
+    decoder: Sequence[int],
+    discriminator: Sequence[int],
+    smallest_crop: float,
+    adversary: float,
+) -> Trainer:
+    encoder = small_encoder(width)
+    shape = (block, block, 3)
+    critic = [
+        keras.layers.Conv2D(units, 4, 2, padding="same", activation="leaky_relu")
+        for units in discriminator
+    ]
+    return trainers.ContextEncoder(
+        encoder,
+        _decoder(decoder, encoder.output_shape[-1], shape),
+        keras.Sequential(
+            [
+                keras.layers.Rescaling(1 / 127.5, offset=-1),
+                *critic,
+                keras.layers.Flatten(),
+                keras.layers.Dense(1),
+            ]
+        ),
+        block,
+        # the error is that of pixels from 0 to 1
+        reconstruction_weight=(1 - adversary) / 255**2,
+        adversary_weight=adversary,
+        augment=one_view(smallest_crop),
+    )
+
+
+def _decoder(
+    widths: Sequence[int], features: int, shape: tuple[int, int, int] = (32, 32, 3)
+) -> keras.Model:
     """From features to pixels from 0 to 255."""
-    shape = (32, 32, 3)
     decoder = networks.conv_decoder(shape, widths, features)
     return keras.Sequential([decoder, keras.layers.Rescaling(127.5, offset=127.5)])
 
@@ -590,6 +665,11 @@ METHODS = {
     "MSN": Method(msn),
     "PMSN": Method(pmsn),
     "KnowledgeDistillation": Method(knowledge_distillation),
+    "RotationPrediction": Method(rotation),
+    "RelativePatchPosition": Method(relative_position),
+    "JigsawPuzzle": Method(jigsaw),
+    "Colorization": Method(colorization),
+    "ContextEncoder": Method(context_encoder),
     "Autoencoder": Method(autoencoder),
     "VAE": Method(vae, encoder=trained_part),
     "Diffusion": Method(diffusion, encoder=best_features),
