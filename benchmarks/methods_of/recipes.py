@@ -105,7 +105,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "discriminator": (32, 64),
         "smallest_crop": 0.6,
         "adversary": 0.001,
-        "epochs": 6,
+        "epochs": 12,
     },
     "Autoencoder": {"decoder": (32, 64), "epochs": 6},
     "VAE": {"decoder": (32, 64), "latent": 64, "deviation": 25.5, "epochs": 6},
