@@ -15,6 +15,9 @@ from keras_ssl.layers.graph.pool.node_pool import NodePool
 from tests.tpu.obstacles import function_tpu_obstacles
 from tests.tpu.test_parts import classes
 
+# in a process of their own: what XLA compiles stays in memory
+pytestmark = pytest.mark.slow
+
 # what the constructors need, or what makes the layers do all they can
 ARGUMENTS = {
     "ChebConv": {"channels": 4, "normalize": True},

@@ -17,6 +17,9 @@ from keras_ssl.networks.generative._blocks import AttentionBlock, ResidualBlock
 from tests.test_package import ABSTRACT
 from tests.tpu.obstacles import function_tpu_obstacles
 
+# in a process of their own: what XLA compiles stays in memory
+pytestmark = pytest.mark.slow
+
 DENSE = keras.layers.Dense(8, use_bias=False)
 DENSE.build((None, 5))
 # what the constructors of the rooms need, or what makes them do all they can
