@@ -10,17 +10,20 @@ from keras_ssl.data.graph import (
     padded_batches,
     single_graph,
 )
+from keras_ssl.data.image_folder import ImageFolder, image_folder
 from keras_ssl.data.images import class_names, load_images
 from keras_ssl.data.with_index import with_index
 from keras_ssl.data.words import WordVocabulary, read_analogies, read_word_pairs, word_windows
 
 __all__ = [
+    "ImageFolder",
     "WordVocabulary",
     "class_names",
     "class_weights",
     "disjoint_batches",
     "equalise_classes",
     "from_spektral_loader",
+    "image_folder",
     "load_graph",
     "load_images",
     "neighbor_batches",

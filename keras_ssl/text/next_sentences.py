@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.text._rows import batched, in_order, shuffled
+from keras_ssl.data._row_batches import batched, in_order, shuffled
 from keras_ssl.text._texts import check_iterable, texts_or_ids
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.text._rows import FlatRows, batched, in_order
+from keras_ssl.data._row_batches import batched, in_order
+from keras_ssl.text._rows import FlatRows
 from keras_ssl.text._texts import texts_or_ids
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_ssl.text._rows import TextRows, batched, in_order
+from keras_ssl.data._row_batches import batched, in_order
+from keras_ssl.text._rows import TextRows
 
 if TYPE_CHECKING:
     import tensorflow as tf

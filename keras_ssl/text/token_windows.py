@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_ssl import checks
-from keras_ssl.text._rows import FlatRows, batched, shuffled
+from keras_ssl.data._row_batches import batched, shuffled
+from keras_ssl.text._rows import FlatRows
 from keras_ssl.text._texts import check_ids
 
 if TYPE_CHECKING:
