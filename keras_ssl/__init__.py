@@ -21,10 +21,12 @@ from keras_ssl import (
     losses,
     networks,
     optimizers,
+    presets,
     samplers,
     text,
     visualize,
 )
+from keras_ssl.presets import from_preset, save_to_preset
 from keras_ssl.version import __version__
 
 __all__ = [
@@ -34,12 +36,15 @@ __all__ = [
     "data",
     "decoding",
     "distribute",
+    "from_preset",
     "graphs",
     "layers",
     "losses",
     "networks",
     "optimizers",
+    "presets",
     "samplers",
+    "save_to_preset",
     "text",
     "visualize",
 ]

@@ -30,6 +30,7 @@ NAMESPACES = [
     "losses",
     "networks",
     "optimizers",
+    "presets",
     "samplers",
     "text",
     "trainers",

@@ -1,11 +1,12 @@
 """Folders of published weights: configurations in JSON, and tensors in safetensors."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_ssl._whole_folder import whole_folder
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _TENSORS = "model.safetensors"
@@ -106,16 +107,10 @@ def write_folder(folder: Path, documents: dict[str, dict], tensors: dict[str, np
             "`folder` must be new or empty, so that files of another network do not stay beside "
             f"those of this one. Received: folder={str(folder)!r}"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
-        made = Path(work) / "made"
-        made.mkdir()
+    with whole_folder(folder) as made:
         tensors = {name: np.asarray(one, order="C") for name, one in tensors.items()}
         # other libraries look for the name of theirs
         safetensors.numpy.save_file(tensors, made / _TENSORS, metadata={"format": "pt"})
         for name, document in documents.items():
             text = json.dumps(document, indent=2, sort_keys=True) + "\n"
             (made / name).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)

@@ -85,7 +85,6 @@ def image_folder(
     >>> x.shape, y.numpy()
     (TensorShape([3, 16, 16, 3]), array([0, 0, 1]))
     """
-    checks.tensorflow_backend()
     size = checks.image_size("image_size", image_size)
     channels = checks.integer("channels", channels)
     if channels not in _MODES:
