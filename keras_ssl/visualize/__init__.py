@@ -1,4 +1,4 @@
-"""Plots of views, embeddings, neighbors, attention, codes, histories, and of what is generated."""
+"""Plots of data, features, training and of what is generated, and reports as one HTML file."""
 
 from keras_ssl.visualize.plot_attention import plot_attention
 from keras_ssl.visualize.plot_codes import plot_codes
@@ -12,6 +12,7 @@ from keras_ssl.visualize.plot_reconstructions import plot_reconstructions
 from keras_ssl.visualize.plot_samples import plot_samples
 from keras_ssl.visualize.plot_views import plot_views
 from keras_ssl.visualize.plot_words import plot_words
+from keras_ssl.visualize.write_report import write_report
 
 __all__ = [
     "plot_attention",
@@ -27,4 +28,5 @@ __all__ = [
     "plot_traversal",
     "plot_views",
     "plot_words",
+    "write_report",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from keras_ssl.visualize._features import check_features, check_projection, project
 from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, check_labels, new_figure, save
 
 if TYPE_CHECKING:
@@ -75,17 +76,13 @@ def plot_embedding(
     import numpy as np
 
     features = keras.ops.convert_to_numpy(features)
-    if projection is not None and not hasattr(projection, "fit_transform"):
-        raise TypeError(
-            "`projection` must be an object with a method `fit_transform`, such as "
-            f"`sklearn.decomposition.PCA(2)`. Received: projection={projection!r}"
-        )
-    _check_features(features, max_points)
+    check_projection(projection)
+    check_features(features, max_points)
     labels, class_names = check_labels(labels, class_names, len(features))
 
     # shuffle in any case: sorted by class, the last class would cover the others
     rows = np.random.default_rng(seed).permutation(len(features))[:max_points]
-    points = _project(features[rows].astype("float32"), projection, seed)
+    points = project(features[rows].astype("float32"), projection, seed)
 
     figure = new_figure(7.2 if labels is not None else 5.6, 5.2)
     axes = figure.subplots()
@@ -105,52 +102,6 @@ def plot_embedding(
     shown = f"{len(points):,} of {len(features):,} points"
     axes.set_title(f"{title}\n{shown}" if title else shown, fontsize=10, color=TEXT_COLOR)
     return save(figure, path)
-
-
-def _check_features(features: np.ndarray, max_points: int) -> None:
-    import numpy as np
-
-    if features.ndim != 2 or len(features) < 4:
-        raise ValueError(
-            "`features` must have shape (n, dimensions) with at least 4 rows. Received: "
-            f"shape={features.shape}"
-        )
-    if features.shape[1] < 2:
-        raise ValueError(
-            f"`features` must have at least 2 dimensions. Received: shape={features.shape}"
-        )
-    if not np.isfinite(features.astype("float64")).all():
-        raise ValueError("`features` must be finite. Received: NaN or infinite values")
-    if max_points < 4:
-        raise ValueError(f"`max_points` must be at least 4. Received: max_points={max_points}")
-
-
-def _project(features: np.ndarray, projection: Any, seed: int) -> np.ndarray:
-    """Project to two columns by `projection` or by PCA and t-SNE."""
-    if projection is None:
-        if features.shape[1] == 2:
-            return features
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
-
-        if min(features.shape) > 50:
-            features = PCA(50, random_state=seed).fit_transform(features)
-        # few points have fewer neighbours than the usual 30
-        perplexity = min(30, (len(features) - 1) / 3)
-        # one thread: t-SNE synchronizes threads thousands of times, and on busy cores two took over
-        # ten times as long as one
-        with threadpool_limits(1):
-            return TSNE(
-                init="pca", perplexity=perplexity, random_state=seed, n_jobs=1
-            ).fit_transform(features)
-    points = projection.fit_transform(features)
-    if points.shape != (len(features), 2):
-        raise ValueError(
-            f"`projection` must map the features to shape ({len(features)}, 2). Received: "
-            f"shape={points.shape} from {projection!r}"
-        )
-    return points
 
 
 def _scatter_classes(

@@ -7,23 +7,13 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from keras_ssl.visualize._figures import COLORS, TEXT_COLOR, new_figure, save, style_axes
+from keras_ssl.visualize._history import Curve, default_panels, entry_names, join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-# what is in the names of the entries of each default panel
-_PANELS = {
-    "loss": ("loss",),
-    "accuracy": ("accuracy",),
-    "R²": ("probe_r2",),
-    "effective rank": ("rank",),
-    "spread": ("std", "spread"),
-    "learning rate": ("learning_rate",),
-}
-
-_Curve = tuple[list[float], list[float]]
 
 
 def plot_history(
@@ -64,15 +54,10 @@ def plot_history(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss', 'accuracy (%)']
     """
-    curves = _join(history if isinstance(history, (list, tuple)) else [history])
-    names = list(dict.fromkeys(key.removeprefix("val_") for key in curves))
+    curves = join(history)
+    names = entry_names(curves)
     if panels is None:
-        panels = {
-            panel: [name for name in names if any(part in name for part in parts)]
-            for panel, parts in _PANELS.items()
-        }
-        drawn = {name for entries in panels.values() for name in entries}
-        panels["other"] = [name for name in names if name not in drawn]
+        panels = default_panels(names)
     missing = [name for keys in panels.values() for name in keys if name not in names]
     panels = {key: list(entries) for key, entries in panels.items() if entries}
     if missing or not panels:
@@ -93,31 +78,7 @@ def plot_history(
     return save(figure, path)
 
 
-def _join(parts: Sequence[Any]) -> dict[str, _Curve]:
-    """Return epochs and values of every entry over all parts of a training."""
-    curves: dict[str, _Curve] = {}
-    start = 0
-    for part in parts:
-        entries = getattr(part, "history", part)
-        if not isinstance(entries, Mapping):
-            raise TypeError(
-                "`history` must be what `fit` returns, a dictionary of lists, or a list of these. "
-                f"Received: {part!r} (of type {type(part).__name__})"
-            )
-        length = max((len(values) for values in entries.values()), default=0)
-        first = (getattr(part, "epoch", None) or [0])[0]  # not 0 after `fit(initial_epoch=...)`
-        start = max(start, first)
-        for key, values in entries.items():
-            epochs, joined = curves.setdefault(key, ([], []))
-            epochs += [start + length * (i + 1) / len(values) for i in range(len(values))]
-            joined += [float(value) for value in values]
-        start += length
-    if not any(values for _, values in curves.values()):
-        raise ValueError("`history` is empty. Expected at least one epoch. Received: no values")
-    return curves
-
-
-def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, _Curve]) -> None:
+def _plot_panel(axes: Axes, panel: str, entries: list[str], curves: dict[str, Curve]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     percent = all("accuracy" in entry for entry in entries)

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from keras_ssl import checks
+from keras_ssl.visualize._features import nearest_neighbors, unit_features
 from keras_ssl.visualize._figures import (
     TEXT_COLOR,
     check_images,
@@ -71,11 +72,9 @@ def plot_neighbors(
     >>> len(figure.axes)
     8
     """
-    import numpy as np
-
     check_value_range(value_range)
     batch = check_images("images", images)
-    units = _unit_features(features, len(batch))
+    units = unit_features(features, len(batch))
     neighbors = checks.integer("neighbors", neighbors, minimum=1)
     if neighbors >= len(batch):
         raise ValueError(
@@ -85,18 +84,15 @@ def plot_neighbors(
     rows = _check_queries(queries, len(batch))
     labels, class_names = check_labels(labels, class_names, len(batch))
 
-    similarities = units[rows] @ units.T
-    similarities[np.arange(len(rows)), rows] = -np.inf  # no image is its own neighbor
-    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :neighbors]
+    nearest, similarities = nearest_neighbors(units, rows, neighbors)
 
     figure = new_figure(1.05 * (neighbors + 1) + 0.6, 1.25 * len(rows))
     grid = figure.subplots(len(rows), neighbors + 1, squeeze=False)
     for i, query in enumerate(rows):
-        for axes, image in zip(grid[i], (query, *nearest[i]), strict=True):
+        show(grid[i, 0], to_unit(batch[query], value_range))
+        columns = zip(grid[i, 1:], nearest[i], similarities[i], strict=True)
+        for axes, image, similarity in columns:
             show(axes, to_unit(batch[image], value_range))
-            if axes is grid[i, 0]:
-                continue
-            similarity = similarities[i, image]
             axes.set_xlabel(f"{similarity:.2f}", fontsize=8, color=TEXT_COLOR, labelpad=2)
             if labels is not None and min(labels[image], labels[query]) >= 0:
                 axes.spines[:].set_visible(True)
@@ -110,22 +106,6 @@ def plot_neighbors(
     if title:
         figure.suptitle(title, fontsize=11, color=TEXT_COLOR)
     return save(figure, path)
-
-
-def _unit_features(features: Any, n: int) -> np.ndarray:
-    import keras
-    import numpy as np
-
-    features = keras.ops.convert_to_numpy(features).astype("float64")
-    if features.ndim != 2 or len(features) != n:
-        raise ValueError(
-            f"`features` must have shape ({n}, dimensions), one row per image. "
-            f"Received: shape={features.shape}"
-        )
-    if not np.isfinite(features).all():
-        raise ValueError("`features` must be finite. Received: NaN or infinite values")
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(norms == 0, 1.0, norms)
 
 
 def _check_queries(queries: Any, n: int) -> np.ndarray:
