@@ -128,7 +128,7 @@ def save_to_preset(
                 "files": files,
             },
         )
-        from_preset(made)
+        from_preset(made)  # raises if a part cannot be loaded again
 
 
 def from_preset(folder: str | PathLike[str]) -> Preset:

@@ -226,10 +226,10 @@ def _table_section(tables: Any) -> str:
             "`tables` must be a dictionary of tables by title, each a dictionary. Received: "
             f"tables={tables!r}"
         )
-    cards = [_card(html.escape(str(title)), table) for title, table in tables.items()]
+    cards = "\n".join(_card(html.escape(str(title)), table) for title, table in tables.items())
     return (
         '<section aria-labelledby="tables-title">\n<h2 id="tables-title">Tables</h2>\n'
-        f'<div id="tables">\n{chr(10).join(cards)}\n</div>\n</section>'
+        f'<div id="tables">\n{cards}\n</div>\n</section>'
     )
 
 
