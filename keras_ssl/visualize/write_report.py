@@ -316,8 +316,7 @@ def _map(
     units = unit_features(shown, len(rows))
     near, similarity = nearest_neighbors(units, np.arange(len(rows)), min(neighbors, len(rows) - 1))
     x, y = places.round(4).T.tolist()
-    if labels is not None and class_names is None:
-        class_names = range(labels.max(initial=-1) + 1)
+    labels, classes = (None, None) if labels is None else _classes(labels[rows], class_names)
     count = f"{total:,}" if len(rows) == total else f"{len(rows):,} of {total:,}"
     return rows, {
         "note": f"{count} examples.",
@@ -325,12 +324,22 @@ def _map(
         "x": x,
         "y": y,
         "rows": rows.tolist(),
-        "labels": None if labels is None else labels[rows].tolist(),
-        "classes": None if labels is None else [str(name) for name in class_names],
+        "labels": labels,
+        "classes": classes,
         "names": None if names is None else [str(names[row]) for row in rows],
         "neighbors": near.tolist(),
         "similarity": similarity.round(3).tolist(),
     }
+
+
+def _classes(labels: np.ndarray, class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
+    """Return labels as indices of the classes that occur, -1 for none, and the names of these."""
+    import numpy as np
+
+    present = np.unique(labels[labels >= 0])
+    numbers = np.where(labels < 0, -1, np.searchsorted(present, labels))
+    names = present if class_names is None else [class_names[label] for label in present]
+    return numbers.tolist(), [str(name) for name in names]
 
 
 def _images_of(images: Any, total: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -147,6 +147,10 @@ def test_labels_as_strings_and_without_names(tmp_path):
     assert points["classes"] == ["a", "b"]
     points = data_of(full_report(tmp_path, class_names=None))["map"]
     assert points["classes"] == ["0", "1"]
+    large = np.where(LABELS == 1, 10**9, LABELS)
+    points = data_of(full_report(tmp_path, labels=large, class_names=None))["map"]
+    assert points["classes"] == ["0", "1000000000"]
+    assert points["labels"] == LABELS[points["rows"]].tolist()
     points = data_of(full_report(tmp_path, neighbors=100))["map"]
     assert len(points["neighbors"][0]) == COUNT - 1
 
