@@ -18,7 +18,7 @@ ZIAMATH = Path(importlib.util.find_spec("ziamath").origin).parent
 FONT = ZIAMATH / "fonts" / "STIXTwoMath-Regular.ttf"
 MARKED = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
-converter = math_core.LatexToMathML()
+converter = math_core.LatexToMathML(fancy_error=False)
 characters: set[str] = set()
 
 

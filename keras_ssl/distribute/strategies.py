@@ -14,6 +14,7 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+"""Names that `distribute.strategy` takes."""
 
 
 def strategy(

@@ -13,13 +13,16 @@ from keras_ssl.ops.schedules import is_schedule, value_now
 from keras_ssl.optimizers._wrapper import chain, innermost
 from keras_ssl.optimizers.lookahead import Lookahead
 
-# Names of the variables that recipes of transformers do not decay: biases, the scales and offsets
-# of normalisation, LayerScale's factors, learned tokens and positions. A name may have a prefix,
-# as in `output_bias`; a table of positions is known by the name of its layer, which Keras numbers.
 NO_WEIGHT_DECAY = (
     r"(^|[/_])(bias|beta|gamma|scale|factors|lambda1|tokens?|query|positions?"
     r"|position(al)?_embeddings?(_\d+)?(/embeddings)?)$"
 )
+"""Names of the variables that recipes of transformers do not decay.
+
+They are biases, the scales and offsets of normalisation, LayerScale's factors, learned tokens and
+positions. A name may have a prefix, as in `output_bias`; a table of positions is known by the name
+of its layer, which Keras numbers.
+"""
 
 
 class ParameterGroups:
