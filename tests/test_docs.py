@@ -39,7 +39,15 @@ def anchors(page):
 def test_every_page_is_in_the_menu_once():
     menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     named = re.findall(r": (\S+\.md)$", menu, re.MULTILINE)
-    assert sorted(named) == [str(page.relative_to(DOCS)) for page in PAGES]
+    assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+
+
+def test_the_start_page_has_the_code_of_the_readme():
+    readme, start = (
+        (folder / name).read_text() for folder, name in ((ROOT, "README.md"), (DOCS, "index.md"))
+    )
+    in_python = re.compile(r"```python\n.*?```", re.DOTALL)
+    assert in_python.findall(start) == in_python.findall(readme)
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=relative)

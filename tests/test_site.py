@@ -106,6 +106,10 @@ def missing_names(site):
                 anchor = f"{module.__name__}.{member}"
                 if f'id="{anchor}"' not in page:
                     yield anchor
+    pages = "".join(page.read_text() for page in (site / "api").rglob("*.html"))
+    for name in keras_ssl.__all__:
+        if inspect.isroutine(getattr(keras_ssl, name)) and f'.{name}"' not in pages:
+            yield name
 
 
 def broken_links(pages):
