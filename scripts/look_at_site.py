@@ -25,8 +25,6 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 HEIGHT = 900
 FOLDER = Path(__file__).resolve().parents[1] / "site"
 
-Page = tuple[str, str, str]  # path, device, problem
-
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
@@ -114,7 +112,9 @@ def save_picture(driver: webdriver.Chrome, file: Path, height: int = 4000) -> No
     file.write_bytes(base64.b64decode(picture["data"]))
 
 
-def look(folder: Path, pages: list[str], pictures: Path | None = None) -> Iterator[Page]:
+def look(
+    folder: Path, pages: list[str], pictures: Path | None = None
+) -> Iterator[tuple[str, str, str]]:
     """Open pages of the site at both widths.
 
     Args:
@@ -125,8 +125,8 @@ def look(folder: Path, pages: list[str], pictures: Path | None = None) -> Iterat
     Yields:
         Path, device and problem.
     """
-    with served(folder) as address, browser() as driver:
-        for device in WIDTHS:
+    for device in WIDTHS:
+        with served(folder) as address, browser() as driver:
             set_width(driver, device)
             for page in pages:
                 driver.get(address + page)
@@ -152,11 +152,12 @@ def main() -> None:
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
     pages = arguments.pages or all_pages(arguments.site)
-    found = list(look(arguments.site, pages, arguments.pictures))
-    for page, device, problem in found:
-        print(f"{page} ({device}): {problem}")
-    print(f"{len(pages)} pages, {len(found)} problems")
-    sys.exit(bool(found))
+    found = 0
+    for page, device, problem in look(arguments.site, pages, arguments.pictures):
+        found += 1
+        print(f"{page} ({device}): {problem}", flush=True)
+    print(f"{len(pages)} pages, {found} problems")
+    sys.exit(found > 0)
 
 
 if __name__ == "__main__":
