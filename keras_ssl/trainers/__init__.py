@@ -40,6 +40,7 @@ from keras_ssl.trainers.generative import (
     SparseAutoencoder,
 )
 from keras_ssl.trainers.graph import BGRL, DGI, GAE, GRACE, VGAE, GraphMAE, InfoGraph, Node2Vec
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.language import (
     CausalLM,
     MaskedLM,
@@ -125,6 +126,7 @@ __all__ = [
     "FroSSL",
     "FullSoftmax",
     "GraphMAE",
+    "ImageSpec",
     "InfoGraph",
     "InstanceDiscrimination",
     "JigsawPuzzle",

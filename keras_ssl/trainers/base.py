@@ -45,6 +45,7 @@ from keras_ssl.trainers.engine.gradients import (
 )
 from keras_ssl.trainers.engine.label_values import check_label_values, label_errors
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.inputs import ExampleInput
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
@@ -93,6 +94,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
       refused.
     - `input_kind`: what a batch is; the default is `ExampleInput()`.
     - `view_count`: how many views the method compares, if the number is fixed.
+    - `learns_from`: what the examples are, in words, if they are no images.
+    - `uses_index`: whether the data holds the index of each example, as from `data.with_index`.
+    - class methods `<argument>_for(images)`, such as `augment_for`: the argument of the constructor
+      for `images`, a `trainers.ImageSpec`, where the trainer is made by its name, as on the command
+      line, and nobody has given the argument.
     - `to_encode(x)`: the part of `x` that is augmented and encoded, where `x` holds more.
     - `call(x)`: the representation. The default is `encoder(to_encode(x))`.
     - the key `"representation"` among the losses or embeddings: the features of the batch as the
@@ -148,6 +154,8 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
     uses_sample_weight = False
     view_count: int | None = None
     input_kind = ExampleInput()
+    learns_from = "images"
+    uses_index = False
 
     def __init__(
         self,
@@ -164,6 +172,11 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         self._state = _TrainingState()
         self.encoder = encoder
         self.augment = augment
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer | None:
+        """Return the encoder of a trainer that is made by its name."""
+        return images.encoder()
 
     # What a method defines
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ssl import augment
 from keras_ssl.layers import Prototypes
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import (
@@ -16,6 +17,7 @@ from keras_ssl.trainers.checks import (
     check_type,
     check_views,
 )
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import concatenate
 
@@ -101,6 +103,11 @@ class JointEmbedding(SelfSupervisedModel):
             return {"projection": z}
         return {"assignment": ops.softmax(ops.cast(prototypes(z), "float32") / 0.04)}
 
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer | None:
+        """Return the views of images that a trainer made by its name compares."""
+        return augment.SimCLRViews(images.size, count=cls.view_count or 2)
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = {"projector": self.projector, "loss": self.loss_function}
@@ -130,6 +137,19 @@ class MultiCrop(JointEmbedding):
         # features of all views have the same width, so the projector is called once
         z = self.projector(ops.concatenate(h, axis=0), training=training)
         return h, ops.split(z, len(h))
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the encoder of a trainer that is made by its name: for views of any size."""
+        return images.encoder(size=None)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer | None:
+        """Return the views of images that a trainer made by its name compares."""
+        # 96 of 224 pixels in the papers, and a multiple of a transformer's patches
+        patch = getattr(images.part("encoder"), "patch_size", (1, 1))[0]
+        local = max(1, round(images.size * 96 / 224 / patch)) * patch
+        return augment.MultiCropViews(images.size, local)
 
 
 def call_by_size(function: Callable[[Any], Any], views: Any) -> list[Any]:

@@ -26,7 +26,7 @@ from keras_ssl.layers.transformer.blocks import make_norm, normalize
 from keras_ssl.networks.vision.token_encoder import TokenEncoder
 
 # width, number of blocks, number of heads
-_SIZES = {
+SIZES = {
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),
     "base": (768, 12, 12),
@@ -524,10 +524,10 @@ def vit(
         - [Touvron et al., Training data-efficient image transformers](
           https://arxiv.org/abs/2012.12877)
     """
-    if isinstance(size, str) and size not in _SIZES:
+    if isinstance(size, str) and size not in SIZES:
         raise ValueError(
-            f"`size` must be one of {list(_SIZES)} or (width, blocks, heads). "
+            f"`size` must be one of {list(SIZES)} or (width, blocks, heads). "
             f"Received: size={size!r}"
         )
-    width, depth, heads = _SIZES[size] if isinstance(size, str) else size
+    width, depth, heads = SIZES[size] if isinstance(size, str) else size
     return VisionTransformer(input_shape, patch_size, width, depth, heads, **kwargs)

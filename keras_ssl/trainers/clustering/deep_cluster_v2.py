@@ -13,6 +13,7 @@ from keras_ssl.ops import l2_normalize
 from keras_ssl.ops.schedules import serialize, value_now
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.joint_embedding import MultiCrop
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -107,6 +108,8 @@ class DeepClusterV2(MultiCrop):
         - [Deep Clustering for Unsupervised Learning of Visual Features](
           https://arxiv.org/abs/1807.05520), Caron et al., 2018
     """
+
+    uses_index = True
 
     def __init__(
         self,
@@ -209,6 +212,16 @@ class DeepClusterV2(MultiCrop):
                 prototypes.kernel.assign(ops.transpose(centroids))
                 assignments[head, seen] = ops.convert_to_numpy(nearest)
             self.assignments.assign(assignments)
+
+    @classmethod
+    def bank_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the memory of a trainer that is made by its name: one entry per image."""
+        return layers.MemoryBank(images.count, momentum=0.0)
+
+    @classmethod
+    def prototypes_for(cls, images: ImageSpec) -> tuple[int, ...]:
+        """Return the numbers of clusters of a trainer that is made by its name."""
+        return 3 * (max(2, min(3000, images.count // 10)),)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

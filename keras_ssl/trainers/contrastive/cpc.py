@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_ssl import losses
+from keras_ssl import augment, losses
 from keras_ssl.layers import MaskedContext, StepPredictor
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -225,6 +226,16 @@ class CPC(_PredictiveCoding):
         patches = x if self.augment is None else self.augment(x, training=False)
         return super().call(patches, training=training)
 
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the encoder of a trainer that is made by its name: of patches."""
+        return images.encoder(size=images.size // 4)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: overlapping patches."""
+        return augment.PatchViews(images.size // 4, max(1, images.size // 8))
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         return super().get_config()
@@ -300,6 +311,7 @@ class SequenceCPC(_PredictiveCoding):
         "forward": lambda z: z,
         "backward": lambda z: ops.flip(z, axis=1),
     }
+    learns_from = "sequences"
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from keras_ssl.losses import JensenShannonMI
 from keras_ssl.trainers._layer_outputs import LayerOutputs
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_one_view, check_type
+from keras_ssl.trainers.image_spec import ImageSpec, maps_of
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -148,6 +149,11 @@ class DeepInfoMax(SelfSupervisedModel):
                 factors = critic(local, y, training=training)
                 losses[name] = weight * self.loss_function(*factors)
         return losses
+
+    @classmethod
+    def map_layer_for(cls, images: ImageSpec) -> str:
+        """Return the layer of a trainer that is made by its name: the last with feature maps."""
+        return maps_of(images.part("encoder")).name
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

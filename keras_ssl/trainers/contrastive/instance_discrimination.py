@@ -5,13 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import checks, distribute
+from keras_ssl import augment, checks, distribute, layers
 from keras_ssl.layers import MemoryBank, ProjectionHead
 from keras_ssl.losses import NCE
 from keras_ssl.ops import l2_normalize
 from keras_ssl.ops.schedules import serialize, value_now
 from keras_ssl.trainers._indexed import check_indices_of_arrays, indices_of, without_index
 from keras_ssl.trainers.checks import check_type, check_views
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.joint_embedding import JointEmbedding
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -98,6 +99,7 @@ class InstanceDiscrimination(JointEmbedding):
     """
 
     view_count = 1
+    uses_index = True
 
     def __init__(
         self,
@@ -173,6 +175,16 @@ class InstanceDiscrimination(JointEmbedding):
         positive = ops.sum(z * own, axis=-1, keepdims=True) / temperature
         scores = ops.concatenate([positive, noise], axis=1)
         return ops.zeros_like(index), scores - self.log_normalizer(noise, training=training)
+
+    @classmethod
+    def bank_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the memory of a trainer that is made by its name: one entry per image."""
+        return layers.MemoryBank(images.count)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees."""
+        return augment.SimCLRViews(images.size, count=1)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -86,6 +86,7 @@ class TCL(SelfSupervisedModel):
 
     uses_labels = True
     view_count = 1
+    learns_from = "time series whose labels are segments"
 
     def __init__(
         self,

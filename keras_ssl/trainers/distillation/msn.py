@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ssl import layers, losses
-from keras_ssl.networks import token_encoder
+from keras_ssl import augment, layers, losses
+from keras_ssl.networks import TokenEncoder, token_encoder
 from keras_ssl.trainers._hidden_patches import check_masking, hide, take_tokens
 from keras_ssl.trainers.checks import check_features, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -174,6 +175,25 @@ class MSN(MultiCrop):
         anchors = self.prototypes(ops.swapaxes(embeddings["anchors"], 0, 1))
         target = ops.stop_gradient(self.prototypes(embeddings["target"]))
         return {"assignment": self.loss_function(target, ops.unstack(anchors, axis=0))}
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the views of images that a trainer made by its name compares."""
+        encoder = images.part("encoder")
+        whole = augment.simclr_pipeline(images.size, scale=(0.3, 1.0))
+        masked = [augment.simclr_pipeline(images.size, scale=(0.3, 1.0))]
+        if not isinstance(encoder, TokenEncoder):  # which leaves patches out itself
+            masked.append(augment.RandomPatchMask(images.size // images.patch_size, 0.15))
+        patch = getattr(encoder, "patch_size", (1, 1))[0]
+        local = max(1, round(images.size * 96 / 224 / patch)) * patch
+        focal = augment.simclr_pipeline(local, scale=(0.05, 0.3))
+        return augment.AsymmetricViews([whole, masked] + 10 * [focal])
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer | None:
+        """Return the masking of a trainer that is made by its name, if its encoder is of tokens."""
+        has_tokens = isinstance(images.part("encoder"), TokenEncoder)
+        return layers.RandomMasking(0.15) if has_tokens else None
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

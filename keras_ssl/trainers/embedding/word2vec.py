@@ -91,6 +91,8 @@ class Word2Vec(SelfSupervisedModel):
           Compositionality](https://arxiv.org/abs/1310.4546)
     """
 
+    learns_from = "words and their contexts"
+
     def __init__(
         self,
         counts: Any,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ssl import checks, distribute
+from keras_ssl import checks, distribute, networks
 from keras_ssl._keras_internals import run_on_shapes
 from keras_ssl.ops import at_least_float32
 from keras_ssl.samplers import NoisePath, Sampler, data_and_noise, target_of
@@ -20,6 +20,7 @@ from keras_ssl.trainers.generative._sampling import Request, SamplingLoops
 from keras_ssl.trainers.generative._spaces import check_in_range, check_range, scaled, unscaled
 from keras_ssl.trainers.generative.classifier_guidance import ClassifierGuidance
 from keras_ssl.trainers.generative.denoiser_features import DenoiserFeatures
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import EMATeacher
@@ -616,6 +617,13 @@ class DenoisingModel(SelfSupervisedModel):
                 f"the size to sample. Received: examples of shape {shape}"
             )
         return shape
+
+    @classmethod
+    def denoiser_for(cls, images: ImageSpec) -> keras.Model:
+        """Return the denoiser of a trainer that is made by its name."""
+        return networks.diffusion_unet(
+            images.shape, (32, 64, 128), num_classes=images.part("num_classes")
+        )
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -8,8 +8,10 @@ from keras import ops
 from keras_ssl import layers
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.generative._image_networks import pixel_decoder
 from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._reconstruction import keras_loss, reconstruction_errors
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -150,6 +152,11 @@ class Autoencoder(SelfSupervisedModel):
             x = self.corruption(x, training=True)
         return self.decode(self.encode(x))
 
+    @classmethod
+    def decoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the decoder of a trainer that is made by its name: to pixels."""
+        return pixel_decoder(images.shape, features=images.features())
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = serialize_parts(decoder=self.decoder, corruption=self.corruption)
@@ -279,6 +286,11 @@ class SparseAutoencoder(Autoencoder):
             check(self.encoder(self.input_kind.as_floats(seen), training=False))
 
         return look_at_code
+
+    @classmethod
+    def top_k_for(cls, images: ImageSpec) -> int | None:
+        """Return how many units of a trainer that is made by its name are used: a quarter."""
+        return None if images.part("penalty") else max(1, images.features() // 4)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -13,8 +13,10 @@ from keras_ssl.trainers._layer_outputs import layer_model
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type, describe
 from keras_ssl.trainers.engine.gradients import input_gradient
+from keras_ssl.trainers.generative._image_networks import pixel_discriminator, pixel_generator
 from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._samples import generate, generate_like, numbers_to_sample
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch, Update
 from keras_ssl.trainers.teacher import EMATeacher
@@ -367,6 +369,21 @@ class GAN(SelfSupervisedModel):
                 f"Received: label={labels!r}"
             )
         return ops.convert_to_tensor(values, "int32")
+
+    @classmethod
+    def latent_dim_for(cls, images: ImageSpec) -> int:
+        """Return how many random numbers a trainer that is made by its name draws."""
+        return 100
+
+    @classmethod
+    def generator_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the generator of a trainer that is made by its name: to pixels."""
+        return pixel_generator(images.shape, images.part("latent_dim"), images.part("num_classes"))
+
+    @classmethod
+    def discriminator_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the discriminator of a trainer that is made by its name: of pixels."""
+        return pixel_discriminator(images.shape, images.part("num_classes"))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ssl import samplers
+from keras_ssl import networks, samplers
 from keras_ssl._keras_internals import all_layers
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.generative._spaces import check_in_range, scaled
 from keras_ssl.trainers.generative.diffusion import Diffusion
 from keras_ssl.trainers.generative.latents import Latents, check_trained
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -215,6 +216,12 @@ class LatentDiffusion(Diffusion):
             return tuning.fit(x, **kwargs)
         finally:
             freeze(self.latent_decoder)
+
+    @classmethod
+    def denoiser_for(cls, images: ImageSpec) -> keras.Model:
+        """Return the denoiser of a trainer that is made by its name: of latents."""
+        latents = images.part("latent_encoder").compute_output_shape((None, *images.shape))
+        return networks.diffusion_unet(latents[1:], (64, 128))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -10,8 +10,10 @@ from keras_ssl import checks, losses
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.generative._image_networks import pixel_generator
 from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._samples import generate, generate_like, numbers_to_sample
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -160,6 +162,23 @@ class MomentMatching(SelfSupervisedModel):
         """
         z = numbers_to_sample(self, n, keras.random.SeedGenerator(seed))
         return generate(lambda one: self.generator(one, training=False), z, batch_size)
+
+    @classmethod
+    def latent_dim_for(cls, images: ImageSpec) -> int:
+        """Return how many random numbers a trainer that is made by its name draws."""
+        return 100
+
+    @classmethod
+    def generator_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the generator of a trainer that is made by its name: to pixels."""
+        return pixel_generator(images.shape, images.part("latent_dim"))
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> None:
+        """Return no encoder: pixels are compared."""
+        if images.network is not None:
+            raise ValueError("`encoder` must be a trained model, from a file")
+        return None
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

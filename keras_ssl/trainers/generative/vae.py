@@ -12,8 +12,10 @@ from keras_ssl.ops import at_least_float32, schedules
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.engine.data_batches import input_batches
+from keras_ssl.trainers.generative._image_networks import pixel_decoder
 from keras_ssl.trainers.generative._reconstruction import check_same_structure, check_shapes
 from keras_ssl.trainers.generative._samples import check_is_built, generate
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -302,6 +304,21 @@ class VAE(SelfSupervisedModel):
         """
         means = [ops.convert_to_numpy(self.encode(one)) for one in input_batches(x, batch_size)]
         return int(np.sum(np.var(np.concatenate(means), axis=0) > threshold))
+
+    @classmethod
+    def latent_dim_for(cls, images: ImageSpec) -> int:
+        """Return the number of latent variables of a trainer that is made by its name."""
+        return 64
+
+    @classmethod
+    def decoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the decoder of a trainer that is made by its name: to pixels."""
+        return pixel_decoder(images.shape, features=images.part("latent_dim"))
+
+    @classmethod
+    def likelihood_for(cls, images: ImageSpec) -> keras.losses.Loss:
+        """Return the likelihood of a trainer that is made by its name: of pixels up to 255."""
+        return losses.GaussianNLL(25.5)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

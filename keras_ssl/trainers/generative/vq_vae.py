@@ -1,14 +1,17 @@
 """VQ-VAE: an autoencoder whose code consists of vectors of a learned codebook."""
 
+import math
 from typing import Any
 
 import keras
 
-from keras_ssl import layers
+from keras_ssl import layers, networks
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.generative._image_networks import pixel_decoder
 from keras_ssl.trainers.generative._output_range import check_output_range
 from keras_ssl.trainers.generative._reconstruction import keras_loss, reconstruction_errors
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -146,6 +149,21 @@ class VQVAE(SelfSupervisedModel):
         """Return the values of all metrics, and the use of the codebook."""
         use = self.quantizer.perplexity() / self.quantizer.codes
         return {**super().get_metrics_result(), "codebook_use": use}
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the encoder of a trainer that is made by its name: to feature maps."""
+        if images.network is None:
+            return networks.conv_encoder(images.shape, channels=64)
+        return images.feature_maps()
+
+    @classmethod
+    def decoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the decoder of a trainer that is made by its name: to pixels."""
+        maps = images.part("encoder").compute_output_shape((None, *images.shape))
+        levels = round(math.log2(images.size / maps[1]))
+        widths = tuple(32 * 2**level for level in range(levels))
+        return pixel_decoder(images.shape, widths, channels=maps[-1])
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -87,6 +87,7 @@ class BGRL(BYOL):
 
     input_kind = GraphInput(mean_over="rows")
     uses_sample_weight = True  # weights belong to the labels of nodes
+    learns_from = "graphs"
 
     def __init__(
         self,

@@ -83,6 +83,7 @@ class GRACE(JointEmbedding):
 
     input_kind = GraphInput(takes_padding=False, mean_over="nodes")
     uses_sample_weight = True  # weights belong to the labels of nodes
+    learns_from = "graphs"
 
     def __init__(
         self,

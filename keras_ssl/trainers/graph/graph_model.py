@@ -27,6 +27,8 @@ class GraphModel(SelfSupervisedModel):
         **kwargs: `name`, `dtype` of the model.
     """
 
+    learns_from = "graphs"
+
     input_kind = GraphInput()
     # weights belong to the labels of nodes, which the online probe reads
     uses_sample_weight = True

@@ -134,6 +134,8 @@ class Node2Vec(SelfSupervisedModel):
           https://arxiv.org/abs/1403.6652)
     """
 
+    learns_from = "graphs"
+
     def __init__(
         self,
         graph: Any,

@@ -25,6 +25,7 @@ class TokenModel(SelfSupervisedModel):
     """
 
     view_count = 1
+    learns_from = "texts"
 
     def __init__(
         self, encoder: keras.layers.Layer, head: keras.layers.Layer | None = None, **kwargs: Any

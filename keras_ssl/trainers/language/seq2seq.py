@@ -80,6 +80,8 @@ class Seq2Seq(TokenModel):
           5.4: label smoothing
     """
 
+    learns_from = "pairs of a source and a target text"
+
     def __init__(
         self,
         encoder: keras.layers.Layer,

@@ -79,6 +79,7 @@ class SimCSE(SelfSupervisedModel):
 
     minimum_batch = 2
     view_count = 1
+    learns_from = "texts"
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ssl import checks
 from keras_ssl._keras_internals import all_layers
-from keras_ssl.layers import MaskToken
+from keras_ssl.layers import BlockMasking, MaskToken
 from keras_ssl.networks import TokenEncoder, token_encoder
 from keras_ssl.ops import at_least_float32
 from keras_ssl.ops.patches import patchify
@@ -16,6 +16,7 @@ from keras_ssl.trainers._hidden_patches import check_masking, hide
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_one_view, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 
 
@@ -77,6 +78,16 @@ class MaskedModel(SelfSupervisedModel):
         outputs = self.encoder.encode(tokens, self.encoder.grid(images.shape), training=training)
         return outputs, hidden
 
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder()
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         return {**super().get_config(), **serialize_parts(masking=self.masking)}
@@ -121,6 +132,18 @@ class PixelModel(MaskedModel):
         """Return the constructor's arguments, the parts serialised."""
         own = {"normalize_pixels": self.normalize_pixels, "pixel_scale": self.pixel_scale}
         return {**super().get_config(), **own}
+
+
+def grid_for(images: ImageSpec) -> tuple[int, int]:
+    """Return the rows and columns of the patches of the encoder that is made for images."""
+    return token_encoder(images.part("encoder")).grid((None, *images.shape))
+
+
+def block_masking_for(images: ImageSpec, ratio: float) -> BlockMasking:
+    """Return a masking in blocks for the patches of the encoder that is made for images."""
+    rows, columns = grid_for(images)
+    # the papers' 16 of 14x14 patches
+    return BlockMasking((rows, columns), ratio, min_tokens=max(1, 16 * rows * columns // 196))
 
 
 def check_images(views: Any, encoder: TokenEncoder) -> None:

@@ -11,8 +11,9 @@ from keras_ssl.networks import token_encoder
 from keras_ssl.ops.schedules import value_now
 from keras_ssl.trainers._hidden_patches import check_masking, hide, take_tokens
 from keras_ssl.trainers.checks import check_features, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.joint_embedding import MultiCrop, call_by_size
-from keras_ssl.trainers.masked._masked_model import mask_token
+from keras_ssl.trainers.masked._masked_model import block_masking_for, mask_token
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch, concatenate
 from keras_ssl.trainers.teacher import EMATeacher
@@ -221,6 +222,16 @@ class MaskedSelfDistillation(MultiCrop):
         """The parts that are for patches alone, by the constructor's arguments; maybe `None`."""
         names = ("patch_projector", "patch_prototypes")
         return {name: None if self.has_shared_head else getattr(self, name) for name in names}
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder()
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name, for its encoder's grid."""
+        return block_masking_for(images, ratio=0.3)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments but the head of patches, the parts serialised."""

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl import layers
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.masked._masked_model import PixelModel
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -146,6 +147,11 @@ class AIM(PixelModel):
         )
         predicted = self.head(outputs["patch_tokens"][:, :-1], training=training)
         return self.to_targets(predicted, targets), prefix
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder(class_token=False, pooling="mean", positions="sincos")
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -8,7 +8,8 @@ from keras import ops
 from keras_ssl import layers
 from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import MaskedModel, mask_token
+from keras_ssl.trainers.image_spec import ImageSpec
+from keras_ssl.trainers.masked._masked_model import MaskedModel, block_masking_for, mask_token
 from keras_ssl.trainers.masked.vqkd import VQKD
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -183,6 +184,11 @@ class BEiT(MaskedModel):
             training: whether networks run in training mode.
         """
         return {"prediction": outputs["patch_tokens"]}
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name, for its encoder's grid."""
+        return block_masking_for(images, ratio=0.4)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

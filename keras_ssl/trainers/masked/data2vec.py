@@ -10,8 +10,10 @@ from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.masked._masked_model import (
     MaskedModel,
+    block_masking_for,
     check_inference_mode,
     layer_normalized,
     mask_token,
@@ -163,6 +165,11 @@ class Data2Vec(MaskedModel):
         if self.head is not None:
             outputs = self.head(outputs, training=training)
         return self.to_targets(outputs, targets), hidden
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name, for its encoder's grid."""
+        return block_masking_for(images, ratio=0.6)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

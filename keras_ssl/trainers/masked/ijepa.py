@@ -10,9 +10,11 @@ from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.masked._masked_model import (
     MaskedModel,
     check_inference_mode,
+    grid_for,
     layer_normalized,
     smooth_l1,
 )
@@ -175,6 +177,16 @@ class IJEPA(MaskedModel):
                 f"Received: shapes {shapes}"
             )
         return places
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder(class_token=False, pooling="mean", positions="sincos")
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name, for its encoder's grid."""
+        return layers.MultiBlockMasking(grid_for(images))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

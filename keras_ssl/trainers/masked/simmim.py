@@ -9,7 +9,8 @@ from keras_ssl import layers
 from keras_ssl.networks import token_encoder
 from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import PixelModel, mask_token
+from keras_ssl.trainers.image_spec import ImageSpec
+from keras_ssl.trainers.masked._masked_model import PixelModel, grid_for, mask_token
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 
@@ -123,6 +124,12 @@ class SimMIM(PixelModel):
         if self.decoder is not None:
             outputs = self.decoder(outputs, training=training)
         return self.to_targets(take_tokens(outputs, hidden), targets), hidden
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name: in squares of 2x2 patches."""
+        # the paper's squares are of 32 pixels, and a transformer's patches of 16
+        return layers.RandomMasking(0.6, unit=2 if grid_for(images)[0] % 2 == 0 else 1)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -12,6 +12,7 @@ from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_trained_teacher, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.masked._masked_model import check_images
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
@@ -190,6 +191,16 @@ class VQKD(SelfSupervisedModel):
         """Return the values of all metrics, and the use of the codebook."""
         use = self.quantizer.perplexity() / self.quantizer.codes
         return {**super().get_metrics_result(), "codebook_use": use}
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder()
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -80,6 +80,8 @@ class CLIP(CrossModal):
           Supervision](https://arxiv.org/abs/2103.00020)
     """
 
+    learns_from = "pairs of an image and a text"
+
     def __init__(
         self,
         encoder: keras.layers.Layer,

@@ -92,6 +92,7 @@ class CrossModal(SelfSupervisedModel):
 
     minimum_batch = 2  # a pair needs another one to be told from
     view_count = 1
+    learns_from = "pairs of two modalities"
 
     def __init__(
         self,

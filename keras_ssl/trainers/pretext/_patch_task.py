@@ -9,6 +9,7 @@ from keras_ssl import checks, distribute
 from keras_ssl.trainers._hidden_patches import take_tokens
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_crops, check_features, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.pretext._images import check_images
 from keras_ssl.trainers.step import Batch
@@ -137,6 +138,21 @@ class PatchTask(SelfSupervisedModel):
             classes, ops.cast(logits, "float32"), from_logits=True
         )
         return {self.loss_name: values}
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the encoder of a trainer that is made by its name: for any size."""
+        return images.encoder(size=None)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
+
+    @classmethod
+    def patch_size_for(cls, images: ImageSpec) -> int:
+        """Return the side of the patches of a trainer that is made by its name."""
+        return max(1, images.size // 5)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -24,6 +24,7 @@ class TableModel(SelfSupervisedModel):
     """
 
     view_count = 1
+    learns_from = "tables"
 
     def __init__(
         self,

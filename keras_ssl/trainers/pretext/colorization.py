@@ -9,6 +9,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.pretext._images import check_images
 from keras_ssl.trainers.pretext._lab import colors_of_grid, lab_to_rgb, rgb_to_lab
 from keras_ssl.trainers.step import Batch
@@ -280,6 +281,16 @@ class Colorization(SelfSupervisedModel):
             ab = ops.matmul(ops.softmax(outputs / temperature), self._colors)
         ab = ops.image.resize(ab, tuple(lab.shape[1:3]), data_format="channels_last")
         return lab_to_rgb(ops.concatenate([lab[..., :1], ab], axis=-1)) * self.pixel_scale
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the encoder of a trainer that is made by its name: from lightness to maps."""
+        return images.feature_maps(channels=1)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

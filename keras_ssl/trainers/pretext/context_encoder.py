@@ -9,7 +9,9 @@ from keras import ops
 from keras_ssl import checks, distribute, losses
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_type
+from keras_ssl.trainers.generative._image_networks import pixel_decoder, pixel_discriminator
 from keras_ssl.trainers.generative._output_range import check_output_range
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.pretext._images import check_images
 from keras_ssl.trainers.pretext._patch_task import cut_patches, integers_below
@@ -306,6 +308,31 @@ class ContextEncoder(SelfSupervisedModel):
         whole = ops.einsum("bhi,bwj,bijc->bhwc", *places, painted)
         return with_hole, ops.where(is_hidden, whole, images)
 
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
+
+    @classmethod
+    def block_size_for(cls, images: ImageSpec) -> int:
+        """Return the side of the block of a trainer that is made by its name: half of the image."""
+        return images.size // 2
+
+    @classmethod
+    def decoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the decoder of a trainer that is made by its name: to the pixels of a block."""
+        return pixel_decoder(_block_shape(images), features=images.features())
+
+    @classmethod
+    def discriminator_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the discriminator of a trainer that is made by its name: of blocks."""
+        return pixel_discriminator(_block_shape(images))
+
+    @classmethod
+    def reconstruction_weight_for(cls, images: ImageSpec) -> float:
+        """Return the weight of errors of pixels up to 255, which the paper has up to 1."""
+        return 0.999 / 255**2
+
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
         parts = {
@@ -323,3 +350,8 @@ class ContextEncoder(SelfSupervisedModel):
             "adversary_weight": self.adversary_weight,
             "seed": self.seed,
         }
+
+
+def _block_shape(images: ImageSpec) -> tuple[int, int, int]:
+    height, width = checks.image_size("block_size", images.part("block_size"))
+    return height, width, images.channels

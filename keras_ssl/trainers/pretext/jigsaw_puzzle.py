@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.pretext._patch_task import PatchTask, integers_below
 
 GRID = 3
@@ -150,6 +151,11 @@ class JigsawPuzzle(PatchTask):
             within = integers_below(cell - self.patch_size[axis] + 1, of_axis)
             sides.append(cells[axis] * cell + within)
         return *sides, number
+
+    @classmethod
+    def patch_size_for(cls, images: ImageSpec) -> int:
+        """Return the side of the patches of a trainer that is made by its name."""
+        return max(1, images.size * 64 // 225)  # as in the paper
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -85,6 +85,7 @@ class MaskedSeries(SelfSupervisedModel):
     """
 
     view_count = 1
+    learns_from = "time series"
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_type
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.pretext._images import check_images
 from keras_ssl.trainers.step import Batch
 
@@ -120,6 +121,11 @@ class RotationPrediction(SelfSupervisedModel):
         images = ops.convert_to_tensor(images)
         turns = range(ROTATIONS)
         return ops.stack([ops.rot90(images, one, axes=(1, 2)) for one in turns], axis=1)
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the view of images that a trainer made by its name sees: a crop and a flip."""
+        return images.crop()
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -85,6 +85,7 @@ class TemporalOrder(SelfSupervisedModel):
     """
 
     view_count = 1
+    learns_from = "videos and time series"
 
     def __init__(
         self,
