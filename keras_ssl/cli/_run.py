@@ -1,0 +1,117 @@
+"""The folder of a run: its settings and what it has made."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ssl.cli._images import Images, read_files, read_images
+from keras_ssl.version import __version__
+
+# may differ when a run goes on
+_FREE = ("epochs", "keras_ssl", "finished", "images")
+
+
+class Run:
+    """The folder of a run of `keras-ssl pretrain`.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.log = self.path / "log.csv"
+        self.curves = self.path / "curves.png"
+        self.trainer = self.path / "trainer.keras"
+        self.encoder = self.path / "encoder.keras"
+        self.preset = self.path / "preset"
+
+    def read(self) -> dict[str, Any]:
+        """Return the settings, or raise a `ValueError` if this is no folder of a run."""
+        if not self.config.is_file():
+            raise ValueError(f"{str(self.path)!r} is no folder of a run: it has no config.json")
+        return json.loads(self.config.read_text(encoding="utf-8"))
+
+    def check(self, settings: Mapping[str, Any]) -> str:
+        """Return "new", "interrupted" or "finished", for a run with these settings.
+
+        Raises:
+            ValueError: if the folder holds another run, or something else.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return "new"
+        if not self.path.is_dir() or not self.config.is_file():
+            raise ValueError(
+                f"--out {str(self.path)!r} is not empty and no folder of a run: nothing is "
+                "overwritten. Choose a new folder"
+            )
+        stored = self.read()
+        names = [name for name in {**stored, **settings} if name not in _FREE]
+        now = json.loads(json.dumps(settings))
+        differing = [
+            f"{name} {stored.get(name)!r}, now {now.get(name)!r}"
+            for name in names
+            if stored.get(name) != now.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"--out {str(self.path)!r} holds a run with other settings: "
+                f"{'; '.join(differing)}. Choose a new folder, or give the same settings to go on "
+                "with it"
+            )
+        if settings["epochs"] < stored["epochs"]:
+            raise ValueError(
+                f"the run in {str(self.path)!r} is of {stored['epochs']} epochs. "
+                f"Received: --epochs {settings['epochs']}"
+            )
+        is_finished = stored["finished"] and stored["epochs"] == settings["epochs"]
+        return "finished" if is_finished else "interrupted"
+
+    def write(self, settings: Mapping[str, Any], finished: bool = False) -> None:
+        """Write the settings, in one piece."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        content = {"keras_ssl": __version__, **settings, "finished": finished}
+        new = self.config.with_suffix(".new")
+        new.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        new.replace(self.config)
+
+    def write_log(self, history: keras.callbacks.History) -> None:
+        """Write the log anew: of an epoch that was interrupted, it had a line too many."""
+        names = sorted(history.history)  # as Keras does
+        columns = [history.history[name] for name in names]
+        rows = zip(history.epoch, *columns, strict=True)
+        lines = [",".join(["epoch", *names])]
+        lines += [",".join(str(np.asarray(one)) for one in row) for row in rows]
+        self.log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def load(self) -> keras.Model:
+        """Return the trained trainer, whose output is the representation."""
+        if not self.read()["finished"] or not self.trainer.is_file():
+            raise ValueError(
+                f"the run in {str(self.path)!r} has not finished. Start the same command again, "
+                "and it goes on"
+            )
+        return keras.saving.load_model(self.trainer, compile=False, safe_mode=True)
+
+    def read_images(self, source: str, split: str) -> Images:
+        """Read images of the size and channels that the run was trained on."""
+        height, _, channels = self.read()["images"]["shape"]
+        return read_images(source, split, height, channels)
+
+    def read_files(self, files: Sequence[str]) -> np.ndarray:
+        """Return image files as an array, in the size and channels of the run."""
+        height, _, channels = self.read()["images"]["shape"]
+        return read_files(files, height, channels)
+
+    def write_results(self, name: str, results: Any) -> Path:
+        """Write numbers as JSON and return the path."""
+        path = self.path / f"{name}.json"
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        return path

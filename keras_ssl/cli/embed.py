@@ -1,0 +1,43 @@
+"""`keras-ssl embed`: the features of images, in a file and as a map."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_ssl import evaluate, visualize
+from keras_ssl.cli._images import add_data_arguments
+from keras_ssl.cli._parser import refuse
+from keras_ssl.cli._run import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Write the features of images to a file, and draw a map of them."""
+    parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
+    add_data_arguments(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="file of features, .npz")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Write features, names of files and labels, and a picture beside them."""
+    refuse(rest, ["--data", "--split", "--out"])
+    path = Path(arguments.out)
+    if path.suffix != ".npz":
+        raise ValueError(f"--out must end in .npz. Received: {arguments.out}")
+    if path.exists():
+        raise ValueError(f"--out {arguments.out} exists already: nothing is overwritten")
+    run = Run(arguments.folder)
+    trainer = run.load()
+    images = run.read_images(arguments.data, arguments.split)
+    features, labels = evaluate.extract_features(trainer, images.batches())
+    arrays = {"features": features, "files": np.array(images.files)}
+    if labels is not None:
+        arrays["labels"] = labels
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    picture = path.with_suffix(".png")
+    visualize.plot_embedding(features, labels, images.classes, path=picture)
+    print(
+        f"{len(features)} features of {features.shape[1]} numbers are in {path}, a map in {picture}"
+    )

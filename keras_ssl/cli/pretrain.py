@@ -1,0 +1,190 @@
+"""`keras-ssl pretrain`: train a method on images without labels."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_ssl import callbacks, checks, distribute, visualize
+from keras_ssl.cli._images import Images, read_images
+from keras_ssl.cli._parts import Named, read
+from keras_ssl.cli._registry import trainer_class
+from keras_ssl.cli._run import Run
+from keras_ssl.cli._settings import (
+    PRECISIONS,
+    add_setting_arguments,
+    method_options,
+    method_parser,
+    read_config,
+    settings_of,
+)
+from keras_ssl.cli._trainer import check_takes_images, make_trainer
+from keras_ssl.presets import save_to_preset
+from keras_ssl.trainers import SelfSupervisedModel
+
+_BATCH_SIZE = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Train a method on images without labels, in a folder from which the same command resumes."""
+    parser.argument_default = argparse.SUPPRESS
+    add_setting_arguments(parser)
+    add = parser.add_argument
+    add("--out", metavar="FOLDER", help="folder of the run")
+    add("--config", metavar="FILE", help="JSON file of options by name, below those given here")
+    add("--backup-steps", type=int, metavar="N", help="back up every N steps, and every epoch")
+    add("--verbose", type=int, choices=[0, 1, 2], help="as of `fit` of Keras")
+    add("--help", action="store_true", help="show this; with --method, the options of the method")
+    parser.set_defaults(parser=parser)
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Train, resume, or say that the run has finished."""
+    given = vars(arguments)
+    command = {
+        name: given.pop(name, None)
+        for name in ("out", "config", "backup_steps", "verbose", "help", "debug", "run", "parser")
+    }
+    config = read_config(command["config"])
+    name = given.get("method") or config.get("method")
+    if command["help"]:
+        command["parser"].print_help()
+        if name is not None:
+            print()
+            method_parser(trainer_class(name)).print_help()
+        return
+    for option, value in (("method", name), ("out", command["out"])):
+        if value is None:
+            raise ValueError(f"--{option} is needed")
+    trainer = trainer_class(name)
+    check_takes_images(trainer)
+    settings = settings_of(trainer, given, rest, config, list(command))
+    if settings["data"] is None:
+        raise ValueError("--data is needed: a folder of images, a file of them, or a set's name")
+    _pretrain(trainer, settings, Run(command["out"]), command["backup_steps"], command["verbose"])
+
+
+def _pretrain(
+    trainer_type: type[SelfSupervisedModel],
+    settings: dict[str, Any],
+    run: Run,
+    backup_steps: int | None,
+    verbose: int | None,
+) -> None:
+    """Train in the folder of a run, unless it has finished."""
+    _check(settings)
+    state = run.check(settings)
+    if state == "finished":
+        print(
+            f"The run in {run.path} has finished, after {settings['epochs']} epochs. More --epochs "
+            "continue it."
+        )
+        return
+    strategy = distribute.strategy(settings["strategy"], seed=settings["seed"])
+    if settings["mixed_precision"] is not None:
+        keras.config.set_dtype_policy(PRECISIONS[settings["mixed_precision"]])
+    images = read_images(*(settings[name] for name in ("data", "split", "image_size", "channels")))
+    own = ("encoder", *method_options(trainer_type))
+    given = {name: settings[name] for name in own if settings.get(name) is not None}
+    with strategy.scope():
+        trainer = make_trainer(trainer_type, given, images.shape, images.count)
+        batches = _batches(trainer, images, settings["batch_size"])
+        steps = len(batches) * settings["epochs"]
+        optimizers = {name: _optimizer(settings, steps) for name in trainer.optimizer_names}
+        trainer.compile(optimizers if len(optimizers) > 1 else optimizers.popitem()[1])
+    _build(trainer, batches)
+
+    # all that can be wrong has been checked: the folder is made
+    if distribute.is_chief(strategy):
+        settings = {**settings, "images": {"count": images.count, "shape": list(images.shape)}}
+        run.write(settings)
+        if state == "interrupted":
+            print(f"Resuming the run in {run.path}")
+    watchers = [callbacks.BackupAndResume(run.checkpoints, every_steps=backup_steps)]
+    if distribute.is_chief(strategy):
+        watchers.append(keras.callbacks.CSVLogger(run.log, append=True))
+    verbose = 2 if verbose is None else verbose
+    history = trainer.fit(batches, epochs=settings["epochs"], verbose=verbose, callbacks=watchers)
+    if distribute.is_chief(strategy):
+        _finish(trainer, history, run, settings)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Raise if a setting has a wrong value."""
+    for name in ("epochs", "batch_size", "image_size"):
+        checks.integer(f"--{name.replace('_', '-')}", settings[name], minimum=1, optional=True)
+    checks.probability("--warmup", settings["warmup"])
+    checks.positive("--learning-rate", settings["learning_rate"])
+
+
+def _batches(trainer: SelfSupervisedModel, images: Images, batch_size: int | None) -> Any:
+    """Return the batches that a trainer learns from."""
+    size = min(_BATCH_SIZE, images.count) if batch_size is None else batch_size
+    if images.count < 2:
+        raise ValueError(f"there must be at least 2 images. Received: {images.count}")
+    if size > images.count:
+        raise ValueError(
+            f"--batch-size must be at most the number of images, {images.count}. Received: {size}"
+        )
+    return images.training_batches(size, trainer.uses_labels, trainer.uses_index)
+
+
+def _optimizer(settings: dict[str, Any], steps: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer of the settings, its learning rate for this number of steps."""
+    named = read("optimizer", settings["optimizer"], keras.optimizers.Optimizer)
+    if not isinstance(named, Named):
+        return named
+    arguments = {
+        "learning_rate": _learning_rate(settings, steps),
+        "weight_decay": settings["weight_decay"],
+    }
+    return named(
+        **{
+            name: value
+            for name, value in arguments.items()
+            if named.takes(name) and value is not None
+        }
+    )
+
+
+def _learning_rate(settings: dict[str, Any], steps: int) -> Any:
+    rate, warmup = settings["learning_rate"], round(settings["warmup"] * steps)
+    if settings["learning_rate_schedule"] == "constant":
+        return rate
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+    )
+
+
+def _build(trainer: SelfSupervisedModel, batches: Any) -> None:
+    """Build a trainer for batches, so that it raises what it cannot train on."""
+    spec = batches.element_spec
+    x, y = spec if isinstance(spec, tuple) else (spec, None)
+
+    def tensors(one: Any) -> Any:
+        return keras.tree.map_structure(
+            lambda leaf: keras.KerasTensor((None, *leaf.shape[1:]), leaf.dtype.name), one
+        )
+
+    trainer.build_step(tensors(x), None if y is None else tensors(y))
+
+
+def _finish(
+    trainer: SelfSupervisedModel,
+    history: keras.callbacks.History,
+    run: Run,
+    settings: dict[str, Any],
+) -> None:
+    """Write what training has made."""
+    run.write_log(history)
+    visualize.plot_history(history, path=run.curves)
+    trainer.save(run.trainer)
+    if isinstance(trainer.encoder, keras.Model):
+        trainer.encoder.save(run.encoder)
+        save_to_preset(run.preset, trainer, card=settings, overwrite=True)
+    run.write(settings, finished=True)
+    print(f"The run has finished. Encoder, log and curves are in {Path(run.path).resolve()}")

@@ -1,0 +1,45 @@
+"""`keras-ssl search`: the images that are most like a given one."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_ssl import evaluate, visualize
+from keras_ssl.cli._images import add_data_arguments
+from keras_ssl.cli._parser import refuse
+from keras_ssl.cli._run import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Find the images that are most like given ones."""
+    parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
+    add_data_arguments(parser)
+    add = parser.add_argument
+    add("--query", required=True, nargs="+", metavar="IMAGE", help="files of images")
+    add("--count", type=int, default=8, help="how many to find (%(default)s)")
+    add("--out", metavar="FILE", help="picture of what is found (search.png in the folder RUN)")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Print the nearest files, and draw one row of images per query."""
+    refuse(rest, ["--data", "--split", "--query", "--count", "--out"])
+    run = Run(arguments.folder)
+    trainer = run.load()
+    queries = run.read_files(arguments.query)
+    images = run.read_images(arguments.data, arguments.split)
+    features, _ = evaluate.extract_features(trainer, images.batches())
+    index = evaluate.SearchIndex(features.shape[1])
+    index.add(features)
+    asked, _ = evaluate.extract_features(trainer, queries)
+    cosines, found = index.query(asked, min(arguments.count, len(index)))
+    rows = []
+    for query, file, ids, values in zip(queries, arguments.query, found, cosines, strict=True):
+        print(f"Most like {file}:")
+        for number, cosine in zip(ids, values, strict=True):
+            print(f"  {cosine:.3f}  {images.files[number]}")
+        rows += [query[None], images.arrays(ids)]
+    path = Path(arguments.out or run.path / "search.png")
+    visualize.plot_samples(np.concatenate(rows), columns=1 + found.shape[1], path=path)
+    print(f"The images are in {path}, in each row first the one that was given")

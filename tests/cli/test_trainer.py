@@ -1,0 +1,158 @@
+"""Trainers that are made by their names."""
+
+import inspect
+
+import keras
+import pytest
+
+from keras_ssl import augment, layers, losses, networks, trainers
+from keras_ssl.cli._encoders import encoder_names, network
+from keras_ssl.cli._registry import trainer_classes
+from keras_ssl.cli._trainer import make_trainer, trainer_options
+from keras_ssl.trainers import ImageSpec
+
+OF_IMAGES = {name: one for name, one in trainer_classes().items() if one.learns_from == "images"}
+OF_OTHERS = {name: one for name, one in trainer_classes().items() if name not in OF_IMAGES}
+# arguments that are models which have been trained before
+TRAINED = {
+    "KnowledgeDistillation": {"teacher"},
+    "VQKD": {"teacher"},
+    "BEiT": {"tokenizer"},
+    "BEiTv2": {"tokenizer"},
+    "LatentDiffusion": {"latent_encoder", "latent_decoder"},
+}
+SMALL_ENCODER = {
+    name: {"encoder": "vit((8, 1, 2))"} for name in TRAINED if name != "LatentDiffusion"
+}
+SHAPE = (32, 32, 3)
+
+
+def make(trainer, shape=SHAPE, count=100, **given):
+    return make_trainer(trainer, given, shape, count)
+
+
+def build(trainer):
+    """Build a trainer for batches of images, as `keras-ssl pretrain` does."""
+    x = keras.KerasTensor((None, *SHAPE), "uint8")
+    if trainer.uses_index:
+        x = {"image": x, "index": keras.KerasTensor((None,), "int32")}
+    y = keras.KerasTensor((None,), "int64") if trainer.uses_labels else None
+    names = trainer.optimizer_names
+    trainer.compile(dict.fromkeys(names, "adam") if len(names) > 1 else "adam")
+    trainer.build_step(x, y)
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_nothing_but_trained_models_is_needed_for_images(name):
+    trainer = OF_IMAGES[name]
+    needed = {
+        option
+        for option, one in trainer_options(trainer).items()
+        if one.default is inspect.Parameter.empty and not hasattr(trainer, f"{option}_for")
+    }
+    assert needed == TRAINED.get(name, set())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [name for name in OF_IMAGES if name not in TRAINED])
+def test_every_method_of_images_is_made_by_its_name(name):
+    trainer = make(OF_IMAGES[name])
+    build(trainer)
+    assert trainer.built
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_trained_model_that_is_missing_is_named(name):
+    missing = next(option for option in trainer_options(OF_IMAGES[name]) if option in TRAINED[name])
+    with pytest.raises(ValueError, match=f"{name} needs --{missing.replace('_', '-')}: .*trained"):
+        make(OF_IMAGES[name], **SMALL_ENCODER.get(name, {}))
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_methods_of_other_data_are_refused(name, command, tmp_path):
+    status, _, complaint = command(
+        "pretrain", "--method", name, "--data", tmp_path, "--out", tmp_path / "run"
+    )
+    assert status == 2
+    assert complaint.startswith(
+        f"keras-ssl: error: {name} learns from {OF_OTHERS[name].learns_from}"
+    )
+    assert complaint.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_given_comes_before_the_class_and_its_defaults():
+    made = make(trainers.SimCLR, encoder="small_resnet(width=8)")
+    assert made.encoder.output_shape == (None, 32)
+    assert isinstance(made.augment, augment.SimCLRViews)
+    assert isinstance(made.loss_function, losses.NTXent)
+    made = make(trainers.SimCLR, loss="DCL(temperature=0.3)", augment="Views(Grayscale(), count=2)")
+    assert isinstance(made.loss_function, losses.DCL)
+    assert made.loss_function.temperature == 0.3
+    assert isinstance(made.augment, augment.Views)
+
+
+def test_scalars_are_read():
+    assert make(trainers.MoCo, momentum="0.9").teacher.momentum == 0.9
+    assert make(trainers.TiCo, momentum="cosine_momentum(0.9, 100)").teacher.momentum(0) == 0.9
+    assert make(trainers.Autoencoder, loss="mean_absolute_error").loss_function.name == (
+        "mean_absolute_error"
+    )
+
+
+def test_a_serialized_part():
+    part = keras.saving.serialize_keras_object(layers.ProjectionHead((8, 4)))
+    assert make(trainers.SimCLR, projector=part).projector.widths == (8, 4)
+
+
+def test_a_part_of_code_is_refused():
+    part = keras.saving.serialize_keras_object(keras.layers.Lambda(lambda x: x))
+    with pytest.raises(ValueError, match="safe"):
+        make(trainers.SimCLR, projector=part)
+
+
+@pytest.mark.parametrize("name", encoder_names())
+def test_every_encoder_is_found(name):
+    images = ImageSpec(32, 3, 100)
+    if name not in ("vit_large", "vit_huge"):  # of a billion weights
+        assert network(name, images)(images.shape).count_params() > 0
+
+
+def test_a_transformer_gets_patches_that_divide_the_images():
+    small = "vit((16, 1, 2), patch_size={})"
+    assert make(trainers.MAE, encoder="vit((16, 1, 2))").encoder.patch_size == (4, 4)
+    assert make(trainers.MAE, encoder=small.format(8)).encoder.patch_size == (8, 8)
+    local = make(trainers.DINO, encoder=small.format(8)).augment(keras.ops.zeros((2, *SHAPE)))[-1]
+    assert local.shape == (2, 16, 16, 3)
+
+
+def test_a_masked_method_needs_a_transformer():
+    with pytest.raises(TypeError, match="TokenEncoder"):
+        make(trainers.MAE, encoder="small_resnet")
+
+
+def test_an_encoder_from_a_file(tmp_path):
+    encoder = networks.small_resnet((32, 32, 3), width=8)
+    encoder.save(tmp_path / "encoder.keras")
+    made = make(trainers.SimCLR, encoder=str(tmp_path / "encoder.keras"))
+    weights = zip(made.encoder.weights, encoder.weights, strict=True)
+    assert all((a.numpy() == b.numpy()).all() for a, b in weights)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"encoder": "resnet81"}, r"no encoder 'resnet81'. Did you mean resnet18\?"),
+        ({"encoder": "dcgan_generator"}, "no encoder of images"),
+        ({"encoder": "nothing.keras"}, "no file 'nothing.keras'"),
+        ({"encoder": "resnet18(widht=8)"}, "resnet18: .*widht"),
+        ({"loss": "NTXend"}, r"--loss 'NTXend' .*Did you mean NTXent\?"),
+        ({"loss": "NTXent(temperature=open('x'))"}, r"open\('x'\)' is no number"),
+        ({"loss": "__import__('os')"}, "is no value, name"),
+        ({"loss": "NTXent(temperature=-1)"}, "temperature"),
+        ({"tau": "1"}, "SimCLR takes no --tau"),
+    ],
+)
+def test_what_cannot_be_made_is_named(given, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(trainers.SimCLR, **given)
