@@ -62,7 +62,7 @@ def _with_size(value: Any) -> Any:
     for size in SIZES:
         if plain(name) == plain(f"vit_{size}"):
             return f"vit('{size}'" + (f", {rest}" if bracket else ")")
-    if not bracket and not value.endswith(".keras"):
+    if not bracket and ".keras" not in value:
         known = encoder_names()
         if plain(name) not in map(plain, [*known, *networks.__all__]):
             raise ValueError(

@@ -1,6 +1,7 @@
 """The images that the commands read: a folder, a file of arrays, or a set of TFDS."""
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from keras_ssl import data
 # height and width of the images of a folder, where none is asked for
 _FOLDER_SIZE = 64
 _SHUFFLED = 50_000
+# bytes of images of a set that are kept in memory, as of a folder
+_CACHED = 2 * 1024**3
 DATA_HELP = "folder of images, .npy or .npz file of them, or name of a set of TensorFlow Datasets"
 
 
@@ -59,6 +62,8 @@ class Images:
         examples = self.examples if with_labels else self.examples.map(_alone)
         if with_index:
             examples = data.with_index(examples)
+        if self.count * np.prod(self.shape) <= _CACHED:
+            examples = examples.cache()
         batches = examples.shuffle(min(self.count, _SHUFFLED))
         return batches.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
@@ -110,7 +115,7 @@ def read_files(files: Sequence[str], size: int, channels: int) -> np.ndarray:
         if not file.is_file():
             raise ValueError(f"there is no file {str(file)!r}")
         with tempfile.TemporaryDirectory() as folder:  # of this file alone
-            (Path(folder) / file.name).symlink_to(file.resolve())
+            shutil.copy(file, folder)
             images.append(data.image_folder(folder, size, channels).images()[0])
     return np.stack(images)
 

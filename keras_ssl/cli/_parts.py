@@ -5,6 +5,7 @@
 
 import ast
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ _ROOMS = (
     *(keras.layers, keras.losses, keras.optimizers, keras.optimizers.schedules),
     keras.distillation,
 )
+# a file of a model, or a part of the model in it
+_FILE = re.compile(r"(?P<path>.*\.keras)(:(?P<part>\w+))?")
 _KEYWORDS = {"none": None, "true": True, "false": False}
 
 
@@ -59,9 +62,9 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
     Args:
         option: name of the option, for messages.
         value: text as written: a literal such as `0.1`, `"mean"` or `(64, 64)`; a name such as
-            `NTXent`, with or without arguments in parentheses; or the path of a `.keras` file. Or
-            an entry of a file of JSON: any of these, numbers, lists, or an object of Keras'
-            serialization.
+            `NTXent`, with or without arguments in parentheses; or a `.keras` file, with or without
+            a part of the model in it, `trainer.keras:decoder`. Or an entry of a file of JSON: any
+            of these, numbers, lists, or an object of Keras' serialization.
         hint: type hint of the argument of the constructor.
 
     Returns:
@@ -76,13 +79,15 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if value.lower() in _KEYWORDS:
         return _KEYWORDS[value.lower()]
-    if value.endswith(".keras"):
+    if _FILE.fullmatch(value):
         return _load(option, value)
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):
         pass
     types = _types(hint)
+    if hint is not Any and not types:  # a number, or a text
+        return value
     try:
         node = ast.parse(value, mode="eval").body
     except SyntaxError:
@@ -91,7 +96,7 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
         named = _named(option, node, types)
         if named is not None:
             return named
-    if _takes_text(hint, types):
+    if hint is Any:
         return value
     raise ValueError(
         f"--{option} {value!r} is no value, name or .keras file that there is."
@@ -131,10 +136,6 @@ def _types(hint: Any) -> tuple[type, ...]:
     return tuple(one for one in found if not issubclass(one, plain_types))
 
 
-def _takes_text(hint: Any, types: tuple[type, ...]) -> bool:
-    return hint is Any or str in (hint, *typing.get_args(hint)) or not types
-
-
 def _named(option: str, node: ast.expr, types: tuple[type, ...]) -> Named | None:
     """Return what a name, or a name with arguments, means; `None` if there is no such name."""
     name = node.func if isinstance(node, ast.Call) else node
@@ -164,8 +165,13 @@ def _argument(option: str, node: ast.expr) -> Any:
     return named()
 
 
-def _load(option: str, path: str) -> keras.Model:
-    """Load a model from a file, in safe mode."""
+def _load(option: str, value: str) -> keras.layers.Layer:
+    """Load a model from a file in safe mode, or a part of it, as `trainer.keras:decoder`."""
+    path, part = _FILE.fullmatch(value)["path"], _FILE.fullmatch(value)["part"]
     if not Path(path).is_file():
-        raise ValueError(f"--{option}: there is no file {path!r}.")
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+        raise ValueError(f"--{option}: there is no file {path!r}")
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    found = model if part is None else getattr(model, part, None)
+    if not isinstance(found, keras.layers.Layer):
+        raise ValueError(f"--{option}: the model in {path!r} has no part {part!r}")
+    return found

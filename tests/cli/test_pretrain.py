@@ -130,7 +130,7 @@ def test_options_from_a_file(run_of_simclr, command, tmp_path):
         (("--method", "dino", "--encoder", "resnet81"), "Did you mean resnet18?"),
         (("--method", "dino", "--momentum", "1.5"), "`momentum` must be"),
         (("--method", "dino", "--data", "no_such_set_of_images"), "no_such_set_of_images"),
-        (("--method", "jigsaw-puzzle", "--patch-size", "9"), "room for nine patches"),
+        (("--method", "jigsaw-puzzle", "--patch-size", "5"), "room for nine patches"),
         (("--method", "colorization", "--channels", "1"), "grey"),
         (("--method", "simclr", "--batch-size", "25"), "at most the number of images, 24"),
         (("--method", "mae", "--image-size", "31"), "divisible into 7x7 or more patches"),
@@ -138,7 +138,8 @@ def test_options_from_a_file(run_of_simclr, command, tmp_path):
 )
 def test_what_is_wrong_is_one_sentence(options, complaint, pictures, command, tmp_path):
     given = ("--data", pictures) if "--data" not in options else ()
-    status, _, said = command("pretrain", *given, *options, "--out", tmp_path / "run")
+    small = ("--image-size", 16, "--epochs", 1)
+    status, _, said = command("pretrain", *given, *small, *options, "--out", tmp_path / "run")
     assert status == 2
     assert complaint in said
     assert said.startswith("keras-ssl: error: ") and said.count("\n") == 1
