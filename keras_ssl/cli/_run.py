@@ -1,5 +1,6 @@
 """The folder of a run: its settings and what it has made."""
 
+import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ssl import visualize
 from keras_ssl.cli._images import Images, read_files, read_images
 from keras_ssl.version import __version__
 
@@ -32,6 +34,7 @@ class Run:
         self.trainer = self.path / "trainer.keras"
         self.encoder = self.path / "encoder.keras"
         self.preset = self.path / "preset"
+        self.report = self.path / "report.html"
 
     def read(self) -> dict[str, Any]:
         """Return the settings, or raise a `ValueError` if this is no folder of a run."""
@@ -90,6 +93,26 @@ class Run:
         lines = [",".join(["epoch", *names])]
         lines += [",".join(str(np.asarray(one)) for one in row) for row in rows]
         self.log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def history(self) -> dict[str, list[float]]:
+        """Return the losses of each epoch, from the log."""
+        with self.log.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = [name for name in rows[0] if name != "epoch"]
+        return {name: [float(row[name]) for row in rows] for name in names}
+
+    def write_report(self, tables: Mapping[str, Any], **features: Any) -> None:
+        """Write the report: settings, curves, further tables, and a map of features.
+
+        Args:
+            tables: tables by title, as of `visualize.write_report`.
+            **features: `features` and what belongs to them, as of `visualize.write_report`.
+        """
+        settings = self.read()
+        shown = {name: str(value) for name, value in settings.items() if value is not None}
+        title = f"{settings['method']} on {settings['data']}"
+        tables = {**tables, "Settings": shown}
+        visualize.write_report(self.report, title, self.history(), tables, **features)
 
     def load(self) -> keras.Model:
         """Return the trained trainer, whose output is the representation."""

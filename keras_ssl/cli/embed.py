@@ -13,15 +13,15 @@ from keras_ssl.cli._run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Write the features of images to a file, and draw a map of them."""
+    """Write the features of images to a file, and a map of them to look at."""
     parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
     add_data_arguments(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file of features, .npz")
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Write features, names of files and labels, and a picture beside them."""
-    refuse(rest, ["--data", "--split", "--out"])
+    """Write features, names of files and labels, and a page with a map beside them."""
+    refuse(rest, arguments.parser.options())
     path = Path(arguments.out)
     if path.suffix != ".npz":
         raise ValueError(f"--out must end in .npz. Received: {arguments.out}")
@@ -36,8 +36,14 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         arrays["labels"] = labels
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
-    picture = path.with_suffix(".png")
-    visualize.plot_embedding(features, labels, images.classes, path=picture)
-    print(
-        f"{len(features)} features of {features.shape[1]} numbers are in {path}, a map in {picture}"
+    page = visualize.write_report(
+        path.with_suffix(".html"),
+        f"Features of {arguments.data}",
+        features=features,
+        images=images.arrays,
+        labels=labels,
+        class_names=images.classes,
+        names=images.files,
     )
+    print(f"{features.shape[0]} vectors of {features.shape[1]} features are in {path}")
+    print(f"A map of them is in {page}")

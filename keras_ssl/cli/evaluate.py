@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,56 +26,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Print a table, and write it into the folder of the run."""
-    refuse(
-        rest,
-        [
-            "--data",
-            "--split",
-            "--test-data",
-            "--test-split",
-            "--test-share",
-            "--neighbors",
-            "--labels-per-class",
-            "--seed",
-        ],
-    )
+    """Print a table, and write it into the folder of the run and its report."""
+    refuse(rest, arguments.parser.options())
     run = Run(arguments.folder)
     trainer = run.load()
     train, test = _splits(arguments, run)
     report = evaluate.representation_report(
         trainer,
-        train,
-        test,
-        k=min(arguments.neighbors, len(train[0])),
+        (train.x, train.y),
+        (test.x, test.y),
+        k=min(arguments.neighbors, len(train.x)),
         labels_per_class=arguments.labels_per_class,
         seed=arguments.seed,
         verbose=0,
     )
     path = run.write_results("evaluation", report)
+    features, _ = evaluate.extract_features(trainer, test.x)
+    run.write_report(
+        {"Evaluation": report},
+        features=features,
+        images=test.x,
+        labels=test.y,
+        class_names=test.classes,
+        names=test.names,
+    )
     print(report)
-    print(f"The table is in {path}")
+    print(f"The table is in {path}, and with a map of the features in {run.report}")
 
 
-def _splits(arguments: argparse.Namespace, run: Run) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return images and labels to learn from and to test on."""
-    x, y = _labelled(run.read_images(arguments.data, arguments.split))
+class _Labelled(NamedTuple):
+    """Images, their labels and names, and the names of the classes."""
+
+    x: np.ndarray
+    y: np.ndarray
+    names: list[str]
+    classes: list[str] | None
+
+    def part(self, rows: np.ndarray) -> "_Labelled":
+        """Return some of the images."""
+        return _Labelled(self.x[rows], self.y[rows], [self.names[n] for n in rows], self.classes)
+
+
+def _splits(arguments: argparse.Namespace, run: Run) -> tuple[_Labelled, _Labelled]:
+    """Return images to learn from and to test on."""
+    train = _labelled(run.read_images(arguments.data, arguments.split))
     if arguments.test_data is not None or arguments.test_split is not None:
         source = arguments.test_data or arguments.data
         split = arguments.test_split or arguments.split
-        return [(x, y), _labelled(run.read_images(source, split))]
+        return train, _labelled(run.read_images(source, split))
     if not 0 < arguments.test_share < 1:
         raise ValueError(f"--test-share must be in (0, 1). Received: {arguments.test_share}")
-    order = np.random.default_rng(arguments.seed).permutation(len(x))
-    cut = max(1, round(arguments.test_share * len(x)))
-    return [(x[part], y[part]) for part in (np.sort(order[cut:]), np.sort(order[:cut]))]
+    order = np.random.default_rng(arguments.seed).permutation(len(train.x))
+    cut = max(1, round(arguments.test_share * len(train.x)))
+    return train.part(np.sort(order[cut:])), train.part(np.sort(order[:cut]))
 
 
-def _labelled(images: Images) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(images: Images) -> _Labelled:
     if not images.has_labels:
         raise ValueError(
-            "--data must have labels: a folder with one subfolder per class, a file with `y`, or "
-            "a set with labels"
+            "the images must have labels: a folder with one subfolder per class, a file with `y`, "
+            "or a set with labels"
         )
     batches = list(images.batches().as_numpy_iterator())
-    return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+    x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return _Labelled(x, y, images.files, images.classes)

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     """Print one line per method and paper."""
-    refuse(rest, ["--family", "--debug", "--help"])
+    refuse(rest, arguments.parser.options())
     classes = trainer_classes()
     families = {family(one): family(one) for one in classes.values()}
     wanted = arguments.family and find("family", arguments.family, families)

@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backup-steps", type=int, metavar="N", help="back up every N steps, and every epoch")
     add("--verbose", type=int, choices=[0, 1, 2], help="as of `fit` of Keras")
     add("--help", action="store_true", help="show this; with --method, the options of the method")
-    parser.set_defaults(parser=parser)
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -187,4 +186,7 @@ def _finish(
         trainer.encoder.save(run.encoder)
         save_to_preset(run.preset, trainer, card=settings, overwrite=True)
     run.write(settings, finished=True)
-    print(f"The run has finished. Encoder, log and curves are in {Path(run.path).resolve()}")
+    run.write_report({})
+    print(
+        f"The run has finished. Encoder, curves and report.html are in {Path(run.path).resolve()}"
+    )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     """Print the nearest files, and draw one row of images per query."""
-    refuse(rest, ["--data", "--split", "--query", "--count", "--out"])
+    refuse(rest, arguments.parser.options())
     run = Run(arguments.folder)
     trainer = run.load()
     queries = run.read_files(arguments.query)

@@ -26,7 +26,7 @@ METHODS = {
     "DINO": (*HEAD, *CROPS, "--prototypes", "Prototypes(32)", "--freeze-steps", "1"),
     "MAE": (*VIT, *DECODER, "--no-normalize-pixels"),
     "VAE": ("--latent-dim", "4"),
-    "GAN": ("--latent-dim", "8"),
+    "ContextEncoder": ("--random", "--overlap", "1"),
     "RotationPrediction": (),
     "InstanceDiscrimination": (*HEAD, "--noise-samples", "4"),
     "SupCon": HEAD,
@@ -43,15 +43,15 @@ def weights(folder):
 
 def test_what_a_run_leaves(run_of_simclr):
     _, folder = run_of_simclr
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints",
+    files = {
         "config.json",
         "curves.png",
         "encoder.keras",
         "log.csv",
-        "preset",
+        "report.html",
         "trainer.keras",
-    ]
+    }
+    assert {path.name for path in folder.iterdir()} >= {*files, "checkpoints", "preset"}
     assert history(folder)["epoch"].tolist() == [0, 1]
     config = json.loads((folder / "config.json").read_text())
     assert (config["method"], config["epochs"], config["finished"]) == ("SimCLR", 2, True)
@@ -96,7 +96,7 @@ def test_a_folder_that_is_no_run_is_not_touched(run_of_simclr, command, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_of_each_kind_train_by_their_names(method, pictures, command, tmp_path):
     options = ("--method", method, "--data", pictures, "--out", tmp_path / "run")
@@ -131,7 +131,7 @@ def test_options_from_a_file(run_of_simclr, command, tmp_path):
         (("--method", "dino", "--momentum", "1.5"), "`momentum` must be"),
         (("--method", "dino", "--data", "no_such_set_of_images"), "no_such_set_of_images"),
         (("--method", "jigsaw-puzzle", "--patch-size", "5"), "room for nine patches"),
-        (("--method", "colorization", "--channels", "1"), "grey"),
+        (("--method", "colorization", "--channels", "1"), "Grey images have none"),
         (("--method", "simclr", "--batch-size", "25"), "at most the number of images, 24"),
         (("--method", "mae", "--image-size", "31"), "divisible into 7x7 or more patches"),
     ],

@@ -19,8 +19,11 @@ def test_evaluate(run_of_simclr, pictures, command):
     assert results["encoder"]["linear_probe"] == 1.0
     assert results["raw pixels"]["dimensions"] == 16 * 16 * 3
     assert "| raw pixels" in printed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "raw pixels" in page and "light/" in page
 
 
+@pytest.mark.slow
 def test_evaluate_on_another_folder(run_of_simclr, pictures, command, tmp_path):
     test = write_images(tmp_path / "test", 6)
     options = ("evaluate", run_of_simclr[1], "--data", pictures, "--test-data", test)
@@ -41,7 +44,7 @@ def test_embed(run_of_simclr, pictures, command, tmp_path):
     images = data.image_folder(pictures, 16).images()
     encoder = keras.saving.load_model(folder / "encoder.keras")
     np.testing.assert_allclose(arrays["features"], encoder.predict(images, verbose=0), atol=1e-5)
-    assert (tmp_path / "features.png").stat().st_size > 0
+    assert "light/03.jpg" in (tmp_path / "features.html").read_text(encoding="utf-8")
     status, _, said = command("embed", folder, "--data", pictures, "--out", out)
     assert status == 2 and "nothing is overwritten" in said
 
