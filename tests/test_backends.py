@@ -86,7 +86,7 @@ uses = {
     # parts of a trainer that exists
     and name not in ("Batch", "Update", "EMATeacher", "ClassifierGuidance", "DenoiserFeatures",
                      "Latents", "SkipGram", "CBOW", "WordObjective", "NegativeSampling",
-                     "NoiseContrastive", "FullSoftmax", "Tower")
+                     "NoiseContrastive", "FullSoftmax", "Tower", "ImageSpec")
 }
 uses["OnlineProbe"] = lambda: keras_ssl.trainers.OnlineProbe(2)
 for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,

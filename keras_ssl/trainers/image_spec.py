@@ -9,6 +9,10 @@ import keras
 from keras_ssl import augment, networks
 
 
+def _no_part(name: str) -> None:
+    """Say that an argument has no value yet."""
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """Images, and the constructor's arguments that a trainer has been given for them.
@@ -38,7 +42,7 @@ class ImageSpec:
     size: int
     channels: int
     count: int
-    part: Callable[[str], Any] = lambda name: None
+    part: Callable[[str], Any] = _no_part
     network: Callable[..., keras.layers.Layer] | None = None
 
     @property

@@ -189,7 +189,7 @@ def test_help_shows_the_options_of_a_method(command):
 def test_a_run_that_was_killed_ends_as_one_that_was_not(pictures, tmp_path):
     def start(folder):
         options = ("--method", "moco", "--data", pictures, *SMALL, *HEAD, "--out", folder)
-        options += ("--queue", "FeatureQueue(16)", "--epochs", "60", "--backup-steps", "1")
+        options += ("--queue", "FeatureQueue(16)", "--epochs", "9", "--backup-steps", "1")
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
         return subprocess.Popen(
             [sys.executable, "-m", "keras_ssl", "pretrain", *map(str, options)],
@@ -202,16 +202,16 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(pictures, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     other = start(whole)
     process = start(killed)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not (killed / "log.csv").exists() or (killed / "log.csv").read_text().count("\n") < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "trainer.keras").exists()
-    printed, _ = start(killed).communicate(timeout=300)
+    printed, _ = start(killed).communicate(timeout=600)
     assert "Resuming" in printed
-    assert other.communicate(timeout=300) and other.returncode == 0
+    assert other.communicate(timeout=600) and other.returncode == 0
     for one, another in zip(weights(killed), weights(whole), strict=True):
         np.testing.assert_allclose(one, another, rtol=1e-5, atol=1e-6)
-    assert (killed / "log.csv").read_text().count("\n") == 61
+    assert (killed / "log.csv").read_text().count("\n") == 10
