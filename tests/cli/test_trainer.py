@@ -140,6 +140,40 @@ def test_an_encoder_from_a_file(tmp_path):
     assert all((a.numpy() == b.numpy()).all() for a, b in weights)
 
 
+@pytest.mark.slow
+def test_trained_models_of_files_are_parts(tmp_path):
+    def saved(name, model):
+        model.save(tmp_path / f"{name}.keras")
+        return str(tmp_path / f"{name}.keras")
+
+    teacher = networks.vit((16, 1, 2), SHAPE, 8)
+    teacher(keras.ops.zeros((1, *SHAPE)))
+    tokenizer = make(
+        trainers.VQKD,
+        encoder="vit((16, 1, 2), patch_size=8)",
+        teacher=saved("teacher", teacher),
+        projector="ProjectionHead((16, 8), normalization=False)",
+        quantizer="VectorQuantizer(32, 'cosine', commitment=1.0)",
+        decoder="TokenDecoder(16, depth=1, num_heads=2)",
+    )
+    build(tokenizer)
+    trainer = make(
+        trainers.BEiT,
+        encoder="vit((16, 1, 2), patch_size=8)",
+        tokenizer=saved("tokenizer", tokenizer),
+    )
+    build(trainer)
+    assert trainer.tokenizer.codes == 32
+
+    autoencoder = make(trainers.VQVAE)
+    build(autoencoder)
+    file = saved("autoencoder", autoencoder)
+    parts = {"latent_encoder": f"{file}:encoder", "latent_decoder": f"{file}:decoder"}
+    build(make(trainers.LatentDiffusion, **parts))
+    with pytest.raises(ValueError, match="has no part 'encode'"):
+        make(trainers.LatentDiffusion, **{**parts, "latent_encoder": f"{file}:encode"})
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
