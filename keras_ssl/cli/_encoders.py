@@ -34,9 +34,9 @@ def network(value: Any, images: ImageSpec) -> Callable[..., Any] | None:
     if value is None:
         return None
     named = read("encoder", _with_size(value), keras.Model)
-    if not isinstance(named, Named):
+    if isinstance(named, keras.layers.Layer):
         return named
-    if not named.takes("input_shape"):
+    if not isinstance(named, Named) or not named.takes("input_shape"):
         raise ValueError(
             f"--encoder {value!r} is no encoder of images.{nearest(str(value), encoder_names())}"
         )

@@ -112,7 +112,6 @@ def settings_of(
     of_method, unknown = parser.parse_known_args(rest)
     refuse(unknown, [f"--{dashed(name)}" for name in (*names, *others)])
     settings = {**DEFAULTS, **config, **given, **vars(of_method)}
-    # without those of the method that are as the class has them
     return {**settings, "method": trainer.__name__}
 
 

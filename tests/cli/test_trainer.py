@@ -179,6 +179,7 @@ def test_trained_models_of_files_are_parts(tmp_path):
     [
         ({"encoder": "resnet81"}, r"no encoder 'resnet81'. Did you mean resnet18\?"),
         ({"encoder": "dcgan_generator"}, "no encoder of images"),
+        ({"encoder": 5}, "--encoder 5 is no encoder of images"),
         ({"encoder": "nothing.keras"}, "no file 'nothing.keras'"),
         ({"encoder": "resnet18(widht=8)"}, "unexpected keyword argument 'widht'"),
         ({"loss": "NTXend"}, r"--loss 'NTXend' .*Did you mean NTXent\?"),
