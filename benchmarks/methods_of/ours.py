@@ -95,6 +95,26 @@ def moco(
     )
 
 
+def dense_cl(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    temperature: float,
+    queue: int,
+    momentum: float,
+) -> Trainer:
+    """The last map has 4x4 positions."""
+    return trainers.DenseCL(
+        small_encoder(width),
+        "stage3_block1_output",
+        *(layers.ProjectionHead(projector, normalization=False) for _ in range(2)),
+        two_views(),
+        losses.InfoNCE(temperature),
+        *(layers.FeatureQueue(queue) for _ in range(2)),
+        momentum,
+    )
+
+
 def moco_v3(
     train: Images,
     width: int,
@@ -140,6 +160,25 @@ def barlow_twins(train: Images, width: int, projector: Sequence[int]) -> Trainer
 
 def vicreg(train: Images, width: int, projector: Sequence[int]) -> Trainer:
     return trainers.VICReg(small_encoder(width), layers.ProjectionHead(projector), two_views())
+
+
+def vicregl(
+    train: Images,
+    width: int,
+    projector: Sequence[int],
+    local_projector: Sequence[int],
+    matches: Sequence[int],
+) -> Trainer:
+    """Two global views, no local ones; the last map has 4x4 positions."""
+    normalization = keras.layers.LayerNormalization(epsilon=1e-5)
+    return trainers.VICRegL(
+        small_encoder(width),
+        "stage3_block1_output",
+        layers.ProjectionHead(projector),
+        layers.ProjectionHead(local_projector, normalization=normalization),
+        augment.LocatedViews(two_views()),
+        losses.VICRegLLoss(matches=matches),
+    )
 
 
 def tico(train: Images, width: int, projector: Sequence[int], momentum: float) -> Trainer:
@@ -515,6 +554,25 @@ def i_jepa(train: Images, width: int, predictor: Sequence[int], momentum: float)
     )
 
 
+def capi(
+    train: Images,
+    width: int,
+    hidden: float,
+    predictor: Sequence[int],
+    prototypes: int,
+    momentum: float,
+) -> Trainer:
+    depth, heads = predictor
+    return trainers.CAPI(
+        small_vit(width, class_token=False, pooling="mean"),
+        layers.InverseBlockMasking((8, 8), hidden),
+        layers.CrossTokenDecoder(width=width, depth=depth, num_heads=heads),
+        layers.Prototypes(prototypes),
+        augment=crop(),
+        momentum=momentum,
+    )
+
+
 def _tokenizer(train: Images, width: int, codes: int, code_width: int, epochs: int) -> Trainer:
     """VQKD, untrained; its teacher is MAE's encoder after `epochs`, whose probe is printed."""
     recipe = RECIPES["MAE"]
@@ -644,6 +702,7 @@ METHODS = {
     "DCL": Method(dcl),
     "DCLW": Method(dclw),
     "MoCo": Method(moco),
+    "DenseCL": Method(dense_cl),
     "MoCoV3": Method(moco_v3),
     "NNCLR": Method(nnclr),
     "InstanceDiscrimination": Method(instance_discrimination, indexed),
@@ -654,6 +713,7 @@ METHODS = {
     "DeepClusterV2": Method(deep_cluster_v2, indexed),
     "BarlowTwins": Method(barlow_twins),
     "VICReg": Method(vicreg),
+    "VICRegL": Method(vicregl),
     "TiCo": Method(tico),
     "FroSSL": Method(frossl),
     "WMSE": Method(w_mse),
@@ -678,6 +738,7 @@ METHODS = {
     "AIM": Method(aim),
     "Data2Vec": Method(data2vec),
     "IJEPA": Method(i_jepa),
+    "CAPI": Method(capi),
     "VQKD": Method(vqkd),
     "BEiT": Method(beit),
     "BEiTv2": Method(beit_v2),

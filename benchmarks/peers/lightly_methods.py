@@ -8,8 +8,19 @@ from images import SCALE
 from lightly import loss as losses
 from lightly.loss.lejepa_loss import lejepa_invariance_loss
 from lightly.models.modules import NNMemoryBankModule, heads
-from lightly.models.utils import deactivate_requires_grad, random_token_mask, update_momentum
-from lightly.transforms import DINOTransform, MSNTransform, SimCLRTransform, SwaVTransform
+from lightly.models.utils import (
+    deactivate_requires_grad,
+    random_token_mask,
+    select_most_similar,
+    update_momentum,
+)
+from lightly.transforms import (
+    DINOTransform,
+    MSNTransform,
+    SimCLRTransform,
+    SwaVTransform,
+    VICRegLTransform,
+)
 from small_resnet import as_keras, small_resnet
 from torch import Tensor, nn
 from training_run import Method
@@ -123,6 +134,40 @@ class MoCo(WithTeacher):
         return self.criterion(query, self.teach(views[1]))
 
 
+class DenseCL(WithTeacher):
+    """MoCo with a second loss, of positions, whose queue holds the keys of all positions."""
+
+    def __init__(
+        self, width: int, projector: list[int], temperature: float, queue: int, momentum: float
+    ):
+        super().__init__()
+        self.transform = two_views()
+        self.encoder = small_resnet(width)
+        self.projector, self.criteria = nn.ModuleList(), nn.ModuleList()
+        for _ in range(2):
+            self.projector.append(as_keras(heads.DenseCLProjectionHead(4 * width, *projector)))
+            bank = (queue, projector[-1])
+            self.criteria.append(losses.NTXentLoss(temperature, memory_bank_size=bank))
+        self.start_teacher(momentum)
+
+    @staticmethod
+    def embed(encoder: nn.Sequential, projectors: nn.ModuleList, view: Tensor) -> list[Tensor]:
+        """Features of positions, the projection of the view and those of its positions."""
+        maps = encoder[:-2](view)
+        positions = maps.flatten(start_dim=2).transpose(1, 2)
+        of_view, of_positions = projectors
+        return [positions, of_view(encoder[-2:](maps)), of_positions(positions)]
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        positions, query, queries = self.embed(self.encoder, self.projector, views[0])
+        with torch.no_grad():
+            positions_k, key, keys = self.embed(*self.teacher, views[1])
+            keys = select_most_similar(positions, positions_k, keys)
+        of_view, of_positions = self.criteria
+        local = of_positions(queries.flatten(end_dim=1), keys.flatten(end_dim=1))
+        return 0.5 * of_view(query, key) + 0.5 * local
+
+
 class BYOL(WithTeacher):
     """A student that predicts its teacher's projections."""
 
@@ -186,6 +231,46 @@ class VICReg(Redundancy):
     """Variance, invariance and covariance."""
 
     criterion_class = losses.VICRegLoss
+
+
+class VICRegL(Method):
+    """Two global views, no local ones; Lightly's crops come with their grids."""
+
+    def __init__(
+        self, width: int, projector: list[int], local_projector: list[int], matches: list[int]
+    ):
+        super().__init__()
+        self.transform = VICRegLTransform(
+            global_crop_size=32,
+            n_local_views=0,
+            global_crop_scale=(0.08, 1.0),
+            global_grid_size=4,
+            global_gaussian_blur_prob=0.0,
+            cj_prob=0.8,
+            cj_sat=0.8,
+            normalize=SCALE,
+        )
+        self.encoder = small_resnet(width)
+        self.projector = two_layers(4 * width, projector, normalize_output=False)
+        hidden, dim = local_projector
+        self.local_projector = as_keras(
+            heads.ProjectionHead(
+                [
+                    (4 * width, hidden, nn.LayerNorm(hidden), nn.ReLU(inplace=True)),
+                    (hidden, dim, None, None),
+                ]
+            )
+        )
+        self.criterion = losses.VICRegLLoss(num_matches=tuple(matches))
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        *images, grid_0, grid_1 = views
+        features = []
+        for image in images:
+            maps = self.encoder[:-2](image)
+            local = self.local_projector(maps.permute(0, 2, 3, 1))
+            features.append((self.projector(self.encoder[-2:](maps)), local))
+        return self.criterion(features, [grid_0, grid_1]).sum()
 
 
 class FroSSL(Redundancy):
@@ -409,6 +494,7 @@ METHODS: dict[str, type[Method]] = {
     "DCL": DCL,
     "DCLW": DCLW,
     "MoCo": MoCo,
+    "DenseCL": DenseCL,
     "NNCLR": NNCLR,
     "SwAV": SwAV,
     "DINO": DINO,
@@ -418,6 +504,7 @@ METHODS: dict[str, type[Method]] = {
     "SimSiam": SimSiam,
     "BarlowTwins": BarlowTwins,
     "VICReg": VICReg,
+    "VICRegL": VICRegL,
     "TiCo": TiCo,
     "FroSSL": FroSSL,
     "WMSE": WMSE,

@@ -14,6 +14,7 @@ from lightly.data.ijepa_collate import IJEPAMaskCollator
 from lightly.models import utils
 from lightly.models.modules import (
     AIMPredictionHead,
+    CAPIPredictorTIMM,
     IJEPAPredictorTIMM,
     MAEDecoderTIMM,
     MaskedCausalVisionTransformer,
@@ -199,6 +200,41 @@ class IJEPA(WithTeacher):
         return nn.functional.smooth_l1_loss(self.predictor(seen, context, targets), truth)
 
 
+class CAPI(WithTeacher):
+    """Clusters of a teacher's patches; those of hidden patches are predicted."""
+
+    def __init__(
+        self, width: int, hidden: float, predictor: list[int], prototypes: int, momentum: float
+    ):
+        super().__init__()
+        depth, num_heads = predictor
+        self.transform = MAETransform(input_size=32, normalize=SCALE)
+        self.encoder = without_mask_token(Encoder(width, features="avg", class_token=False))
+        self.hidden = hidden
+        self.predictor = as_keras(CAPIPredictorTIMM(width, GRID, depth, num_heads))
+        self.prototypes = heads.CAPIProjectionHead(width, prototypes, weight_norm=True)
+        self.clusters = as_keras(heads.CAPIProjectionHead(width, prototypes, bias=True))
+        self.criterion = losses.CAPILoss()
+        self.momentum = momentum
+        self.teacher = copy.deepcopy(self.encoder)
+        utils.deactivate_requires_grad(self.teacher)
+
+    def before_step(self) -> None:
+        utils.update_momentum(self.encoder, self.teacher, m=self.momentum)
+
+    def forward(self, views: list[Tensor]) -> Tensor:
+        images = views[0]
+        keep, hidden = utils.random_inverse_block_mask(
+            (len(images), PATCHES), self.hidden, num_prefix_tokens=0
+        )
+        seen = self.encoder.tokens.encode(images, idx_keep=keep)
+        predicted = self.prototypes(self.predictor(seen, keep, hidden))
+        with torch.no_grad():
+            whole = self.teacher.tokens.encode(images)
+        scores = self.clusters(whole)
+        return self.criterion(scores, predicted, hidden) + self.criterion(scores, scores)
+
+
 def token_head(features: int, projector: list[int], prototypes: int) -> nn.Module:
     """DINO's head without batch normalisation."""
     hidden, dim = projector
@@ -318,6 +354,7 @@ VIT_METHODS: dict[str, type[Method]] = {
     "SimMIM": SimMIM,
     "AIM": AIM,
     "IJEPA": IJEPA,
+    "CAPI": CAPI,
     "iBOT": IBOT,
     "DINOv2": DINOv2,
     "DINO, ViT": DINO,

@@ -46,6 +46,7 @@ from keras_ssl.layers.recurrent import (
 from keras_ssl.layers.tokens import (
     BlockMasking,
     ClassToken,
+    InverseBlockMasking,
     MaskedContext,
     MaskToken,
     MultiBlockMasking,
@@ -58,6 +59,7 @@ from keras_ssl.layers.tokens import (
 )
 from keras_ssl.layers.transformer import (
     AdaptiveTransformerBlock,
+    CrossTokenDecoder,
     DropPath,
     FeedForward,
     LayerScale,
@@ -79,6 +81,7 @@ __all__ = [
     "Center",
     "ClassToken",
     "ConcatAndConvolve",
+    "CrossTokenDecoder",
     "DropPath",
     "EncodeAndDotProduct",
     "FeatureQueue",
@@ -87,6 +90,7 @@ __all__ = [
     "GroupNormalization",
     "HardTanh",
     "HyperDense",
+    "InverseBlockMasking",
     "KSparse",
     "LSTMCell",
     "LayerScale",

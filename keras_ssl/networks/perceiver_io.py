@@ -7,81 +7,14 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.layers import FeedForward, MultiHeadAttention, TransformerEncoderBlock
+from keras_ssl.layers import TransformerEncoderBlock
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.transformer._cross_block import CrossBlock
 from keras_ssl.layers.transformer._gelu import get_activation, serialize_activation
 from keras_ssl.layers.transformer.blocks import make_norm, normalize
 
 _KEYS = ("inputs", "padding_mask", "queries")
 _POOLINGS = ("mean", None)
-
-
-class _CrossBlock(keras.layers.Layer):
-    """Attention of queries to a normalised context, and a feed-forward network, both norm first."""
-
-    def __init__(
-        self,
-        num_heads: int,
-        key_dim: int,
-        hidden_dim: int,
-        activation: Any,
-        epsilon: float,
-        dropout_rate: float,
-        attention_dropout_rate: float,
-        query_residual: bool = True,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.query_residual = query_residual
-        like = {"dtype": self.dtype_policy}
-        seeds = [None if seed is None else seed + number for number in range(4)]
-        self.norm = make_norm("layer", epsilon=epsilon, name="norm", **like)
-        self.attention = MultiHeadAttention(
-            num_heads,
-            key_dim,
-            dropout_rate=attention_dropout_rate,
-            seed=seeds[0],
-            name="attention",
-            **like,
-        )
-        self.feed_forward_norm = make_norm(
-            "layer", epsilon=epsilon, name="feed_forward_norm", **like
-        )
-        self.feed_forward = FeedForward(
-            hidden_dim,
-            activation,
-            dropout_rate=dropout_rate,
-            seed=seeds[1],
-            name="feed_forward",
-            **like,
-        )
-        self.dropouts = [
-            keras.layers.Dropout(dropout_rate, seed=seed, **like) for seed in seeds[2:]
-        ]
-
-    def build(self, queries_shape: tuple, context_shape: tuple) -> None:
-        self.attention.build(queries_shape, context_shape)
-        for layer in (self.norm, self.feed_forward_norm, self.feed_forward):
-            layer.build(queries_shape)
-
-    def call(
-        self, queries: Any, context: Any, padding_mask: Any = None, training: bool | None = None
-    ) -> Any:
-        outputs = self.attention(
-            normalize(self.norm, queries, training),
-            context,
-            value_mask=padding_mask,
-            training=training,
-        )
-        x = self.dropouts[0](outputs, training=training)
-        x = queries + x if self.query_residual else x
-        entered = normalize(self.feed_forward_norm, x, training)
-        outputs = self.feed_forward(entered, training=training)
-        return x + self.dropouts[1](outputs, training=training)
-
-    def compute_output_shape(self, queries_shape: tuple, context_shape: tuple) -> tuple:
-        return tuple(queries_shape)
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -289,9 +222,9 @@ class PerceiverIO(keras.Model):
         seed = self._arguments["seed"]
         return None if seed is None else seed + by
 
-    def _make_cross_block(self, number: int, name: str, **kwargs: Any) -> _CrossBlock:
+    def _make_cross_block(self, number: int, name: str, **kwargs: Any) -> CrossBlock:
         a = self._arguments
-        return _CrossBlock(
+        return CrossBlock(
             a["cross_heads"],
             a["width"] // a["cross_heads"],
             self._hidden_dim,

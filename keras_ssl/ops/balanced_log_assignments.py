@@ -14,12 +14,13 @@ def balanced_log_assignments(logits: Any, iterations: int, queue: Any = None) ->
     rows, then each row by its sum.
 
     Args:
-        logits: `(n, columns)`, at least float32.
+        logits: `(n, ..., columns)`, at least float32. What lies along middle axes is balanced each
+            on its own.
         iterations: how often columns and rows are normalized.
         queue: further rows that count in the sums of columns, the same on all replicas; or `None`.
 
     Returns:
-        log Q, `(n, columns)`, the rows of this replica.
+        log Q, `(n, ..., columns)`, the rows of this replica.
 
     Example:
 
@@ -49,4 +50,4 @@ def balanced_log_assignments(logits: Any, iterations: int, queue: Any = None) ->
 
 
 def _normalized_rows(log_q: Any) -> Any:
-    return log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
+    return log_q - ops.logsumexp(log_q, axis=-1, keepdims=True)

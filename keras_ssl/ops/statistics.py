@@ -67,11 +67,11 @@ def off_diagonal_sum_of_squares(a: Any, b: Any) -> Any:
     and so its off-diagonal squares are not small beside the diagonal ones.
 
     Args:
-        a: `(n, dim)`, floating-point.
-        b: `(n, dim)`, of the same dtype. If it is `a` itself, one product is computed, not two.
+        a: `(..., n, dim)`, floating-point.
+        b: of the shape and dtype of `a`. If it is `a` itself, one product is computed, not two.
 
     Returns:
-        A scalar, at least 0.
+        At least 0: a scalar, or one value per matrix, `(...)`.
 
     Example:
 
@@ -80,11 +80,13 @@ def off_diagonal_sum_of_squares(a: Any, b: Any) -> Any:
     >>> float(off_diagonal_sum_of_squares(ops.ones((2, 3)), ops.ones((2, 3))))  # six times 2 * 2
     24.0
     """
-    rows, columns = a.shape
+    rows, columns = a.shape[-2:]
     if rows is None or rows >= columns:
-        c = ops.matmul(ops.transpose(a), b)
-        return ops.sum(ops.square(c * (1 - ops.eye(columns, dtype=c.dtype))))
-    gram_a = ops.matmul(a, ops.transpose(a))
-    gram_b = gram_a if b is a else ops.matmul(b, ops.transpose(b))
-    diagonal = ops.sum(a * b, axis=0)
-    return ops.maximum(ops.sum(gram_a * gram_b) - ops.sum(ops.square(diagonal)), 0)
+        c = ops.matmul(ops.swapaxes(a, -1, -2), b)
+        squares = ops.square(c * (1 - ops.eye(columns, dtype=c.dtype)))
+        return ops.sum(squares, axis=(-2, -1))
+    gram_a = ops.matmul(a, ops.swapaxes(a, -1, -2))
+    gram_b = gram_a if b is a else ops.matmul(b, ops.swapaxes(b, -1, -2))
+    diagonal = ops.sum(a * b, axis=-2)
+    squares = ops.sum(gram_a * gram_b, axis=(-2, -1)) - ops.sum(ops.square(diagonal), axis=-1)
+    return ops.maximum(squares, 0)

@@ -7,6 +7,7 @@ from keras_ssl.trainers.contrastive import (
     NNCLR,
     TCL,
     DeepInfoMax,
+    DenseCL,
     InstanceDiscrimination,
     MoCo,
     MoCoV3,
@@ -50,6 +51,7 @@ from keras_ssl.trainers.language import (
 )
 from keras_ssl.trainers.masked import (
     AIM,
+    CAPI,
     IJEPA,
     MAE,
     VQKD,
@@ -74,7 +76,16 @@ from keras_ssl.trainers.pretext import (
     TemporalOrder,
 )
 from keras_ssl.trainers.probe import OnlineProbe
-from keras_ssl.trainers.redundancy import MMCR, WMSE, BarlowTwins, FroSSL, LeJEPA, TiCo, VICReg
+from keras_ssl.trainers.redundancy import (
+    MMCR,
+    WMSE,
+    BarlowTwins,
+    FroSSL,
+    LeJEPA,
+    TiCo,
+    VICReg,
+    VICRegL,
+)
 from keras_ssl.trainers.step import Batch, Update
 from keras_ssl.trainers.teacher import EMATeacher
 
@@ -82,6 +93,7 @@ __all__ = [
     "AIM",
     "BGRL",
     "BYOL",
+    "CAPI",
     "CBOW",
     "CLIP",
     "CPC",
@@ -119,6 +131,7 @@ __all__ = [
     "DeepClusterV2",
     "DeepInfoMax",
     "DenoiserFeatures",
+    "DenseCL",
     "Diffusion",
     "DistributedFit",
     "EMATeacher",
@@ -163,6 +176,7 @@ __all__ = [
     "Tower",
     "Update",
     "VICReg",
+    "VICRegL",
     "Word2Vec",
     "WordObjective",
     "iBOT",

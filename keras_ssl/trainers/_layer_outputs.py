@@ -1,8 +1,10 @@
 """The outputs of a model and of some of its layers."""
 
+import math
 from typing import Any
 
 import keras
+from keras import ops
 
 
 class LayerOutputs:
@@ -25,6 +27,22 @@ class LayerOutputs:
         if self._extractor is None:
             return self._model(x, training=training), {}
         return self._extractor(x, training=training)
+
+
+def positions_of(maps: Any, map_layer: str) -> Any:
+    """Return the local features of maps, `(batch, positions, channels)`.
+
+    Args:
+        maps: the output of a layer, `(batch, ..., channels)`.
+        map_layer: the name of the layer, for error messages.
+    """
+    sizes = maps.shape[1:]
+    if len(sizes) < 2 or None in sizes:
+        raise ValueError(
+            "`map_layer` must name a layer that returns a map of known size, (batch, ..., "
+            f"channels). Received: {map_layer!r}, which returns shape {tuple(maps.shape)}"
+        )
+    return ops.reshape(maps, (-1, math.prod(sizes[:-1]), sizes[-1]))
 
 
 def layer_model(

@@ -56,6 +56,9 @@ IMAGE_LAYERS = {
     "simclr": lambda **k: augment.SimCLRViews(SIZE, solarize_probability=0.3, **k),
     "multi-crop": lambda **k: augment.MultiCropViews(SIZE, 8, local_count=1, **k),
     "views": lambda **k: augment.Views(augment.RandomResizedCrop(SIZE), count=3, **k),
+    "located": lambda **k: augment.LocatedViews(
+        augment.MultiCropViews(SIZE, 8, local_count=1), **k
+    ),
     "asymmetric": lambda **k: augment.AsymmetricViews(
         [augment.simclr_pipeline(SIZE), [augment.GaussianBlur(), halve()]], **k
     ),

@@ -51,6 +51,7 @@ LOSSES = {
         "student_temperature",
         lambda rng: rng.normal(size=(2, 6, 3, 5)),
     ),
+    "CAPILoss": ("student_temperature", lambda rng: rng.uniform(size=(2, 6, 3, 5))),
     "DINOLoss": ("teacher_temperature", scores),
     "DINOLoss of the student": ("student_temperature", scores),
 }

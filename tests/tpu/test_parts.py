@@ -57,6 +57,8 @@ ARGUMENTS = {
     "RelativePositionBias": {"num_heads": 6, "grid": (5, 1)},
     "SinusoidalPositionalEncoding": {"grid": (6, 6)},
     "TimeEmbedding": {"width": 8, "frequencies": 4},
+    "CrossTokenDecoder": {"width": 8, "output_dim": 4, "depth": 1, "num_heads": 2},
+    "InverseBlockMasking": {"grid": (6, 6)},
     "TokenDecoder": {"width": 8, "output_dim": 4, "depth": 1, "num_heads": 2},
     "TransformerDecoderBlock": {"num_heads": 2, "hidden_dim": 16, "drop_path_rate": 0.1},
     "TransformerEncoderBlock": {"num_heads": 2, "hidden_dim": 16, "layer_scale": 0.1},
@@ -66,6 +68,7 @@ ARGUMENTS = {
     "FeatureQueue": {"size": 8},
     "FusedPipeline": {"layers": [augment.RandomResizedCrop(12), keras.layers.Rescaling(0.5)]},
     "MemoryBank": {"size": 8},
+    "LocatedViews": {"views": augment.SimCLRViews(12)},
     "MultiCropViews": {"global_size": 12, "local_size": 8},
     "OnKey": {"key": 0, "pipeline": augment.RandomResizedCrop(12)},
     "RandomMasking": {"ratio": 0.5, "unit": 2},
@@ -94,6 +97,7 @@ OF_TOKENS = {
     "BidirectionalEncoder",
     "BlockMasking",
     "ClassToken",
+    "InverseBlockMasking",
     "LearnedPositionalEmbedding",
     "MultiBlockMasking",
     "MultiHeadAttention",
@@ -110,6 +114,7 @@ OF_TOKENS = {
 OF_GRIDS = {
     *OF_TOKENS,
     "ConcatAndConvolve",
+    "CrossTokenDecoder",
     "EncodeAndDotProduct",
     "MaskedContext",
     "PatchEmbedding",
@@ -127,11 +132,14 @@ INPUTS = {
     "Bilinear": lambda x: (x, x),
     "HyperDense": lambda x: (x, keras.ops.reshape(x, (4, -1, 8))[:, 0]),
     "RelativePositionBias": lambda x: (x, x),
-    "TokenDecoder": lambda x: (
-        keras.ops.reshape(x, (4, -1, 8)),
-        keras.ops.tile(np.arange(36, dtype="int32"), (4, 1)),
-        keras.ops.tile(np.arange(36, 40, dtype="int32"), (4, 1)),
-    ),
+    **{
+        name: lambda x: (
+            keras.ops.reshape(x, (4, -1, 8)),
+            keras.ops.tile(np.arange(36, dtype="int32"), (4, 1)),
+            keras.ops.tile(np.arange(36, 40, dtype="int32"), (4, 1)),
+        )
+        for name in ("CrossTokenDecoder", "TokenDecoder")
+    },
     "TransformerDecoderBlock": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0]),
     "BilinearCritic": lambda x: (x, x),
     "ConcatAndConvolve": lambda x: (keras.ops.reshape(x, (4, -1, 8)), x[:, 0, 0]),
@@ -143,6 +151,7 @@ INPUTS = {
 # how layers are called that take more than tensors of features
 LAYER_CALLS = {
     **{name: lambda cell: partial(cell, states=cell.get_initial_state(4)) for name in CELLS},
+    "CrossTokenDecoder": lambda layer: partial(layer, grid=(8, 5)),
     "TokenDecoder": lambda layer: partial(layer, grid=(8, 5)),
     "MemoryBank": lambda layer: partial(layer, indices=np.arange(4)),
 }
@@ -150,6 +159,7 @@ LAYER_CALLS = {
 LOSS_SHAPES = {
     "ContrastiveMargin": [(8,), (8, 2, 4)],
     "CosineEmbedding": [(8,), (8, 2, 4)],
+    "CAPILoss": [(4, 6, 5), (4, 6, 5)],
     "CPCLoss": [(8, 3, 2, 4), (8, 4, 2, 4)],
     "DINOLoss": [(2, 8, 4), (5, 8, 4)],
     "FroSSLLoss": [(2, 8, 4)],
@@ -171,6 +181,7 @@ LOSS_SHAPES = {
     "TiCoLoss": [(8, 4), (8, 4), (4, 4)],
     "TokenDistillation": [(4, 6, 5), (4, 6, 5)],
     "TripletMargin": [(8,), (8, 3, 4)],
+    "VICRegLLoss": [(2, 8, 4), (2, 8, 9, 4), (2, 8, 9, 2)],
     "WMSELoss": [(2, 8, 4)],
 }
 # how losses are called that take more than embeddings
@@ -180,6 +191,7 @@ LOSS_CALLS = {
         name: lambda loss: lambda scores: loss(keras.ops.argmax(scores, axis=-1), scores)
         for name in ("MultiClassHinge", "NCE", "NegativeLogLikelihood")
     },
+    "VICRegLLoss": lambda loss: lambda z, *local: loss(z, *map(keras.ops.unstack, local)),
     "SupConLoss": lambda loss: lambda z: loss(keras.ops.argmax(z[:, 0], axis=-1), z),
 }
 

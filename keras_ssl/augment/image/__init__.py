@@ -7,6 +7,7 @@ from keras_ssl.augment.image.gaussian_blur import GaussianBlur
 from keras_ssl.augment.image.geometry import GeometricAugmentation
 from keras_ssl.augment.image.grayscale import Grayscale
 from keras_ssl.augment.image.image_augmentation import ImageAugmentation
+from keras_ssl.augment.image.located_views import LocatedViews
 from keras_ssl.augment.image.multi_crop_views import MultiCropViews
 from keras_ssl.augment.image.patch_views import PatchViews
 from keras_ssl.augment.image.random_color_drop import RandomColorDrop
@@ -25,6 +26,7 @@ __all__ = [
     "GeometricAugmentation",
     "Grayscale",
     "ImageAugmentation",
+    "LocatedViews",
     "MultiCropViews",
     "PatchViews",
     "RandomColorDrop",

@@ -7,6 +7,7 @@ from keras_ssl.layers.tokens.patch_embedding import PatchEmbedding
 from keras_ssl.layers.tokens.patch_grid import PatchGrid
 from keras_ssl.layers.tokens.random_masking import (
     BlockMasking,
+    InverseBlockMasking,
     MultiBlockMasking,
     RandomMasking,
     RandomPrefix,
@@ -16,6 +17,7 @@ from keras_ssl.layers.tokens.segment_embedding import SegmentEmbedding
 __all__ = [
     "BlockMasking",
     "ClassToken",
+    "InverseBlockMasking",
     "MaskToken",
     "MaskedContext",
     "MultiBlockMasking",

@@ -316,6 +316,110 @@ class BlockMasking(_Masking):
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
+class InverseBlockMasking(_Masking):
+    """Mask of all tokens of a grid but those of one rectangle, as in CAPI.
+
+    The rectangle has a random aspect ratio and place. It may leave the grid at one side and come
+    in again at the other, so that every token is visible as often as any other; a rectangle inside
+    the grid shows its middle more often. Where it holds more tokens than are visible, the last
+    tokens of its last rows are masked too.
+
+    Args:
+        grid: `(rows, columns)` of the tokens, which come row by row.
+        ratio: share of the tokens that are masked, rounded to a whole number of tokens.
+        aspect_ratio: `(low, high)`, range of height divided by width, drawn on a logarithmic scale;
+            narrowed where such a rectangle would be longer than the grid.
+        roll: whether the rectangle may leave the grid and come in again.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: tokens, for their number.
+
+    Input shape:
+        `(batch, rows * columns, ...)`.
+
+    Output shape:
+        Booleans `(batch, rows * columns)`, `True` for masked tokens.
+
+    Raises:
+        ValueError: if an argument is out of range, or the tokens are not those of the grid.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ssl import layers
+    >>> masking = layers.InverseBlockMasking((4, 4), ratio=0.75, roll=False, seed=0)
+    >>> is_masked = masking(np.ones((2, 16, 8)))
+    >>> np.sum(is_masked, axis=1).tolist()
+    [12, 12]
+
+    Reference:
+        - [Darcet et al., Cluster and Predict Latent Patches for Improved Masked Image
+          Modeling](https://arxiv.org/abs/2502.08769)
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        ratio: float = 0.65,
+        aspect_ratio: tuple[float, float] = (0.5, 2.0),
+        roll: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(ratio, seed, **kwargs)
+        self.grid = checks.image_size("grid", grid)
+        self.aspect_ratio = checks.interval("aspect_ratio", aspect_ratio, positive=True)
+        self.roll = bool(roll)
+        tokens = math.prod(self.grid)
+        visible = tokens - self.count(tokens)
+        rows, columns = self.grid
+        # what is neither higher nor wider than the grid; at least one ratio is
+        fitting = np.array([visible / columns**2, rows**2 / visible])
+        self._log_aspects = np.log(np.clip(self.aspect_ratio, *fitting))
+
+    def scores(self, batch: Any, tokens: int) -> Any:
+        rows, columns = self.grid
+        if tokens != rows * columns:
+            raise ValueError(
+                f"`grid` {self.grid} has {rows * columns} tokens. Received: {tokens} tokens"
+            )
+        visible = tokens - self.count(tokens)
+        aspect, *starts = ops.unstack(self.uniform((batch, 3)), axis=1)
+        low, high = (float(edge) for edge in self._log_aspects)
+        aspect = ops.exp(low + aspect * (high - low))
+        # rounded up, so that there is room for all visible tokens; but 3.0000001 is 3
+        sides = (ops.ceil(ops.sqrt(visible * a) - 1e-4) for a in (aspect, 1 / aspect))
+        height, width = (ops.minimum(s, n) for s, n in zip(sides, self.grid, strict=True))
+        height = ops.maximum(height, ops.ceil(visible / width))
+        places = [
+            self._within(start, side, longest)
+            for start, side, longest in zip(starts, (height, width), self.grid, strict=True)
+        ]
+        row, column = places[0][:, :, None], places[1][:, None, :]
+        inside = ops.logical_and(row < height[:, None, None], column < width[:, None, None])
+        # the lowest scores are masked: outside, then the last tokens of the rectangle
+        order = row * columns + column
+        scores = ops.where(inside, float(tokens) - order, -1.0)
+        return ops.reshape(scores, (-1, tokens))
+
+    def _within(self, start: Any, side: Any, longest: int) -> Any:
+        """Return how far each row (or column) is behind the first of the rectangle."""
+        room = float(longest) if self.roll else longest - side + 1
+        first = ops.floor(start * room)
+        return ops.mod(ops.arange(longest, dtype="float32") - first[:, None], float(longest))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "aspect_ratio": self.aspect_ratio,
+            "roll": self.roll,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_ssl")
 class MultiBlockMasking(_RandomTokens):
     """Masks of I-JEPA: rectangles of a grid to predict, and a context to predict them from.
 

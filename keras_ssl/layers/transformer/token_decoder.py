@@ -102,23 +102,23 @@ class TokenDecoder(keras.layers.Layer):
         self._initializer = keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed)
         like = {"dtype": self.dtype_policy}
         self.enter = keras.layers.Dense(width, name="enter", **like)
-        self.blocks = [
-            TransformerEncoderBlock(
-                num_heads,
-                4 * width,
-                epsilon=epsilon,
-                drop_path_rate=drop_path_rate * number / max(depth - 1, 1),
-                remat=remat,
-                seed=None if seed is None else seed + 10 * number,
-                name=f"block_{number + 1}",
-                **like,
-            )
-            for number in range(self.depth)
-        ]
+        self.blocks = [self._make_block(number) for number in range(self.depth)]
         self.norm = make_norm("layer", epsilon=epsilon, name="norm", **like)
         self.leave = None
         if output_dim is not None:
             self.leave = keras.layers.Dense(output_dim, name="leave", **like)
+
+    def _make_block(self, number: int) -> keras.layers.Layer:
+        return TransformerEncoderBlock(
+            self.num_heads,
+            4 * self.width,
+            epsilon=self.epsilon,
+            drop_path_rate=self.drop_path_rate * number / max(self.depth - 1, 1),
+            remat=self.remat,
+            seed=None if self.seed is None else self.seed + 10 * number,
+            name=f"block_{number + 1}",
+            dtype=self.dtype_policy,
+        )
 
     def build(
         self, inputs_shape: tuple, indices_shape: tuple | None = None, targets_shape: Any = None
@@ -132,9 +132,14 @@ class TokenDecoder(keras.layers.Layer):
                 initializer=self._initializer,
             )
         self.enter.build(tuple(inputs_shape))
-        for layer in (*self.blocks, self.norm, self.leave):
+        for block in self.blocks:
+            self._build_block(block, tokens)
+        for layer in (self.norm, self.leave):
             if layer is not None:
                 layer.build(tokens)
+
+    def _build_block(self, block: keras.layers.Layer, tokens: tuple) -> None:
+        block.build(tokens)
 
     def call(
         self,
@@ -169,10 +174,14 @@ class TokenDecoder(keras.layers.Layer):
             places = ops.concatenate([indices, targets], axis=1)
             first = -targets.shape[1]
         x = x + self._positions(places, grid, extra, x.dtype)
+        x = normalize(self.norm, self._run_blocks(x, first, training), training)
+        return x if self.leave is None else self.leave(x)
+
+    def _run_blocks(self, x: Any, first: int, training: bool | None) -> Any:
+        """Return what the blocks make of the tokens from `first` on."""
         for block in self.blocks:
             x = block(x, training=training)
-        x = normalize(self.norm, x[:, first:], training)
-        return x if self.leave is None else self.leave(x)
+        return x[:, first:]
 
     def _positions(self, places: Any, grid: tuple[int, int], extra: int, dtype: Any) -> Any:
         """Return the positions of places, behind zeros for the extra tokens."""

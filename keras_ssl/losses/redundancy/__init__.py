@@ -7,6 +7,7 @@ from keras_ssl.losses.redundancy.lejepa import LeJEPALoss, lejepa, sig_reg
 from keras_ssl.losses.redundancy.mmcr import MMCRLoss, mmcr
 from keras_ssl.losses.redundancy.tico import TiCoLoss, tico
 from keras_ssl.losses.redundancy.vicreg import VICRegLoss, vicreg, vicreg_terms
+from keras_ssl.losses.redundancy.vicregl import VICRegLLoss, vicregl_terms
 from keras_ssl.losses.redundancy.w_mse import WMSELoss, w_mse
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LeJEPALoss",
     "MMCRLoss",
     "TiCoLoss",
+    "VICRegLLoss",
     "VICRegLoss",
     "WMSELoss",
     "barlow_twins",
@@ -27,5 +29,6 @@ __all__ = [
     "tico",
     "vicreg",
     "vicreg_terms",
+    "vicregl_terms",
     "w_mse",
 ]

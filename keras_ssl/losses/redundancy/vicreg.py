@@ -8,7 +8,8 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.losses._checks import check_views
 from keras_ssl.losses.redundancy._base import TwoViewsLoss, global_views
-from keras_ssl.ops import center, off_diagonal_sum_of_squares
+from keras_ssl.losses.redundancy._vicreg import covariance_term, variance_term, weights_by_term
+from keras_ssl.ops import center
 
 
 def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
@@ -57,29 +58,13 @@ def vicreg_terms(z1: Any, z2: Any, epsilon: float = 1e-4) -> dict[str, Any]:
     z1, z2 = global_views(z1, z2)
     centered = [center(z) for z in (z1, z2)]
     difference = ops.cast(z1, centered[0].dtype) - ops.cast(z2, centered[1].dtype)
-    variances = [_variance_term(z, epsilon) for z in centered]
-    covariances = [_covariance_term(z) for z in centered]
+    variances = [variance_term(z, epsilon) for z in centered]
+    covariances = [covariance_term(z) for z in centered]
     return {
         "invariance": ops.mean(ops.square(difference)),
         "variance": (variances[0] + variances[1]) / 2,
         "covariance": covariances[0] + covariances[1],
     }
-
-
-def _variance_term(centered: Any, epsilon: float) -> Any:
-    variance = ops.sum(ops.square(centered), axis=0) / _degrees_of_freedom(centered)
-    return ops.mean(ops.relu(1 - ops.sqrt(variance + epsilon)))
-
-
-def _covariance_term(centered: Any) -> Any:
-    # the root on both sides, so that the product of squares does not overflow float32 early
-    scaled = centered / ops.sqrt(_degrees_of_freedom(centered))
-    return off_diagonal_sum_of_squares(scaled, scaled) / centered.shape[1]
-
-
-def _degrees_of_freedom(z: Any) -> Any:
-    # at least 1, so that a last batch that turns out to hold one example gives 0 and not NaN
-    return ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), z.dtype)
 
 
 def vicreg(
@@ -123,16 +108,9 @@ def vicreg(
         - [Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for
           Self-Supervised Learning](https://arxiv.org/abs/2105.04906)
     """
-    weights = _weights_by_term(invariance_weight, variance_weight, covariance_weight)
+    weights = weights_by_term(invariance_weight, variance_weight, covariance_weight)
     terms = vicreg_terms(z1, z2, epsilon)
     return sum(weights[name] * value for name, value in terms.items())
-
-
-def _weights_by_term(invariance: Any, variance: Any, covariance: Any) -> dict[str, float]:
-    weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
-    return {
-        name: checks.number(f"{name}_weight", weight, minimum=0) for name, weight in weights.items()
-    }
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -179,7 +157,7 @@ class VICRegLoss(TwoViewsLoss):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._weights = _weights_by_term(invariance_weight, variance_weight, covariance_weight)
+        self._weights = weights_by_term(invariance_weight, variance_weight, covariance_weight)
         self.epsilon = checks.positive("epsilon", epsilon)
 
     def terms(self, z1: Any, z2: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from keras_ssl.trainers.contrastive.cpc import CPC, SequenceCPC
 from keras_ssl.trainers.contrastive.deep_info_max import DeepInfoMax
+from keras_ssl.trainers.contrastive.dense_cl import DenseCL
 from keras_ssl.trainers.contrastive.instance_discrimination import InstanceDiscrimination
 from keras_ssl.trainers.contrastive.moco import MoCo
 from keras_ssl.trainers.contrastive.moco_v3 import MoCoV3
@@ -15,6 +16,7 @@ __all__ = [
     "NNCLR",
     "TCL",
     "DeepInfoMax",
+    "DenseCL",
     "InstanceDiscrimination",
     "MoCo",
     "MoCoV3",

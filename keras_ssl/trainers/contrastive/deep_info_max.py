@@ -1,6 +1,5 @@
 """Deep InfoMax: maximise the mutual information of local features and the representation."""
 
-import math
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.layers import EncodeAndDotProduct
 from keras_ssl.losses import JensenShannonMI
-from keras_ssl.trainers._layer_outputs import LayerOutputs
+from keras_ssl.trainers._layer_outputs import LayerOutputs, positions_of
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_features, check_one_view, check_type
 from keras_ssl.trainers.image_spec import ImageSpec, maps_of
@@ -132,21 +131,15 @@ class DeepInfoMax(SelfSupervisedModel):
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the weighted estimate of each critic."""
-        c, y = embeddings["map"], embeddings["summary"]
-        sizes = c.shape[1:]
-        if len(sizes) < 2 or None in sizes:
-            raise ValueError(
-                "`map_layer` must name a layer that returns a map of known size, (batch, ..., "
-                f"channels). Received: {self.map_layer!r}, which returns shape {tuple(c.shape)}"
-            )
+        c = positions_of(embeddings["map"], self.map_layer)
+        whole = ops.reshape(c, (-1, 1, c.shape[1] * c.shape[2]))  # the map as one position
         losses = {}
-        for name, critic, weight, positions in (
-            ("global", self.global_critic, self.global_weight, 1),
-            ("local", self.local_critic, self.local_weight, math.prod(sizes[:-1])),
+        for name, critic, weight, local in (
+            ("global", self.global_critic, self.global_weight, whole),
+            ("local", self.local_critic, self.local_weight, c),
         ):
             if weight:
-                local = ops.reshape(c, (-1, positions, math.prod(sizes) // positions))
-                factors = critic(local, y, training=training)
+                factors = critic(local, embeddings["summary"], training=training)
                 losses[name] = weight * self.loss_function(*factors)
         return losses
 

@@ -3,6 +3,7 @@
 from keras_ssl.trainers.masked.aim import AIM
 from keras_ssl.trainers.masked.beit import BEiT
 from keras_ssl.trainers.masked.beit_v2 import BEiTv2
+from keras_ssl.trainers.masked.capi import CAPI
 from keras_ssl.trainers.masked.data2vec import Data2Vec
 from keras_ssl.trainers.masked.dino_v2 import DINOv2
 from keras_ssl.trainers.masked.ibot import iBOT
@@ -13,6 +14,7 @@ from keras_ssl.trainers.masked.vqkd import VQKD
 
 __all__ = [
     "AIM",
+    "CAPI",
     "IJEPA",
     "MAE",
     "VQKD",

@@ -72,6 +72,7 @@ class VICReg(JointEmbedding):
     """
 
     minimum_batch = 2  # a single example has no variance
+    loss_class = losses.VICRegLoss  # whose terms are reported
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class VICReg(JointEmbedding):
     ):
         if projector is None:
             projector = ProjectionHead((8192, 8192, 8192), use_bias=False)
-        loss = losses.VICRegLoss() if loss is None else loss
+        loss = self.loss_class() if loss is None else loss
         super().__init__(encoder, projector, augment, loss, **kwargs)
 
     def embed(self, batch: Batch, training: bool) -> dict[str, Any]:
@@ -93,15 +94,18 @@ class VICReg(JointEmbedding):
 
     def losses_of(self, embeddings: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return the weighted terms of the loss."""
-        z_1, z_2 = embeddings["z_1"], embeddings["z_2"]
-        if isinstance(self.loss_function, losses.VICRegLoss):
-            return self.loss_function.terms(z_1, z_2)
-        return {"regularization": self.loss_function(z_1, z_2)}
+        return self._terms_of(embeddings["z_1"], embeddings["z_2"])
+
+    def _terms_of(self, *inputs: Any) -> dict[str, Any]:
+        """Return the terms of the loss, or the loss as one."""
+        if isinstance(self.loss_function, self.loss_class):
+            return self.loss_function.terms(*inputs)
+        return {"regularization": self.loss_function(*inputs)}
 
     def monitored_outputs(self, h: Any) -> dict[str, Any]:
         """Return the projection, with a constant of the size that the variance term aims at."""
         found = super().monitored_outputs(h)
-        if isinstance(self.loss_function, losses.VICRegLoss):
+        if isinstance(self.loss_function, self.loss_class):
             # Collapse here means deviations far below 1, which directions do not show. With the
             # constant, collapsed vectors all have the same direction.
             z = ops.cast(found["projection"], "float32")

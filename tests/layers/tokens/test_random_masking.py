@@ -29,6 +29,7 @@ class TestConformance(TestCase):
         self.check(layers.RandomMasking, 8, ratio=0.5, seed=1)
         self.check(layers.RandomMasking, 24, ratio=0.5, unit=2, grid=(4, 6))
         self.check(layers.BlockMasking, 20, grid=(4, 5), ratio=0.5, min_tokens=3)
+        self.check(layers.InverseBlockMasking, 20, grid=(4, 5), ratio=0.5)
 
     def test_lengths(self):
         self.run_layer_test(
@@ -245,3 +246,31 @@ def test_xla_compiles_blocks():
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("grid", "ratio"), [((14, 14), 0.65), ((4, 9), 0.7), ((6, 3), 0.5)])
+def test_one_rectangle_stays_visible(grid, ratio):
+    rows, columns = grid
+    count = rows * columns - round(ratio * rows * columns)
+    layer = layers.InverseBlockMasking(grid, ratio, roll=False, seed=0)
+    visible = ~masks(layer, 300, rows * columns).reshape(300, rows, columns)
+    assert np.all(visible.sum(axis=(1, 2)) == count)
+    aspects = []
+    for one in visible:
+        box = ndimage.find_objects(one.astype(int))[0]
+        height, width = one[box].shape
+        # at most one row and one column larger than the visible tokens need
+        assert (height - 1) * (width - 1) < count <= height * width
+        assert np.all(one[box].ravel()[:count])  # all but the end of the last rows
+        aspects.append(height / width)
+    assert len(set(aspects)) > 1
+
+
+def test_rolled_rectangles_show_every_token_alike():
+    found = masks(layers.InverseBlockMasking((5, 6), 0.6, seed=0), 6000, 30)
+    assert np.all(found.sum(axis=1) == 18)
+    visible = 1 - found.mean(axis=0)
+    np.testing.assert_allclose(visible, 0.4, atol=0.03)
+    inside = masks(layers.InverseBlockMasking((5, 6), 0.6, roll=False, seed=0), 2000, 30)
+    visible = (1 - inside.mean(axis=0)).reshape(5, 6)
+    assert visible[0, 0] < 0.2 < 0.5 < visible[2, 2]
