@@ -29,6 +29,9 @@ def pmsn(
         q(k) = k^-τ / Σ_j j^-τ
         l(i) = cross entropy of msn + λ Σ_k q(k) log(q(k) / p̄(k))
 
+    The divergence is the one that Lightly computes. The other way round, it would be MSN's entropy
+    for τ = 0, up to a constant.
+
     Args:
         target_scores: `(n, prototypes)`, floating-point.
         anchor_scores: a list of M tensors `(n, prototypes)`, or one tensor `(M, n, prototypes)`.

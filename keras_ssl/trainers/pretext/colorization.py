@@ -37,6 +37,9 @@ class Colorization(SelfSupervisedModel):
     the first data that `fit` or `evaluate` gets: arrays, of which up to 1,024 images are taken, or
     the first batch.
 
+    Q is 261: the points of the grid that are nearest to a colour of sRGB, at any lightness. The
+    paper's list, which the authors publish as a file, has 313.
+
     With `regression=True`, a convolution predicts a and b themselves, divided by 110, with half the
     squared distance as the loss, which prefers greyish means where several colours are likely.
 
