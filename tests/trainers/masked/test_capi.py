@@ -31,7 +31,7 @@ CASES = {
     "CAPI": Case(
         make=lambda: trainers.CAPI(**small_parts(), momentum=0.9),
         decreasing_loss="prediction",
-        decrease=0.05,
+        decrease=1.0,
         bad_data=BAD_PATCHES,
     ),
 }
