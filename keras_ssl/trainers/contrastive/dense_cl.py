@@ -11,6 +11,7 @@ from keras_ssl.ops import l2_normalize
 from keras_ssl.trainers._layer_outputs import LayerOutputs, positions_of
 from keras_ssl.trainers.checks import check_type
 from keras_ssl.trainers.contrastive.moco import MoCo
+from keras_ssl.trainers.image_spec import ImageSpec, maps_of
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import EMATeacher
@@ -153,6 +154,11 @@ class DenseCL(MoCo):
             "contrastive": (1 - self.dense_weight) * losses["contrastive"],
             "dense": self.dense_weight * dense,
         }
+
+    @classmethod
+    def map_layer_for(cls, images: ImageSpec) -> str:
+        """Return the layer of a trainer that is made by its name: the last with feature maps."""
+        return maps_of(images.part("encoder")).name
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -8,7 +8,12 @@ from keras import ops
 from keras_ssl import layers, losses
 from keras_ssl.trainers._hidden_patches import hide, take_tokens
 from keras_ssl.trainers.checks import check_type
-from keras_ssl.trainers.masked._masked_model import MaskedModel, check_inference_mode
+from keras_ssl.trainers.image_spec import ImageSpec
+from keras_ssl.trainers.masked._masked_model import (
+    MaskedModel,
+    check_inference_mode,
+    grid_for,
+)
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import EMATeacher
@@ -177,6 +182,16 @@ class CAPI(MaskedModel):
             "prediction": self.loss_function(of_hidden, predicted),
             "clustering": self.loss_function(assignments, scores),
         }
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the vision transformer of a trainer that is made by its name."""
+        return images.token_encoder(class_token=False, pooling="mean")
+
+    @classmethod
+    def masking_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the masking of a trainer that is made by its name, for its encoder's grid."""
+        return layers.InverseBlockMasking(grid_for(images))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

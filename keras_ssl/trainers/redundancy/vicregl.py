@@ -6,10 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ssl import augment as augmentation
 from keras_ssl import losses
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.trainers._layer_outputs import LayerOutputs, positions_of
 from keras_ssl.trainers.checks import check_crops, check_type, describe
+from keras_ssl.trainers.image_spec import ImageSpec, maps_of
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.redundancy.vicreg import VICReg
 from keras_ssl.trainers.step import Batch
@@ -176,6 +178,16 @@ class VICRegL(VICReg):
             axis=-1,
         )
         return ops.stop_gradient(grid)
+
+    @classmethod
+    def map_layer_for(cls, images: ImageSpec) -> str:
+        """Return the layer of a trainer that is made by its name: the last with feature maps."""
+        return maps_of(images.part("encoder")).name
+
+    @classmethod
+    def augment_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the views of a trainer that is made by its name, with their boxes."""
+        return augmentation.LocatedViews(augmentation.SimCLRViews(images.size))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -248,7 +248,7 @@ def test_bad_arguments_are_named(make, message):
         make()
 
 
-@pytest.mark.parametrize(("grid", "ratio"), [((14, 14), 0.65), ((4, 9), 0.7), ((6, 3), 0.5)])
+@pytest.mark.parametrize(("grid", "ratio"), [((14, 14), 0.65), ((4, 9), 0.7), ((6, 4), 0.5)])
 def test_one_rectangle_stays_visible(grid, ratio):
     rows, columns = grid
     count = rows * columns - round(ratio * rows * columns)
