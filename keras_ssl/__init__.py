@@ -12,6 +12,7 @@ import keras
 
 from keras_ssl import (
     augment,
+    callbacks,
     convert,
     data,
     decoding,
@@ -24,6 +25,7 @@ from keras_ssl import (
     presets,
     samplers,
     text,
+    trainers,
     visualize,
 )
 from keras_ssl.presets import from_preset, save_to_preset
@@ -32,6 +34,7 @@ from keras_ssl.version import __version__
 __all__ = [
     "__version__",
     "augment",
+    "callbacks",
     "convert",
     "data",
     "decoding",
@@ -46,17 +49,18 @@ __all__ = [
     "samplers",
     "save_to_preset",
     "text",
+    "trainers",
     "visualize",
 ]
 
 if keras.backend.backend() == "tensorflow":
-    from keras_ssl import callbacks, evaluate, trainers
+    from keras_ssl import evaluate
 
-    __all__ += ["callbacks", "evaluate", "trainers"]
+    __all__ += ["evaluate"]
 else:
 
     def __getattr__(name: str) -> Any:
-        # these rooms import TensorFlow, and on another backend say at first use what needs it
-        if name in ("callbacks", "evaluate", "trainers"):
-            return importlib.import_module(f"keras_ssl.{name}")
+        # this room imports TensorFlow, and on another backend says at first use what needs it
+        if name == "evaluate":
+            return importlib.import_module("keras_ssl.evaluate")
         raise AttributeError(f"module 'keras_ssl' has no attribute {name!r}")

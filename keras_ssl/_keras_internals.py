@@ -17,6 +17,8 @@
 - `Layer._tracker`: Keras locks a built layer, and its own `enable_lora` unlocks it for new weights.
 - `keras.src.backend.rnn` is the loop over time of `keras.layers.RNN`, with masks, for any function;
   `lstm` and `gru` beside it call cuDNN, or say that they cannot.
+- `keras.src.backend.common.stateless_scope.get_stateless_scope`: the scope, if any, in which
+  variables have other values than their own.
 - `Optimizer._apply_weight_decay`: whether an optimizer decays weights as Keras does, or in
   a way of its own.
 
@@ -36,8 +38,11 @@ from keras.src.backend import (
     get_keras_mask,
     set_keras_mask,
 )
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.random.seed_generator import global_seed_generator
 from keras.src.utils.tracking import DotNotTrackScope
+
+_UNKNOWN = 64  # stands for sizes that are not known
 
 
 def run_on_shapes(function: Any, *specs: Any) -> Any:
@@ -50,7 +55,22 @@ def run_on_shapes(function: Any, *specs: Any) -> Any:
     Returns:
         What the function returns, with `keras.KerasTensor` for every tensor.
     """
+    if keras.backend.backend() == "jax":
+        specs = keras.tree.map_structure(_of_known_size, specs)
     return compute_output_spec(function, *specs)
+
+
+def _of_known_size(spec: Any) -> Any:
+    """Return a spec with a size in place of each unknown one, which JAX cannot compare."""
+    if spec is None:
+        return None
+    shape = [_UNKNOWN if size is None else size for size in spec.shape]
+    return keras.KerasTensor(shape, spec.dtype, sparse=spec.sparse)
+
+
+def stateless_scope() -> keras.StatelessScope | None:
+    """Return the `keras.StatelessScope` that is open, or `None`."""
+    return get_stateless_scope()
 
 
 def forget_losses(model: keras.Model) -> None:

@@ -159,15 +159,31 @@ def image_size(name: str, value: Any) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def tensorflow_backend() -> None:
-    """Raise a `RuntimeError` that says what runs where, unless Keras' backend is TensorFlow."""
+def training_backend() -> None:
+    """Raise a `RuntimeError` unless Keras' backend is one that trainers run on."""
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise RuntimeError(
+            "Trainers need the TensorFlow or the JAX backend, while layers, losses, optimizers, "
+            "networks and augmentation run on every backend of Keras: set the environment variable "
+            "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Keras is imported. "
+            f"Received: the backend {backend!r}"
+        )
+
+
+def tensorflow_backend(name: str) -> None:
+    """Raise a `RuntimeError` unless Keras' backend is TensorFlow.
+
+    Args:
+        name: what needs TensorFlow, as the message begins.
+    """
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise RuntimeError(
-            "Trainers, callbacks, strategies and the evaluation of encoders need the TensorFlow "
-            "backend, while layers, losses, optimizers, networks and augmentation run on every "
-            "backend of Keras: set the environment variable KERAS_BACKEND=tensorflow before Keras "
-            f"is imported. Received: the backend {backend!r}"
+            f"{name} need the TensorFlow backend, while trainers run on JAX too, and layers, "
+            "losses, optimizers, networks and augmentation on every backend of Keras: set the "
+            "environment variable KERAS_BACKEND=tensorflow before Keras is imported. "
+            f"Received: the backend {backend!r}"
         )
 
 

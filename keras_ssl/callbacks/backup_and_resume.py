@@ -1,16 +1,17 @@
 """Backups of the whole state of training, from which an interrupted run resumes."""
 
 import os
+import re
 import signal
 import threading
 import uuid
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_ssl import checks
 from keras_ssl.callbacks._backup_contents import (
@@ -117,7 +118,7 @@ class BackupAndResume(EpochKeeper):
         delete_at_end: bool = False,
         restore_optimizer: bool = True,
     ):
-        checks.tensorflow_backend()
+        checks.training_backend()
         super().__init__()
         if not isinstance(folder, (str, os.PathLike)) or not str(folder):
             raise ValueError(f"`folder` must be the path of a folder. Received: folder={folder!r}")
@@ -311,8 +312,10 @@ class BackupAndResume(EpochKeeper):
         """Back up if it is due; stop if the process got SIGTERM."""
         self._steps_since += self._epochs.together
         is_due = self.every_steps is not None and self._steps_since >= self.every_steps
-        if (is_due or self._asked_to_stop) and self._has_finite_loss():
-            self._back_up(self._epoch, self._epochs.counts)
+        if is_due or self._asked_to_stop:
+            self._epochs.write_back()
+            if self._has_finite_loss():
+                self._back_up(self._epoch, self._epochs.counts)
         if self._asked_to_stop:
             raise SystemExit(128 + signal.SIGTERM)
 
@@ -349,10 +352,11 @@ class BackupAndResume(EpochKeeper):
         values = self._replica_values()[1].read()  # on every worker
         if not is_chief(self._strategy):
             return
+        backend = keras.backend.backend()
         arrays = {f"variable/{i}": value for i, (value, _) in enumerate(values)}
         manifest = {
             "writer": self._writer,
-            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+            "versions": {"keras": keras.__version__, backend: import_module(backend).__version__},
             "initial_epoch": self._initial_epoch,
             "epochs": self._last_epoch,
             "has_ended": has_ended,
@@ -398,4 +402,5 @@ class BackupAndResume(EpochKeeper):
 
 
 def _size(variable: keras.Variable) -> int:
-    return int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size
+    bits = re.match(r"[a-z]+(\d+)", variable.dtype)
+    return int(np.prod(variable.shape)) * (int(bits[1]) // 8 if bits else 1)

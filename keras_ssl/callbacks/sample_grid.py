@@ -76,7 +76,7 @@ class SampleGrid(keras.callbacks.Callback):
         value_range: tuple[float, float] | None = None,
         **arguments: Any,
     ):
-        checks.tensorflow_backend()
+        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
         super().__init__()
         if folder is None and log_dir is None:
             raise ValueError(

@@ -44,12 +44,15 @@ class StopOnNaN(keras.callbacks.Callback):
         self._epoch = 0
         self._steps_before = 0
         self._last_batch = -1
+        self._together = 1
         self._error = None
         self._error_batch = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reset the counts."""
         self._steps_before, self._last_batch = 0, -1
+        # not in each batch, for which Keras would write the weights of a model on JAX back
+        self._together = getattr(self.model, "steps_per_execution", 1)
         self._error = self._error_batch = None
 
     def get_state(self) -> dict[str, Any]:
@@ -68,8 +71,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Check the total loss and that of the online probe."""
-        together = getattr(self.model, "steps_per_execution", 1)
-        first = batch - together + 1
+        first = batch - self._together + 1
         # Keras counts the last, shorter execution of an epoch as a full one
         batch = min(batch, ((self.params or {}).get("steps") or batch + 1) - 1)
         self._last_batch = max(self._last_batch, batch)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from keras_ssl._tensorflow import is_dataset
+
 
 def without_autotuning(data: Any) -> Any:
     """Disable the autotuning of a `tf.data.Dataset` unless its options set it; else return `data`.
@@ -13,10 +15,10 @@ def without_autotuning(data: Any) -> Any:
     Without tuning, `tf.data.AUTOTUNE` means TensorFlow's defaults: as many parallel calls as
     threads, and a prefetch buffer that grows while the reader waits.
     """
+    if not is_dataset(data) or data.options().autotune.enabled is not None:
+        return data
     import tensorflow as tf
 
-    if not isinstance(data, tf.data.Dataset) or data.options().autotune.enabled is not None:
-        return data
     options = tf.data.Options()
     options.autotune.enabled = False
     return data.with_options(options)

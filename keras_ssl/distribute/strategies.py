@@ -70,7 +70,7 @@ def strategy(
     >>> with strategy.scope():
     ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     """
-    checks.tensorflow_backend()
+    checks.tensorflow_backend("Strategies, in whose place `keras.distribution` is on JAX,")
     if name not in STRATEGIES:
         raise ValueError(f"`name` must be one of {STRATEGIES}. Received: name={name!r}")
     replicas = checks.integer("replicas", replicas, minimum=1, optional=True)

@@ -60,7 +60,7 @@ def shard_batches(
     >>> [batch.numpy().tolist() for batch in batches]
     [[0, 2, 4, 6], [8, 10, 12, 14]]
     """
-    checks.tensorflow_backend()
+    checks.tensorflow_backend("Batches of several workers")
     strategy = tf.distribute.get_strategy() if strategy is None else strategy
     replicas = strategy.num_replicas_in_sync
     check_divisible(batch_size, replicas)

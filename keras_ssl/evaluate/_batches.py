@@ -32,7 +32,7 @@ class Batches:
     def __init__(
         self, data: Any, name: str, batch_size: int = 256, labelled: bool | Callable = False
     ):
-        checks.tensorflow_backend()
+        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
         batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.name = name
         self.labelled = labelled

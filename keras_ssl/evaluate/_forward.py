@@ -25,7 +25,7 @@ class Forward:
     def __init__(
         self, encoder: keras.layers.Layer | Callable, prepare: Callable[[Any], Any] | None = None
     ):
-        checks.tensorflow_backend()
+        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
         self.encoder = self._encoder = encoder
         self._prepare = prepare
         self.shape: tuple | None = None  # of one example's features, before they were flattened

@@ -26,7 +26,7 @@ class FullBatchLoss:
     """
 
     def __init__(self, name: str, model: Any, x: Any, y: Any, sample_weight: Any):
-        checks.tensorflow_backend()
+        checks.tensorflow_backend("Optimizers of the loss of all data")
         import tensorflow as tf
 
         _check_model(name, model)

@@ -40,6 +40,7 @@ from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_
 from keras_ssl.trainers.engine.gradients import (
     CachedGradients,
     PlainGradients,
+    apply_gradients,
     closure,
     mean_over_replicas,
 )
@@ -374,8 +375,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 again = closure(self._gradients, self, update, batch)
                 optimizer.apply_with_closure(mean_over_replicas(gradients), variables, again)
             else:
-                # Keras' optimizers sum the gradients of all replicas
-                optimizer.apply(gradients, variables)
+                apply_gradients(optimizer, gradients, variables)
 
     def _follow_students(self) -> None:
         if not self._state.teachers:

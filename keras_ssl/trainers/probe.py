@@ -87,7 +87,7 @@ class OnlineProbe(keras.layers.Layer):
         metrics: Sequence[str | keras.metrics.Metric] | None = None,
         **kwargs: Any,
     ):
-        checks.tensorflow_backend()
+        checks.training_backend()
         super().__init__(**kwargs)
         if task not in TASKS:
             raise ValueError(f"`task` must be one of {list(TASKS)}. Received: task={task!r}")

@@ -185,7 +185,8 @@ class EMATeacher:
             for theta, xi in zip(student.weights, teacher.weights, strict=True):
                 if not theta.trainable:
                     if self.copy_statistics:
-                        xi.assign(ops.where(has_moved, theta, xi))
+                        now, before = ops.convert_to_tensor(theta), ops.convert_to_tensor(xi)
+                        xi.assign(ops.where(has_moved, now, before))
                     continue
                 average = self._averages.get(id(xi), xi)
                 keep = ops.cast(m, average.dtype)

@@ -220,7 +220,8 @@ class _LogNormalizer(keras.layers.Layer):
         of_replica = ops.logsumexp(ops.stop_gradient(scores)) - ops.log(count)
         of_all = ops.logsumexp(distribute.all_gather(of_replica[None]))
         of_all = of_all - ops.log(float(distribute.replica_count()))
-        estimate = ops.where(ops.cast(self.is_known, "bool"), self.estimate, of_all)
+        known = ops.convert_to_tensor(self.estimate)
+        estimate = ops.where(ops.cast(self.is_known, "bool"), known, of_all)
         if training:
             self.estimate.assign(estimate)
             self.is_known.assign(1)

@@ -1,12 +1,20 @@
-"""Checks of values that are known only when a step runs; XLA skips those in a step."""
+"""Checks of values that are known only when a step runs.
+
+XLA skips those in a step. On JAX, where XLA compiles every step, sizes are known when a step is
+traced, and values are checked nowhere but in `fit`.
+"""
 
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_ssl import distribute
+from keras_ssl._tensorflow import is_dataset
+
+_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if _TENSORFLOW:
+    import tensorflow as tf
 
 
 def too_small(minimum: int) -> str:
@@ -24,7 +32,7 @@ def assert_batch_size(x: Any, minimum: int) -> None:
         x: this replica's tensor, whose batch size is not known when the step is traced.
         minimum: the fewest examples over all replicas.
     """
-    if not tf.is_tensor(x):
+    if not _TENSORFLOW or not tf.is_tensor(x):
         return
     shares = distribute.all_gather(tf.shape(x)[:1])
     if minimum > 1:
@@ -48,7 +56,7 @@ def with_batch_sizes_checked(dataset: Any, minimum: int) -> Any:
     Raises:
         ValueError: if the batches are ragged.
     """
-    if not isinstance(dataset, tf.data.Dataset):
+    if not _TENSORFLOW or not is_dataset(dataset):
         return dataset
     specs = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(dataset.element_spec)[0])
     if any(isinstance(one, tf.RaggedTensorSpec) for one in specs):
@@ -81,7 +89,7 @@ def with_batch_sizes_checked(dataset: Any, minimum: int) -> Any:
 def assert_in_range(index: Any, size: int, message: str) -> Any:
     """Return integers as int32, and make the step fail unless all are in [0, size)."""
     index = ops.cast(index, "int32")
-    if not tf.is_tensor(index):
+    if not _TENSORFLOW or not tf.is_tensor(index):
         return index
     inside = tf.reduce_all((index >= 0) & (index < size))
     check = tf.debugging.Assert(inside, [message, index])

@@ -2,10 +2,11 @@
 
 Private names of Keras that this file uses:
 
-- `TFEpochIterator._enumerate_iterator`, the generator of the steps of an epoch. Keras calls it on
-  the instance, so that it can be replaced there.
-- `TFEpochIterator._steps_seen` and `_num_batches`, by which Keras learns the length of a dataset
-  of unknown length, and `TFEpochIterator.data_adapter`.
+- `EpochIterator._enumerate_iterator`, the generator of the steps of an epoch. Keras calls it on
+  the instance, so that it can be replaced there. Both backends have an iterator of this kind.
+- `EpochIterator._steps_seen` and `_num_batches`, by which Keras learns the length of a dataset
+  of unknown length, and `EpochIterator.data_adapter`.
+- `Model.jax_state_sync`, which writes the values of the last step into the variables.
 
 `tests/trainers/engine/test_epochs.py` fails if one of them is removed.
 """
@@ -97,10 +98,12 @@ class Epochs:
         iterator: Keras' iterator of the epochs.
         specs: shapes of one replica's share of a batch, as `keras.KerasTensor`s.
         keeper: the keeper, which is called before epochs and after steps.
+        model: the model that is trained.
     """
 
-    def __init__(self, iterator: Any, specs: Any, keeper: EpochKeeper):
+    def __init__(self, iterator: Any, specs: Any, keeper: EpochKeeper, model: Any = None):
         self.iterator = iterator
+        self.model = model
         self.specs = specs
         self.keeper = keeper
         self.together = iterator.steps_per_execution
@@ -124,7 +127,14 @@ class Epochs:
     @property
     def dataset(self) -> Any:
         """Dataset that the epochs read."""
-        return self.iterator._distributed_dataset
+        adapter = self.iterator.data_adapter
+        of_adapter = getattr(adapter, "_dataset", getattr(adapter, "py_dataset", None))
+        return getattr(self.iterator, "_distributed_dataset", of_adapter)
+
+    def write_back(self) -> None:
+        """Let variables have the values that the last step left, which on JAX are kept apart."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
 
     def start_at(self, position: Position) -> None:
         """Make the run start at a position."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from keras_ssl._tensorflow import is_dataset
 
 
 def first_inputs(data: Any) -> Any:
@@ -13,7 +14,7 @@ def first_inputs(data: Any) -> Any:
 
     Returns `None` for a generator, which would lose that batch, and for distributed datasets.
     """
-    if isinstance(data, tf.data.Dataset):
+    if is_dataset(data):
         for element in data.take(1):
             return keras.utils.unpack_x_y_sample_weight(element)[0]
         return None
@@ -63,6 +64,18 @@ def look_at_first_batch(epochs: Any, look: Callable[[Any], None]) -> None:
 
 def _looked_at(batches: Any, count: int, look: Callable[[Any], None]) -> Any:
     """Return an iterator of the next batches, which are taken from `batches`, after a look."""
+    if keras.backend.backend() == "jax":
+        taken = list(itertools.islice(batches, count))
+        if taken:
+            look(taken[0])
+        return iter(taken)
+    return _looked_at_tensors(batches, count, look)
+
+
+def _looked_at_tensors(batches: Any, count: int, look: Callable[[Any], None]) -> Any:
+    """Return an iterator of the type of `batches`, a `tf.data.Iterator`."""
+    import tensorflow as tf
+
     spec = getattr(batches, "element_spec", None)
     if not isinstance(batches, tf.data.Iterator) or not all(
         isinstance(one, tf.TensorSpec) for one in keras.tree.flatten(spec)

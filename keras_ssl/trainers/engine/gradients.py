@@ -1,62 +1,47 @@
-"""Gradients of an update, for the whole batch at once or in micro-batches, and of an input."""
+"""Gradients of an update, for the whole batch at once or in micro-batches.
+
+`differentiate`, `input_gradient`, `apply_gradients` and `MicroBatches` are those of the backend.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_ssl import checks, distribute
 from keras_ssl._keras_internals import all_layers, forget_losses, global_seed_state
-from keras_ssl.trainers.engine._micro_batches import MicroBatches
+from keras_ssl._tensorflow import is_dataset
+from keras_ssl.trainers.engine.fit import is_eager
 from keras_ssl.trainers.step import Batch, StepResult, Update, batch_size_of
 
+if keras.backend.backend() == "jax":
+    from keras_ssl.trainers.engine.jax.differentiation import (
+        apply_gradients,
+        differentiate,
+        differentiate_with,
+        input_gradient,
+    )
+    from keras_ssl.trainers.engine.jax.micro_batches import MicroBatches
+else:
+    from keras_ssl.trainers.engine.tensorflow.micro_batches import MicroBatches
+    from keras_ssl.trainers.engine.tensorflow.tape import (
+        apply_gradients,
+        differentiate,
+        differentiate_with,
+        input_gradient,
+    )
 
-def differentiate(
-    compute: Callable[[], tuple[Any, Any]], variables: list[keras.Variable]
-) -> tuple[Any, list[Any]]:
-    """Differentiate a function with respect to variables.
-
-    Args:
-        compute: function that returns a scalar, and whatever else it computes.
-        variables: the variables.
-
-    Returns:
-        What else `compute` returned, and one gradient per variable, `None` if the scalar does not
-        depend on it.
-    """
-    with tf.GradientTape() as tape:
-        scalar, others = compute()
-    return others, tape.gradient(scalar, variables)
-
-
-def input_gradient(function: Callable[[Any], Any], x: Any) -> Any:
-    """Differentiate a function with respect to its input, for methods that need such a gradient.
-
-    The result can be differentiated again, with respect to weights too: a gradient penalty is a
-    loss of it. Where a row of `function(x)` depends on the same row of `x` alone, as in inference
-    mode, the rows of the result are the gradients of the examples.
-
-    Args:
-        function: function of `x` that returns a tensor, of which the sum is differentiated.
-        x: floating-point tensor, or a structure of them.
-
-    Returns:
-        The gradient, shaped as `x`; zeros where the function does not depend on `x`.
-
-    Example:
-
-    >>> from keras import ops
-    >>> from keras_ssl.trainers.engine.gradients import input_gradient
-    >>> input_gradient(ops.square, ops.convert_to_tensor([1.0, 3.0])).numpy().tolist()
-    [2.0, 6.0]
-    """
-    x = keras.tree.map_structure(ops.convert_to_tensor, x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = function(x)
-    return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+__all__ = [
+    "CachedGradients",
+    "PlainGradients",
+    "apply_gradients",
+    "closure",
+    "differentiate",
+    "differentiate_with",
+    "input_gradient",
+    "mean_over_replicas",
+]
 
 
 class PlainGradients:
@@ -105,8 +90,9 @@ class CachedGradients(PlainGradients):
 
     def prepare(self, x: Any, training: bool = True) -> None:
         """Prepare for batches of these shapes, before the first step."""
-        # within a step, the global state cannot be found
-        self._global_seed_state = global_seed_state()
+        # Within a step, the global state cannot be found; on JAX, no step may draw from it.
+        if keras.backend.backend() != "jax":
+            self._global_seed_state = global_seed_state()
         if training:  # evaluation takes any batch, since it keeps no activations
             self._check_batch(batch_size_of(x))
 
@@ -120,17 +106,17 @@ class CachedGradients(PlainGradients):
             batch_size: number of examples per batch of arrays; `None` is Keras' 32.
             replicas: number of replicas that share a batch.
         """
-        is_dataset = isinstance(x, tf.data.Dataset)
-        if is_dataset:
-            batch_size = tf.nest.flatten(x.element_spec)[0].shape[0]
+        holds_batches = is_dataset(x)
+        if holds_batches:
+            batch_size = keras.tree.flatten(x.element_spec)[0].shape[0]
             if batch_size is None:
                 raise ValueError(
                     "`micro_batch_size` needs batches of one size: use `dataset.batch(n, "
                     f"drop_remainder=True)`. Received: batches of unknown size, {x.element_spec}"
                 )
-        leaves = [] if is_dataset else keras.tree.flatten(x)
+        leaves = [] if holds_batches else keras.tree.flatten(x)
         examples = getattr(leaves[0], "shape", None) if leaves else None
-        if not is_dataset and not examples:
+        if not holds_batches and not examples:
             return
         batch_size = batch_size or 32
         self._check_batch(batch_size // replicas)
@@ -171,14 +157,19 @@ class CachedGradients(PlainGradients):
         before = parts.read_state()
         embedded = parts.embed_all()
         leaves = keras.tree.flatten(embedded)
-        floats = [leaf for leaf in leaves if leaf.dtype.is_floating]
-        with tf.GradientTape() as tape:
-            tape.watch(floats)
-            result = self._result(trainer, update, *embedded, training=True)
-            scaled = update.optimizer.scale_loss(result.total)
-        of_floats, direct = tape.gradient(scaled, [floats, update.variables])
+        are_floats = [_is_float(leaf) for leaf in leaves]
+
+        def compute(*floats: Any) -> tuple[Any, StepResult]:
+            taken = iter(floats)
+            every = [next(taken) if f else one for f, one in zip(are_floats, leaves, strict=True)]
+            found = keras.tree.pack_sequence_as(embedded, every)
+            result = self._result(trainer, update, *found, training=True)
+            return update.optimizer.scale_loss(result.total), result
+
+        floats = [leaf for is_float, leaf in zip(are_floats, leaves, strict=True) if is_float]
+        result, direct, of_floats = differentiate_with(compute, update.variables, floats)
         of_floats = iter(of_floats)
-        upstream = [next(of_floats) if leaf.dtype.is_floating else None for leaf in leaves]
+        upstream = [next(of_floats) if is_float else None for is_float in are_floats]
         after = parts.read_state()
         parts.write_state(before)
         through = parts.gradients(update.variables, upstream)
@@ -206,7 +197,7 @@ class CachedGradients(PlainGradients):
             return embeddings, ops.reshape(sum(trainer.added_losses(), ops.zeros(())), (1,))
 
         _check_rows(batch)
-        unroll = tf.executing_eagerly() or _exchanges_within(trainer)
+        unroll = is_eager() or _exchanges_within(trainer)
         return MicroBatches(batch, self.size, embed, self._changeable(trainer), unroll)
 
     def _changeable(self, trainer: keras.Model) -> list[keras.Variable]:
@@ -253,16 +244,20 @@ def mean_over_replicas(gradients: list[Any]) -> list[Any]:
     if replicas == 1:
         return gradients
     return [
-        None if one is None else distribute.all_reduce_sum(tf.convert_to_tensor(one)) / replicas
+        None if one is None else distribute.all_reduce_sum(ops.convert_to_tensor(one)) / replicas
         for one in gradients
     ]
+
+
+def _is_float(x: Any) -> bool:
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))
 
 
 def _sum_of(one: Any, other: Any) -> Any:
     """Return the sum of two gradients; `None` means that the loss does not depend on a variable."""
     if one is None or other is None:
         return other if one is None else one
-    return tf.convert_to_tensor(one) + other
+    return ops.convert_to_tensor(one) + other
 
 
 def _exchanges_within(model: keras.Model) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_ssl._tensorflow import is_dataset, is_sparse_tensor
 from keras_ssl.graphs import check_edge_list, check_finite, check_symmetric
 from keras_ssl.ops.graph.inputs import read_graph
 
@@ -16,7 +16,7 @@ def first_graph(x: Any) -> Any:
 
     Returns `None` for a generator, which would lose that batch, and for distributed datasets.
     """
-    if isinstance(x, tf.data.Dataset):
+    if is_dataset(x):
         for element in x.take(1):
             return keras.utils.unpack_x_y_sample_weight(element)[0]
         return None
@@ -106,7 +106,7 @@ def _check_union(i: np.ndarray, nodes: int, takes_padding: bool, minimum_graphs:
 
 def _numbers(x: Any, name: str) -> np.ndarray:
     """Return the values of a tensor or array; of a sparse tensor only those that it stores."""
-    if not isinstance(x, tf.SparseTensor):
+    if not is_sparse_tensor(x):
         return np.asarray(x)
     places, shape = np.asarray(x.indices), tuple(x.shape)
     if np.any((places < 0) | (places >= shape)):
@@ -121,7 +121,7 @@ def _matrix(a: Any, nodes: int) -> Any:
     """Return an adjacency in any form as a NumPy or SciPy array."""
     from scipy.sparse import coo_array
 
-    if isinstance(a, tf.SparseTensor):
+    if is_sparse_tensor(a):
         places = (np.asarray(a.indices[:, 0]), np.asarray(a.indices[:, 1]))
         return coo_array((np.asarray(a.values), places), shape=(nodes, nodes)).tocsr()
     if isinstance(a, dict):

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_ssl._tensorflow import is_dataset, is_operation_error
 from keras_ssl.data._mapped_batches import MappedBatches
 
 _WRONG = "Labels must be integers from 0 to the number of classes - 1, or -1 for no label"
@@ -32,7 +32,7 @@ def check_label_values(x: Any, y: Any, classes: float, name: str = "y") -> Any:
     Raises:
         ValueError: if labels in arrays are neither -1 nor classes.
     """
-    if isinstance(x, tf.data.Dataset):
+    if is_dataset(x):
         return _with_check(x, classes)
     if isinstance(x, keras.utils.PyDataset):
         return MappedBatches(x, functools.partial(_checked, classes=classes, name=name))
@@ -62,7 +62,9 @@ def _range(classes: float) -> str:
     return "labels of at least 0" if classes == float("inf") else f"labels in 0..{classes - 1:g}"
 
 
-def _with_check(data: tf.data.Dataset, classes: float) -> tf.data.Dataset:
+def _with_check(data: Any, classes: float) -> Any:
+    import tensorflow as tf
+
     spec = data.element_spec
     is_labelled = isinstance(spec, tuple) and len(spec) > 1 and isinstance(spec[1], tf.TensorSpec)
     if not is_labelled or not spec[1].dtype.is_integer:
@@ -87,8 +89,8 @@ def label_errors() -> Iterator[None]:
     """Raise a `ValueError` where the check of a dataset's labels fails."""
     try:
         yield
-    except tf.errors.OpError as error:
-        if _WRONG not in str(error):
+    except Exception as error:
+        if not is_operation_error(error) or _WRONG not in str(error):
             raise
         text = error.message[error.message.rindex(_WRONG) :]
         # TensorFlow writes what an assertion got as "[message] [values]"

@@ -3,8 +3,11 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if _TENSORFLOW:
+    import tensorflow as tf
 
 
 class RowsEmbedding(keras.layers.Embedding):
@@ -16,7 +19,9 @@ class RowsEmbedding(keras.layers.Embedding):
 
     def call(self, inputs: Any) -> Any:
         table = self.embeddings
-        if not isinstance(table, keras.Variable):  # LoRA's sum, or quantized rows
+        if not _TENSORFLOW or not isinstance(
+            table, keras.Variable
+        ):  # LoRA's sum, or quantized rows
             return super().call(inputs)
         rows = tf.nn.embedding_lookup(table.value, ops.cast(inputs, "int32"))
         return ops.cast(rows, self.compute_dtype)

@@ -95,8 +95,7 @@ class _Bound:
         self._trainer, self._levels, self._clip, self._shape = trainer, levels, clip, shape
         jit_compile = trainer.compiled and trainer.jit_compile
         self.begin, self.add = (
-            ReplicaFunction(one, trainer.distribute_strategy, jit_compile)
-            for one in (self._begin, self._add)
+            ReplicaFunction(one, trainer, jit_compile) for one in (self._begin, self._add)
         )
 
     def _predict(self, x: Any, time: Any, row: Any, seed: Any, conditions: dict) -> Any:

@@ -119,7 +119,7 @@ def padded_size(trainer: keras.Model, count: int, batch_size: int) -> int:
         batch_size: how many to compute together. Of fewer, the number is rounded up to a power of
             two, so that few sizes are traced.
     """
-    replicas = replicas_of(trainer.distribute_strategy)
+    replicas = replicas_of(trainer)
     size = min(batch_size, 1 << (count - 1).bit_length())
     return -(-size // replicas) * replicas
 
@@ -147,15 +147,14 @@ class _Loop:
 
     def __init__(self, trainer: keras.Model, request: Request, size: int):
         self._trainer = trainer
-        self._count = size // replicas_of(trainer.distribute_strategy)  # on each replica
+        self._count = size // replicas_of(trainer)  # on each replica
         # what the functions need of the request, not its arrays
         self._terms, self._shape, self._clip = request.plan.terms, request.shape, request.clip
         self._is_guided, self._classifier = request.guidance != 1, request.classifier
         self._memory = request.plan.memory
-        strategy = trainer.distribute_strategy
         jit_compile = trainer.compiled and trainer.jit_compile
         self.begin, self.advance, self.finish = (
-            ReplicaFunction(one, strategy, jit_compile)
+            ReplicaFunction(one, trainer, jit_compile)
             for one in (self._begin, self._advance, self._finish)
         )
 

@@ -10,7 +10,7 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from keras_ssl.distribute.workers import agree, gather_numbers
-from keras_ssl.trainers.engine.replica_values import ReplicaValues
+from keras_ssl.trainers.engine.tensorflow.replica_values import ReplicaValues
 
 
 def metric_of(strategy):

@@ -11,7 +11,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("trainers need the TensorFlow backend", allow_module_level=True)
 
-from keras_ssl.trainers.engine.fit import DistributedFit, resolve_jit_compile  # noqa: E402
+from keras_ssl.trainers.engine.tensorflow.fit import DistributedFit, resolve_jit_compile  # noqa: E402
 
 
 class Recorder(DistributedFit, keras.Model):

@@ -8,7 +8,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("batches of arrays need the TensorFlow backend", allow_module_level=True)
 
-from keras_ssl.trainers.engine._array_batches import array_batches  # noqa: E402
+from keras_ssl.trainers.engine.tensorflow.array_batches import array_batches  # noqa: E402
 
 
 def passes(dataset, count=2):

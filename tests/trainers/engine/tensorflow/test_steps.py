@@ -9,7 +9,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("fit needs the TensorFlow backend", allow_module_level=True)
 
 from keras_ssl import trainers  # noqa: E402
-from keras_ssl.trainers.engine._steps import data_first  # noqa: E402
+from keras_ssl.trainers.engine.tensorflow._steps import data_first  # noqa: E402
 from tests.distribute import plain  # noqa: E402
 
 STEPS, EPOCHS = 5, 2

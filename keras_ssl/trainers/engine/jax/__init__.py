@@ -1,0 +1,1 @@
+"""The part of the trainers' engine that is written for JAX."""

@@ -1,0 +1,303 @@
+"""`fit`, `evaluate` and `predict` of a trainer on Keras' JAX backend.
+
+Keras keeps the values of variables in tuples of lists while it trains, and takes steps that are
+functions of them. Here a step is written as for TensorFlow, `train_step(data)`, and becomes such a
+function in a `StepScope`.
+
+Private names of Keras that this file uses (`epochs.py` and `random_states.py` list theirs):
+
+- `_symbolic_build`, which Keras calls in `fit`, `evaluate` and `train_on_batch` before any step.
+- `_get_jax_state` and `jax_state_sync`, by which Keras reads the values before steps and writes
+  them back, and `_jax_state` and `_jax_state_synced`, where it keeps them.
+- `_make_function`, which takes `steps_per_execution` steps of an iterator.
+- `EpochIterator.data_adapter`, and of the adapters `_dataset`, `py_dataset`,
+  `_first_batches` and `_inputs`.
+
+`tests/trainers/engine/jax/test_fit.py` fails if one of them is removed.
+"""
+
+import inspect
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import jax
+import keras
+from jax.experimental.sparse import JAXSparse
+
+from keras_ssl._keras_internals import stateless_scope
+from keras_ssl._tensorflow import is_dataset
+from keras_ssl.data._autotuning import without_autotuning
+from keras_ssl.trainers.engine._hooks import (
+    FitHooks,
+    are_arrays,
+    check_not_empty,
+    is_plain,
+    pack,
+    specs_of,
+    specs_of_elements,
+)
+from keras_ssl.trainers.engine.epochs import Epochs, find_keeper
+from keras_ssl.trainers.engine.first_batch import look_at_first_batch, peek
+from keras_ssl.trainers.engine.jax._array_batches import ArrayBatches
+from keras_ssl.trainers.engine.jax.differentiation import StepScope
+
+
+def is_eager() -> bool:
+    """Return whether operations run eagerly, and variables have their own values."""
+    return stateless_scope() is None
+
+
+def resolve_jit_compile(jit_compile: bool | str, strategy: Any) -> bool | str:
+    """Return the `jit_compile` that Keras gets: on JAX, what was passed."""
+    return jit_compile
+
+
+class _OneReplica:
+    """What stands for a strategy of `tf.distribute` on JAX, where the batch is global."""
+
+    num_replicas_in_sync = 1
+
+    def scope(self) -> Any:
+        """Return the scope to make variables under."""
+        return nullcontext()
+
+
+class DistributedFit(FitHooks):
+    """Mix-in that lets a `keras.Model` with an own `train_step(data)` train on JAX.
+
+    The model writes `train_step`, `test_step` and `predict_step` of a batch, which read and assign
+    variables as on TensorFlow. All variables that they use must be among `training_variables`.
+
+    A model without an own `train_step` needs no mix-in on JAX: Keras trains it on any number of
+    devices under `keras.distribution`.
+    """
+
+    _distribute_strategy = None
+    distribute_strategy = _OneReplica()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.train_step is keras.Model.train_step:
+            raise RuntimeError(
+                "`DistributedFit` lets plain Keras models train under strategies of TensorFlow. On "
+                "the JAX backend no mix-in is needed: leave it out, and train on several devices "
+                f"under `keras.distribution`. Received: {cls.__name__} on the backend 'jax'"
+            )
+        return super().__new__(cls, *args, **kwargs)
+
+    # Values of variables in place of variables
+
+    def _variables_of(self, kind: str) -> list[keras.Variable]:
+        """Return the variables of one of the parts of Keras' state."""
+        if kind == "trainable_variables":
+            return self.trainable_variables
+        if kind == "optimizer_variables":  # evaluation reads the optimizer's step
+            return []
+        metrics = self.metrics_variables
+        if kind == "metrics_variables":
+            return metrics
+        taken = {id(one) for one in [*self.trainable_variables, *metrics]}
+        groups = self.training_variables().values()
+        others = [one for group in groups for one in group]
+        return list({id(one): one for one in others if id(one) not in taken}.values())
+
+    def _get_jax_state(self, purge_model_variables: bool = False, **kinds: bool) -> tuple:
+        # Keras would purge variables, which then read as their initial values. Here reading one
+        # that a step has taken is an error of JAX.
+        values = [
+            [variable.value for variable in self._variables_of(kind)]
+            for kind, is_wanted in kinds.items()
+            if is_wanted
+        ]
+        return _without_sharing(values)
+
+    def jax_state_sync(self) -> None:
+        """Write the values that the last step returned into the variables."""
+        state = getattr(self, "_jax_state", None)
+        if not state or self._jax_state_synced:
+            return
+        for kind, values in state.items():
+            for variable, value in zip(self._variables_of(kind), values, strict=True):
+                variable.assign(value)
+        self._jax_state_synced = True
+
+    def _as_function(self, step: Callable[[Any], Any], *kinds: str) -> Callable[[tuple, Any], Any]:
+        """Return the step as a function of a state and a batch that returns logs and a state."""
+
+        def function(state: tuple, data: Any) -> tuple[Any, tuple]:
+            groups = [self._variables_of(kind) for kind in kinds]
+            pairs = [
+                pair
+                for variables, values in zip(groups, state, strict=True)
+                for pair in zip(variables, values, strict=True)
+            ]
+            with StepScope(pairs) as scope:
+                outputs = step(data)
+            after = tuple([scope.get_current_value(one) for one in group] for group in groups)
+            return outputs, after
+
+        if self.run_eagerly or not self.jit_compile:
+            return function
+        shardings = None
+        if keras.distribution.distribution() is not None:
+            shardings = (
+                None,
+                tuple([one.value.sharding for one in self._variables_of(kind)] for kind in kinds),
+            )
+        return jax.jit(function, donate_argnums=0, out_shardings=shardings)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make the function of a training step."""
+        if force or self.train_function is None:
+            kinds = ("trainable", "non_trainable", "optimizer", "metrics")
+            step = self._as_function(self.train_step, *(f"{kind}_variables" for kind in kinds))
+            self.train_function = self._make_function(step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make the function of an evaluation step."""
+        if force or self.test_function is None:
+            kinds = ("trainable", "non_trainable", "metrics")
+            step = self._as_function(self.test_step, *(f"{kind}_variables" for kind in kinds))
+            self.test_function = self._make_function(step)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        """Make the function of a prediction step."""
+        if force or self.predict_function is None:
+            kinds = ("trainable_variables", "non_trainable_variables")
+            step = self._as_function(self.predict_step, *kinds)
+            self.predict_function = self._make_function(step, concatenate_outputs=True)
+
+    def predict_step(self, data: Any) -> Any:
+        """Compute the output for a batch."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(x, training=False)
+
+    # Before the steps
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is None:
+            specs = keras.tree.map_structure(_spec_of, data_batch)
+        else:
+            specs = _specs_of_batch(iterator)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(specs)
+        _check_dense(x)
+        self.build_step(x, y)
+        if self._pending_validation is not None:
+            pending, self._pending_validation = self._pending_validation, None
+            self.check_evaluation_shapes(*pending)
+        self.before_steps()
+        if iterator is not None:
+            look, self._pending_look = self._pending_look, None
+            if look is not None:
+                look_at_first_batch(iterator, look)
+            if self._keeper is not None and self._epochs is None:
+                self._epochs = Epochs(iterator, (x, y), self._keeper, self)
+                self._keeper.attach(self._epochs)
+
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`, which documents the arguments."""
+        check_not_empty(x)
+        look = self.look_at_batch(x)
+        # `x` may become a dataset below, from which Keras would not infer the batch size
+        kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
+        keeper = find_keeper(self, kwargs)
+        data = pack(x, y, kwargs.get("sample_weight"))
+        if are_arrays(data) and is_plain(data, y, batch_size, kwargs, jax.Array):
+            seed = self.draw_shuffle_seed() if kwargs.get("shuffle", True) else None
+            if seed is not None and keeper is not None:
+                seed = keeper.shuffle_seed(seed)  # a resumed run keeps its order
+            x = ArrayBatches(data, batch_size or 32, seed, self.needs_full_batches)
+            y = batch_size = None
+            kwargs.pop("sample_weight", None)
+            kwargs["shuffle"] = False
+        if is_dataset(x):
+            kwargs["shuffle"] = False  # has no effect, but Keras warns of the default
+        x = without_autotuning(x)
+        validation = without_autotuning(kwargs.get("validation_data"))
+        first = validation
+        if inspect.isgenerator(first):
+            first, validation = peek(first)
+        kwargs["validation_data"] = validation
+        self._pending_validation = specs_of(first)
+        self._keeper, self._pending_look = keeper, look
+        try:
+            history = super().fit(x, y, batch_size, **kwargs)
+            if keeper is not None:
+                keeper.finish(history)
+            return history
+        finally:
+            if keeper is not None:
+                keeper.close()
+            self._keeper = self._epochs = self._pending_validation = self._pending_look = None
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Evaluate, as `keras.Model.evaluate`."""
+        return super().evaluate(without_autotuning(x), y, batch_size, **kwargs)
+
+
+def _check_dense(x: Any) -> None:
+    """Raise a `ValueError` if a batch holds sparse tensors."""
+    if any(one is not None and one.sparse for one in keras.tree.flatten(x)):
+        raise ValueError(
+            "Trainers take no sparse tensors on the JAX backend. Pass dense features and an edge "
+            'list, as `data.single_graph(graph, adjacency="edges")` does, or set '
+            "KERAS_BACKEND=tensorflow before Keras is imported. "
+            f"Received: {keras.tree.map_structure(lambda one: (one.shape, one.sparse), x)}"
+        )
+
+
+def _without_sharing(values: list[list[jax.Array]]) -> tuple[list[jax.Array], ...]:
+    """Return the same values in buffers of their own, since a step takes each only once."""
+    seen = set()
+
+    def own(value: jax.Array) -> jax.Array:
+        if id(value) in seen:
+            return value.copy()
+        seen.add(id(value))
+        return value
+
+    return tuple([own(value) for value in group] for group in values)
+
+
+def _spec_of(value: Any) -> keras.KerasTensor | None:
+    if value is None:
+        return None
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    is_sparse = bool(getattr(value, "sparse", False)) or isinstance(value, JAXSparse)
+    return keras.KerasTensor(tuple(value.shape), dtype, sparse=is_sparse)
+
+
+def _specs_of_batch(iterator: Any) -> Any:
+    """Return the shapes of a batch of Keras' iterator of epochs, without reading from it if known.
+
+    Keras' own way is to read a batch, which would draw the next order of a seeded shuffle.
+    """
+    adapter = iterator.data_adapter
+    dataset = getattr(adapter, "_dataset", None)
+    if hasattr(dataset, "element_spec"):
+        return specs_of_elements(dataset.element_spec)
+    batches = getattr(adapter, "py_dataset", None)
+    if isinstance(batches, ArrayBatches):
+        return batches.specs
+    if batches is not None and batches.num_batches is not None:
+        return keras.tree.map_structure(_spec_of, adapter._standardize_batch(batches[0]))
+    peeked = getattr(adapter, "_first_batches", None)
+    if peeked:  # of a generator
+        return keras.tree.map_structure(_spec_of, peeked[0])
+    arrays = getattr(adapter, "_inputs", None)
+    if arrays is not None:
+        return keras.tree.map_structure(_spec_of_rows, arrays)
+    for _, _, found in iterator:
+        batch = next(found)
+        break
+    iterator.reset()
+    return keras.tree.map_structure(_spec_of, batch)
+
+
+def _spec_of_rows(array: Any) -> keras.KerasTensor | None:
+    spec = _spec_of(array)
+    return None if spec is None else keras.KerasTensor((None, *spec.shape[1:]), spec.dtype)

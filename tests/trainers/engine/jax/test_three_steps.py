@@ -1,0 +1,115 @@
+"""Three steps on JAX equal three steps on TensorFlow, and files go from one to the other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("compares with the TensorFlow backend", allow_module_level=True)
+pytest.importorskip("jax")
+
+from tests.trainers.cases import CASES, REPRESENTATIVES
+from tests.trainers.engine.jax.three_steps import key_of, run
+from tests.trainers.flat_views import flat_simclr, pairs
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def on_jax(*arguments: str) -> str:
+    """Run Python on the JAX backend and return what it printed."""
+    found = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
+    return found.stdout
+
+
+# those that TensorFlow traces fastest; all shapes but crops and batch normalization
+SLOW = ("SimCLR", "BYOL", "GAN", "VAE", "MoCo", "InstanceDiscrimination", "BGRL", "masked tokens")
+REST = [name for name in CASES if name not in SLOW]
+GROUPS = [REST[start : start + 10] for start in range(0, len(REST), 10)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(SLOW, marks=pytest.mark.slow, id="shapes"),
+        *(
+            pytest.param(names, marks=pytest.mark.full, id=f"{names[0]} and others")
+            for names in GROUPS
+        ),
+    ],
+)
+def test_three_steps_equal_those_of_tensorflow(names, tmp_path):
+    for name in names:
+        run(name, tmp_path)
+    on_jax("-m", "tests.trainers.engine.jax.three_steps", str(tmp_path), *names)
+    for name in names:
+        _compare(name, tmp_path)
+
+
+def _compare(name, folder):
+    key = key_of(name)
+    with (
+        np.load(folder / f"{key}.start.npz") as before,
+        np.load(folder / f"{key}.tensorflow.npz") as expected,
+        np.load(folder / f"{key}.jax.npz") as found,
+    ):
+        started = dict(before)
+        values, others = (
+            [one[each] for each in one if not each.startswith("log ")] for one in (expected, found)
+        )
+        logs = {each: (expected[each], found[each]) for each in expected if each[:4] == "log "}
+    assert len(values) == len(others) == len(started) and logs
+    largest = max(np.abs(one).max() for one in values if one.size and one.dtype.kind == "f")
+    moved = [np.any(one != start) for one, start in zip(values, started.values(), strict=True)]
+    assert sum(moved) > 2, name
+    for one, other, path in zip(values, others, started, strict=True):
+        np.testing.assert_allclose(
+            other, one, rtol=1e-5, atol=1e-5 * max(1, largest), err_msg=f"{name}: {path}"
+        )
+    for each, (one, other) in logs.items():
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5, err_msg=f"{name}: {each}")
+
+
+def test_every_shape_is_compared_at_some_time():
+    assert set(REPRESENTATIVES.values()) <= {*SLOW, *REST}
+
+
+GO_ON = """
+import sys
+import keras, numpy as np
+import keras_ssl
+from tests.trainers.flat_views import pairs
+
+trainer = keras.saving.load_model(sys.argv[1] + "/trainer.keras")
+print(trainer.predict(pairs()[0], verbose=0).sum())
+trainer.fit(pairs(), batch_size=32, verbose=0)
+trainer.save(sys.argv[1] + "/trainer.keras")
+"""
+
+
+@pytest.mark.slow
+def test_a_trainer_that_tensorflow_saved_goes_on_on_jax_and_back(tmp_path):
+    keras.utils.set_random_seed(1)
+    trainer = flat_simclr()
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    trainer.fit(pairs(), batch_size=32, verbose=0)
+    trainer.save(tmp_path / "trainer.keras")
+    printed = on_jax("-c", GO_ON, str(tmp_path))
+    expected = trainer.predict(pairs()[0], verbose=0).sum()
+    np.testing.assert_allclose(float(printed.split()[-1]), expected, rtol=1e-5)
+    trainer.fit(pairs(), batch_size=32, verbose=0)  # one batch, whose order has no effect
+    back = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert int(back.optimizer.iterations) == 2
+    for one, other in zip(trainer.get_weights(), back.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
