@@ -57,7 +57,8 @@ def test_folders_on_jax(folders, every):
             "KERAS_BACKEND": "jax",
             # most of the time goes into compiling what runs once
             "XLA_FLAGS": "--xla_backend_optimization_level=0"
-            " --xla_llvm_disable_expensive_passes=true",
+            " --xla_llvm_disable_expensive_passes=true"
+            " --xla_force_host_platform_device_count=2",
         },
     )
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]

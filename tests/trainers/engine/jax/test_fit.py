@@ -234,9 +234,44 @@ def test_strategies_and_the_mix_in_say_what_jax_has_in_their_place():
         Plain()
 
 
-def test_eight_devices_end_with_the_weights_of_one():
+def flops(function, *arguments):
+    return function.lower(*arguments).compile().cost_analysis()["flops"]
+
+
+def test_a_step_computes_no_more_than_one_written_by_hand():
+    keras.utils.set_random_seed(1)
+    trainer = trainers.SimCLR(
+        keras.Sequential([keras.Input((8,)), keras.layers.Dense(256), keras.layers.Dense(256)]),
+        projector=keras.layers.Dense(64),
+    )
+    trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    views = (X[:32], X[32:64])
+    trainer.train_on_batch(views)
+    kinds = tuple(
+        f"{kind}_variables" for kind in ("trainable", "non_trainable", "optimizer", "metrics")
+    )
+    step = trainer._as_function(trainer.train_step, *kinds)
+    ours = flops(step, trainer._get_jax_state(**dict.fromkeys(kinds, True)), (views,))
+
+    def by_hand(weights, state, views):
+        def loss(weights):
+            with keras.StatelessScope(zip(trainer.trainable_variables, weights, strict=True)):
+                return trainer.loss_function(
+                    *(trainer.projector(trainer.encoder(one, training=True)) for one in views)
+                )
+
+        value, gradients = jax.value_and_grad(loss)(weights)
+        return value, trainer.optimizer.stateless_apply(state, gradients, weights)
+
+    values = [
+        [v.value for v in one] for one in (trainer.trainable_variables, trainer.optimizer.variables)
+    ]
+    assert ours <= 1.05 * flops(jax.jit(by_hand), *values, views)
+
+
+def test_several_devices_end_with_the_weights_of_one():
     if len(jax.devices()) < 2:
-        pytest.skip("one device: XLA_FLAGS=--xla_force_host_platform_device_count=8 makes more")
+        pytest.skip("one device: XLA_FLAGS=--xla_force_host_platform_device_count=2 makes more")
     one = byol()
     fit(one, epochs=1, shuffle=False)
     keras.distribution.set_distribution(keras.distribution.DataParallel())

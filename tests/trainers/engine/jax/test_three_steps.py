@@ -39,6 +39,12 @@ REST = [name for name in CASES if name not in SLOW]
 GROUPS = [REST[start : start + 10] for start in range(0, len(REST), 10)]
 
 
+TOLERANCES = {
+    "GRACE": 2e-5,  # sums over all pairs of nodes, in another order
+    "RelativePatchPosition": 2e-4,  # the input of one unit of a ReLU is 0 but for rounding
+}
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -73,10 +79,9 @@ def _compare(name, folder):
     largest = max(np.abs(one).max() for one in values if one.size and one.dtype.kind == "f")
     moved = [np.any(one != start) for one, start in zip(values, started.values(), strict=True)]
     assert sum(moved) > 2, name
+    tolerance = TOLERANCES.get(name, 1e-5) * max(1, largest)
     for one, other, path in zip(values, others, started, strict=True):
-        np.testing.assert_allclose(
-            other, one, rtol=1e-5, atol=1e-5 * max(1, largest), err_msg=f"{name}: {path}"
-        )
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=tolerance, err_msg=f"{name}: {path}")
     for each, (one, other) in logs.items():
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5, err_msg=f"{name}: {each}")
 
