@@ -12,7 +12,6 @@ import keras
 
 from keras_ssl import (
     augment,
-    callbacks,
     convert,
     data,
     decoding,
@@ -25,7 +24,6 @@ from keras_ssl import (
     presets,
     samplers,
     text,
-    trainers,
     visualize,
 )
 from keras_ssl.presets import from_preset, save_to_preset
@@ -34,7 +32,6 @@ from keras_ssl.version import __version__
 __all__ = [
     "__version__",
     "augment",
-    "callbacks",
     "convert",
     "data",
     "decoding",
@@ -49,18 +46,17 @@ __all__ = [
     "samplers",
     "save_to_preset",
     "text",
-    "trainers",
     "visualize",
 ]
 
-if keras.backend.backend() == "tensorflow":
-    from keras_ssl import evaluate
+if keras.backend.backend() in ("tensorflow", "jax"):
+    from keras_ssl import callbacks, evaluate, trainers
 
-    __all__ += ["evaluate"]
+    __all__ += ["callbacks", "evaluate", "trainers"]
 else:
 
     def __getattr__(name: str) -> Any:
-        # this room imports TensorFlow, and on another backend says at first use what needs it
-        if name == "evaluate":
-            return importlib.import_module("keras_ssl.evaluate")
+        # these rooms need one of the two, and on another backend say so at first use
+        if name in ("callbacks", "evaluate", "trainers"):
+            return importlib.import_module(f"keras_ssl.{name}")
         raise AttributeError(f"module 'keras_ssl' has no attribute {name!r}")

@@ -14,9 +14,10 @@ def is_dataset(x: Any) -> bool:
 
 
 def is_sparse_tensor(x: Any) -> bool:
-    """Return whether a value is a `tf.SparseTensor`."""
+    """Return whether a value is a `tf.SparseTensor`, or the spec of one."""
     tensorflow = sys.modules.get("tensorflow")
-    return tensorflow is not None and isinstance(x, tensorflow.SparseTensor)
+    kinds = () if tensorflow is None else (tensorflow.SparseTensor, tensorflow.SparseTensorSpec)
+    return isinstance(x, kinds)
 
 
 def is_operation_error(x: Any) -> bool:

@@ -88,7 +88,11 @@ trainer = keras_ssl.trainers.BYOL(
     projector=keras.layers.Dense(3), predictor=keras.layers.Dense(3),
 )
 trainer.compile("adam", probe=keras_ssl.trainers.OnlineProbe(2))
-history = trainer.fit((x, x + 0.1), y, batch_size=8, epochs=3, verbose=0).history
+callbacks = keras_ssl.callbacks
+measures = [callbacks.KNNCallback((x, y), (x, y), k=3), callbacks.CollapseMonitor(x)]
+options = {"batch_size": 8, "epochs": 3, "verbose": 0, "callbacks": measures}
+history = trainer.fit((x, x + 0.1), y, validation_data=((x, x), y), **options).history
+assert {"knn_accuracy", "effective_rank", "val_loss"} <= set(history), history
 assert history["loss"][-1] < history["loss"][0] and "probe_accuracy" in history, history
 assert trainer.predict(x, verbose=0).shape == (16, 4)
 assert np.isfinite(trainer.evaluate((x, x), y, verbose=0)).all()
@@ -99,18 +103,13 @@ np.testing.assert_allclose(loaded(x), trainer(x), rtol=1e-6)
 del sys.modules["tensorflow"]
 
 encoder = keras.Sequential([keras.layers.Dense(4)])
-evaluate, callbacks = keras_ssl.evaluate, keras_ssl.callbacks
+evaluate = keras_ssl.evaluate
 uses = {}
-for function in (evaluate.knn_accuracy, evaluate.linear_probe, evaluate.fine_tune,
-                 evaluate.representation_report, evaluate.few_labels, evaluate.dense_probe):
-    uses[function.__name__] = lambda function=function: function(encoder, (x, y), (x, y))
+for name in ("linear_probe", "fine_tune", "representation_report", "few_labels", "dense_probe",
+             "compare", "combine", "SearchIndex", "k_means", "mc_dropout", "perplexity"):
+    uses[name] = lambda name=name: getattr(evaluate, name)
 for function in (keras_ssl.optimizers.fit_lbfgs, keras_ssl.optimizers.fit_hessian_free):
     uses[function.__name__] = lambda function=function: function(encoder, x)
-uses["compare"] = lambda: evaluate.compare({"one": encoder}, (x, y), (x, y))
-uses["combine"] = lambda: evaluate.combine([encoder], (x, y), (x, y))
-uses["extract_features"] = lambda: evaluate.extract_features(encoder, x)
-uses["KNNCallback"] = lambda: callbacks.KNNCallback((x, y), (x, y))
-uses["CollapseMonitor"] = lambda: callbacks.CollapseMonitor(x)
 uses["strategy"] = lambda: keras_ssl.distribute.strategy("auto")
 uses["shard_batches"] = lambda: keras_ssl.distribute.shard_batches(None, 4)
 for name, use in uses.items():

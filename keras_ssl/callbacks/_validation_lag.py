@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 
-if keras.backend.backend() == "tensorflow":  # without which nothing is computed
-    from keras_ssl.evaluate._batch_statistics import LagCheck, normalization_layers
-    from keras_ssl.evaluate._batches import Batches
-    from keras_ssl.evaluate._forward import Forward
+from keras_ssl.evaluate._batch_statistics import LagCheck, normalization_layers
+from keras_ssl.evaluate._batches import Batches
+from keras_ssl.evaluate._forward import Forward
 
 _BATCH = 256
 
@@ -33,12 +32,9 @@ class ValidationLag(keras.callbacks.Callback):
         self._data = data
         self._example_of = example_of
         self._check = self._x = None
-        self._momentum = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Find out whether there are moving statistics."""
-        if keras.backend.backend() != "tensorflow":
-            return
         momenta = [layer.momentum for layer in normalization_layers(self.model)]
         self._momentum = max(momenta, default=0.0)
 

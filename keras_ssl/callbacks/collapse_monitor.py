@@ -204,7 +204,7 @@ class CollapseMonitor(EpochEndMeasure):
             h = forward(x)
             h = (h if counts is None else h[counts])[:missing]
             missing -= len(h)
-            features.append(h.numpy())
+            features.append(ops.convert_to_numpy(h))
             if outputs is not None:
                 spreads.add(outputs(h))
         features = np.concatenate(features)

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_ssl import checks
 from keras_ssl.distribute import on_chief
@@ -76,7 +75,7 @@ class SampleGrid(keras.callbacks.Callback):
         value_range: tuple[float, float] | None = None,
         **arguments: Any,
     ):
-        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
+        checks.training_backend()
         super().__init__()
         if folder is None and log_dir is None:
             raise ValueError(
@@ -141,6 +140,8 @@ class SampleGrid(keras.callbacks.Callback):
             path = self.folder / f"epoch_{number:04}.png"
             keras.utils.save_img(path, grid, data_format="channels_last", scale=False)
         if self.log_dir is not None:
+            import tensorflow as tf
+
             if self._writer is None:
                 self._writer = tf.summary.create_file_writer(self.log_dir)
             with self._writer.as_default(step=number):

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from keras_ssl._keras_internals import all_layers
@@ -75,7 +74,7 @@ def _call_by_batch(layer: keras.layers.Layer, observe: Observe | None) -> Callab
 class BatchStatisticsForward(Forward):
     """A function from batches to features, with the statistics of each batch."""
 
-    def _features(self, x: Any) -> tf.Tensor:
+    def _features(self, x: Any) -> Any:
         with batch_statistics(self._encoder):
             return super()._features(x)
 
@@ -91,7 +90,7 @@ class ObservingForward(Forward):
         numbers = {id(one): i for i, one in enumerate(normalization_layers(self._encoder))}
 
         def observe(layer: Any, mean: Any, variance: Any, rows: Any) -> None:
-            found.append((tf.constant(numbers[id(layer)]), mean, variance, rows))
+            found.append((ops.convert_to_tensor(numbers[id(layer)]), mean, variance, rows))
 
         with batch_statistics(self._encoder, observe):
             super()._features(x)
@@ -129,11 +128,12 @@ class LagCheck:
             by_batch = self._spreads(self.by_batch(x))
         lagging = _lagging(moving, by_batch)
         if lagging is not None and batches is not None:
-            moving = self._spreads(tf.concat([self._forward(one) for one, _ in batches], axis=0))
+            features = [self._forward(one) for one, _ in batches]
+            moving = self._spreads(ops.concatenate(features, axis=0))
             lagging = _lagging(moving, by_batch)
         return lagging and describe_lag(lagging, moving[lagging], by_batch[lagging])
 
-    def _spreads(self, features: tf.Tensor) -> dict[str, float]:
+    def _spreads(self, features: Any) -> dict[str, float]:
         outputs = getattr(self._model, "monitored_outputs", None)
         vectors = {"feature_std": features}
         if outputs is not None:

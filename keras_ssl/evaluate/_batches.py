@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_ssl import checks
+from keras_ssl._tensorflow import is_dataset, is_sparse_tensor
 from keras_ssl.evaluate._labels import class_labels
 
 
@@ -32,11 +32,11 @@ class Batches:
     def __init__(
         self, data: Any, name: str, batch_size: int = 256, labelled: bool | Callable = False
     ):
-        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
+        checks.training_backend()
         batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.name = name
         self.labelled = labelled
-        if isinstance(data, tf.data.Dataset):
+        if is_dataset(data):
             self._check_dataset(data)
             self._read = lambda: iter(data)
             batches = int(data.cardinality())
@@ -95,7 +95,9 @@ class Batches:
             )
         return y
 
-    def _check_dataset(self, data: tf.data.Dataset) -> None:
+    def _check_dataset(self, data: Any) -> None:
+        import tensorflow as tf
+
         if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
             raise ValueError(
                 f"`{self.name}` must be finite to be evaluated. Drop `repeat()` or add `take(n)`. "
@@ -159,7 +161,7 @@ def is_graph(x: Any) -> bool:
     """Return whether a batch is a graph `(x, a, ...)` with a sparse or edge-list adjacency."""
     if not isinstance(x, (tuple, list)) or len(x) < 2:
         return False
-    return isinstance(x[1], (dict, tf.SparseTensor, tf.SparseTensorSpec)) or is_union(x)
+    return isinstance(x[1], dict) or is_sparse_tensor(x[1]) or is_union(x)
 
 
 def is_union(x: Any) -> bool:
@@ -169,7 +171,11 @@ def is_union(x: Any) -> bool:
     """
     if not isinstance(x, (tuple, list)) or len(x) < 3:
         return False
-    return any(len(part.shape) == 1 and tf.as_dtype(part.dtype).is_integer for part in x[2:])
+    return any(
+        len(part.shape) == 1
+        and keras.backend.is_int_dtype(keras.backend.standardize_dtype(part.dtype))
+        for part in x[2:]
+    )
 
 
 def rows_that_count(x: Any, weights: np.ndarray | None, rows: int) -> np.ndarray | None:

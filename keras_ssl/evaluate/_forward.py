@@ -5,11 +5,18 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl import checks
+from keras_ssl._tensorflow import is_sparse_tensor
 from keras_ssl.evaluate._batches import Batches
 from keras_ssl.ops.pixels import pixels_as_floats
+
+_JAX = keras.backend.backend() == "jax"
+if _JAX:
+    import jax
+else:
+    import tensorflow as tf
 
 
 class Forward:
@@ -25,7 +32,7 @@ class Forward:
     def __init__(
         self, encoder: keras.layers.Layer | Callable, prepare: Callable[[Any], Any] | None = None
     ):
-        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
+        checks.training_backend()
         self.encoder = self._encoder = encoder
         self._prepare = prepare
         self.shape: tuple | None = None  # of one example's features, before they were flattened
@@ -34,19 +41,28 @@ class Forward:
         # a plain function may leave TensorFlow, so it is not traced
         self._eager = not self._is_layer or getattr(encoder, "run_eagerly", False)
         self._graphs = {}
+        self._compiled = jax.jit(self._of_values) if _JAX else None
 
-    def __call__(self, x: Any) -> tf.Tensor:
+    def __call__(self, x: Any) -> Any:
         """Return the features of a batch."""
         x = keras.tree.map_structure(_as_tensor, x)
         if self._eager:
             return self._features(x)
+        if _JAX:
+            return self._compiled([one.value for one in self._encoder.variables], x)
         specs = keras.tree.map_structure(_any_batch_size, x)
         key = str(specs)
         if key not in self._graphs:
             self._graphs[key] = tf.function(self._features, input_signature=[specs])
         return self._graphs[key](x)
 
-    def _features(self, x: Any) -> tf.Tensor:
+    def _of_values(self, values: list[Any], x: Any) -> Any:
+        """Return the features of a batch at values of the encoder's variables."""
+        mapping = zip(self._encoder.variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)):
+            return self._features(x)
+
+    def _features(self, x: Any) -> Any:
         if self._is_layer:
             x = x if self._prepare is None else self._prepare(x)
             features = self._encoder(as_input(x), training=False)
@@ -58,11 +74,11 @@ class Forward:
 
 
 def _as_tensor(x: Any) -> Any:
-    return x if isinstance(x, tf.SparseTensor) else tf.convert_to_tensor(x)
+    return x if is_sparse_tensor(x) else ops.convert_to_tensor(x)
 
 
-def _any_batch_size(x: Any) -> tf.TypeSpec:
-    spec = tf.SparseTensorSpec if isinstance(x, tf.SparseTensor) else tf.TensorSpec
+def _any_batch_size(x: Any) -> Any:
+    spec = tf.SparseTensorSpec if is_sparse_tensor(x) else tf.TensorSpec
     return spec([None, *x.shape[1:]], x.dtype)
 
 
@@ -91,17 +107,17 @@ def forward_function(encoder: keras.layers.Layer | Callable) -> Forward:
     return forward
 
 
-def as_vectors(features: Any) -> tf.Tensor:
+def as_vectors(features: Any) -> Any:
     """Flatten a tensor to float32 vectors, one per example; raise if it is not one tensor."""
     if isinstance(features, (dict, list, tuple)):
         raise TypeError(
             "`encoder` must return one tensor of features; wrap it in a keras.Model that returns "
             f"one of its outputs. Received: a {type(features).__name__} of {len(features)}"
         )
-    features = tf.cast(features, tf.float32)
-    if features.shape.rank == 0:
+    features = ops.cast(features, "float32")
+    if len(features.shape) == 0:
         raise ValueError("`encoder` must return shape (batch, features). Received: a scalar")
-    return tf.reshape(features, [tf.shape(features)[0], -1])
+    return ops.reshape(features, (ops.shape(features)[0], -1))
 
 
 def check_features(features: Any, name: str, dtype: str = "float32") -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl.evaluate._batch_statistics import warn_of_lag
 from keras_ssl.evaluate._batches import (
@@ -88,7 +88,7 @@ def features_of_batches(
     """
     bar = keras.utils.Progbar(batches.count, unit_name="batch", verbose=verbose)
     for step, (x, y, weights) in enumerate(batches.with_weights()):
-        batch = forward(x).numpy()
+        batch = ops.convert_to_numpy(forward(x))
         # the examples of a union of graphs are its nodes or its graphs, whichever have labels
         rows = (len(batch) if y is None else len(y)) if is_union(x) else rows_of(x)
         if len(batch) != rows:
@@ -118,7 +118,7 @@ def labelled_features(
     return labelled_only(check_features(features, batches.name), labels, batches.name)
 
 
-def raw_pixels(x: Any) -> tf.Tensor:
+def raw_pixels(x: Any) -> Any:
     """Return the input itself as features, a baseline for encoders.
 
     Args:
@@ -137,4 +137,4 @@ def raw_pixels(x: Any) -> tf.Tensor:
     """
     if is_graph(x):
         return as_vectors(x)
-    return tf.concat([as_vectors(part) for part in keras.tree.flatten(x)], axis=1)
+    return ops.concatenate([as_vectors(part) for part in keras.tree.flatten(x)], axis=1)

@@ -1,11 +1,12 @@
 """Weighted k-nearest-neighbour classification of frozen features."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import as_batches
@@ -13,6 +14,12 @@ from keras_ssl.evaluate._forward import check_features, forward_function
 from keras_ssl.evaluate._labels import class_labels, labelled_only
 from keras_ssl.evaluate._units import check_widths
 from keras_ssl.evaluate.features import extract_features
+
+if keras.backend.backend() == "jax":
+    import jax
+    from jax import numpy as jnp
+else:
+    import tensorflow as tf
 
 # 2^25 similarities in float32 take 128 MB
 _SIMILARITIES_AT_ONCE = 2**25
@@ -136,39 +143,58 @@ def knn_predict(
     train_features, train_labels = labelled_only(train_features, train_labels, "train_features")
     check_neighbours(train_labels, k)
     classes, train_classes = np.unique(train_labels, return_inverse=True)
-    neighbours = _normalize(tf.constant(train_features))
-    train_classes = tf.constant(train_classes, tf.int32)
+    neighbours = _normalize(ops.convert_to_tensor(train_features))
+    train_classes = ops.convert_to_tensor(train_classes, "int32")
     block = max(1, min(1024, _SIMILARITIES_AT_ONCE // len(train_features)))
     winners = [
         _vote(
-            tf.constant(test_features[start : start + block]),
+            ops.convert_to_tensor(test_features[start : start + block]),
             neighbours,
             train_classes,
-            tf.constant(temperature, tf.float32),
+            ops.convert_to_tensor(temperature, "float32"),
             k=k,
             classes=len(classes),
         )
         for start in range(0, len(test_features), block)
     ]
-    return classes[tf.concat(winners, axis=0).numpy()]
+    return classes[np.concatenate([ops.convert_to_numpy(one) for one in winners])]
 
 
-def _normalize(features):
-    # divide by the largest entry first: squares of huge or tiny features are not finite float32
-    largest = tf.reduce_max(tf.abs(features), axis=1, keepdims=True)
-    return tf.math.l2_normalize(tf.math.divide_no_nan(features, largest), axis=1)
+if keras.backend.backend() == "jax":
 
+    def _normalize(features):
+        # as below
+        largest = jnp.max(jnp.abs(features), axis=1, keepdims=True)
+        scaled = ops.divide_no_nan(features, largest)
+        squares = jnp.sum(jnp.square(scaled), axis=1, keepdims=True)
+        return scaled * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))
 
-@tf.function(reduce_retracing=True)
-def _vote(queries, neighbours, neighbour_classes, temperature, k, classes):
-    similarities = tf.matmul(_normalize(queries), neighbours, transpose_b=True)
-    nearest, positions = tf.math.top_k(similarities, k)
-    # relative to the nearest, so that a small temperature does not overflow
-    weights = tf.exp((nearest - nearest[:, :1]) / temperature)
-    rows = tf.shape(queries)[0]
-    segments = tf.range(rows)[:, None] * classes + tf.gather(neighbour_classes, positions)
-    votes = tf.math.unsorted_segment_sum(weights, segments, rows * classes)
-    return tf.argmax(tf.reshape(votes, [rows, classes]), axis=1)
+    @functools.partial(jax.jit, static_argnames=("k", "classes"))
+    def _vote(queries, neighbours, neighbour_classes, temperature, k, classes):
+        similarities = jnp.matmul(_normalize(queries), neighbours.T, precision="highest")
+        nearest, positions = jax.lax.top_k(similarities, k)
+        weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
+        rows = jnp.arange(len(queries))[:, None]
+        votes = jnp.zeros((len(queries), classes)).at[rows, neighbour_classes[positions]]
+        return jnp.argmax(votes.add(weights), axis=1)
+
+else:
+
+    def _normalize(features):
+        # divide by the largest entry first: squares of huge or tiny features are not finite float32
+        largest = tf.reduce_max(tf.abs(features), axis=1, keepdims=True)
+        return tf.math.l2_normalize(tf.math.divide_no_nan(features, largest), axis=1)
+
+    @tf.function(reduce_retracing=True)
+    def _vote(queries, neighbours, neighbour_classes, temperature, k, classes):
+        similarities = tf.matmul(_normalize(queries), neighbours, transpose_b=True)
+        nearest, positions = tf.math.top_k(similarities, k)
+        # relative to the nearest, so that a small temperature does not overflow
+        weights = tf.exp((nearest - nearest[:, :1]) / temperature)
+        rows = tf.shape(queries)[0]
+        segments = tf.range(rows)[:, None] * classes + tf.gather(neighbour_classes, positions)
+        votes = tf.math.unsorted_segment_sum(weights, segments, rows * classes)
+        return tf.argmax(tf.reshape(votes, [rows, classes]), axis=1)
 
 
 def check_votes(k: int, temperature: float) -> None:
