@@ -11,7 +11,7 @@ if keras.backend.backend() != "jax":
 import jax
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
-from keras_ssl import callbacks, distribute, layers, losses, trainers
+from keras_ssl import callbacks, distribute, evaluate, layers, losses, trainers
 
 X = np.random.default_rng(0).normal(size=(96, 8)).astype("float32")
 Y = np.arange(96) % 2
@@ -221,6 +221,30 @@ def test_bad_data_is_refused_before_training():
         byol().fit((X, X), Y + 1, verbose=0)
     with pytest.raises(ValueError, match="holds no data"):
         simclr().fit((X[:0], X[:0]), verbose=0)
+
+
+def test_nearest_neighbours_vote_as_in_the_formula():
+    labels, k, temperature = np.arange(64) % 5, 7, 0.1
+    train, test = (one.astype("float64") for one in (X[:64], X[64:]))
+    train, test = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (train, test))
+    similarities = test @ train.T
+    nearest = np.argsort(-similarities, axis=1)[:, :k]
+    weights = np.exp(np.take_along_axis(similarities, nearest, axis=1) / temperature)
+    votes = [
+        [w[labels[n] == c].sum() for c in range(5)] for w, n in zip(weights, nearest, strict=True)
+    ]
+    found = evaluate.knn_predict(X[:64], labels, X[64:], k, temperature)
+    np.testing.assert_array_equal(found, np.argmax(votes, axis=1))
+
+
+def test_callbacks_measure_the_weights_of_their_epoch():
+    trainer = byol()
+    measure = callbacks.KNNCallback((X, Y), (X, Y), k=3)
+    logs = fit(trainer, measure, callbacks.CollapseMonitor(X))
+    expected = evaluate.knn_accuracy(trainer, (X, Y), (X, Y), k=3)
+    assert logs["knn_accuracy"][-1] == expected
+    features = trainer.predict(X, verbose=0)
+    assert logs["effective_rank"][-1] == pytest.approx(evaluate.effective_rank(features), rel=1e-4)
 
 
 def test_strategies_and_the_mix_in_say_what_jax_has_in_their_place():
