@@ -35,8 +35,8 @@ SAMPLED = FOLDERS[1:7]
     [
         ("ops", 1),
         *(pytest.param(folders, 5, marks=pytest.mark.slow) for folders in SAMPLED),
-        pytest.param("trainers/engine/jax", 1, marks=pytest.mark.slow),
-        *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:-1]),
+        pytest.param("trainers/engine/jax", 3, marks=pytest.mark.slow),
+        *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )
 def test_folders_on_jax(folders, every):

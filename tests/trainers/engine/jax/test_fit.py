@@ -230,9 +230,8 @@ def test_nearest_neighbours_vote_as_in_the_formula():
     similarities = test @ train.T
     nearest = np.argsort(-similarities, axis=1)[:, :k]
     weights = np.exp(np.take_along_axis(similarities, nearest, axis=1) / temperature)
-    votes = [
-        [w[labels[n] == c].sum() for c in range(5)] for w, n in zip(weights, nearest, strict=True)
-    ]
+    pairs = list(zip(weights, labels[nearest], strict=True))
+    votes = [[w[of_nearest == c].sum() for c in range(5)] for w, of_nearest in pairs]
     found = evaluate.knn_predict(X[:64], labels, X[64:], k, temperature)
     np.testing.assert_array_equal(found, np.argmax(votes, axis=1))
 
