@@ -387,8 +387,14 @@ def rotation(train: Images, width: int, smallest_crop: float) -> Trainer:
 def relative_position(
     train: Images, width: int, patch: int, gap: int, jitter: int, head: int
 ) -> Trainer:
+    """Patches keep their colours, which classes are told by: no lens has made so small images."""
     return trainers.RelativePatchPosition(
-        any_size_encoder(width), patch, gap, jitter, head=keras.layers.Dense(head, "relu")
+        any_size_encoder(width),
+        patch,
+        gap,
+        jitter,
+        patch_augment=keras.layers.Identity(),
+        head=keras.layers.Dense(head, "relu"),
     )
 
 

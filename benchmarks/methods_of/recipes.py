@@ -98,7 +98,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "PMSN": _MSN,
     "KnowledgeDistillation": {"teacher_width": 32, "teacher_epochs": 2, "temperature": 4.0},
     "RotationPrediction": {"smallest_crop": 0.6, "epochs": 6},
-    "RelativePatchPosition": {"patch": 8, "gap": 2, "jitter": 1, "head": 512, "epochs": 40},
+    "RelativePatchPosition": {"patch": 6, "gap": 4, "jitter": 2, "head": 512, "epochs": 16},
     "JigsawPuzzle": {"patch": 8, "permutations": 100, "head": 512, "epochs": 8},
     "Colorization": {"smallest_crop": 0.6, "epochs": 6},
     "ContextEncoder": {
