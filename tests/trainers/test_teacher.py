@@ -324,7 +324,7 @@ def test_accumulation_by_the_optimizer_is_refused_under_replicas(two_replicas):
 WITH_TEACHERS = (
     *("MoCo on vectors", "MoCo on dictionaries", "BYOL on vectors", "BYOL on dictionaries"),
     *("DINO on vectors", "DINO on dictionaries", "MoCo", "MoCoV3", "BYOL", "DINO", "MSN", "BGRL"),
-    *("TiCo", "MMCR", "PMSN"),
+    *("TiCo", "MMCR", "PMSN", "DenseCL", "CAPI"),
     *("Data2Vec", "IJEPA", "iBOT", "DINOv2"),
     *("Diffusion", "FlowMatching", "LatentDiffusion", "GAN"),
 )
