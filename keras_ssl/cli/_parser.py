@@ -7,7 +7,11 @@ from keras_ssl.cli._names import nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` whose errors are one sentence, with the nearest name."""
+    """`argparse.ArgumentParser` whose errors are one sentence, with the nearest name.
+
+    Args:
+        **kwargs: as of `argparse.ArgumentParser`, without `allow_abbrev`.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, **kwargs)

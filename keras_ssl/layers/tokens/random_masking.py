@@ -208,6 +208,12 @@ class RandomMasking(_Masking):
         return {**super().get_config(), "unit": self.unit, "grid": self.grid}
 
 
+def _check_grid(grid: tuple[int, int], tokens: int) -> None:
+    """Raise a `ValueError` unless there are as many tokens as places of the grid."""
+    if tokens != math.prod(grid):
+        raise ValueError(f"`grid` {grid} has {math.prod(grid)} tokens. Received: {tokens} tokens")
+
+
 @keras.saving.register_keras_serializable(package="keras_ssl")
 class BlockMasking(_Masking):
     """Mask of rectangles of a grid, the same number of tokens in every example, as in BEiT.
@@ -262,11 +268,7 @@ class BlockMasking(_Masking):
         super().__init__(ratio, seed, **kwargs)
         self.grid = checks.image_size("grid", grid)
         self.min_tokens = checks.integer("min_tokens", min_tokens, minimum=1)
-        self.aspect_ratio = checks.interval("aspect_ratio", aspect_ratio)
-        if self.aspect_ratio[0] <= 0:
-            raise ValueError(
-                f"`aspect_ratio` must be positive. Received: aspect_ratio={aspect_ratio}"
-            )
+        self.aspect_ratio = checks.interval("aspect_ratio", aspect_ratio, positive=True)
         masked = self.count(math.prod(self.grid))
         if self.min_tokens > masked:
             raise ValueError(
@@ -278,10 +280,7 @@ class BlockMasking(_Masking):
 
     def scores(self, batch: Any, tokens: int) -> Any:
         rows, columns = self.grid
-        if tokens != rows * columns:
-            raise ValueError(
-                f"`grid` {self.grid} has {rows * columns} tokens. Received: {tokens} tokens"
-            )
+        _check_grid(self.grid, tokens)
         shape = (batch, self.rectangles, 1, 1)
         area, aspect, top, left, direction = (self.uniform(shape) for _ in range(5))
         area = self.min_tokens + area * (self.count(tokens) - self.min_tokens)
@@ -380,11 +379,8 @@ class InverseBlockMasking(_Masking):
         self._log_aspects = np.log(np.clip(self.aspect_ratio, *fitting))
 
     def scores(self, batch: Any, tokens: int) -> Any:
-        rows, columns = self.grid
-        if tokens != rows * columns:
-            raise ValueError(
-                f"`grid` {self.grid} has {rows * columns} tokens. Received: {tokens} tokens"
-            )
+        _check_grid(self.grid, tokens)
+        columns = self.grid[1]
         visible = tokens - self.count(tokens)
         aspect, *starts = ops.unstack(self.uniform((batch, 3)), axis=1)
         low, high = (float(edge) for edge in self._log_aspects)
@@ -499,11 +495,8 @@ class MultiBlockMasking(_RandomTokens):
             )
 
     def _check_tokens(self, shape: tuple) -> int:
-        tokens, (rows, columns) = super()._check_tokens(shape), self.grid
-        if tokens != rows * columns:
-            raise ValueError(
-                f"`grid` {self.grid} has {rows * columns} tokens. Received: {tokens} tokens"
-            )
+        tokens = super()._check_tokens(shape)
+        _check_grid(self.grid, tokens)
         return tokens
 
     def call(self, inputs: Any) -> tuple[Any, Any]:

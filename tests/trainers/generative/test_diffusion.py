@@ -352,6 +352,7 @@ def test_encoder_returns_features_of_a_layer_and_a_time(tmp_path):
     np.testing.assert_allclose(trainer.encoder(x), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(trainer(x[:2]), expected[:2], rtol=1e-4, atol=1e-5)
     other = trainer.encoder_at("last", 100)
+    assert isinstance(other, trainers.DenoiserFeatures)
     assert other(x).shape == (4, 64) and other.weights
     other.save(tmp_path / "encoder.keras")
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
