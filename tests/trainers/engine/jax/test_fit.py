@@ -306,3 +306,14 @@ def test_several_devices_end_with_the_weights_of_one():
         keras.distribution.set_distribution(None)
     for a, b in zip(one.get_weights(), several.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_decoder_draws_samples():
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8)])
+    trainer = trainers.VAE(network(), decoder, 2, losses.GaussianNLL(1.0))
+    trainer.compile("adam")
+    trainer.fit(X, batch_size=32, verbose=0)
+    samples = np.asarray(trainer.sample(5, seed=3))
+    assert samples.shape == (5, 8) and samples.std(axis=0).min() > 0
+    np.testing.assert_array_equal(samples, trainer.sample(5, seed=3))
+    assert np.any(samples != np.asarray(trainer.sample(5, seed=4)))
