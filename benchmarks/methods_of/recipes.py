@@ -99,7 +99,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "KnowledgeDistillation": {"teacher_width": 32, "teacher_epochs": 2, "temperature": 4.0},
     "RotationPrediction": {"smallest_crop": 0.6, "epochs": 6},
     "RelativePatchPosition": {"patch": 6, "gap": 4, "jitter": 2, "head": 512, "epochs": 16},
-    "JigsawPuzzle": {"patch": 8, "permutations": 100, "head": 512, "epochs": 8},
+    "JigsawPuzzle": {"patch": 6, "permutations": 100, "head": 512, "epochs": 30},
     "Colorization": {"smallest_crop": 0.6, "epochs": 6},
     "ContextEncoder": {
         "block": 16,
