@@ -1,5 +1,6 @@
-"""What both engines share: the hooks of a trainer, and how `fit` reads its arguments."""
+"""What both engines share: the hooks of a trainer, and the order in which `fit` does its work."""
 
+import inspect
 import random
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +10,75 @@ import numpy as np
 from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
 from keras_ssl._tensorflow import is_dataset
-from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs
+from keras_ssl.data._autotuning import without_autotuning
+from keras_ssl.distribute.workers import from_chief
+from keras_ssl.trainers.engine.epochs import EpochKeeper, Epochs, find_keeper
+from keras_ssl.trainers.engine.first_batch import peek
 
 
 class FitHooks:
-    """What an engine calls in a trainer before and between steps, with defaults that do nothing."""
+    """`fit` of both engines, and what it calls in a trainer, with defaults that do nothing."""
 
     _keeper: EpochKeeper | None = None
     _epochs: Epochs | None = None
     _pending_validation: Any = None
     _pending_look: Callable[[Any], None] | None = None
+
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`, which documents the arguments.
+
+        With several replicas all batches must be full, since replicas exchange tensors of the same
+        size: a remainder of arrays is dropped, a `tf.data.Dataset` must have full batches.
+        """
+        self._check_strategy()
+        check_not_empty(x)
+        # `x` may become a dataset below, from which Keras would not infer the batch size
+        kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
+        try:
+            self._pending_look = self.look_at_batch(x)
+            self._keeper = find_keeper(self, kwargs)
+            x, y, batch_size = self._batches_of(x, y, batch_size, kwargs)
+            if is_dataset(x):
+                kwargs["shuffle"] = False  # has no effect, but Keras warns of the default
+            validation = first = without_autotuning(kwargs.get("validation_data"))
+            if inspect.isgenerator(validation):
+                first, validation = peek(validation)
+            kwargs["validation_data"] = validation
+            self._pending_validation = specs_of(first)
+            x = self._share_of_worker(without_autotuning(x), kwargs)
+            history = super().fit(x, y, batch_size, **kwargs)
+            if self._keeper is not None:
+                self._keeper.finish(history)
+            return history
+        finally:
+            if self._keeper is not None:
+                self._keeper.close()
+            self._keeper = self._epochs = self._pending_validation = self._pending_look = None
+
+    def _check_strategy(self) -> None:
+        """Raise an error if the model cannot train under the strategy of the caller."""
+
+    def _batches_of(
+        self, x: Any, y: Any, batch_size: int | None, arguments: dict[str, Any]
+    ) -> tuple[Any, Any, int | None]:
+        """Return `x`, `y` and the batch size for Keras, where arrays may have become batches.
+
+        Changes `arguments`, the others of `fit` by name.
+        """
+        return x, y, batch_size
+
+    def _share_of_worker(self, x: Any, arguments: dict[str, Any]) -> Any:
+        """Return this worker's share of the data, and change `arguments` to what it does."""
+        return x
+
+    def _shuffle_seed(self, arguments: dict[str, Any]) -> int | None:
+        """Return the seed of the order of arrays, that of the resumed run, or `None`."""
+        if not arguments.get("shuffle", True):
+            return None
+        seed = from_chief(self.draw_shuffle_seed(), self.distribute_strategy)
+        return seed if self._keeper is None else self._keeper.shuffle_seed(seed)
 
     def build_step(self, x: Any, y: Any) -> None:
         """Create all variables that a training step needs.

@@ -16,7 +16,6 @@ Private names of Keras that this file uses (`epochs.py` and `random_states.py` l
 `tests/trainers/engine/jax/test_fit.py` fails if one of them is removed.
 """
 
-import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -26,19 +25,16 @@ import keras
 from jax.experimental.sparse import JAXSparse
 
 from keras_ssl._keras_internals import stateless_scope
-from keras_ssl._tensorflow import is_dataset
 from keras_ssl.data._autotuning import without_autotuning
 from keras_ssl.trainers.engine._hooks import (
     FitHooks,
     are_arrays,
-    check_not_empty,
     is_plain,
     pack,
-    specs_of,
     specs_of_elements,
 )
-from keras_ssl.trainers.engine.epochs import Epochs, find_keeper
-from keras_ssl.trainers.engine.first_batch import look_at_first_batch, peek
+from keras_ssl.trainers.engine.epochs import Epochs
+from keras_ssl.trainers.engine.first_batch import look_at_first_batch
 from keras_ssl.trainers.engine.jax._array_batches import ArrayBatches
 from keras_ssl.trainers.engine.jax.differentiation import StepScope
 
@@ -194,43 +190,16 @@ class DistributedFit(FitHooks):
                 self._epochs = Epochs(iterator, (x, y), self._keeper, self)
                 self._keeper.attach(self._epochs)
 
-    def fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
-    ) -> keras.callbacks.History:
-        """Train, as `keras.Model.fit`, which documents the arguments."""
-        check_not_empty(x)
-        look = self.look_at_batch(x)
-        # `x` may become a dataset below, from which Keras would not infer the batch size
-        kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
-        keeper = find_keeper(self, kwargs)
-        data = pack(x, y, kwargs.get("sample_weight"))
-        if are_arrays(data) and is_plain(data, y, batch_size, kwargs, jax.Array):
-            seed = self.draw_shuffle_seed() if kwargs.get("shuffle", True) else None
-            if seed is not None and keeper is not None:
-                seed = keeper.shuffle_seed(seed)  # a resumed run keeps its order
-            x = ArrayBatches(data, batch_size or 32, seed, self.needs_full_batches)
-            y = batch_size = None
-            kwargs.pop("sample_weight", None)
-            kwargs["shuffle"] = False
-        if is_dataset(x):
-            kwargs["shuffle"] = False  # has no effect, but Keras warns of the default
-        x = without_autotuning(x)
-        validation = without_autotuning(kwargs.get("validation_data"))
-        first = validation
-        if inspect.isgenerator(first):
-            first, validation = peek(first)
-        kwargs["validation_data"] = validation
-        self._pending_validation = specs_of(first)
-        self._keeper, self._pending_look = keeper, look
-        try:
-            history = super().fit(x, y, batch_size, **kwargs)
-            if keeper is not None:
-                keeper.finish(history)
-            return history
-        finally:
-            if keeper is not None:
-                keeper.close()
-            self._keeper = self._epochs = self._pending_validation = self._pending_look = None
+    def _batches_of(
+        self, x: Any, y: Any, batch_size: int | None, arguments: dict[str, Any]
+    ) -> tuple[Any, Any, int | None]:
+        data = pack(x, y, arguments.get("sample_weight"))
+        if not are_arrays(data) or not is_plain(data, y, batch_size, arguments, jax.Array):
+            return x, y, batch_size
+        seed = self._shuffle_seed(arguments)
+        arguments.pop("sample_weight", None)
+        arguments["shuffle"] = False
+        return ArrayBatches(data, batch_size or 32, seed, self.needs_full_batches), None, None
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any

@@ -19,7 +19,6 @@ Private names of Keras that this file uses (`epochs.py` and `random_states.py` l
 if Keras learns to train on several workers.
 """
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,14 +38,12 @@ from keras_ssl.distribute.workers import agree, from_chief, is_chief, is_multi_w
 from keras_ssl.trainers.engine._hooks import (
     FitHooks,
     are_arrays,
-    check_not_empty,
     is_plain,
     pack,
-    specs_of,
     specs_of_elements,
 )
-from keras_ssl.trainers.engine.epochs import Epochs, find_keeper
-from keras_ssl.trainers.engine.first_batch import look_at_first_batch, peek
+from keras_ssl.trainers.engine.epochs import Epochs
+from keras_ssl.trainers.engine.first_batch import look_at_first_batch
 from keras_ssl.trainers.engine.tensorflow._steps import (
     data_first,
     one_after_the_other,
@@ -174,74 +171,48 @@ class DistributedFit(FitHooks):
                     "of the scope"
                 )
 
-    def fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
-    ) -> keras.callbacks.History:
-        """Train, as `keras.Model.fit`, which documents the arguments.
-
-        With several replicas all batches must be full, since replicas exchange tensors of the same
-        size: a remainder of arrays is dropped, a `tf.data.Dataset` must have full batches.
-        """
+    def _check_strategy(self) -> None:
         if self._distribute_strategy is None and tf.distribute.has_strategy():
             raise ValueError(
                 "The model must be made under `with strategy.scope():`. Received: a model that was "
                 f"made outside, and `fit` under {strategy_name(tf.distribute.get_strategy())}"
             )
+
+    def _batches_of(
+        self, x: Any, y: Any, batch_size: int | None, arguments: dict[str, Any]
+    ) -> tuple[Any, Any, int | None]:
         strategy = self.distribute_strategy
         replicas = strategy.num_replicas_in_sync
-        workers = is_multi_worker(strategy)
-        check_not_empty(x)
-        look = self.look_at_batch(x)
-        # `x` may become a dataset below, from which Keras would not infer the batch size
-        kwargs["validation_batch_size"] = kwargs.get("validation_batch_size") or batch_size
-        keeper = find_keeper(self, kwargs)
-        if replicas > 1 or workers:
-            if kwargs.get("validation_split"):
-                raise ValueError(
-                    f"`validation_split` is not possible with {replicas} replicas. Split the data "
-                    "and pass `validation_data`. "
-                    f"Received: validation_split={kwargs['validation_split']}"
-                )
-            size, validation = kwargs["validation_batch_size"], kwargs.get("validation_data")
-            kwargs["validation_data"] = _in_full_batches(
-                validation, "validation_data", size, replicas
-            )
-            if isinstance(x, tf.data.Dataset):
-                _check_full_batches(x, "x", replicas)
-        data = pack(x, y, kwargs.get("sample_weight"))
-        if are_arrays(data) and (
-            replicas > 1 or workers or is_plain(data, y, batch_size, kwargs, tf.Tensor)
+        is_shared = replicas > 1 or is_multi_worker(strategy)
+        if is_shared:
+            self._check_shared(x, arguments)
+        data = pack(x, y, arguments.get("sample_weight"))
+        if not are_arrays(data) or not (
+            is_shared or is_plain(data, y, batch_size, arguments, tf.Tensor)
         ):
-            shuffle = kwargs.get("shuffle", True)
-            seed = from_chief(self.draw_shuffle_seed(), strategy) if shuffle else None
-            if seed is not None and keeper is not None:
-                seed = keeper.shuffle_seed(seed)  # a resumed run keeps its order
-            x = _in_full_batches(
-                data, "x", batch_size, replicas, shuffle, seed, self.needs_full_batches
+            return x, y, batch_size
+        shuffle, seed = arguments.get("shuffle", True), self._shuffle_seed(arguments)
+        arguments.pop("sample_weight", None)
+        batches = _in_full_batches(
+            data, "x", batch_size, replicas, shuffle, seed, self.needs_full_batches
+        )
+        return batches, None, None
+
+    def _check_shared(self, x: Any, arguments: dict[str, Any]) -> None:
+        """Raise an error if several replicas cannot share the data; batch validation arrays."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if arguments.get("validation_split"):
+            raise ValueError(
+                f"`validation_split` is not possible with {replicas} replicas. Split the data "
+                "and pass `validation_data`. "
+                f"Received: validation_split={arguments['validation_split']}"
             )
-            y = batch_size = None
-            kwargs.pop("sample_weight", None)
+        size, validation = arguments["validation_batch_size"], arguments.get("validation_data")
+        arguments["validation_data"] = _in_full_batches(
+            validation, "validation_data", size, replicas
+        )
         if isinstance(x, tf.data.Dataset):
-            kwargs["shuffle"] = False  # has no effect, but Keras warns of the default
-        x = without_autotuning(x)
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = without_autotuning(kwargs["validation_data"])
-        first = kwargs.get("validation_data")
-        if inspect.isgenerator(first):
-            first, kwargs["validation_data"] = peek(first)
-        self._pending_validation = specs_of(first)
-        if workers:
-            x = self._prepare_workers(x, kwargs)
-        self._keeper, self._pending_look = keeper, look
-        try:
-            history = super().fit(x, y, batch_size, **kwargs)
-            if keeper is not None:
-                keeper.finish(history)
-            return history
-        finally:
-            if keeper is not None:
-                keeper.close()
-            self._keeper = self._epochs = self._pending_validation = self._pending_look = None
+            _check_full_batches(x, "x", replicas)
 
     def _attach_keeper(self, iterator: Any, specs: Any) -> None:
         """Give the keeper, if there is one, control of the epochs that are about to run."""
@@ -256,9 +227,10 @@ class DistributedFit(FitHooks):
         self._epochs = Epochs(iterator, specs, self._keeper)
         self._keeper.attach(self._epochs)
 
-    def _prepare_workers(self, x: Any, arguments: dict[str, Any]) -> Any:
-        """Split the data of `fit` among workers, and keep what only the chief does in the chief."""
+    def _share_of_worker(self, x: Any, arguments: dict[str, Any]) -> Any:
         strategy = self.distribute_strategy
+        if not is_multi_worker(strategy):
+            return x
         validation = arguments.get("validation_data")
         x = _for_workers(x, "x", strategy)
         if validation is not None:
