@@ -1,6 +1,5 @@
 """The images that the commands read: a folder, a file of arrays, or a set of TFDS."""
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ _FOLDER_SIZE = 64
 _SHUFFLED = 50_000
 # bytes of images of a set that are kept in memory, as of a folder
 _CACHED = 2 * 1024**3
-DATA_HELP = "folder of images, .npy or .npz file of them, or name of a set of TensorFlow Datasets"
 
 
 @dataclass
@@ -79,12 +77,6 @@ class Images:
         images = enumerate(self.examples.map(_alone).take(max(wanted) + 1))
         found = {number: image.numpy() for number, image in images if number in wanted}
         return np.stack([found[int(row)] for row in rows])
-
-
-def add_data_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add the arguments that choose images."""
-    parser.add_argument("--data", required=required, metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--split", default="train", help="split of a set of TFDS (%(default)s)")
 
 
 def read_images(source: str, split: str, size: int | None, channels: int | None) -> Images:

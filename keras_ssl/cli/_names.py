@@ -31,6 +31,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {by_plain[found[0]]}?" if found else ""
 
 
+def dashed(name: str) -> str:
+    """Return the name of the option of an argument."""
+    return name.replace("_", "-")
+
+
 def plain(name: str) -> str:
     """Return a name without case, dashes and underscores."""
     return name.lower().replace("-", "").replace("_", "")

@@ -1,87 +1,16 @@
 """The settings of a run: options of the command, of a file, and of the method."""
 
 import argparse
-import json
 import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from keras_ssl import distribute
-from keras_ssl.cli._encoders import encoder_names
-from keras_ssl.cli._images import DATA_HELP
-from keras_ssl.cli._names import nearest
+from keras_ssl.cli._arguments import DEFAULTS
+from keras_ssl.cli._names import dashed, nearest
 from keras_ssl.cli._parser import Parser, refuse
 from keras_ssl.cli._registry import papers
-from keras_ssl.cli._trainer import Option, dashed, trainer_options
+from keras_ssl.cli._trainer import Option, trainer_options
 from keras_ssl.trainers import SelfSupervisedModel
-
-PRECISIONS = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-
-# options of all methods: they are the settings of a run, beside those of the method
-DEFAULTS = {
-    "method": None,
-    "data": None,
-    "split": "train",
-    "image_size": None,
-    "channels": None,
-    "encoder": None,
-    "epochs": 100,
-    "batch_size": None,
-    "optimizer": "AdamW",
-    "learning_rate": 1e-3,
-    "learning_rate_schedule": "cosine",
-    "warmup": 0.1,
-    "weight_decay": None,
-    "seed": 0,
-    "mixed_precision": None,
-    "strategy": "auto",
-}
-# what config.json of a run has besides
-_RECORDED = ("keras_ssl", "finished", "images")
-
-
-def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all methods to a parser that leaves out what is not given."""
-
-    def add(name: str, text: str, **kwargs: Any) -> None:
-        default = DEFAULTS[name]
-        text += "" if default is None else f" ({default})"
-        parser.add_argument(f"--{dashed(name)}", help=text, **kwargs)
-
-    add("method", "name of a method; `keras-ssl methods` lists them")
-    add("data", DATA_HELP)
-    add("split", "split of a set of TensorFlow Datasets")
-    add("image_size", "height and width of the images (their own; of a folder 64)", type=int)
-    add("channels", "of the images of a folder (3)", type=int, choices=[1, 3, 4])
-    add("encoder", f"{', '.join(encoder_names())}; or a .keras file")
-    add("epochs", "how often each image is seen", type=int)
-    add("batch_size", "over all devices (256, or all images if they are fewer)", type=int)
-    add("optimizer", "name of an optimizer of Keras or keras_ssl")
-    add("learning_rate", "the highest, after the warm-up", type=float)
-    add("learning_rate_schedule", "after the warm-up", choices=["cosine", "constant"])
-    add("warmup", "share of all steps in which the learning rate rises", type=float)
-    add("weight_decay", "(that of the optimizer)", type=float)
-    add("seed", "of weights, views and the order of images", type=int)
-    choices = {"nargs": "?", "const": "float16", "choices": list(PRECISIONS)}
-    add("mixed_precision", "compute in float16, or in bfloat16", **choices)
-    add("strategy", "devices", choices=distribute.STRATEGIES)
-
-
-def read_config(path: str | None) -> dict[str, Any]:
-    """Return the options in a file of JSON, by the names of arguments."""
-    if path is None:
-        return {}
-    try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--config {path} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(
-            f'--config {path} must hold options by name, as {{"epochs": 10}}. Received: {config}'
-        )
-    options = {key.replace("-", "_"): value for key, value in config.items()}
-    return {key: value for key, value in options.items() if key not in _RECORDED}
 
 
 def settings_of(

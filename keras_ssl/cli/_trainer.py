@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_ssl.cli._encoders import network
+from keras_ssl.cli._names import dashed
 from keras_ssl.cli._parts import Named, read
 from keras_ssl.cli._registry import sentences
 from keras_ssl.trainers import ImageSpec, SelfSupervisedModel
@@ -111,8 +112,3 @@ def check_is_argument(trainer: type[SelfSupervisedModel], given: Mapping[str, An
     for name in given:
         if name not in trainer_options(trainer):
             raise ValueError(f"{trainer.__name__} takes no --{dashed(name)}")
-
-
-def dashed(name: str) -> str:
-    """Return the name of the option of an argument."""
-    return name.replace("_", "-")

@@ -2,21 +2,22 @@
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 
-from keras_ssl.cli import embed, evaluate, methods, pretrain, search
+import keras_ssl
+from keras_ssl.cli._arguments import COMMANDS
+from keras_ssl.cli._config import read_config
 from keras_ssl.cli._names import find
-from keras_ssl.cli._parser import Parser
+from keras_ssl.cli._parser import Parser, refuse
 from keras_ssl.version import __version__
 
 # errors of the user, raised by the command line, the trainers and the data
 _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError)
-_COMMANDS = (methods, pretrain, evaluate, embed, search)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,10 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         if arguments and not arguments[0].startswith("-"):
-            find("command", arguments[0], dict.fromkeys(map(_name, _COMMANDS)))
+            find("command", arguments[0], COMMANDS)
         known, rest = _parser().parse_known_args(arguments)
         with _quiet(debug):
-            return known.run(known, rest) or 0
+            if not _is_answered(known, rest):
+                _run(known, rest)
+        return 0
     except KeyboardInterrupt:
         print("keras-ssl: interrupted", file=sys.stderr)
         return 130
@@ -64,21 +67,43 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`keras-ssl COMMAND --help` shows the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"keras_ssl {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in _COMMANDS:
-        name = _name(module)
-        summary = module.add_arguments.__doc__.partition("\n")[0]
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
+    )
+    for name, add_arguments in COMMANDS.items():
+        summary = add_arguments.__doc__
         command = commands.add_parser(
-            name, help=summary, description=summary, add_help=module is not pretrain
+            name, help=summary, description=summary, add_help=name != "pretrain"
         )
-        module.add_arguments(command)
+        add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show tracebacks and all logs")
-        command.set_defaults(run=module.run, parser=command)
+        command.set_defaults(parser=command)
     return parser
 
 
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
+def _is_answered(known: argparse.Namespace, rest: Sequence[str]) -> bool:
+    """Say what can be said before Keras is imported; return whether nothing is left to do."""
+    if known.command != "pretrain":
+        refuse(rest, known.parser.options())
+        return False
+    given = {**read_config(vars(known).get("config")), **vars(known)}
+    if "help" in given:
+        known.parser.print_help()
+        return "method" not in given
+    for option in ("method", "data", "out"):
+        if given.get(option) is None:
+            raise ValueError(f"--{option} is needed. `keras-ssl pretrain --help` says what it is")
+    return False
+
+
+def _run(known: argparse.Namespace, rest: Sequence[str]) -> None:
+    for name in keras_ssl.__all__:  # all that files of models may name is imported
+        getattr(keras_ssl, name)
+    command = importlib.import_module(f"keras_ssl.cli.{known.command}")
+    if known.command == "pretrain":  # the options of a method are among the rest
+        command.run(known, rest)
+    else:
+        command.run(known)
 
 
 @contextlib.contextmanager

@@ -1,27 +1,16 @@
 """`keras-ssl embed`: the features of images, in a file and as a map."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_ssl import evaluate, visualize
-from keras_ssl.cli._images import add_data_arguments
-from keras_ssl.cli._parser import refuse
 from keras_ssl.cli._run import Run
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Write the features of images to a file, and a map of them to look at."""
-    parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
-    add_data_arguments(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="file of features, .npz")
-
-
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Write features, names of files and labels, and a page with a map beside them."""
-    refuse(rest, arguments.parser.options())
     path = Path(arguments.out)
     if path.suffix != ".npz":
         raise ValueError(f"--out must end in .npz. Received: {arguments.out}")

@@ -1,33 +1,17 @@
 """`keras-ssl evaluate`: what the features of a run are worth."""
 
 import argparse
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_ssl import evaluate
-from keras_ssl.cli._images import Images, add_data_arguments
-from keras_ssl.cli._parser import refuse
+from keras_ssl.cli._images import Images
 from keras_ssl.cli._run import Run
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Compare the features of a run with raw pixels and an untrained encoder, by labels."""
-    parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
-    add_data_arguments(parser)
-    add = parser.add_argument
-    add("--test-data", metavar="DATA", help="images to test on, else a part of --data")
-    add("--test-split", help="split of a set to test on, else a part of --split")
-    add("--test-share", type=float, default=0.2, help="size of that part (%(default)s)")
-    add("--neighbors", type=int, default=20, help="of the k-NN classifier (%(default)s)")
-    add("--labels-per-class", type=int, help="also probe with only so many labels per class")
-    add("--seed", type=int, default=0, help="of that part and the untrained encoder (%(default)s)")
-
-
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print a table, and write it into the folder of the run and its report."""
-    refuse(rest, arguments.parser.options())
     run = Run(arguments.folder)
     trainer = run.load()
     train, test = _splits(arguments, run)

@@ -1,21 +1,13 @@
 """`keras-ssl methods`: all trainers, with their papers."""
 
 import argparse
-from collections.abc import Sequence
 
 from keras_ssl.cli._names import find
-from keras_ssl.cli._parser import refuse
 from keras_ssl.cli._registry import family, papers, trainer_classes
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List all methods: family, what they learn from, papers."""
-    parser.add_argument("--family", help="only those of one family")
-
-
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print one line per method and paper."""
-    refuse(rest, arguments.parser.options())
     classes = trainer_classes()
     families = {family(one): family(one) for one in classes.values()}
     wanted = arguments.family and find("family", arguments.family, families)

@@ -8,18 +8,13 @@ from typing import Any
 import keras
 
 from keras_ssl import callbacks, checks, distribute, visualize
+from keras_ssl.cli._arguments import PRECISIONS
+from keras_ssl.cli._config import read_config
 from keras_ssl.cli._images import Images, read_images
 from keras_ssl.cli._parts import Named, read
 from keras_ssl.cli._registry import trainer_class
 from keras_ssl.cli._run import Run
-from keras_ssl.cli._settings import (
-    PRECISIONS,
-    add_setting_arguments,
-    method_options,
-    method_parser,
-    read_config,
-    settings_of,
-)
+from keras_ssl.cli._settings import method_options, method_parser, settings_of
 from keras_ssl.cli._trainer import check_takes_images, make_trainer
 from keras_ssl.presets import save_to_preset
 from keras_ssl.trainers import SelfSupervisedModel
@@ -27,41 +22,21 @@ from keras_ssl.trainers import SelfSupervisedModel
 _BATCH_SIZE = 256
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Train a method on images without labels, in a folder from which the same command resumes."""
-    parser.argument_default = argparse.SUPPRESS
-    add_setting_arguments(parser)
-    add = parser.add_argument
-    add("--out", metavar="FOLDER", help="folder of the run")
-    add("--config", metavar="FILE", help="JSON file of options by name, below those given here")
-    add("--backup-steps", type=int, metavar="N", help="back up every N steps, and every epoch")
-    add("--verbose", type=int, choices=[0, 1, 2], help="as of `fit` of Keras")
-    add("--help", action="store_true", help="show this; with --method, the options of the method")
-
-
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     """Train, resume, or say that the run has finished."""
     given = vars(arguments)
-    command = {
-        name: given.pop(name, None)
-        for name in ("out", "config", "backup_steps", "verbose", "help", "debug", "run", "parser")
-    }
+    for name in ("command", "parser"):
+        given.pop(name, None)
+    names = ("out", "config", "backup_steps", "verbose", "help", "debug")
+    command = {name: given.pop(name, None) for name in names}
     config = read_config(command["config"])
-    name = given.get("method") or config.get("method")
+    trainer = trainer_class(given.get("method") or config["method"])
     if command["help"]:
-        command["parser"].print_help()
-        if name is not None:
-            print()
-            method_parser(trainer_class(name)).print_help()
+        print()
+        method_parser(trainer).print_help()
         return
-    for option, value in (("method", name), ("out", command["out"])):
-        if value is None:
-            raise ValueError(f"--{option} is needed")
-    trainer = trainer_class(name)
     check_takes_images(trainer)
-    settings = settings_of(trainer, given, rest, config, list(command))
-    if settings["data"] is None:
-        raise ValueError("--data is needed: a folder of images, a file of them, or a set's name")
+    settings = settings_of(trainer, given, rest, config, names)
     _pretrain(trainer, settings, Run(command["out"]), command["backup_steps"], command["verbose"])
 
 

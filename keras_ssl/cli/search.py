@@ -1,30 +1,16 @@
 """`keras-ssl search`: the images that are most like a given one."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_ssl import evaluate, visualize
-from keras_ssl.cli._images import add_data_arguments
-from keras_ssl.cli._parser import refuse
 from keras_ssl.cli._run import Run
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Find the images that are most like given ones."""
-    parser.add_argument("folder", metavar="RUN", help="folder of a run of `keras-ssl pretrain`")
-    add_data_arguments(parser)
-    add = parser.add_argument
-    add("--query", required=True, nargs="+", metavar="IMAGE", help="files of images")
-    add("--count", type=int, default=8, help="how many to find (%(default)s)")
-    add("--out", metavar="FILE", help="picture of what is found (search.png in the folder RUN)")
-
-
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print the nearest files, and draw one row of images per query."""
-    refuse(rest, arguments.parser.options())
     run = Run(arguments.folder)
     trainer = run.load()
     queries = run.read_files(arguments.query)

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 import keras_ssl
+from keras_ssl.cli._arguments import DEFAULTS
 from keras_ssl.cli._registry import Paper, papers, sentences, trainer_class, trainer_classes
-from keras_ssl.cli._settings import DEFAULTS
 from keras_ssl.cli._trainer import trainer_options
 from keras_ssl.trainers import SelfSupervisedModel
 

@@ -17,7 +17,7 @@ from keras_ssl.trainers.engine.first_batch import peek
 
 
 class FitHooks:
-    """`fit` of both engines, and what it calls in a trainer, with defaults that do nothing."""
+    """`fit` of both engines, and what engines call in a trainer, with defaults that do nothing."""
 
     _keeper: EpochKeeper | None = None
     _epochs: Epochs | None = None
