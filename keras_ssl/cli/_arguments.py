@@ -17,6 +17,8 @@ DEFAULTS = {
     "split": "train",
     "image_size": None,
     "channels": None,
+    "label_column": None,
+    "scale": True,
     "encoder": None,
     "epochs": 100,
     "batch_size": None,
@@ -29,10 +31,13 @@ DEFAULTS = {
     "mixed_precision": None,
     "strategy": "auto",
 }
-_DATA = "folder of images, .npy or .npz file of them, or name of a set of TensorFlow Datasets"
+_DATA = (
+    "folder of images; .npy or .npz file of images, rows or series; .csv file of a table; or name "
+    "of a set of TensorFlow Datasets"
+)
 _ENCODERS = (
     "small_resnet, resnet18, resnet34, resnet50, vit, vit_tiny, vit_small, vit_base, "
-    "vit_large, vit_huge; or a .keras file"
+    "vit_large, vit_huge; or a .keras file; of tables and series, any layer"
 )
 _STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
@@ -104,6 +109,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("split", "split of a set of TensorFlow Datasets")
     add("image_size", "height and width of the images (their own; of a folder 64)", type=int)
     add("channels", "of the images of a folder (3)", type=int, choices=[1, 3, 4])
+    add("label_column", "column of a .csv file that holds labels, which no method sees")
+    is_flag = {"action": argparse.BooleanOptionalAction}
+    add("scale", "bring columns and channels to mean 0 and variance 1", **is_flag)
     add("encoder", _ENCODERS)
     add("epochs", "how often each image is seen", type=int)
     add("batch_size", "over all devices (256, or all images if they are fewer)", type=int)

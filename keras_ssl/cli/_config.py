@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 # what config.json of a run has besides
-_RECORDED = ("keras_ssl", "finished", "images")
+_RECORDED = ("keras_ssl", "finished", "examples")
 
 
 def read_config(path: str | None) -> dict[str, Any]:

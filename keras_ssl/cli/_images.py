@@ -12,71 +12,34 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ssl import data
+from keras_ssl.cli._examples import Examples, load_arrays, without_label
 
 # height and width of the images of a folder, where none is asked for
 _FOLDER_SIZE = 64
-_SHUFFLED = 50_000
-# bytes of images of a set that are kept in memory, as of a folder
-_CACHED = 2 * 1024**3
 
 
 @dataclass
-class Images:
-    """Images of one size, with what is known of them.
+class Images(Examples):
+    """Images of one size: uint8, of height, width and channels.
 
     Attributes:
-        examples: unbatched `tf.data.Dataset` of uint8 images, or of tuples of image and label.
-        shape: height, width and channels.
-        count: number of images.
-        files: names of their files, or their places in the set.
-        classes: names of the classes, if there are any.
         folder: the `data.ImageFolder` that they come from, if it is one.
     """
 
-    examples: tf.data.Dataset
-    shape: tuple[int, int, int]
-    count: int
-    files: list[str]
-    classes: list[str] | None = None
     folder: data.ImageFolder | None = None
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether each image has a label."""
-        return isinstance(self.examples.element_spec, tuple)
 
     def training_batches(
         self, batch_size: int, with_labels: bool, with_index: bool
     ) -> tf.data.Dataset:
         """Return shuffled batches of one size, of what a method reads."""
-        if with_labels and not self.has_labels:
-            raise ValueError(
-                "the method learns from labels, and --data has none: sort the images into one "
-                "subfolder per class"
-            )
-        if self.folder is not None and not with_index:
-            batches = self.folder.batches(batch_size, shuffle=True, drop_remainder=True)
-            return batches if with_labels else batches.map(_alone)
-        examples = self.examples if with_labels else self.examples.map(_alone)
-        if with_index:
-            examples = data.with_index(examples)
-        if self.count * np.prod(self.shape) <= _CACHED:
-            examples = examples.cache()
-        batches = examples.shuffle(min(self.count, _SHUFFLED))
-        return batches.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-    def batches(self, batch_size: int = 256) -> tf.data.Dataset:
-        """Return batches of the images, and labels if there are any, in order."""
-        return self.examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        if self.folder is None or with_index or with_labels > self.has_labels:
+            return super().training_batches(batch_size, with_labels, with_index)
+        batches = self.folder.batches(batch_size, shuffle=True, drop_remainder=True)
+        return batches if with_labels else batches.map(without_label)
 
     def arrays(self, rows: Sequence[int]) -> np.ndarray:
         """Return some of the images as an array."""
-        if self.folder is not None:
-            return self.folder.images(rows)
-        wanted = {int(row) for row in rows}
-        images = enumerate(self.examples.map(_alone).take(max(wanted) + 1))
-        found = {number: image.numpy() for number, image in images if number in wanted}
-        return np.stack([found[int(row)] for row in rows])
+        return super().arrays(rows) if self.folder is None else self.folder.images(rows)
 
 
 def read_images(source: str, split: str, size: int | None, channels: int | None) -> Images:
@@ -124,21 +87,14 @@ def _of_folder(path: str, size: int, channels: int) -> Images:
 
 def _of_arrays(path: str) -> Images:
     """Read an array of images, or a file with the arrays `x` and, if there are labels, `y`."""
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path!r}")
-    arrays = np.load(path, allow_pickle=False)
-    if isinstance(arrays, np.ndarray):
-        arrays = {"x": arrays}
-    if "x" not in arrays:
-        raise ValueError(f"{path} must hold images as `x`. Received: arrays {list(arrays)}")
-    x = np.asarray(arrays["x"])
+    arrays = load_arrays(path)
+    x = arrays["x"]
     if x.ndim != 4 or x.dtype != np.uint8 or not len(x):
         raise ValueError(
             "arrays of images must be uint8 of shape (n, height, width, channels) with values from "
             f"0 to 255. Received: {x.dtype} of shape {x.shape} in {path}"
         )
-    tensors = (x, np.asarray(arrays["y"], "int64")) if "y" in arrays else x
-    examples = tf.data.Dataset.from_tensor_slices(tensors)
+    examples = tf.data.Dataset.from_tensor_slices((x, arrays["y"]) if "y" in arrays else x)
     return Images(examples, x.shape[1:], len(x), [f"{path}[{n}]" for n in range(len(x))])
 
 
@@ -151,7 +107,7 @@ def _of_set(name: str, split: str) -> Images:
         raise
     spec = examples.element_spec
     if len(spec) == 1:
-        examples = examples.map(_alone)
+        examples = examples.map(without_label)
     count = int(examples.cardinality())
     try:
         classes = data.class_names(name)
@@ -175,7 +131,3 @@ def _resized(images: Images, size: int | None) -> Images:
 
     examples = images.examples.map(resized, num_parallel_calls=tf.data.AUTOTUNE)
     return Images(examples, (size, size, channels), images.count, images.files, images.classes)
-
-
-def _alone(image: Any, *label: Any) -> Any:
-    return image

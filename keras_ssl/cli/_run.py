@@ -11,11 +11,14 @@ import keras
 import numpy as np
 
 from keras_ssl import visualize
-from keras_ssl.cli._images import Images, read_files, read_images
+from keras_ssl.cli._data import read_data
+from keras_ssl.cli._examples import Examples
+from keras_ssl.cli._images import read_files
+from keras_ssl.cli._registry import trainer_class
 from keras_ssl.version import __version__
 
 # may differ when a run goes on
-_FREE = ("epochs", "keras_ssl", "finished", "images")
+_FREE = ("epochs", "keras_ssl", "finished", "examples")
 
 
 class Run:
@@ -33,6 +36,7 @@ class Run:
         self.curves = self.path / "curves.png"
         self.trainer = self.path / "trainer.keras"
         self.encoder = self.path / "encoder.keras"
+        self.preprocessing = self.path / "preprocessing.keras"
         self.preset = self.path / "preset"
         self.report = self.path / "report.html"
 
@@ -123,15 +127,31 @@ class Run:
             )
         return keras.saving.load_model(self.trainer, compile=False, safe_mode=True)
 
-    def read_images(self, source: str, split: str) -> Images:
-        """Read images of the size and channels that the run was trained on."""
-        height, _, channels = self.read()["images"]["shape"]
-        return read_images(source, split, height, channels)
+    def read_data(self, source: str, split: str) -> Examples:
+        """Read examples of the shape that the run was trained on, scaled as those were."""
+        settings = self.read()
+        shape = tuple(settings["examples"]["shape"])
+        trainer = trainer_class(settings["method"])
+        settings.update(data=source, split=split)
+        if trainer.learns_from == "images":
+            settings.update(image_size=shape[0], channels=shape[2])
+        found = read_data(trainer, settings, needs_labels=False)
+        if found.shape != shape:
+            raise ValueError(
+                f"the run in {str(self.path)!r} is of examples of shape {shape}. Received: --data "
+                f"{source} of shape {found.shape}"
+            )
+        if self.preprocessing.is_file():
+            scaling = keras.saving.load_model(self.preprocessing, compile=False, safe_mode=True)
+            found = found.scaled(scaling)
+        return found
 
     def read_files(self, files: Sequence[str]) -> np.ndarray:
         """Return image files as an array, in the size and channels of the run."""
-        height, _, channels = self.read()["images"]["shape"]
-        return read_files(files, height, channels)
+        shape = self.read()["examples"]["shape"]
+        if len(shape) != 3:
+            raise ValueError(f"the run in {str(self.path)!r} is of no images. Received: {files[0]}")
+        return read_files(files, shape[0], shape[2])
 
     def write_results(self, name: str, results: Any) -> Path:
         """Write numbers as JSON and return the path."""

@@ -12,7 +12,7 @@ from keras_ssl.cli._encoders import network
 from keras_ssl.cli._names import dashed
 from keras_ssl.cli._parts import Named, read
 from keras_ssl.cli._registry import sentences
-from keras_ssl.trainers import ImageSpec, SelfSupervisedModel
+from keras_ssl.trainers import DataSpec, ImageSpec, SelfSupervisedModel
 
 _REQUIRED = inspect.Parameter.empty
 
@@ -47,34 +47,24 @@ def trainer_options(trainer: type[SelfSupervisedModel]) -> dict[str, Option]:
     }
 
 
-def check_takes_images(trainer: type[SelfSupervisedModel]) -> None:
-    """Raise a `ValueError` if a trainer does not learn from images."""
-    if trainer.learns_from != "images":
-        name = trainer.__name__
-        raise ValueError(
-            f"{name} learns from {trainer.learns_from}, and not from a folder or set of images: "
-            f"train it in Python with keras_ssl.trainers.{name}"
-        )
-
-
 def make_trainer(
     trainer: type[SelfSupervisedModel],
     given: Mapping[str, Any],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     count: int,
 ) -> SelfSupervisedModel:
-    """Return a trainer for images.
+    """Return a trainer for images, tables or series.
 
     An argument is what was given; else what the class method `<argument>_for` returns for these
-    images; else the default of the constructor.
+    data; else the default of the constructor.
 
     Args:
         trainer: the class.
         given: values of options by the names of arguments, as `_parts.read` takes them.
-        shape: height, width and channels of the images.
-        count: number of images.
+        shape: shape of an example: height, width and channels of an image.
+        count: number of examples.
     """
-    options, parts = trainer_options(trainer), {}
+    options, parts, given = trainer_options(trainer), {}, dict(given)
     check_is_argument(trainer, given)
 
     def part(name: str) -> Any:
@@ -83,10 +73,10 @@ def make_trainer(
         return parts[name]
 
     def value(name: str) -> Any:
-        if name in given and (name != "encoder" or isinstance(asked, keras.layers.Layer)):
-            return asked if name == "encoder" else _given(name)
+        if name in given:
+            return _given(name)
         if hasattr(trainer, f"{name}_for"):
-            return getattr(trainer, f"{name}_for")(images)
+            return getattr(trainer, f"{name}_for")(spec)
         if options[name].default is not _REQUIRED:
             return options[name].default
         raise ValueError(
@@ -97,13 +87,19 @@ def make_trainer(
         found = read(dashed(name), given[name], options[name].hint)
         if not isinstance(found, Named):
             return found
-        fitting = {one: images.shape for one in ("input_shape", "output_shape") if found.takes(one)}
+        fitting = {one: spec.shape for one in ("input_shape", "output_shape") if found.takes(one)}
         return found(**fitting)
 
-    images = ImageSpec(shape[0], shape[2], count, part)
-    asked = network(given.get("encoder"), images)
-    if not isinstance(asked, keras.layers.Layer):
-        images = dataclasses.replace(images, network=asked)
+    if trainer.learns_from == "images":
+        spec = ImageSpec(shape[0], shape[2], count, part)
+        # the class may want a network that was named for images of another size
+        asked = network(given.pop("encoder", None), spec)
+        if isinstance(asked, keras.layers.Layer):
+            parts["encoder"] = asked
+        else:
+            spec = dataclasses.replace(spec, network=asked)
+    else:
+        spec = DataSpec(shape, count, part)
     return trainer(**{name: part(name) for name in options})
 
 

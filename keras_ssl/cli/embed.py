@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ssl import evaluate, visualize
+from keras_ssl.cli._images import Images
 from keras_ssl.cli._run import Run
 
 
@@ -18,9 +19,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out {arguments.out} exists already: nothing is overwritten")
     run = Run(arguments.folder)
     trainer = run.load()
-    images = run.read_images(arguments.data, arguments.split)
-    features, labels = evaluate.extract_features(trainer, images.batches())
-    arrays = {"features": features, "files": np.array(images.files)}
+    found = run.read_data(arguments.data, arguments.split)
+    features, labels = evaluate.extract_features(trainer, found.batches())
+    arrays = {"features": features, "files": np.array(found.files)}
     if labels is not None:
         arrays["labels"] = labels
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,10 +30,10 @@ def run(arguments: argparse.Namespace) -> None:
         path.with_suffix(".html"),
         f"Features of {arguments.data}",
         features=features,
-        images=images.arrays,
+        images=found.arrays if isinstance(found, Images) else None,
         labels=labels,
-        class_names=images.classes,
-        names=images.files,
+        class_names=found.classes,
+        names=found.files,
     )
     print(f"{features.shape[0]} vectors of {features.shape[1]} features are in {path}")
     print(f"A map of them is in {page}")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_ssl import evaluate
+from keras_ssl.cli._examples import Examples
 from keras_ssl.cli._images import Images
 from keras_ssl.cli._run import Run
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     run.write_report(
         {"Evaluation": report},
         features=features,
-        images=test.x,
+        images=test.x if test.are_images else None,
         labels=test.y,
         class_names=test.classes,
         names=test.names,
@@ -39,25 +40,27 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class _Labelled(NamedTuple):
-    """Images, their labels and names, and the names of the classes."""
+    """Examples, their labels and names, and the names of the classes."""
 
+    are_images: bool
     x: np.ndarray
     y: np.ndarray
     names: list[str]
     classes: list[str] | None
 
     def part(self, rows: np.ndarray) -> "_Labelled":
-        """Return some of the images."""
-        return _Labelled(self.x[rows], self.y[rows], [self.names[n] for n in rows], self.classes)
+        """Return some of the examples."""
+        names = [self.names[n] for n in rows]
+        return self._replace(x=self.x[rows], y=self.y[rows], names=names)
 
 
 def _splits(arguments: argparse.Namespace, run: Run) -> tuple[_Labelled, _Labelled]:
-    """Return images to learn from and to test on."""
-    train = _labelled(run.read_images(arguments.data, arguments.split))
+    """Return examples to learn from and to test on."""
+    train = _labelled(run.read_data(arguments.data, arguments.split))
     if arguments.test_data is not None or arguments.test_split is not None:
         source = arguments.test_data or arguments.data
         split = arguments.test_split or arguments.split
-        return train, _labelled(run.read_images(source, split))
+        return train, _labelled(run.read_data(source, split))
     if not 0 < arguments.test_share < 1:
         raise ValueError(f"--test-share must be in (0, 1). Received: {arguments.test_share}")
     order = np.random.default_rng(arguments.seed).permutation(len(train.x))
@@ -65,12 +68,12 @@ def _splits(arguments: argparse.Namespace, run: Run) -> tuple[_Labelled, _Labell
     return train.part(np.sort(order[cut:])), train.part(np.sort(order[:cut]))
 
 
-def _labelled(images: Images) -> _Labelled:
-    if not images.has_labels:
+def _labelled(examples: Examples) -> _Labelled:
+    if not examples.has_labels:
         raise ValueError(
-            "the images must have labels: a folder with one subfolder per class, a file with `y`, "
-            "or a set with labels"
+            "the examples must have labels: a folder with one subfolder per class, a file with "
+            "`y`, a table that was trained on with --label-column, or a set with labels"
         )
-    batches = list(images.batches().as_numpy_iterator())
+    batches = list(examples.batches().as_numpy_iterator())
     x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return _Labelled(x, y, images.files, images.classes)
+    return _Labelled(isinstance(examples, Images), x, y, examples.files, examples.classes)

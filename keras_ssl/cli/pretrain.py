@@ -10,12 +10,14 @@ import keras
 from keras_ssl import callbacks, checks, distribute, visualize
 from keras_ssl.cli._arguments import PRECISIONS
 from keras_ssl.cli._config import read_config
-from keras_ssl.cli._images import Images, read_images
+from keras_ssl.cli._data import check_takes_data, read_data
+from keras_ssl.cli._examples import Examples
+from keras_ssl.cli._numbers import Numbers, scaling_of
 from keras_ssl.cli._parts import Named, read
 from keras_ssl.cli._registry import trainer_class
 from keras_ssl.cli._run import Run
 from keras_ssl.cli._settings import method_options, method_parser, settings_of
-from keras_ssl.cli._trainer import check_takes_images, make_trainer
+from keras_ssl.cli._trainer import make_trainer
 from keras_ssl.presets import save_to_preset
 from keras_ssl.trainers import SelfSupervisedModel
 
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         print()
         method_parser(trainer).print_help()
         return
-    check_takes_images(trainer)
+    check_takes_data(trainer)
     settings = settings_of(trainer, given, rest, config, names)
     _pretrain(trainer, settings, Run(command["out"]), command["backup_steps"], command["verbose"])
 
@@ -59,20 +61,25 @@ def _pretrain(
     strategy = distribute.strategy(settings["strategy"], seed=settings["seed"])
     if settings["mixed_precision"] is not None:
         keras.config.set_dtype_policy(PRECISIONS[settings["mixed_precision"]])
-    images = read_images(*(settings[name] for name in ("data", "split", "image_size", "channels")))
+    found, scaling = read_data(trainer_type, settings), None
+    if isinstance(found, Numbers) and settings["scale"]:
+        scaling = scaling_of(found)
+        found = found.scaled(scaling)
     own = ("encoder", *method_options(trainer_type))
     given = {name: settings[name] for name in own if settings.get(name) is not None}
     with strategy.scope():
-        trainer = make_trainer(trainer_type, given, images.shape, images.count)
-        batches = _batches(trainer, images, settings["batch_size"])
+        trainer = make_trainer(trainer_type, given, found.shape, found.count)
+        batches = _batches(trainer, found, settings["batch_size"])
         steps = len(batches) * settings["epochs"]
         optimizers = {name: _optimizer(settings, steps) for name in trainer.optimizer_names}
         trainer.compile(optimizers if len(optimizers) > 1 else optimizers.popitem()[1])
     _build(trainer, batches)
+    if isinstance(found, Numbers) and hasattr(trainer, "adapt"):  # to the whole table
+        trainer.adapt(found.x)
 
     # all that can be wrong has been checked: the folder is made
     if distribute.is_chief(strategy):
-        settings = {**settings, "images": {"count": images.count, "shape": list(images.shape)}}
+        settings = {**settings, "examples": {"count": found.count, "shape": list(found.shape)}}
         run.write(settings)
         if state == "interrupted":
             print(f"Resuming the run in {run.path}")
@@ -82,7 +89,7 @@ def _pretrain(
     verbose = 2 if verbose is None else verbose
     history = trainer.fit(batches, epochs=settings["epochs"], verbose=verbose, callbacks=watchers)
     if distribute.is_chief(strategy):
-        _finish(trainer, history, run, settings)
+        _finish(trainer, history, run, settings, scaling)
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -93,16 +100,17 @@ def _check(settings: dict[str, Any]) -> None:
     checks.positive("--learning-rate", settings["learning_rate"])
 
 
-def _batches(trainer: SelfSupervisedModel, images: Images, batch_size: int | None) -> Any:
+def _batches(trainer: SelfSupervisedModel, examples: Examples, batch_size: int | None) -> Any:
     """Return the batches that a trainer learns from."""
-    size = min(_BATCH_SIZE, images.count) if batch_size is None else batch_size
-    if images.count < 2:
-        raise ValueError(f"there must be at least 2 images. Received: {images.count}")
-    if size > images.count:
+    size = min(_BATCH_SIZE, examples.count) if batch_size is None else batch_size
+    if examples.count < 2:
+        raise ValueError(f"there must be at least 2 examples in --data. Received: {examples.count}")
+    if size > examples.count:
         raise ValueError(
-            f"--batch-size must be at most the number of images, {images.count}. Received: {size}"
+            f"--batch-size must be at most the number of examples, {examples.count}. "
+            f"Received: {size}"
         )
-    return images.training_batches(size, trainer.uses_labels, trainer.uses_index)
+    return examples.training_batches(size, trainer.uses_labels, trainer.uses_index)
 
 
 def _optimizer(settings: dict[str, Any], steps: int) -> keras.optimizers.Optimizer:
@@ -152,14 +160,17 @@ def _finish(
     history: keras.callbacks.History,
     run: Run,
     settings: dict[str, Any],
+    scaling: keras.Model | None,
 ) -> None:
     """Write what training has made."""
     run.write_log(history)
     visualize.plot_history(history, path=run.curves)
     trainer.save(run.trainer)
+    if scaling is not None:
+        scaling.save(run.preprocessing)
     if isinstance(trainer.encoder, keras.Model):
         trainer.encoder.save(run.encoder)
-        save_to_preset(run.preset, trainer, card=settings, overwrite=True)
+        save_to_preset(run.preset, trainer, scaling, card=settings, overwrite=True)
     run.write(settings, finished=True)
     run.write_report({})
     print(

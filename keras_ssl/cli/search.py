@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> None:
     run = Run(arguments.folder)
     trainer = run.load()
     queries = run.read_files(arguments.query)
-    images = run.read_images(arguments.data, arguments.split)
+    images = run.read_data(arguments.data, arguments.split)
     features, _ = evaluate.extract_features(trainer, images.batches())
     index = evaluate.SearchIndex(features.shape[1])
     index.add(features)

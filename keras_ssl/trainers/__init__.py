@@ -15,6 +15,7 @@ from keras_ssl.trainers.contrastive import (
     SimCLR,
     SupCon,
 )
+from keras_ssl.trainers.data_spec import DataSpec
 from keras_ssl.trainers.distillation import BYOL, DINO, MSN, PMSN, KnowledgeDistillation, SimSiam
 from keras_ssl.trainers.embedding import (
     CBOW,
@@ -128,6 +129,7 @@ __all__ = [
     "CrossModal",
     "DINOv2",
     "Data2Vec",
+    "DataSpec",
     "DeepClusterV2",
     "DeepInfoMax",
     "DenoiserFeatures",

@@ -7,10 +7,7 @@ from typing import Any
 import keras
 
 from keras_ssl import augment, networks
-
-
-def _no_part(name: str) -> None:
-    """Say that an argument has no value yet."""
+from keras_ssl.trainers.data_spec import no_part
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class ImageSpec:
     size: int
     channels: int
     count: int
-    part: Callable[[str], Any] = _no_part
+    part: Callable[[str], Any] = no_part
     network: Callable[..., keras.layers.Layer] | None = None
 
     @property

@@ -132,7 +132,7 @@ def test_options_from_a_file(run_of_simclr, command, tmp_path):
         (("--method", "dino", "--data", "no_such_set_of_images"), "no_such_set_of_images"),
         (("--method", "jigsaw-puzzle", "--patch-size", "5"), "room for nine patches"),
         (("--method", "colorization", "--channels", "1"), "Grey images have none"),
-        (("--method", "simclr", "--batch-size", "25"), "at most the number of images, 24"),
+        (("--method", "simclr", "--batch-size", "25"), "at most the number of examples, 24"),
         (("--method", "mae", "--image-size", "31"), "divisible into 7x7 or more patches"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_bad_file_of_options(config, complaint, pictures, command, tmp_path):
 def test_too_few_images(command, tmp_path):
     options = ("--method", "simclr", "--out", tmp_path / "run")
     status, _, said = command("pretrain", *options, "--data", write_images(tmp_path / "one", 1))
-    assert status == 2 and "at least 2 images. Received: 1" in said
+    assert status == 2 and "at least 2 examples in --data. Received: 1" in said
     (tmp_path / "none").mkdir()
     status, _, said = command("pretrain", *options, "--data", tmp_path / "none")
     assert status == 2 and "with image files" in said

@@ -7,12 +7,15 @@ import pytest
 
 from keras_ssl import augment, layers, losses, networks, trainers
 from keras_ssl.cli._encoders import encoder_names, network
+from keras_ssl.cli._numbers import AXES
 from keras_ssl.cli._registry import trainer_classes
 from keras_ssl.cli._trainer import make_trainer, trainer_options
 from keras_ssl.trainers import ImageSpec
 
 OF_IMAGES = {name: one for name, one in trainer_classes().items() if one.learns_from == "images"}
-OF_OTHERS = {name: one for name, one in trainer_classes().items() if name not in OF_IMAGES}
+OF_NUMBERS = {name: one for name, one in trainer_classes().items() if one.learns_from in AXES}
+READ = {**OF_IMAGES, **OF_NUMBERS}
+OF_OTHERS = {name: one for name, one in trainer_classes().items() if name not in READ}
 # arguments that are models which have been trained before
 TRAINED = {
     "KnowledgeDistillation": {"teacher"},
@@ -42,9 +45,9 @@ def build(trainer):
     trainer.build_step(x, y)
 
 
-@pytest.mark.parametrize("name", OF_IMAGES)
-def test_nothing_but_trained_models_is_needed_for_images(name):
-    trainer = OF_IMAGES[name]
+@pytest.mark.parametrize("name", READ)
+def test_nothing_but_trained_models_is_needed(name):
+    trainer = READ[name]
     needed = {
         option
         for option, one in trainer_options(trainer).items()

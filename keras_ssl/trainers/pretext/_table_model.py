@@ -1,5 +1,6 @@
 """Base of methods that corrupt the rows of a table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -38,13 +39,24 @@ class TableModel(SelfSupervisedModel):
         check_type("corruption", corruption, keras.layers.Layer)
         self.corruption = corruption
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Train, as `SelfSupervisedModel.fit`, after adapting the corruption to arrays."""
-        is_table = hasattr(x, "shape") and hasattr(x, "dtype") and len(x.shape) == 2 and len(x)
-        if is_table and not _is_adapted(self.corruption):
+    def adapt(self, x: Any) -> None:
+        """Adapt the corruption to a whole table, unless it has been before or need not be.
+
+        `fit` does so with an array; for data of another form, call it before.
+
+        Args:
+            x: the table, an array `(rows, columns)`.
+        """
+        if not _is_adapted(self.corruption):
             self.check_values(x)
             with self.distribute_strategy.scope():
                 self.corruption.adapt(x)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train, as `SelfSupervisedModel.fit`, after adapting the corruption to arrays."""
+        is_table = hasattr(x, "shape") and hasattr(x, "dtype") and len(x.shape) == 2 and len(x)
+        if is_table:
+            self.adapt(x)
         return super().fit(x, *args, **kwargs)
 
     def before_steps(self) -> None:
@@ -52,8 +64,8 @@ class TableModel(SelfSupervisedModel):
         if not _is_adapted(self.corruption):
             raise ValueError(
                 "`corruption` must know the distributions of the features before the first step. "
-                "Expected `fit` with an array, or a call of `trainer.corruption.adapt(table)` for "
-                "data of another form. Received: no table"
+                "Expected `fit` with an array, or a call of `trainer.adapt(table)` for data of "
+                "another form. Received: no table"
             )
         super().before_steps()
 
@@ -86,6 +98,17 @@ def marginal_corruption(
     if corruption is not None:
         return corruption
     return RandomMarginalCorruption(rate, same_count, name="corruption")
+
+
+def rectifiers(shape: tuple[int, ...], widths: Sequence[int]) -> keras.Model:
+    """Return a network of layers of rectifiers.
+
+    Args:
+        shape: shape of a row.
+        widths: width of each layer.
+    """
+    layers = [keras.layers.Dense(width, "relu") for width in widths]
+    return keras.Sequential([keras.Input(shape), *layers])
 
 
 def _is_adapted(corruption: keras.layers.Layer) -> bool:

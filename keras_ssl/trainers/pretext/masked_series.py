@@ -12,6 +12,7 @@ from keras_ssl.trainers._class_labels import weights_of_labelled
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_type, describe
+from keras_ssl.trainers.data_spec import DataSpec
 from keras_ssl.trainers.pretext._values import check_finite
 from keras_ssl.trainers.step import Batch
 
@@ -210,6 +211,12 @@ class MaskedSeries(SelfSupervisedModel):
         series = _as_floats(series)
         hidden = self.hidden_values(series, mask)
         return self.to_values(self._encode(x, self.hide(series, hidden), training), series), hidden
+
+    @classmethod
+    def encoder_for(cls, data: DataSpec) -> keras.Model:
+        """Return a bidirectional network, which sees the steps on both sides of a span."""
+        layer = keras.layers.Bidirectional(keras.layers.GRU(64, return_sequences=True))
+        return keras.Sequential([keras.Input(data.shape), layer])
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -8,8 +8,9 @@ from keras import ops
 from keras_ssl.layers import ProjectionHead
 from keras_ssl.losses import InfoNCE
 from keras_ssl.trainers.checks import check_type
+from keras_ssl.trainers.data_spec import DataSpec
 from keras_ssl.trainers.parts import serialize_parts
-from keras_ssl.trainers.pretext._table_model import TableModel, marginal_corruption
+from keras_ssl.trainers.pretext._table_model import TableModel, marginal_corruption, rectifiers
 from keras_ssl.trainers.step import Batch
 
 
@@ -34,7 +35,7 @@ class SCARF(TableModel):
             `keras_ssl.layers.ProjectionHead((256, 256), normalization=False)`.
         corruption: layer that replaces features. `None` means
             `keras_ssl.augment.tabular.RandomMarginalCorruption(0.6)`, which `fit` adapts to the
-            whole table if it gets an array. For other data, call `trainer.corruption.adapt(table)`
+            whole table if it gets an array. For other data, call `trainer.adapt(table)`
             before. `RandomFeatureCorruption` draws from the rows of the batch instead.
         augment: layer that makes one view of a batch of rows before they are corrupted. `None`, as
             in the paper, leaves them unchanged.
@@ -119,6 +120,11 @@ class SCARF(TableModel):
             h: representations `(batch, features)`.
         """
         return {"projection": self.projector(h, training=False)}
+
+    @classmethod
+    def encoder_for(cls, data: DataSpec) -> keras.Model:
+        """Return the encoder of the paper, four layers of 256 rectifiers."""
+        return rectifiers(data.shape, (256,) * 4)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

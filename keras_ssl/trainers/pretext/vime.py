@@ -10,7 +10,8 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.ops import at_least_float32
 from keras_ssl.trainers._linear_to_targets import LinearToTargets
-from keras_ssl.trainers.pretext._table_model import TableModel, marginal_corruption
+from keras_ssl.trainers.data_spec import DataSpec
+from keras_ssl.trainers.pretext._table_model import TableModel, marginal_corruption, rectifiers
 from keras_ssl.trainers.step import Batch
 
 
@@ -36,7 +37,7 @@ class VIME(TableModel):
             from 0, such as `{3: 5, 7: 2}`. All other columns are numbers.
         corruption: layer that replaces values. `None` means `keras_ssl.augment.tabular.
             RandomMarginalCorruption(0.3, same_count=False)`, which `fit` adapts to the whole table
-            if it gets an array. For other data, call `trainer.corruption.adapt(table)` before.
+            if it gets an array. For other data, call `trainer.adapt(table)` before.
         augment: layer that makes one view of a batch of rows before they are corrupted. `None`, as
             in the paper, leaves them unchanged.
         **kwargs: `name`, `dtype` of the model.
@@ -153,6 +154,11 @@ class VIME(TableModel):
         """Return the factor of a named loss in the total loss: of the reconstruction with α."""
         weight = super().loss_weight(name)
         return self.alpha * weight if name == "reconstruction" else weight
+
+    @classmethod
+    def encoder_for(cls, data: DataSpec) -> keras.Model:
+        """Return the encoder of the paper, one rectifier for each column."""
+        return rectifiers(data.shape, data.shape)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

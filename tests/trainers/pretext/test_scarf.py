@@ -73,10 +73,10 @@ def test_data_without_a_known_table_is_refused_and_taken_after_adapt(rng):
     data = tf.data.Dataset.from_tensor_slices(x).batch(16)
     trainer = small()
     for call in (trainer.fit, trainer.evaluate):
-        with pytest.raises(ValueError, match=r"trainer\.corruption\.adapt\(table\)"):
+        with pytest.raises(ValueError, match=r"trainer\.adapt\(table\)"):
             call(data, verbose=0)
     assert int(trainer.optimizer.iterations) == 0
-    trainer.corruption.adapt(x)
+    trainer.adapt(x)
     assert np.isfinite(trainer.fit(data, verbose=0).history["loss"]).all()
 
 
