@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -10,32 +10,42 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl._keras_internals import (
-    all_layers,
-    forget_losses,
-    global_seed_state,
-    keep_input_dtypes,
-    run_on_shapes,
-)
-from keras_ssl._quantized import quantize_again, read_quantization
-from keras_ssl.augment._value_range import warn_of_values
-from keras_ssl.callbacks._full_batch_warning import FullBatchWarning
-from keras_ssl.callbacks._validation_lag import ValidationLag
-from keras_ssl.callbacks.stop_on_nan import StopOnNaN
-from keras_ssl.distribute.replicas import shapes_of_replica, skip_overflow_everywhere
+from keras_ssl._keras_internals import global_seed_state, keep_input_dtypes
+from keras_ssl._quantized import quantize_again
+from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from keras_ssl.ops.schedules import at_step
-from keras_ssl.optimizers._wrapper import innermost
 from keras_ssl.optimizers.parameter_groups import ParameterGroups
-from keras_ssl.trainers._output_shapes import output_shapes_of
-from keras_ssl.trainers.checks import (
-    check_batch_size,
-    check_remainder,
-    check_type,
-    describe,
+from keras_ssl.trainers._building import (
+    build_by_call,
+    build_for_shape,
+    build_step_for,
+    build_training_state,
+    start,
+    trace,
 )
+from keras_ssl.trainers._changed_layers import check_not_quantized, take_over_adapted
+from keras_ssl.trainers._data_checks import (
+    are_arrays,
+    check_labels,
+    check_validation_data,
+    check_weight_arguments,
+    check_weights,
+    inputs_of,
+    look_at_values,
+)
+from keras_ssl.trainers._fit_callbacks import with_own_callbacks
+from keras_ssl.trainers._optimizer_checks import check_optimizers
+from keras_ssl.trainers._output_shapes import output_shapes_of
+from keras_ssl.trainers._saved_state import (
+    build_config_of,
+    of_any_batch_size,
+    seed_states,
+    specs_in,
+)
+from keras_ssl.trainers._training_state import TrainingState
+from keras_ssl.trainers.checks import check_batch_size, check_remainder, check_type
 from keras_ssl.trainers.engine.assertions import with_batch_sizes_checked
 from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
-from keras_ssl.trainers.engine.first_batch import first_inputs
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile
 from keras_ssl.trainers.engine.gradients import (
     CachedGradients,
@@ -44,14 +54,13 @@ from keras_ssl.trainers.engine.gradients import (
     closure,
     mean_over_replicas,
 )
-from keras_ssl.trainers.engine.label_values import check_label_values, label_errors
-from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
+from keras_ssl.trainers.engine.label_values import label_errors
 from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.inputs import ExampleInput
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.probe import OnlineProbe
 from keras_ssl.trainers.step import Batch, Update, replica_share
-from keras_ssl.trainers.teacher import EMATeacher, derives_state, freeze
+from keras_ssl.trainers.teacher import EMATeacher, freeze
 
 
 class SelfSupervisedModel(DistributedFit, keras.Model):
@@ -170,7 +179,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 check_type(name, part, keras.layers.Layer)
         if self.input_kind.keeps_dtypes:
             keep_input_dtypes(self)
-        self._state = _TrainingState()
+        self._state = TrainingState()
         self.encoder = encoder
         self.augment = augment
 
@@ -299,7 +308,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def _make_batch(self, data: Any) -> Batch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._check_weights(y, sample_weight=sample_weight)
+        check_weights(self, y, sample_weight=sample_weight)
         inputs = self.input_kind.as_floats(self.to_encode(x))
         # evaluation draws views as well: the loss of a method that compares views needs them
         views = inputs if self.augment is None else self.augment(inputs, training=True)
@@ -307,20 +316,6 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         check_batch_size(keras.tree.flatten(x)[0], self.minimum_batch, replicas)
         self.check_views(views)
         return Batch(x, views, y, sample_weight)
-
-    def _check_weights(self, y: Any, **weights: Any) -> None:
-        """Raise a `ValueError` for weights of examples, by name, that would have no effect."""
-        given = [name for name, value in weights.items() if value is not None]
-        if given and not self.uses_sample_weight:
-            raise ValueError(
-                f"{type(self).__name__} does not use weights of examples. Expected data of `x` or "
-                f"`(x, y)`. Received: `sample_weight` or `class_weight` ({', '.join(given)})"
-            )
-        if given and y is None:
-            raise ValueError(
-                f"The weights of {type(self).__name__} are those of its labels: expected data of "
-                f"`(x, y, sample_weight)`. Received: {', '.join(given)} without `y`"
-            )
 
     def _representation_of(self, batch: Batch) -> Any:
         """The representation of a batch; of the first view if the data holds ready views."""
@@ -477,7 +472,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             gradients = CachedGradients(micro_batch_size)
         groups = ParameterGroups(learning_rate_multipliers, exclude_from_weight_decay, weight_decay)
         groups.take_over(state.groups)
-        optimizers = self._check_optimizers(optimizer)
+        optimizers = check_optimizers(self, optimizer)
         with self._compiled_or_as_before():
             self._freeze_parts()
             scaled = self._compile_optimizers(
@@ -507,7 +502,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 **groups.get_config(),
             }
             if state.step_specs is not None:
-                self._build_training_state()
+                build_training_state(self)
 
     def _compile_optimizers(
         self,
@@ -566,39 +561,6 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Let teachers follow from the step to which the first optimizer has counted."""
         if self._state.teachers:
             self.followed_step.assign(self.steps_taken())
-
-    def _check_optimizers(self, optimizer: Any) -> dict[str, Any]:
-        optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
-        if sorted(optimizers) != sorted(self.optimizer_names):
-            expected = "one" if self.optimizer_names == ("main",) else list(self.optimizer_names)
-            raise ValueError(
-                f"`optimizer` of {type(self).__name__}: expected {expected}. Received: {optimizer}"
-            )
-        # names stand for new ones
-        given = [one for one in optimizers.values() if not isinstance(one, str)]
-        if len({id(one) for one in given}) < len(given):
-            raise ValueError(
-                "Each update needs an optimizer of its own: it keeps state for its variables. "
-                f"Received: {optimizer}"
-            )
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        inner = [innermost(one) for one in optimizers.values()]
-        accumulating = [one for one in inner if getattr(one, "gradient_accumulation_steps", None)]
-        if replicas > 1 and accumulating:
-            raise ValueError(
-                "An optimizer cannot accumulate gradients under several replicas: Keras does so in "
-                "a condition, in which TensorFlow exchanges no tensors. Take larger batches with "
-                "`compile(micro_batch_size=...)`, which accumulates within a step. Received: "
-                f"gradient_accumulation_steps={accumulating[0].gradient_accumulation_steps} and "
-                f"{replicas} replicas"
-            )
-        if len(optimizers) > 1 and any(getattr(one, "use_ema", False) for one in inner):
-            raise ValueError(
-                "`use_ema` is not possible with several optimizers: Keras puts the averages of "
-                "the first one into all weights. Use `keras.callbacks.SwapEMAWeights`. "
-                f"Received: optimizer={optimizer}"
-            )
-        return optimizers
 
     def _freeze_parts(self) -> None:
         # `trainer.trainable = True` thaws all that a model holds
@@ -671,14 +633,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if self._state.is_tracing or self._state.is_called:
             self._build_encoder(input_shape)
         elif self._state.step_specs is None:
-            try:
-                self._build_for(self._specs_of_shape(input_shape, keras.config.floatx()))
-            except (TypeError, ValueError) as error:
-                # a shape does not tell the dtype: tokens and indices are integers
-                try:
-                    self._build_for(self._specs_of_shape(input_shape, "int32"))
-                except (TypeError, ValueError):
-                    raise error from None
+            build_for_shape(self, input_shape)
 
     def _build_encoder(self, input_shape: Any) -> None:
         is_one_shape = isinstance(input_shape, (tuple, list)) and not any(
@@ -693,44 +648,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if state.step_specs is not None or state.is_tracing or state.is_called:
             return super().__call__(x, *args, **kwargs)
         if is_eager():  # in the graph of a step, weights cannot be copied to teachers
-            self._build_by_call(x)
+            build_by_call(self, x)
         state.is_called = True
         try:
             return super().__call__(x, *args, **kwargs)
         finally:
             state.is_called = False
-
-    def _build_by_call(self, x: Any) -> None:
-        """Build for what the trainer is called on, if it can be trained on that."""
-        leaves = keras.tree.flatten(x)
-        if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
-            return
-        # The encoder may take what training does not, such as images of another size. Then only
-        # the encoder is built, and `load_weights` says that the rest is not.
-        with suppress(ValueError, TypeError, NotImplementedError):
-            self._build_for(keras.tree.map_structure(_spec_of, x))
-
-    def _build_for(self, specs: Any) -> None:
-        """Build for a batch of `x` or, where the data holds ready views, for one view."""
-        if self.augment is None and (self.view_count or 1) > 1 and not self._are_views(specs):
-            specs = (specs,) * self.view_count
-        labels = keras.KerasTensor((None,), "int32") if self.uses_labels else None
-        with self.distribute_strategy.scope():
-            self._build_step_for(specs, labels)
-
-    def _are_views(self, x: Any) -> bool:
-        return isinstance(x, (tuple, list)) and len(x) >= self.view_count
-
-    def _specs_of_shape(self, shape: Any, default: str) -> Any:
-        """Specs of tensors of these shapes; dtypes are those of the encoder's inputs if known."""
-        if isinstance(shape, dict):
-            return {name: self._specs_of_shape(one, default) for name, one in shape.items()}
-        if any(isinstance(size, (tuple, list, dict)) for size in shape):
-            return tuple(self._specs_of_shape(one, default) for one in shape)
-        inputs = getattr(self.encoder, "inputs", None) or []
-        dtypes = {one.dtype for one in inputs if len(one.shape) == len(shape)}
-        dtype = dtypes.pop() if len(dtypes) == 1 else default
-        return keras.KerasTensor(tuple(shape), dtype)
 
     def build_step(self, x: Any, y: Any) -> None:
         """Create all that a training step needs, and check the shapes of the data.
@@ -751,115 +674,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 f"{type(self).__name__} learns from labels: expected data of `(x, y)`. "
                 "Received: data without `y`"
             )
-        self._build_step_for(x, y)
-
-    def _build_step_for(self, x: Any, y: Any) -> None:
-        state = self._state
-        self.input_kind.check_shapes(self, x)
-        state.gradients.prepare(x, training=not state.is_evaluating)
-        if state.step_specs is None:
-            self._trace(x, y, training=True)
-            self._create_state(x, y)
-        key = (_signature((x, y)), state.is_evaluating)
-        if key not in state.checked:
-            if state.checked or state.is_evaluating:
-                self._trace(x, y, training=not state.is_evaluating)
-            state.checked.add(key)
-        if self.compiled:
-            self._build_training_state()
-
-    def _trace(self, x: Any, y: Any, training: bool) -> None:
-        """Run the losses on shapes: builds all layers, raises on data that cannot be used."""
-        state = self._state
-
-        def trace(*data: Any) -> tuple[list[dict], Any]:
-            batch = self._make_batch(data)
-            # a scope of its own notes what layers add by `add_loss`
-            with at_step(self.steps_taken), keras.StatelessScope(collect_losses=True) as scope:
-                losses = [update.compute_losses(batch, training) for update in self.updates()]
-            state.adds_losses = bool(scope.losses)
-            check_no_mean_by_hand(losses, self.distribute_strategy.num_replicas_in_sync)
-            # called even if the step returns features, so that Keras knows the model's input
-            features = self._representation_of(batch)
-            for one in losses:
-                features = one.pop("representation", features)
-            self.check_representation(features)
-            return losses, features
-
-        state.is_tracing = True
-        data = (x, y) if self.uses_labels else (x,)
-        try:
-            with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
-                losses, state.representation_spec = run_on_shapes(trace, *data)
-        except Exception as error:
-            self._explain(error, data)
-            raise
-        finally:
-            state.is_tracing = False
-        state.loss_names = [name for update in losses for name in update]
-        forget_losses(self)
-
-    def _explain(self, error: Exception, data: tuple) -> None:
-        """Raise a `ValueError` in words instead of an error from within a network, if possible."""
-
-        def represent(*data: Any) -> Any:
-            return self._representation_of(self._make_batch(data))
-
-        try:
-            with shapes_of_replica(self.distribute_strategy.num_replicas_in_sync):
-                features = run_on_shapes(represent, *data)
-        except Exception:
-            features = None
-        if features is not None:
-            try:
-                self.check_representation(features)
-            except ValueError as cause:
-                raise cause from error
-        if isinstance(error, (AttributeError, KeyError, IndexError)):
-            raise ValueError(
-                f"{type(self).__name__} cannot be trained on these data. Expected views that "
-                "`encoder` takes, and an encoder that returns what the next network takes. "
-                f"Received: x={describe(data[0])}, and {type(error).__name__}: {error}"
-            ) from error
-
-    def _create_state(self, x: Any, y: Any) -> None:
-        state, names = self._state, self._state.loss_names
-        if "loss" in names or len(set(names)) < len(names):
-            raise ValueError(
-                "`compute_losses` must return losses under different names, none of which is "
-                f"'loss', the name of their total. Received: {names}"
-            )
-        state.loss_trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        state.step_specs = (x, y) if self.uses_labels else (x,)
-        self._tracker.unlock()  # a call of the encoder alone has locked it
-        for teacher in state.teachers:
-            teacher.build()
-        self.built = True
-        self._tracker.lock()
-        self._start()
-
-    def _start(self) -> None:
-        """Set state that starts as a copy of other weights."""
-        for teacher in self._state.teachers:
-            teacher.start()
-        self.after_build()
-
-    def _build_training_state(self) -> None:
-        state = self._state
-        unknown = set(self.loss_weights) - set(state.loss_trackers)
-        if unknown:
-            raise ValueError(
-                f"`loss_weights` must name losses of {type(self).__name__}: "
-                f"{sorted(state.loss_trackers)}. Received: {sorted(unknown)}"
-            )
-        updates = self.updates()
-        state.groups.name(vars(self), [v for update in updates for v in update.variables])
-        for update in updates:
-            state.groups.prepare(update.optimizer, update.variables)
-            if not update.optimizer.built:
-                update.optimizer.build(update.variables)
-        if self.probe is not None and not self.probe.built:
-            self.probe.build(state.representation_spec.shape)
+        build_step_for(self, x, y)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Keras locks what a built model is made of. Augmentation may be replaced, as with growing
@@ -908,7 +723,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             ValueError: if the data is empty or cannot be trained on, before the first step.
             FloatingPointError: if a loss becomes NaN; names the loss and the step.
         """
-        self._check_weight_arguments(x, y, kwargs)
+        check_weight_arguments(self, x, y, kwargs)
         x = self.input_kind.as_data(x)
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: a trainer not compiled")
@@ -918,43 +733,29 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if isinstance(validation, list):  # which Keras takes for a tuple
             validation = tuple(validation)
         self.check_data(x)
-        x = self._check_labels(x, y)
+        x = check_labels(self, x, y)
         if validation is not None:
-            validation = self._check_labels(validation, name="validation_data")
+            validation = check_labels(self, validation, name="validation_data")
             kwargs["validation_data"] = validation
             size = kwargs.get("validation_batch_size") or batch_size
-            self._check_validation_data(validation, size, kwargs.get("validation_steps"))
+            check_validation_data(self, validation, size, kwargs.get("validation_steps"))
         # with full batches, `fit` leaves out what remains; steps may end before the last batch
         if not self.needs_full_batches and kwargs.get("steps_per_epoch") is None:
             check_remainder(x, batch_size, self.minimum_batch)
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._gradients.check_divides(x, batch_size, replicas)
         # of other data, the first batch is looked at before its step: see `look_at_batch`
-        if _are_arrays(x) or replicas > 1:
-            self._look_at_values(x, "x")
+        if are_arrays(x) or replicas > 1:
+            look_at_values(self, x, "x")
         if validation is not None:
-            self._look_at_values(_inputs_of(validation), "validation_data")
-        callbacks = self._with_callbacks(callbacks, validation)
+            look_at_values(self, inputs_of(validation), "validation_data")
+        callbacks = with_own_callbacks(self, callbacks, validation)
         kwargs |= {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
         with label_errors():
             history = super().fit(x, y, batch_size, **kwargs)
         if epochs > kwargs.get("initial_epoch", 0) and history.epoch and not history.history:
             raise ValueError("`x` gave no batch. Expected at least one in every epoch.")
         return history
-
-    def _check_labels(self, x: Any, y: Any = None, name: str = "y") -> Any:
-        """Check the values of class labels; return `x`, whose batches may be checked when read."""
-        classes = self.label_classes()
-        if classes is None:
-            return x
-        if name == "validation_data" and isinstance(x, (tuple, list)):
-            y = keras.utils.unpack_x_y_sample_weight(tuple(x))[1]
-        return check_label_values(x, y, classes, name)
-
-    def _check_weight_arguments(self, x: Any, y: Any, arguments: dict[str, Any]) -> None:
-        weights = {name: arguments.get(name) for name in ("sample_weight", "class_weight")}
-        # a dataset holds its labels
-        self._check_weights(y if y is not None or _are_arrays(x) else x, **weights)
 
     def check_batches(self, dataset: Any) -> Any:
         """Return the dataset, in which batches that are too small for the method are errors.
@@ -965,64 +766,22 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def look_at_batch(self, x: Any) -> Callable[[Any], None] | None:
         """Return the function that looks at values in the first batch of `x`, if not of arrays."""
-        if not self._looks_at_values or _are_arrays(x):
+        if not self._looks_at_values or are_arrays(x):
             return None
         unpack = keras.utils.unpack_x_y_sample_weight
-        return lambda data: self._look_at_values(unpack(data)[0], "x")
+        return lambda data: look_at_values(self, unpack(data)[0], "x")
 
     @property
     def _looks_at_values(self) -> bool:
+        """Whether values matter to the method, or to its augmentation."""
         checks_values = type(self).check_values is not SelfSupervisedModel.check_values
         return checks_values or self.augment is not None
-
-    def _look_at_values(self, data: Any, name: str) -> None:
-        """Check the values of arrays or of a first batch, and warn of them for `augment`.
-
-        The warning says that images do not fit the range that the augmentation expects.
-        """
-        if not self._looks_at_values:
-            return
-        with label_errors():  # reading a batch checks its labels
-            x = first_inputs(data)
-        if x is None:
-            return
-        try:
-            self.check_values(x)
-        except ValueError as error:
-            raise error if name == "x" else ValueError(f"In `{name}`: {error}") from error
-        if self.augment is not None:
-            warn_of_values(self.augment, self.to_encode(x), name)
-
-    def _with_callbacks(self, callbacks: Any, validation: Any) -> Any:
-        own = list(self.training_callbacks())
-        for optimizer in map(innermost, self.optimizers.values()):
-            if getattr(optimizer, "needs_full_batch", False):
-                own.append(FullBatchWarning(type(optimizer).__name__, self.augment is not None))
-        if validation is not None:
-            own = [*own, ValidationLag(validation, self._without_views)]
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            present = {type(one) for one in callbacks.callbacks}
-            for one in own:
-                if type(one) not in present:
-                    callbacks.callbacks.append(one)
-            return callbacks
-        given = keras.tree.flatten([] if callbacks is None else callbacks)
-        return [*own, StopOnNaN(), *given]
-
-    def _check_validation_data(self, data: Any, batch_size: int | None, steps: int | None) -> None:
-        inputs = _inputs_of(data)
-        try:
-            self.check_data(inputs)
-            if self.distribute_strategy.num_replicas_in_sync == 1 and steps is None:
-                check_remainder(inputs, batch_size, self.minimum_batch)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"In `validation_data`: {error}") from error
 
     def check_evaluation_shapes(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Raise if the losses cannot be computed of validation data of these shapes."""
         with self._evaluating(seeded=False):
             try:
-                self._check_weights(y, sample_weight=sample_weight)
+                check_weights(self, y, sample_weight=sample_weight)
                 self.build_step(x, y)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"In `validation_data`: {error}") from error
@@ -1031,41 +790,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         """Get ready for the steps of `fit` or `evaluate`, when all state exists."""
         state = self._state
         if not state.is_started:
-            self._start()  # weights of a student may have been set since all state was created
-        self._take_over_adapted()
+            start(self)  # weights of a student may have been set since all state was created
+        take_over_adapted(self)
         if not state.is_evaluating:
-            self._check_not_quantized()
+            check_not_quantized(self)
         state.is_started |= not state.is_evaluating
         if state.is_evaluating:
             state.seeds.fix()
-
-    def _take_over_adapted(self) -> None:
-        """Take note of layers that were adapted since the last step, such as `Normalization`."""
-        copies = [copy for teacher in self._state.teachers for _, copy in teacher.pairs]
-        of_copies = {id(one) for copy in copies for one in all_layers(copy)}
-        adapted = [
-            [np.asarray(weight).tobytes() for weight in one.weights]
-            for one in all_layers(self)
-            if id(one) not in of_copies and derives_state(one)
-        ]
-        if self._state.adapted not in (None, adapted):
-            for teacher in self._state.teachers:
-                teacher.take_over_adapted()
-            self.renew_functions()  # what a layer derives is a constant of a traced step
-        self._state.adapted = adapted
-
-    def _check_not_quantized(self) -> None:
-        # a frozen part, such as the teacher of a distillation, may be quantized
-        frozen = {id(one) for part in self.frozen_parts() for one in all_layers(part)}
-        layers = [one for one in all_layers(self)[1:] if id(one) not in frozen]
-        # weights of float8 learn
-        modes = {getattr(one.dtype_policy, "quantization_mode", None) for one in layers}
-        modes -= {None, "float8"}
-        if modes:
-            raise ValueError(
-                f"A quantized {type(self).__name__} cannot be trained: save it before `quantize`, "
-                f"and train the saved one. Received: a trainer with layers in {sorted(modes)}"
-            )
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -1085,12 +816,12 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             The losses and metrics, as `keras.Model.evaluate`.
         """
         x = self.input_kind.as_data(x)
-        self._check_weight_arguments(x, y, kwargs)
+        check_weight_arguments(self, x, y, kwargs)
         self._make_global_generator()
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
-            x = self._check_labels(x, y)
-            self._look_at_values(x, "x")
+            x = check_labels(self, x, y)
+            look_at_values(self, x, "x")
             if self.distribute_strategy.num_replicas_in_sync == 1 and kwargs.get("steps") is None:
                 check_remainder(x, batch_size, self.minimum_batch)
         with self._evaluating(), label_errors():
@@ -1104,13 +835,13 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Take a step on one batch, as `keras.Model.train_on_batch`."""
-        self._check_labels(x, y)
+        check_labels(self, x, y)
         self.check_values(x)
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Compute the losses of one batch, with the same draws as `evaluate`."""
-        self._check_labels(x, y)
+        check_labels(self, x, y)
         self.check_values(x)
         with self._evaluating():
             return super().test_on_batch(x, y, *args, **kwargs)
@@ -1152,10 +883,10 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         if self._state.step_specs is None:
             super().summary(*args, **kwargs)
             return
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(_of_any_batch_size(self._state.step_specs))
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(of_any_batch_size(self._state.step_specs))
         with (
             self.distribute_strategy.scope(),
-            output_shapes_of(self, lambda: self._trace(x, y, training=True)),
+            output_shapes_of(self, lambda: trace(self, x, y, training=True)),
         ):
             super().summary(*args, **kwargs)
 
@@ -1204,32 +935,17 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
 
     def get_build_config(self) -> dict | None:
         """Return the shapes and dtypes that the training step was built for."""
-        specs = self._state.step_specs
-        if specs is None:
+        if self._state.step_specs is None:
             return super().get_build_config()
-        specs = _of_any_batch_size(specs)
-        # Keras writes only shapes and dtypes
-        are_sparse = [spec.sparse for spec in keras.tree.flatten(specs)]
-        config = {"step": keras.saving.serialize_keras_object(specs), "sparse": are_sparse}
-        if quantization := read_quantization(self):
-            config["quantization"] = quantization
-        return config
+        return build_config_of(self)
 
     def build_from_config(self, config: dict) -> None:
         """Create all variables for the shapes in `config`."""
         if "step" not in config:
             super().build_from_config(config)
             return
-        data = keras.saving.deserialize_keras_object(config["step"])
-        are_sparse = config.get("sparse", [False] * len(keras.tree.flatten(data)))
-        specs = [
-            keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
-            for spec, is_sparse in zip(keras.tree.flatten(data), are_sparse, strict=True)
-        ]
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(
-            tuple(keras.tree.pack_sequence_as(data, specs))
-        )
-        self._build_step_for(x, y)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(specs_in(config))
+        build_step_for(self, x, y)
         quantize_again(self, config.get("quantization", []))
 
     def set_weights(self, weights: list[Any]) -> None:
@@ -1264,13 +980,6 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
             )
         super().load_weights(filepath, *args, **kwargs)
 
-    def _seed_states(self) -> list[keras.Variable]:
-        """The states of all seed generators: Keras counts them as variables, not as weights."""
-        weights = {id(v) for v in self.weights}
-        return [
-            v for v in self.variables if v.name == "seed_generator_state" and id(v) not in weights
-        ]
-
     def save_own_variables(self, store: Any) -> None:
         """Save the trainer's own weights and the states of all seed generators.
 
@@ -1278,14 +987,14 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         at its start.
         """
         super().save_own_variables(store)
-        for number, state in enumerate(self._seed_states()):
+        for number, state in enumerate(seed_states(self)):
             store[f"seed_generator_state_{number}"] = state.numpy()
         store["is_started"] = np.array(self._state.is_started)
 
     def load_own_variables(self, store: Any) -> None:
         """Load what `save_own_variables` saved."""
         saved = {key: store[key] for key in list(store.keys())}
-        for number, state in enumerate(self._seed_states()):
+        for number, state in enumerate(seed_states(self)):
             value = saved.pop(f"seed_generator_state_{number}", None)
             if value is not None:  # plain Keras did not write any
                 state.assign(value)
@@ -1293,70 +1002,3 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
         is_started = bool(np.asarray(saved.pop("is_started", True)))
         super().load_own_variables(saved)
         self._state.is_started = is_started
-
-
-class _NoOptimizers(dict):
-    """The optimizers before `compile`: a loaded trainer traces its losses without any."""
-
-    def __missing__(self, name: str) -> None:
-        return None
-
-
-class _TrainingState:
-    """What belongs to training and not to the model, where Keras does not track it.
-
-    Keras forbids new parts in a model once it is built, and what `compile` and the first batch
-    bring comes later: the probe, whose weights are no weights of the model, optimizers by name,
-    and metrics of the losses. The properties `probe` and `optimizers` show them to Keras' saving.
-    """
-
-    def __init__(self):
-        self.probe = None
-        self.optimizers = _NoOptimizers()
-        self.gradients = PlainGradients()
-        self.groups = ParameterGroups()
-        self.compile_arguments = {}
-        self.teachers = []
-        self.loss_names = []
-        self.loss_trackers = {}
-        self.adds_losses = False  # whether layers add to the loss, by `add_loss`
-        self.representation_spec = None
-        self.step_specs = None
-        self.checked = set()  # shapes of data that the losses have been traced on
-        self.seeds = None
-        self.adapted = None  # weights of layers that derive state from them, at the last step
-        self.is_tracing = self.is_called = self.is_evaluating = False
-        self.is_started = False  # whether a step was taken, or weights were loaded
-
-
-def _of_any_batch_size(specs: Any) -> Any:
-    """The same specs for batches of any size: a share of one example may be too few."""
-    return keras.tree.map_structure(
-        lambda spec: keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, sparse=spec.sparse),
-        specs,
-    )
-
-
-def _inputs_of(data: Any) -> Any:
-    """Return `x` of `validation_data`, which is a tuple of arrays or a dataset."""
-    if isinstance(data, (tuple, list)):
-        return keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
-    return data
-
-
-def _are_arrays(x: Any) -> bool:
-    leaves = keras.tree.flatten(x)
-    return bool(leaves) and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in leaves)
-
-
-def _spec_of(x: Any) -> keras.KerasTensor:
-    """The shape and dtype of a tensor or array, for batches of any size."""
-    sparse = bool(getattr(x, "sparse", False)) or type(x).__name__ == "SparseTensor"
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    return keras.KerasTensor((None, *x.shape[1:]), dtype, sparse=sparse)
-
-
-def _signature(specs: Any) -> Any:
-    """What tells one batch's shapes from another's."""
-    leaves = keras.tree.flatten_with_path(specs)
-    return tuple((path, None if one is None else (one.shape, one.dtype)) for path, one in leaves)
