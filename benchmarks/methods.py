@@ -17,6 +17,9 @@ Each run is a process of its own. Measured are:
 The first three are the same code for both sides, on features that each side writes to a file.
 Results are kept in a file of JSON, so that methods can be run one by one; `--table` prints what
 the file holds. Several seeds of a run are averaged.
+
+Each side draws the weights that an encoder starts with, which after short runs still matters for
+what it has learned. With `--same-start` Lightly's encoder starts with the weights of ours.
 """
 
 import argparse
@@ -30,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from measure import Peer, machine, print_machine
-from methods_of.recipes import RECIPES, SHARED, WIDTHS
+from methods_of.recipes import RECIPES, SHARED, WIDTHS, is_vit
 from methods_of.results import print_aims, print_details, print_summary, rows, settings_of, store
 
 SIDES = ("keras_ssl", "lightly")
@@ -46,14 +49,18 @@ def train_ours(
     images: str,
     labels: str,
     features: dict[str, str],
+    start: str | None,
     xla: bool,
     **optimizer: float,
 ) -> dict[str, Any]:
-    """Trains our side; arguments and answer are those of `peers/methods_lightly.py`, and `xla`."""
+    """Trains our side; arguments and answer are those of `peers/methods_lightly.py`, and `xla`.
+
+    The weights that the encoder starts with are written to the file `start`.
+    """
     # not at the top: the process that waits for this one needs no TensorFlow meanwhile
     import keras
     from image_data import shuffled_batches
-    from methods_of.ours import METHODS, Images
+    from methods_of.ours import METHODS, Images, write_kernels
     from peers.peak_memory import peak_gigabytes
     from training_run import TrainingRun
 
@@ -62,6 +69,8 @@ def train_ours(
     make, reads, encoder_of = METHODS[method]
     data = shuffled_batches(reads(train), batch_size)
     trainer = make(train, width, **recipe)
+    if start is not None:
+        write_kernels(trainer.encoder, start)
     run = TrainingRun(trainer, data, epochs, **optimizer, jit_compile=xla or "auto")
     measured = []
     for number in range(epochs):
@@ -128,7 +137,14 @@ def peer_methods() -> list[str]:
 
 
 def measure(
-    folder: Path, method: str, side: str, epochs: int, seed: int, workers: int, xla: bool
+    folder: Path,
+    method: str,
+    side: str,
+    epochs: int,
+    seed: int,
+    workers: int,
+    xla: bool,
+    same_start: bool,
 ) -> dict[str, Any]:
     """One run, trained and scored."""
     arrays = {split: str(folder / f"{split}.npy") for split in ("train", "test")}
@@ -151,6 +167,7 @@ def measure(
         "images": arrays["train"],
         "labels": labels["train"],
         "features": targets,
+        "start": str(folder / "start.npz") if same_start else None,
     }
     if side == "keras_ssl":
         measured = in_a_process(train_ours, **arguments, xla=xla)
@@ -170,6 +187,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="the peer's loader processes")
     parser.add_argument("--xla", action="store_true", help="compile the steps of our side by XLA")
     parser.add_argument(
+        "--same-start", action="store_true", help="both sides start with the same encoder"
+    )
+    parser.add_argument(
         "--untimed", action="store_true", help="leave times out of the table: the machine is busy"
     )
     parser.add_argument("--results", type=Path, default=Path("methods.json"))
@@ -180,6 +200,9 @@ def main() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         print_machine()
         both = arguments.side == "both"
+        small = [name for name in RECIPES if not is_vit(name)]
+        if arguments.same_start and not (both and {*arguments.methods} <= {*small}):
+            parser.error("--same-start is for both sides, and methods that train the small ResNet")
         of_the_peer = peer_methods() if both or arguments.side == "lightly" else []
         with tempfile.TemporaryDirectory() as folder:
             in_a_process(write_data, folder=Path(folder), images=arguments.images)
@@ -187,7 +210,9 @@ def main() -> None:
                 for side in SIDES if both else (arguments.side,):
                     if side == "lightly" and method not in of_the_peer:
                         continue
-                    settings = settings_of(method, arguments.epochs, arguments.images)
+                    settings = settings_of(
+                        method, arguments.epochs, arguments.images, arguments.same_start
+                    )
                     measured = measure(
                         Path(folder),
                         method,
@@ -196,6 +221,7 @@ def main() -> None:
                         arguments.seed,
                         arguments.workers,
                         arguments.xla,
+                        arguments.same_start,
                     )
                     store(
                         arguments.results,
@@ -208,7 +234,7 @@ def main() -> None:
                             **measured,
                         },
                     )
-    table = rows(arguments.results, arguments.epochs, arguments.images)
+    table = rows(arguments.results, arguments.epochs, arguments.images, arguments.same_start)
     print_summary(table)
     print_details(table)
     print_aims(table)

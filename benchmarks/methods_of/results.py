@@ -19,13 +19,16 @@ _KEY = ("side", "seed", "settings")
 Row = dict[str, float]
 
 
-def settings_of(method: str, epochs: int | None, images: int) -> dict[str, Any]:
+def settings_of(
+    method: str, epochs: int | None, images: int, same_start: bool = False
+) -> dict[str, Any]:
     """All that a run of a method is set to, whichever side runs it; `None`: the recipe's epochs."""
     if method not in RECIPES:
         return {"method": method, "images": images, "width": WIDTHS.get(method, SHARED["width"])}
     recipe = RECIPES[method]
     settings = {"method": method, "epochs": EPOCHS, "images": images, **SHARED, **recipe}
-    return settings if epochs is None else {**settings, "epochs": epochs}
+    settings |= {} if epochs is None else {"epochs": epochs}
+    return {**settings, "start": "same"} if same_start else settings
 
 
 def store(path: Path, run: dict[str, Any]) -> None:
@@ -42,12 +45,14 @@ def store(path: Path, run: dict[str, Any]) -> None:
         raise RuntimeError(f"The networks of {settings['method']} differ in parameters: {sizes}")
 
 
-def rows(path: Path, epochs: int | None, images: int) -> dict[str, dict[str, Row]]:
+def rows(
+    path: Path, epochs: int | None, images: int, same_start: bool
+) -> dict[str, dict[str, Row]]:
     """By method and side, the means over seeds of runs of this length."""
     runs = json.loads(path.read_text())
     table: dict[str, dict[str, Row]] = {}
     for method in ("raw pixels", *WIDTHS, *RECIPES):
-        settings = json.loads(json.dumps(settings_of(method, epochs, images)))
+        settings = json.loads(json.dumps(settings_of(method, epochs, images, same_start)))
         for side in (OURS, PEER):
             key = {"side": side, "settings": settings}
             seeds = [_row(run) for run in runs if key.items() <= run.items()]

@@ -1,5 +1,7 @@
 """`keras_ssl.networks.small_resnet`, and the initial values of Keras' dense layers, in PyTorch."""
 
+import numpy as np
+import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
@@ -33,6 +35,19 @@ def small_resnet(width: int) -> nn.Module:
         if isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)
     return encoder
+
+
+def read_kernels(encoder: nn.Module, path: str) -> None:
+    """Gives the convolutions the kernels of a file, which Keras drew."""
+    kernels = np.load(path)
+    names = {"downsample.0": "shortcut_conv", "conv1": "conv1", "conv2": "conv2"}
+    for name, module in encoder.named_modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        number, _, part = name.partition(".")  # 0 is the stem, 3 to 5 are the blocks
+        key = f"stage{int(number) - 2}_block1_{names[part]}" if part else "stem_conv"
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(kernels[key]).permute(3, 2, 0, 1))
 
 
 def as_keras(head: nn.Module) -> nn.Module:

@@ -9,9 +9,9 @@ from methods_of.ours import (
     pretext,
     redundancy,
 )
-from methods_of.ours._shared import Images, small_encoder, small_vit
+from methods_of.ours._shared import Images, small_encoder, small_vit, write_kernels
 
-__all__ = ["METHODS", "Images", "small_encoder", "small_vit"]
+__all__ = ["METHODS", "Images", "small_encoder", "small_vit", "write_kernels"]
 
 METHODS = (
     contrastive.METHODS

@@ -51,6 +51,12 @@ def small_encoder(width: int) -> keras.Model:
     return networks.small_resnet((32, 32, 3), width)
 
 
+def write_kernels(encoder: keras.Model, path: str) -> None:
+    """Writes the kernels of the convolutions by name."""
+    convolutions = [one for one in encoder.layers if isinstance(one, keras.layers.Conv2D)]
+    np.savez(path, **{one.name: keras.ops.convert_to_numpy(one.kernel) for one in convolutions})
+
+
 def two_views(smallest: float = 0.08) -> keras.layers.Layer:
     """SimCLR's views of CIFAR-10 (arXiv:2002.05709, appendix B.9), crops of at least this area."""
     return augment.SimCLRViews(32, scale=(smallest, 1.0), strength=0.5, blur_probability=0.0)
