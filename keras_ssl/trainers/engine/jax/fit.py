@@ -83,6 +83,13 @@ class DistributedFit(FitHooks):
 
     # Values of variables in place of variables
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("_jax_state", "_jax_state_synced"):
+            # Keras sets them at every step, and would look for layers among all of the values
+            object.__setattr__(self, name, value)
+            return
+        super().__setattr__(name, value)
+
     def _variables_of(self, kind: str) -> list[keras.Variable]:
         """Return the variables of one of the parts of Keras' state."""
         if kind == "trainable_variables":
