@@ -13,6 +13,7 @@ from keras_ssl import checks
 ROOT = Path(__file__).resolve().parents[1]
 
 
+ENGINE = "trainers/engine/jax distribute/test_transformer_parallel.py"
 FOLDERS = [
     "ops",
     "layers/activation layers/dense layers/diffusion layers/heads layers/memory layers/recurrent",
@@ -24,7 +25,7 @@ FOLDERS = [
     "layers/attention layers/tokens layers/transformer",
     "layers/graph",
     "augment graphs networks",
-    "trainers/engine/jax",
+    ENGINE,
 ]
 # JAX compiles every operation for each shape, so that CI runs a part of the tests
 SAMPLED = FOLDERS[1:7]
@@ -35,7 +36,7 @@ SAMPLED = FOLDERS[1:7]
     [
         ("ops", 1),
         *(pytest.param(folders, 5, marks=pytest.mark.slow) for folders in SAMPLED),
-        pytest.param("trainers/engine/jax", 3, marks=pytest.mark.slow),
+        pytest.param(ENGINE, 3, marks=pytest.mark.slow),
         *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )

@@ -1,10 +1,5 @@
 """Three steps on JAX equal three steps on TensorFlow, and files go from one to the other."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -15,25 +10,10 @@ pytest.importorskip("jax")
 
 from keras_ssl import losses, trainers
 from tests.trainers.cases import CASES, REPRESENTATIVES
+from tests.trainers.engine.jax.on_jax import on_jax
 from tests.trainers.engine.jax.three_steps import key_of, run
 from tests.trainers.flat_views import pairs
 from tests.trainers.small import dense
-
-ROOT = Path(__file__).resolve().parents[4]
-
-
-def on_jax(*arguments: str) -> str:
-    """Run Python on the JAX backend and return what it printed."""
-    found = subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-    )
-    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
-    return found.stdout
-
 
 # those that TensorFlow traces fastest, of four shapes
 SLOW = ("BYOL", "GAN", "MoCo", "masked tokens")
