@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from fit_epochs import seconds_per_step
 from keras import ops
 from measure import interleave, machine, medians, print_machine, print_ratio, print_table
 
@@ -92,34 +93,6 @@ class ByHand:
             self.state, loss = self._step(self.state, batch)
         jax.block_until_ready(self.state)
         return float(loss)
-
-
-class Batches(keras.utils.PyDataset):
-    """The same batches for `fit` as for the step by hand."""
-
-    def __init__(self, batches: list):
-        super().__init__()
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, number: int) -> tuple:
-        return (self._batches[number],)
-
-
-class Epoch(keras.callbacks.Callback):
-    """The seconds of the last epoch, from its begin to its logs. Takes no part in its batches."""
-
-    seconds = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
-        self._begin = perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Stop it. The logs are numbers by now, so that all steps have ended."""
-        self.seconds = perf_counter() - self._begin
 
 
 class SimCLR:
@@ -244,19 +217,12 @@ def _built(method: type, arguments: argparse.Namespace) -> keras.Model:
     return trainer
 
 
-def _fit(trainer: keras.Model, batches: list) -> float:
-    """The seconds per step of an epoch of `fit`."""
-    epoch = Epoch()
-    trainer.fit(Batches(batches), shuffle=False, verbose=0, callbacks=[epoch])
-    return epoch.seconds / len(batches)
-
-
 def check(method: type, arguments: argparse.Namespace, batches: list) -> None:
     """Raise unless both sides end with equal weights."""
     trainer = _built(method, arguments)
     by_hand = method.by_hand(trainer)
     by_hand.train(batches[:3])
-    _fit(trainer, batches[:3])
+    seconds_per_step(trainer, batches[:3])
     for ours, theirs in zip(trainer.trainable_variables, by_hand.state[0], strict=True):
         np.testing.assert_allclose(ours.value, theirs, rtol=1e-4, atol=1e-4, err_msg=ours.path)
 
@@ -269,7 +235,7 @@ def first_steps(
     def ours() -> float:
         trainer = _new(method, arguments)
         start = perf_counter()
-        trainer.fit(Batches(batches[:1]), shuffle=False, verbose=0)
+        seconds_per_step(trainer, batches[:1])
         return perf_counter() - start
 
     def theirs() -> float:
@@ -291,7 +257,7 @@ def steps(method: type, arguments: argparse.Namespace, batches: list) -> dict[st
         by_hand.train(batches)
         return (perf_counter() - start) / len(batches)
 
-    contenders = {"keras_ssl": lambda: _fit(trainer, batches), "by hand": theirs}
+    contenders = {"keras_ssl": lambda: seconds_per_step(trainer, batches), "by hand": theirs}
     return interleave(contenders, arguments.repeats)
 
 

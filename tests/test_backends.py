@@ -37,6 +37,7 @@ SAMPLED = FOLDERS[1:7]
         ("ops", 1),
         *(pytest.param(folders, 5, marks=pytest.mark.slow) for folders in SAMPLED),
         pytest.param(ENGINE, 3, marks=pytest.mark.slow),
+        pytest.param("benchmarks/test_gpu.py", 1, marks=pytest.mark.slow),
         *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )
