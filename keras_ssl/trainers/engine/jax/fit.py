@@ -184,6 +184,8 @@ class DistributedFit(FitHooks):
             specs = _specs_of_batch(iterator)
         x, y, _ = keras.utils.unpack_x_y_sample_weight(specs)
         _check_dense(x)
+        first = next(one for one in keras.tree.flatten(x) if one is not None)
+        _check_shared(first.shape[0] if first.shape else None, "x")
         self.build_step(x, y)
         if self._pending_validation is not None:
             pending, self._pending_validation = self._pending_validation, None
@@ -201,6 +203,7 @@ class DistributedFit(FitHooks):
         self, x: Any, y: Any, batch_size: int | None, arguments: dict[str, Any]
     ) -> tuple[Any, Any, int | None]:
         data = pack(x, y, arguments.get("sample_weight"))
+        self._check_batches_shared(x, batch_size, arguments)
         if not are_arrays(data) or not is_plain(data, y, batch_size, arguments, jax.Array):
             return x, y, batch_size
         seed = self._shuffle_seed(arguments)
@@ -208,11 +211,62 @@ class DistributedFit(FitHooks):
         arguments["shuffle"] = False
         return ArrayBatches(data, batch_size or 32, seed, self.needs_full_batches), None, None
 
+    def _check_batches_shared(
+        self, x: Any, batch_size: int | None, arguments: dict[str, Any]
+    ) -> None:
+        drops = self.needs_full_batches or arguments.get("steps_per_epoch") is not None
+        _check_arrays_shared(x, batch_size, "x", drops)
+        validation = keras.utils.unpack_x_y_sample_weight(arguments.get("validation_data"))[0]
+        size, drops = arguments["validation_batch_size"], arguments.get("validation_steps")
+        _check_arrays_shared(validation, size, "validation_data", drops is not None)
+
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
         """Evaluate, as `keras.Model.evaluate`."""
+        _check_arrays_shared(x, batch_size, "x", kwargs.get("steps") is not None)
         return super().evaluate(without_autotuning(x), y, batch_size, **kwargs)
+
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Predict, as `keras.Model.predict`."""
+        _check_arrays_shared(x, batch_size, "x")
+        return super().predict(x, batch_size, *args, **kwargs)
+
+
+def _check_shared(size: int | None, name: str) -> None:
+    """Raise a `ValueError` if the devices of a distribution cannot share a batch equally.
+
+    Args:
+        size: examples in the batch; `None` if that is not known.
+        name: the argument that the batch is of.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None or size is None:
+        return
+    shares = distribution.num_model_replicas
+    if size % shares:
+        raise ValueError(
+            f"Under `{type(distribution).__name__}` devices share each batch of `{name}` equally. "
+            f"Expected batches of a multiple of {shares} examples, the last one included: choose "
+            f"another `batch_size`, or leave out the remainder. Received: a batch of {size}"
+        )
+
+
+def _check_arrays_shared(x: Any, batch_size: int | None, name: str, drops: bool = False) -> None:
+    """Raise a `ValueError` if devices cannot share the batches of arrays equally.
+
+    Args:
+        x: data, which is accepted if it is no structure of arrays.
+        batch_size: examples per batch; `None` means 32.
+        name: the argument that holds the data.
+        drops: whether what remains after the last full batch is not read.
+    """
+    if x is None or not are_arrays(x):
+        return
+    examples, size = len(keras.tree.flatten(x)[0]), batch_size or 32
+    _check_shared(min(examples, size), name)
+    if not drops:
+        _check_shared(examples % size, name)
 
 
 def _check_dense(x: Any) -> None:

@@ -172,6 +172,13 @@ class DistributedFit(FitHooks):
                 )
 
     def _check_strategy(self) -> None:
+        if keras.distribution.distribution() is not None:
+            raise RuntimeError(
+                "`keras.distribution` is for the JAX backend. On TensorFlow, make the model under "
+                "`distribute.strategy(...).scope()` and call `keras.distribution."
+                "set_distribution(None)`, or set the environment variable KERAS_BACKEND=jax before "
+                f"Keras is imported. Received: {keras.distribution.distribution()}"
+            )
         if self._distribute_strategy is None and tf.distribute.has_strategy():
             raise ValueError(
                 "The model must be made under `with strategy.scope():`. Received: a model that was "

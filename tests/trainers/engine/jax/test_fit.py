@@ -12,6 +12,7 @@ import jax
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from keras_ssl import callbacks, distribute, evaluate, layers, losses, trainers
+from keras_ssl.trainers.engine.jax._array_batches import ArrayBatches
 
 X = np.random.default_rng(0).normal(size=(96, 8)).astype("float32")
 Y = np.arange(96) % 2
@@ -55,7 +56,7 @@ def test_keras_has_the_private_names_that_the_engine_uses():
     assert keras.Model()._jax_state_synced is True
     iterator = JAXEpochIterator(x=X, batch_size=2)
     assert iterator.data_adapter._inputs is not None
-    batches = trainers.engine.jax._array_batches.ArrayBatches((X,), 2)
+    batches = ArrayBatches((X,), 2)
     assert JAXEpochIterator(x=batches).data_adapter.py_dataset is batches
 
 
@@ -306,6 +307,28 @@ def test_several_devices_end_with_the_weights_of_one():
         keras.distribution.set_distribution(None)
     for a, b in zip(one.get_weights(), several.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_batches_that_devices_cannot_share_are_refused_before_training():
+    if len(jax.devices()) < 2:
+        pytest.skip("one device: XLA_FLAGS=--xla_force_host_platform_device_count=2 makes more")
+    expected = "`DataParallel` devices share each batch of `{}` equally.*a batch of {}"
+    devices = keras.distribution.list_devices()[:2]
+    with keras.distribution.DataParallel(devices=devices).scope():
+        trainer = simclr()
+        with pytest.raises(ValueError, match=expected.format("x", 31)):
+            trainer.fit((X, X), batch_size=31, verbose=0)
+        with pytest.raises(ValueError, match=expected.format("x", 3)):
+            trainer.fit((X[:35], X[:35]), batch_size=32, verbose=0)
+        with pytest.raises(ValueError, match=expected.format("validation_data", 5)):
+            trainer.fit((X, X), validation_data=((X[:5], X[:5]),), verbose=0)
+        with pytest.raises(ValueError, match=expected.format("x", 3)):
+            trainer.evaluate((X[:3], X[:3]), verbose=0)
+        with pytest.raises(ValueError, match=expected.format("x", 7)):
+            trainer.fit(ArrayBatches(((X[:14], X[:14]),), 7), verbose=0)
+        assert trainer.optimizer.iterations == 0
+        with pytest.raises(ValueError, match=expected.format("x", 1)):
+            trainer.predict(X[:33], verbose=0)
 
 
 def test_a_decoder_draws_samples():
