@@ -18,6 +18,29 @@ def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimiz
     return list(chain(optimizer))[-1]
 
 
+def take_step(
+    optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[keras.Variable]
+) -> None:
+    """Let an optimizer take a step, on JAX a `LossScaleOptimizer` too.
+
+    Args:
+        optimizer: the optimizer.
+        gradients: one gradient per variable, or `None`.
+        variables: the variables.
+    """
+    is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if not is_scaled or keras.backend.backend() != "jax":
+        optimizer.apply(gradients, variables)
+        return
+    # its `apply` assigns variables within a condition, which JAX cannot
+    after = optimizer.stateless_apply(
+        [one.value for one in optimizer.variables], gradients, [one.value for one in variables]
+    )
+    for group, values in zip((variables, optimizer.variables), after, strict=True):
+        for variable, value in zip(group, values, strict=True):
+            variable.assign(value)
+
+
 class OptimizerWrapper(keras.optimizers.Optimizer):
     """Base of optimizers that wrap another one, to which learning rate and loss scale belong.
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ssl import checks
-from keras_ssl.optimizers._wrapper import OptimizerWrapper
+from keras_ssl.optimizers._wrapper import OptimizerWrapper, take_step
 
 
 @keras.saving.register_keras_serializable(package="keras_ssl")
@@ -88,7 +88,7 @@ class Lookahead(OptimizerWrapper):
         # not in `build`: weights may be loaded between it and the first step
         is_first = self.iterations == 0
         slow = [ops.where(is_first, *map(ops.convert_to_tensor, pair)) for pair in pairs]
-        self.inner_optimizer.apply(grads, trainable_variables)
+        take_step(self.inner_optimizer, grads, trainable_variables or self._trainable_variables)
         # a selection and no condition: steps that only accumulate gradients change nothing then
         is_due = self.iterations % self.sync_period == 0
         for (variable, slot), old in zip(pairs, slow, strict=True):

@@ -9,7 +9,7 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl.ops.precision import at_least_float32
 from keras_ssl.optimizers._gradients import dense_gradient
-from keras_ssl.optimizers._wrapper import OptimizerWrapper
+from keras_ssl.optimizers._wrapper import OptimizerWrapper, take_step
 
 _OFFSET = 0.01  # of weights in the adaptive variant, as in the paper
 
@@ -108,7 +108,7 @@ class SAM(OptimizerWrapper):
         at_worst = closure()
         for variable, old in zip(variables, start, strict=True):
             variable.assign(old)  # w + ε - ε would not be w to the bit
-        self.inner_optimizer.apply(at_worst, variables)
+        take_step(self.inner_optimizer, at_worst, variables)
 
     def _shifts(self, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Return ε for each variable, 0 if the gradient is all zero or not finite."""

@@ -14,6 +14,7 @@ from keras_ssl._keras_internals import global_seed_state, keep_input_dtypes
 from keras_ssl._quantized import quantize_again
 from keras_ssl.distribute.replicas import skip_overflow_everywhere
 from keras_ssl.ops.schedules import at_step
+from keras_ssl.optimizers._wrapper import take_step
 from keras_ssl.optimizers.parameter_groups import ParameterGroups
 from keras_ssl.trainers._building import (
     build_by_call,
@@ -50,7 +51,6 @@ from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_
 from keras_ssl.trainers.engine.gradients import (
     CachedGradients,
     PlainGradients,
-    apply_gradients,
     closure,
     mean_over_replicas,
 )
@@ -370,7 +370,7 @@ class SelfSupervisedModel(DistributedFit, keras.Model):
                 again = closure(self._gradients, self, update, batch)
                 optimizer.apply_with_closure(mean_over_replicas(gradients), variables, again)
             else:
-                apply_gradients(optimizer, gradients, variables)
+                take_step(optimizer, gradients, variables)
 
     def _follow_students(self) -> None:
         if not self._state.teachers:

@@ -1,6 +1,6 @@
 """Gradients of an update, for the whole batch at once or in micro-batches.
 
-`differentiate`, `input_gradient`, `apply_gradients` and `MicroBatches` are those of the backend.
+`differentiate`, `input_gradient` and `MicroBatches` are those of the backend.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from keras_ssl.trainers.step import Batch, StepResult, Update, batch_size_of
 
 if keras.backend.backend() == "jax":
     from keras_ssl.trainers.engine.jax.differentiation import (
-        apply_gradients,
         differentiate,
         differentiate_with,
         input_gradient,
@@ -26,7 +25,6 @@ if keras.backend.backend() == "jax":
 else:
     from keras_ssl.trainers.engine.tensorflow.micro_batches import MicroBatches
     from keras_ssl.trainers.engine.tensorflow.tape import (
-        apply_gradients,
         differentiate,
         differentiate_with,
         input_gradient,
@@ -35,7 +33,6 @@ else:
 __all__ = [
     "CachedGradients",
     "PlainGradients",
-    "apply_gradients",
     "closure",
     "differentiate",
     "differentiate_with",

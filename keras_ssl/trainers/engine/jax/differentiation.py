@@ -193,19 +193,3 @@ def input_gradient(function: Callable[[Any], Any], x: Any) -> Any:
 
     x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
     return _call_functionally(total, [], transform, x)[2]
-
-
-def apply_gradients(
-    optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[keras.Variable]
-) -> None:
-    """Let an optimizer take a step."""
-    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer.apply(gradients, variables)
-        return
-    # its `apply` assigns variables within a condition, which JAX cannot
-    after = optimizer.stateless_apply(
-        [one.value for one in optimizer.variables], gradients, [one.value for one in variables]
-    )
-    for group, values in zip((variables, optimizer.variables), after, strict=True):
-        for variable, value in zip(group, values, strict=True):
-            variable.assign(value)

@@ -73,10 +73,3 @@ def input_gradient(function: Callable[[Any], Any], x: Any) -> Any:
         tape.watch(x)
         y = function(x)
     return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-
-def apply_gradients(
-    optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[keras.Variable]
-) -> None:
-    """Let an optimizer take a step; Keras' sum the gradients of all replicas."""
-    optimizer.apply(gradients, variables)

@@ -8,9 +8,9 @@ from keras import ops
 if keras.backend.backend() != "jax":
     pytest.skip("the JAX backend's engine", allow_module_level=True)
 
+from keras_ssl.optimizers._wrapper import take_step
 from keras_ssl.trainers.engine.jax.differentiation import (
     StepScope,
-    apply_gradients,
     differentiate,
     differentiate_with,
     input_gradient,
@@ -95,6 +95,6 @@ def test_scaled_step_is_taken_or_left_out(gradient, expected):
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0)
     optimizer.build([w])
     with StepScope([(one, one.value) for one in [w, *optimizer.variables]]) as scope:
-        apply_gradients(optimizer, [ops.convert_to_tensor(gradient)], [w])
+        take_step(optimizer, [ops.convert_to_tensor(gradient)], [w])
     found = [numbers(scope.get_current_value(one)) for one in (w, optimizer.dynamic_scale)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
