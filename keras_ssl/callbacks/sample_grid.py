@@ -1,5 +1,6 @@
 """Pictures of what a generative trainer makes, along training."""
 
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class SampleGrid(keras.callbacks.Callback):
     Args:
         folder: folder of the files, or `None` for none.
         log_dir: folder of TensorBoard's logs, such as that of `keras.callbacks.TensorBoard`, or
-            `None`. The image is called `samples`. Needs the package `tensorboard`.
+            `None`. The image is called `samples`. Needs the packages `tensorboard` and
+            `tensorflow`, which writes the logs, on JAX too.
         n: number of samples.
         columns: number of samples in a row.
         every: draw after every epoch whose number (from 1) is a multiple of this, and after the
@@ -42,6 +44,7 @@ class SampleGrid(keras.callbacks.Callback):
         **arguments: other arguments of the trainer's `sample`, such as `label` and `steps`.
 
     Raises:
+        ImportError: if there is a `log_dir`, and TensorFlow is not installed.
         TypeError: before the first step, if `sample` does not take an argument.
         ValueError: if there is neither `folder` nor `log_dir`, or a number is out of range; before
             the first step, if the trainer has no `sample`, it does not return images, an argument
@@ -81,6 +84,11 @@ class SampleGrid(keras.callbacks.Callback):
             raise ValueError(
                 "SampleGrid needs `folder`, `log_dir` or both, to write to. Received: folder=None, "
                 "log_dir=None"
+            )
+        if log_dir is not None and find_spec("tensorflow") is None:
+            raise ImportError(
+                "`log_dir` needs TensorFlow, which writes the logs of TensorBoard: `pip install "
+                f"tensorflow`, or pass `folder` alone. Received: log_dir={log_dir!r}"
             )
         self.folder = None if folder is None else Path(folder)
         self.log_dir = None if log_dir is None else str(log_dir)

@@ -1,16 +1,30 @@
 """Evaluation of learned representations."""
 
-from typing import Any
-
-import keras
-
-from keras_ssl import checks
+from keras_ssl.evaluate.attentive_probe import attentive_probe
 from keras_ssl.evaluate.cooccurrence import cooccurrence_counts, cooccurrence_vectors
+from keras_ssl.evaluate.downstream.anomalies import (
+    anomaly_metrics,
+    anomaly_report,
+    detector_anomaly_scores,
+    knn_anomaly_scores,
+    mahalanobis_anomaly_scores,
+)
 from keras_ssl.evaluate.downstream.clustering_metrics import clustering_metrics
+from keras_ssl.evaluate.downstream.combining.average_weights import average_weights
+from keras_ssl.evaluate.downstream.combining.combine import CombinationReport, combine
+from keras_ssl.evaluate.downstream.combining.experts import (
+    mixture_of_experts,
+    product_of_experts,
+)
+from keras_ssl.evaluate.downstream.compare import Comparison, compare
+from keras_ssl.evaluate.downstream.dense.composites import composites
+from keras_ssl.evaluate.downstream.dense.dense_probe import DenseProbeResult, dense_probe
+from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
 from keras_ssl.evaluate.downstream.independent_components import (
     independent_components,
     mean_correlation_coefficient,
 )
+from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
 from keras_ssl.evaluate.downstream.matching.canonical_correlation import CanonicalCorrelation
 from keras_ssl.evaluate.downstream.matching.optimal_transport_matching import (
     OptimalTransportMatching,
@@ -19,53 +33,25 @@ from keras_ssl.evaluate.downstream.matching.procrustes_alignment import Procrust
 from keras_ssl.evaluate.downstream.near_duplicates import near_duplicates
 from keras_ssl.evaluate.downstream.propagate_labels import propagate_labels
 from keras_ssl.evaluate.downstream.retrieval import retrieval_metrics
+from keras_ssl.evaluate.downstream.search_index import SearchIndex
+from keras_ssl.evaluate.downstream.zero_shot import ZeroShotClassifier, zero_shot_classifier
 from keras_ssl.evaluate.features import extract_features, raw_pixels
+from keras_ssl.evaluate.fine_tune import fine_tune
+from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
 from keras_ssl.evaluate.knn import knn_accuracy, knn_predict
+from keras_ssl.evaluate.linear_probe import LinearProbe, linear_probe
+from keras_ssl.evaluate.mc_dropout import mc_dropout
 from keras_ssl.evaluate.random_encoder import random_encoder
+from keras_ssl.evaluate.recalibrate import recalibrate
+from keras_ssl.evaluate.report import RepresentationReport, representation_report
+from keras_ssl.evaluate.sample_quality import (
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
 from keras_ssl.evaluate.spectrum import effective_rank, feature_std
+from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, uniformity
 from keras_ssl.evaluate.word_vectors import word_analogy, word_similarity
-
-if keras.backend.backend() == "tensorflow":
-    from keras_ssl.evaluate.attentive_probe import attentive_probe
-    from keras_ssl.evaluate.downstream.anomalies import (
-        anomaly_metrics,
-        anomaly_report,
-        detector_anomaly_scores,
-        knn_anomaly_scores,
-        mahalanobis_anomaly_scores,
-    )
-    from keras_ssl.evaluate.downstream.combining.average_weights import average_weights
-    from keras_ssl.evaluate.downstream.combining.combine import CombinationReport, combine
-    from keras_ssl.evaluate.downstream.combining.experts import (
-        mixture_of_experts,
-        product_of_experts,
-    )
-    from keras_ssl.evaluate.downstream.compare import Comparison, compare
-    from keras_ssl.evaluate.downstream.dense.composites import composites
-    from keras_ssl.evaluate.downstream.dense.dense_probe import DenseProbeResult, dense_probe
-    from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport, few_labels
-    from keras_ssl.evaluate.downstream.k_means import KMeansResult, k_means
-    from keras_ssl.evaluate.downstream.search_index import SearchIndex
-    from keras_ssl.evaluate.downstream.zero_shot import ZeroShotClassifier, zero_shot_classifier
-    from keras_ssl.evaluate.fine_tune import fine_tune
-    from keras_ssl.evaluate.graph_probes import graph_probe, link_prediction, node_probe
-    from keras_ssl.evaluate.linear_probe import LinearProbe, linear_probe
-    from keras_ssl.evaluate.mc_dropout import mc_dropout
-    from keras_ssl.evaluate.recalibrate import recalibrate
-    from keras_ssl.evaluate.report import RepresentationReport, representation_report
-    from keras_ssl.evaluate.sample_quality import (
-        frechet_distance,
-        kernel_distance,
-        precision_recall,
-    )
-    from keras_ssl.evaluate.text import alignment, perplexity, sentence_similarity, uniformity
-else:
-
-    def __getattr__(name: str) -> Any:
-        if name in __all__:
-            checks.tensorflow_backend(f"`evaluate.{name}` and all measures that train or search")
-        raise AttributeError(f"module 'keras_ssl.evaluate' has no attribute {name!r}")
-
 
 __all__ = [
     "CanonicalCorrelation",

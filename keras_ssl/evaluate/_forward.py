@@ -10,12 +10,10 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl._tensorflow import is_sparse_tensor
 from keras_ssl.evaluate._batches import Batches
+from keras_ssl.evaluate._compiled import compiled_with
 from keras_ssl.ops.pixels import pixels_as_floats
 
-_JAX = keras.backend.backend() == "jax"
-if _JAX:
-    import jax
-else:
+if keras.backend.backend() != "jax":
     import tensorflow as tf
 
 
@@ -41,26 +39,24 @@ class Forward:
         # a plain function may leave TensorFlow, so it is not traced
         self._eager = not self._is_layer or getattr(encoder, "run_eagerly", False)
         self._graphs = {}
-        self._compiled = jax.jit(self._of_values) if _JAX else None
+        self._with_jax = None
+        if keras.backend.backend() == "jax" and not self._eager:
+            self._with_jax = compiled_with(encoder, self._features)
 
     def __call__(self, x: Any) -> Any:
         """Return the features of a batch."""
         x = keras.tree.map_structure(_as_tensor, x)
         if self._eager:
             return self._features(x)
-        if _JAX:
-            return self._compiled([one.value for one in self._encoder.variables], x)
+        if self._with_jax is not None:
+            if not self._encoder.built:  # a compiled function makes no variables
+                self._features(x)
+            return self._with_jax(x)
         specs = keras.tree.map_structure(_any_batch_size, x)
         key = str(specs)
         if key not in self._graphs:
             self._graphs[key] = tf.function(self._features, input_signature=[specs])
         return self._graphs[key](x)
-
-    def _of_values(self, values: list[Any], x: Any) -> Any:
-        """Return the features of a batch at values of the encoder's variables."""
-        mapping = zip(self._encoder.variables, values, strict=True)
-        with keras.StatelessScope(state_mapping=list(mapping)):
-            return self._features(x)
 
     def _features(self, x: Any) -> Any:
         if self._is_layer:
@@ -74,7 +70,16 @@ class Forward:
 
 
 def _as_tensor(x: Any) -> Any:
-    return x if is_sparse_tensor(x) else ops.convert_to_tensor(x)
+    if not is_sparse_tensor(x):
+        return ops.convert_to_tensor(x)
+    if keras.backend.backend() == "jax":
+        raise ValueError(
+            "Encoders take no sparse tensors on the JAX backend. Pass dense features and an edge "
+            'list, as `data.single_graph(graph, adjacency="edges")` does, or set '
+            "KERAS_BACKEND=tensorflow before Keras is imported. "
+            f"Received: a tf.SparseTensor of shape {tuple(x.shape)}"
+        )
+    return x
 
 
 def _any_batch_size(x: Any) -> Any:

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl import checks
 from keras_ssl._copying import copy_layer
 from keras_ssl._keras_internals import all_layers
+from keras_ssl._tensorflow import is_dataset
 from keras_ssl.data._mapped_batches import MappedBatches
 from keras_ssl.evaluate._batch_statistics import looks_collapsed, warn_of_lag
 from keras_ssl.evaluate._batches import Batches, ShuffledArrays, as_batches
@@ -140,9 +141,9 @@ def fine_tune(
             _labelled(train, batch_size, seed), epochs=epochs, callbacks=callbacks, verbose=verbose
         )
     backbone = Forward(model.layers[0])
-    if looks_collapsed(backbone(test_batches.first()[0]).numpy()):
-        features = np.concatenate([backbone(x).numpy() for x, _ in test_batches])
-        warn_of_lag(backbone, test_batches, features)
+    if looks_collapsed(ops.convert_to_numpy(backbone(test_batches.first()[0]))):
+        features = [ops.convert_to_numpy(backbone(x)) for x, _ in test_batches]
+        warn_of_lag(backbone, test_batches, np.concatenate(features))
     results = model.evaluate(_labelled(test, batch_size, seed), verbose=0, return_dict=True)
     return model, float(results["accuracy"])
 
@@ -153,10 +154,14 @@ class _FineTuned(keras.Sequential):
 
     groups = ParameterGroups()  # of a loaded model: the rates are not saved
 
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Take one step on a batch."""
-        with self.groups.applied(self.optimizer, self.trainable_variables):
-            return super().train_step(data)
+    def train_step(self, *arguments: Any) -> Any:
+        """Take one step on a batch, as `keras.Model`: on JAX, a function of the state too."""
+        if len(arguments) == 1:
+            with self.groups.applied(self.optimizer, self.trainable_variables):
+                return super().train_step(*arguments)
+        logs, (weights, *others) = super().train_step(*arguments)
+        before = arguments[0][0]
+        return logs, (self.groups.scaled(self.trainable_variables, before, weights), *others)
 
 
 def _group_variables(model: keras.Model, layer_decay: Any, excluded: Sequence[str] | str) -> None:
@@ -195,7 +200,7 @@ def _classifier(
 
 def _labelled(data: Any, batch_size: int, seed: int) -> Any:
     """Return data as Keras reads it, in which examples without a label have weight 0."""
-    if isinstance(data, tf.data.Dataset):
+    if is_dataset(data):
         return data.map(lambda *batch: _weighted(*keras.utils.unpack_x_y_sample_weight(batch)))
     if isinstance(data, keras.utils.PyDataset):
         return MappedBatches(data, _weighted_arrays)
@@ -213,6 +218,8 @@ def _weighted_arrays(batch: Any) -> tuple:
 
 
 def _weighted(x: Any, y: Any, _: Any = None) -> tuple:
+    import tensorflow as tf
+
     y = tf.reshape(tf.cast(y, tf.int64), [-1])
     return x, tf.maximum(y, 0), tf.cast(y >= 0, tf.float32)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from scipy.special import entr, expit, softmax
 
 from keras_ssl import checks
@@ -16,7 +16,7 @@ from keras_ssl._keras_internals import all_layers
 from keras_ssl.evaluate._batches import as_batches, is_graph, rows_of
 from keras_ssl.evaluate._forward import Forward, as_input, ensure_built
 from keras_ssl.evaluate._replaced_calls import replaced_calls
-from keras_ssl.layers import DropPath
+from keras_ssl.layers import DropPath, MultiHeadAttention
 from keras_ssl.layers.graph import GATConv, GATv2Conv
 from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
 
@@ -31,6 +31,7 @@ _LAYERS = (
 _LAYERS_WITH_DROPOUT = (
     GATConv,
     GATv2Conv,
+    MultiHeadAttention,
     keras.layers.Attention,
     keras.layers.ConvLSTM1D,
     keras.layers.ConvLSTM2D,
@@ -42,7 +43,7 @@ _LAYERS_WITH_DROPOUT = (
     keras.layers.SimpleRNN,
     keras.layers.SimpleRNNCell,
 )
-_RATES = ("rate", "dropout", "recurrent_dropout", "input_dropout_rate")
+_RATES = ("rate", "dropout", "dropout_rate", "recurrent_dropout", "input_dropout_rate")
 
 
 def mc_dropout(
@@ -158,7 +159,7 @@ class _DropoutForward(Forward):
                 f"Received: {model!r}"
             )
 
-    def _features(self, x: Any) -> tf.Tensor:
+    def _features(self, x: Any) -> Any:
         with replaced_calls(self._dropout, _in_training_mode):
             outputs = self._encoder(as_input(x), training=False)
         if isinstance(outputs, (dict, list, tuple)):
@@ -166,7 +167,7 @@ class _DropoutForward(Forward):
                 "`model` must return one tensor; wrap it in a keras.Model that returns one of its "
                 f"outputs. Received: a {type(outputs).__name__} of {len(outputs)}"
             )
-        return tf.cast(outputs, tf.float32)
+        return ops.cast(outputs, "float32")
 
 
 def _drops(layer: keras.layers.Layer) -> bool:
@@ -198,7 +199,7 @@ def _seeds(model: keras.layers.Layer, seed: int) -> Iterator[None]:
 
 
 def _outputs(forward: Forward, x: Any) -> np.ndarray:
-    outputs = forward(x).numpy().astype("float64")
+    outputs = ops.convert_to_numpy(forward(x)).astype("float64")
     if outputs.ndim == 0 or (len(outputs) != rows_of(x) and not is_graph(x)):
         raise ValueError(
             "`model` must return one row of outputs per example. Received: shape "

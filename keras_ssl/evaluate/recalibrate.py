@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ssl.evaluate._batch_statistics import ObservingForward, normalization_layers
 from keras_ssl.evaluate._batches import as_batches
@@ -78,7 +79,7 @@ def recalibrate(
     found = {}
     for step, (x, _) in enumerate(batches):
         for number, *moments in forward(x):
-            found.setdefault(int(number), []).append([one.numpy() for one in moments])
+            found.setdefault(int(number), []).append(list(map(ops.convert_to_numpy, moments)))
         if verbose:
             bar.update(step + 1)
     statistics = {number: _pooled(*zip(*parts, strict=True)) for number, parts in found.items()}

@@ -5,10 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl import checks
 from keras_ssl.evaluate._batches import as_batches
+from keras_ssl.evaluate._compiled import compiled_with
 from keras_ssl.evaluate._units import unit_features
 from keras_ssl.evaluate.features import extract_features
 
@@ -53,12 +54,13 @@ def perplexity(model: keras.Model, data: Any, batch_size: int = 64, verbose: int
             f"Received: model={model}"
         )
     batches = as_batches(data, "data", batch_size)
-    sums = tf.function(model.token_errors, reduce_retracing=True)
+    sums = compiled_with(model, model.token_errors)
     bar = keras.utils.Progbar(batches.count, unit_name="batch", verbose=verbose)
     error, count = 0.0, 0.0
     for step, (x, _, _) in enumerate(batches.with_weights()):
         model.check_values(keras.tree.map_structure(np.asarray, x))
-        errors, counts = sums(keras.tree.map_structure(tf.convert_to_tensor, x))
+        of_batch = sums(keras.tree.map_structure(ops.convert_to_tensor, x))
+        errors, counts = map(ops.convert_to_numpy, of_batch)
         error += float(np.sum(errors, dtype="float64"))
         count += float(np.sum(counts, dtype="float64"))
         if verbose:

@@ -163,9 +163,25 @@ class ParameterGroups:
         with self._scheduled_weight_decay(optimizer):
             yield
         for variable, factor, old in before:
-            scaled = old + factor * (variable - old)
-            constraint = variable.constraint
-            variable.assign(scaled if constraint is None else constraint(scaled))
+            variable.assign(_scaled(variable, factor, old, variable))
+
+    def scaled(
+        self, variables: list[keras.Variable], before: list[Any], after: list[Any]
+    ) -> list[Any]:
+        """Scale a step that is given by values of variables by their multipliers.
+
+        Args:
+            variables: the variables.
+            before: their values before the step.
+            after: their values after it.
+
+        Returns:
+            Their values after the scaled step.
+        """
+        return [
+            new if self._factor(v) == 1.0 else _scaled(v, self._factor(v), old, new)
+            for v, old, new in zip(variables, before, after, strict=True)
+        ]
 
     @contextmanager
     def _scheduled_weight_decay(self, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
@@ -187,6 +203,12 @@ class ParameterGroups:
     def _factor(self, variable: keras.Variable) -> float:
         path = self._path(variable)
         return next((f for p, f in self._multipliers.items() if p.search(path)), 1.0)
+
+
+def _scaled(variable: keras.Variable, factor: float, before: Any, after: Any) -> Any:
+    """Return the value of a variable after a part of a step."""
+    scaled = before + factor * (after - before)
+    return scaled if variable.constraint is None else variable.constraint(scaled)
 
 
 def _found(patterns: list[re.Pattern], path: str) -> bool:

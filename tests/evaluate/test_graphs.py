@@ -6,8 +6,13 @@ import pytest
 import tensorflow as tf
 
 from keras_ssl import augment, callbacks, data, evaluate, graphs, trainers
-from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool, MessagePassing
+from keras_ssl.layers.graph import GCNConv, GraphSequential, MeanPool, MessagePassing, SumPool
+from tests.conftest import IS_TENSORFLOW
 from tests.trainers.graph.graph_batches import few_graphs
+
+# JAX has no sparse tensors here
+FORM = "sparse" if IS_TENSORFLOW else "edges"
+on_tensorflow = pytest.mark.skipif(not IS_TENSORFLOW, reason="sparse tensors need TensorFlow")
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def members():
     return [graphs.Graph(one.x, one.a, y=number % 2) for number, one in enumerate(some)]
 
 
-@pytest.mark.parametrize("form", ["sparse", "edges", "dense"])
+@pytest.mark.parametrize("form", [pytest.param("sparse", marks=on_tensorflow), "edges", "dense"])
 def test_features_of_the_nodes_of_one_graph(nodes, club, form):
     batches = data.single_graph(club, adjacency=form)
     features, labels = evaluate.extract_features(nodes, batches)
@@ -36,6 +41,7 @@ def test_features_of_the_nodes_of_one_graph(nodes, club, form):
     assert 0 <= evaluate.knn_accuracy(nodes, batches, batches, k=3) <= 1
 
 
+@on_tensorflow
 def test_sparse_features_stay_sparse(nodes, club):
     x = graphs.sparse_tensor(club.x)
     dataset = tf.data.Dataset.from_tensors(((x, graphs.sparse_tensor(club.a)), club.y))
@@ -43,7 +49,9 @@ def test_sparse_features_stay_sparse(nodes, club):
     np.testing.assert_allclose(features, nodes([club.x, club.a.toarray()]), atol=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"adjacency": "edges", "static_shapes": True}])
+@pytest.mark.parametrize(
+    "arguments", [{"adjacency": FORM}, {"adjacency": "edges", "static_shapes": True}]
+)
 def test_features_of_graphs_in_a_union(members, arguments):
     keras.utils.set_random_seed(0)
     encoder = GraphSequential([GCNConv(3, normalize=True), MeanPool(graphs=3)])
@@ -55,7 +63,7 @@ def test_features_of_graphs_in_a_union(members, arguments):
 
 
 def test_features_of_nodes_in_a_union_have_no_labels_of_graphs(nodes, members):
-    batches = data.disjoint_batches(members, 3)
+    batches = data.disjoint_batches(members, 3, adjacency=FORM)
     with pytest.raises(ValueError, match="14 rows for 3 examples"):
         evaluate.extract_features(nodes, batches)
     features, labels = evaluate.extract_features(nodes, batches.map(lambda x, y: (x,)))
@@ -64,7 +72,7 @@ def test_features_of_nodes_in_a_union_have_no_labels_of_graphs(nodes, members):
 
 
 def test_callbacks_measure_one_graph(nodes, club):
-    batches = data.single_graph(club)
+    batches = data.single_graph(club, adjacency=FORM)
     trainer = trainers.DGI(nodes)
     trainer.compile(keras.optimizers.SGD(0.1))
     monitors = [callbacks.CollapseMonitor(batches), callbacks.KNNCallback(batches, batches, k=3)]
@@ -80,7 +88,7 @@ def test_callbacks_measure_one_graph(nodes, club):
 
 
 def test_collapse_is_measured_on_the_given_number_of_nodes(nodes, club):
-    batches = data.single_graph(club)
+    batches = data.single_graph(club, adjacency=FORM)
     trainer = trainers.DGI(nodes)
     trainer.compile(keras.optimizers.SGD(0.0))
     monitor = callbacks.CollapseMonitor(batches, examples=10)
@@ -91,8 +99,8 @@ def test_collapse_is_measured_on_the_given_number_of_nodes(nodes, club):
 
 
 def test_callbacks_measure_graphs_of_a_union(nodes, members):
-    batches = data.disjoint_batches(members, 3)
-    trainer = trainers.InfoGraph(nodes)
+    batches = data.disjoint_batches(members, 3, adjacency=FORM)
+    trainer = trainers.InfoGraph(nodes, SumPool(graphs=3))
     trainer.compile(keras.optimizers.SGD(0.01))
     monitors = [callbacks.CollapseMonitor(batches), callbacks.KNNCallback(batches, batches, k=3)]
     history = trainer.fit(batches, verbose=0, callbacks=monitors).history
@@ -105,7 +113,7 @@ def test_collapse_is_watched_in_projections_of_nodes(nodes, club, modes):
     views = augment.graph.GraphViews([augment.graph.RandomEdgeDrop(0.2, seed=0)])
     trainer = trainers.GRACE(nodes, projector=keras.layers.Dense(4), augment=views)
     trainer.compile(keras.optimizers.SGD(0.01))
-    batches = data.single_graph(club)
+    batches = data.single_graph(club, adjacency=FORM)
     if modes == "batch":
         x, a = (np.stack([one, one.T] * 2) for one in (club.x, club.a.toarray()))
         x[1::2] *= -1.0
@@ -126,7 +134,9 @@ def test_features_of_the_seeds_of_neighbor_batches(club):
     monitor = callbacks.CollapseMonitor(batches)
     trainer = trainers.DGI(encoder)
     trainer.compile(keras.optimizers.SGD(0.0))
-    history = trainer.fit(data.single_graph(small), verbose=0, callbacks=[monitor]).history
+    history = trainer.fit(
+        data.single_graph(small, adjacency=FORM), verbose=0, callbacks=[monitor]
+    ).history
     expected = evaluate.feature_std(whole[:9]).mean()
     np.testing.assert_allclose(history["feature_std"][0], expected, rtol=1e-4)
 

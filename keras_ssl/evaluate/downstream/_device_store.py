@@ -2,11 +2,21 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from keras_ssl.evaluate._compiled import compiled
 from keras_ssl.evaluate.downstream._exact_float32 import exact_float32
+
+_JAX = keras.backend.backend() == "jax"
+if _JAX:
+    import jax
+    from jax import numpy as jnp
+else:
+    import tensorflow as tf
 
 BLOCK_ROWS = 4096
 # a block of scores in float32 takes 8 MB; larger ones are a little faster, and take more memory
@@ -32,7 +42,7 @@ class DeviceStore:
     def __init__(self, dim: int, is_l2: bool):
         self._dim, self._is_l2 = dim, is_l2
         # all of BLOCK_ROWS rows but the last
-        self._blocks: list[tf.Tensor] = []
+        self._blocks: list[Any] = []
         self.ids = np.empty(0, "int64")
         self.shift = np.zeros(dim, "float32")
 
@@ -51,7 +61,7 @@ class DeviceStore:
         self._add(parts, ids)
 
     def _add(self, parts: Iterable[np.ndarray], ids: np.ndarray) -> None:
-        last = [self._blocks[-1].numpy()] if len(self.ids) % BLOCK_ROWS else []
+        last = [np.asarray(self._blocks[-1])] if len(self.ids) % BLOCK_ROWS else []
         added = list(_blocks_of((*last, *map(self._with_norms, parts))))
         self._blocks[len(self._blocks) - len(last) :] = added
         self.ids = np.concatenate([self.ids, ids])
@@ -63,7 +73,7 @@ class DeviceStore:
 
         def kept() -> Iterator[np.ndarray]:
             for start in range(0, len(keep), BLOCK_ROWS):
-                yield old.pop(0).numpy()[keep[start : start + BLOCK_ROWS]]
+                yield np.asarray(old.pop(0))[keep[start : start + BLOCK_ROWS]]
 
         self._blocks = list(_blocks_of(kept()))
 
@@ -75,7 +85,7 @@ class DeviceStore:
     def vectors(self) -> Iterator[np.ndarray]:
         """Yield the vectors as they are kept, less `shift`, block by block."""
         for block in self._blocks:
-            yield block.numpy()[:, : self._dim]
+            yield np.asarray(block)[:, : self._dim]
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return products or distances, best first, and ids, both `(queries, k)`.
@@ -94,13 +104,13 @@ class DeviceStore:
         with exact_float32():
             if self._is_l2:
                 keys = np.concatenate([queries, np.ones((len(queries), 1), "float32")], axis=1)
-            keys, count = tf.constant(keys), tf.constant(k)
-            values = tf.fill([len(queries), k], float("-inf"))
-            positions = tf.fill([len(queries), k], -1)
+            keys = ops.convert_to_tensor(keys)
+            values = ops.full((len(queries), k), float("-inf"))
+            positions = ops.full((len(queries), k), -1, "int32")
             for number, block in enumerate(self._blocks):
-                start = tf.constant(number * BLOCK_ROWS)
-                values, positions = _merge(values, positions, keys, block, start, count)
-        values, positions = values.numpy(), positions.numpy()
+                start = ops.convert_to_tensor(number * BLOCK_ROWS, "int32")
+                values, positions = _merge(values, positions, keys, block, start)
+        values, positions = np.asarray(values), np.asarray(positions)
         return self._distances(queries, positions) if self._is_l2 else (values, positions)
 
     def _distances(
@@ -123,7 +133,7 @@ class DeviceStore:
         blocks, rows = np.divmod(positions.reshape(-1), BLOCK_ROWS)
         for number in np.unique(blocks):
             here = blocks == number
-            found[here] = tf.gather(self._blocks[number], rows[here]).numpy()[:, : self._dim]
+            found[here] = _take(self._blocks[number], rows[here])[:, : self._dim]
         return found.reshape(*positions.shape, self._dim)
 
     def _with_norms(self, vectors: np.ndarray) -> np.ndarray:
@@ -133,10 +143,10 @@ class DeviceStore:
         return np.concatenate([vectors, norms.astype("float32")], axis=1)
 
 
-def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[tf.Tensor]:
+def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[Any]:
     """Yield the rows of all parts as tensors of BLOCK_ROWS rows, the last one of what is left.
 
-    In contrast to `tf.constant`, `tf.convert_to_tensor` may keep the new array instead of a copy.
+    In contrast to `tf.constant`, `ops.convert_to_tensor` may keep the new array instead of a copy.
     """
     waiting, count = [], 0
     for part in parts:
@@ -145,56 +155,82 @@ def _blocks_of(parts: Iterable[np.ndarray]) -> Iterator[tf.Tensor]:
             waiting.append(some)
             count += len(some)
             if count == BLOCK_ROWS:
-                yield tf.convert_to_tensor(np.concatenate(waiting))
+                yield ops.convert_to_tensor(np.concatenate(waiting))
                 waiting, count = [], 0
     if waiting:
-        yield tf.convert_to_tensor(np.concatenate(waiting))
+        yield ops.convert_to_tensor(np.concatenate(waiting))
 
 
-@tf.function(reduce_retracing=True)
-def _merge(
-    values: tf.Tensor,
-    positions: tf.Tensor,
-    queries: tf.Tensor,
-    block: tf.Tensor,
-    start: tf.Tensor,
-    k: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Merge the best values so far, and their positions, with those of a block.
+if _JAX:
 
-    Ordering all scores takes longer than the product. But the k best of them lie in the k groups of
-    neighbouring rows with the largest maxima, and most queries find nothing better in a block.
-    """
-    scores = tf.matmul(queries, block, transpose_b=True)
-    lacking = -tf.shape(scores)[1] % _GROUP_ROWS
-    scores = tf.cond(
-        lacking > 0,
-        lambda: tf.pad(scores, [[0, 0], [0, lacking]], constant_values=float("-inf")),
-        lambda: scores,
-    )
-    count = tf.shape(scores)[1] // _GROUP_ROWS
-    groups = tf.reshape(scores, [-1, _GROUP_ROWS])
-    maxima = tf.reshape(tf.reduce_max(groups, axis=1), [-1, count])
-    # of equal ones the first stay
-    better = tf.reduce_max(maxima, axis=1) > values[:, -1]
-    queries = tf.cast(tf.where(better)[:, 0], tf.int32)
-    best = tf.math.top_k(tf.gather(maxima, queries), tf.minimum(k, count), sorted=False)[1]
-    # in the order of positions, so that of equal scores the first is taken here too
-    best = tf.sort(best, axis=1)
-    found = tf.gather(groups, queries[:, None] * count + best)
-    found = tf.reshape(found, [tf.size(queries), tf.shape(best)[1] * _GROUP_ROWS])
-    found, places = tf.math.top_k(found, tf.minimum(k, tf.shape(found)[1]))
-    places = (
-        start
-        + _GROUP_ROWS * tf.gather(best, places // _GROUP_ROWS, batch_dims=1)
-        + (places % _GROUP_ROWS)
-    )
-    found = tf.concat([tf.gather(values, queries), found], axis=1)
-    places = tf.concat([tf.gather(positions, queries), places], axis=1)
-    found, order = tf.math.top_k(found, k)
-    places = tf.gather(places, order, batch_dims=1)
-    queries = queries[:, None]
-    return (
-        tf.tensor_scatter_nd_update(values, queries, found),
-        tf.tensor_scatter_nd_update(positions, queries, places),
-    )
+    def _take(block, rows):
+        # numbers of rows, for each of which a gather is compiled, are powers of two
+        padded = np.zeros(1 << (len(rows) - 1).bit_length(), "int32")
+        padded[: len(rows)] = rows
+        return np.asarray(jnp.take(block, padded, axis=0))[: len(rows)]
+
+    def _merge(values, positions, queries, block, start):
+        # of one size, for which it is compiled
+        rows = len(block)
+        block = jnp.pad(block, [(0, BLOCK_ROWS - rows), (0, 0)]) if rows < BLOCK_ROWS else block
+        return _merge_padded(values, positions, queries, block, start, rows)
+
+    @compiled()
+    def _merge_padded(values, positions, queries, block, start, rows):
+        """Merge the best values so far, and their positions, with those of rows of a block."""
+        k = values.shape[1]
+        scores = jnp.where(jnp.arange(BLOCK_ROWS) < rows, jnp.matmul(queries, block.T), -jnp.inf)
+        # of equal ones the first
+        found, places = jax.lax.top_k(scores, min(k, BLOCK_ROWS))
+        found = jnp.concatenate([values, found], axis=1)
+        places = jnp.concatenate([positions, start + places], axis=1)
+        found, order = jax.lax.top_k(found, k)
+        return found, jnp.take_along_axis(places, order, axis=1)
+
+else:
+
+    def _take(block, rows):
+        return tf.gather(block, rows).numpy()
+
+    @compiled()
+    def _merge(values, positions, queries, block, start):
+        """Merge the best values so far, and their positions, with those of a block.
+
+        Ordering all scores takes longer than the product. But the k best of them lie in the k
+        groups of neighbouring rows with the largest maxima, and most queries find nothing better
+        in a block.
+        """
+        k = tf.shape(values)[1]
+        scores = tf.matmul(queries, block, transpose_b=True)
+        lacking = -tf.shape(scores)[1] % _GROUP_ROWS
+        scores = tf.cond(
+            lacking > 0,
+            lambda: tf.pad(scores, [[0, 0], [0, lacking]], constant_values=float("-inf")),
+            lambda: scores,
+        )
+        count = tf.shape(scores)[1] // _GROUP_ROWS
+        groups = tf.reshape(scores, [-1, _GROUP_ROWS])
+        maxima = tf.reshape(tf.reduce_max(groups, axis=1), [-1, count])
+        # of equal ones the first stay
+        better = tf.reduce_max(maxima, axis=1) > values[:, -1]
+        queries = tf.cast(tf.where(better)[:, 0], tf.int32)
+        best = tf.math.top_k(tf.gather(maxima, queries), tf.minimum(k, count), sorted=False)[1]
+        # in the order of positions, so that of equal scores the first is taken here too
+        best = tf.sort(best, axis=1)
+        found = tf.gather(groups, queries[:, None] * count + best)
+        found = tf.reshape(found, [tf.size(queries), tf.shape(best)[1] * _GROUP_ROWS])
+        found, places = tf.math.top_k(found, tf.minimum(k, tf.shape(found)[1]))
+        places = (
+            start
+            + _GROUP_ROWS * tf.gather(best, places // _GROUP_ROWS, batch_dims=1)
+            + (places % _GROUP_ROWS)
+        )
+        found = tf.concat([tf.gather(values, queries), found], axis=1)
+        places = tf.concat([tf.gather(positions, queries), places], axis=1)
+        found, order = tf.math.top_k(found, k)
+        places = tf.gather(places, order, batch_dims=1)
+        queries = queries[:, None]
+        return (
+            tf.tensor_scatter_nd_update(values, queries, found),
+            tf.tensor_scatter_nd_update(positions, queries, places),
+        )

@@ -4,13 +4,20 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_ssl import checks
+from keras_ssl.evaluate._compiled import compiled
 from keras_ssl.evaluate._forward import check_features
 from keras_ssl.evaluate._units import check_widths, unit_features
 from keras_ssl.evaluate.downstream._exact_float32 import exact_float32
+
+if keras.backend.backend() == "jax":
+    from jax.numpy import argmin
+else:
+    from tensorflow import argmin
 
 # 2^22 distances in float32 take 16 MB
 _DISTANCES_AT_ONCE = 2**22
@@ -136,7 +143,8 @@ class _Points:
         rows = max(1, _DISTANCES_AT_ONCE // max(clusters, width))
         self._slices = [slice(i, i + rows) for i in range(0, len(features), rows)]
         self._blocks = [
-            tf.constant((features[rows] - self._shift).astype("float32")) for rows in self._slices
+            ops.convert_to_tensor((features[rows] - self._shift).astype("float32"))
+            for rows in self._slices
         ]
 
     def run(self, centers: np.ndarray, iterations: int) -> KMeansResult:
@@ -150,7 +158,7 @@ class _Points:
             if np.array_equal(nearest, before):
                 break
         inertia = sum(
-            np.sum(np.square(block.numpy() - centers[nearest[rows]]))
+            np.sum(np.square(np.asarray(block) - centers[nearest[rows]]))
             for rows, block in zip(self._slices, self._blocks, strict=True)
         )
         centers = (centers + self._shift).astype("float32")
@@ -176,7 +184,7 @@ class _Points:
 
     def _distances(self, rows: Any) -> np.ndarray:
         """Return squared distances of all examples from some of them."""
-        others = tf.constant((self._features[rows] - self._shift).astype("float32"))
+        others = ops.convert_to_tensor((self._features[rows] - self._shift).astype("float32"))
         with exact_float32():
             parts = [_squared_distances(block, others) for block in self._blocks]
         distances = np.maximum(np.concatenate(parts), 0.0).astype("float64")
@@ -185,13 +193,13 @@ class _Points:
 
     def _assign(self, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return nearest centers, squared distances from them, and sums of clusters."""
-        centers = tf.constant(centers.astype("float32"))
+        centers = ops.convert_to_tensor(centers.astype("float32"))
         parts, sums = [], 0.0
         for block in self._blocks:
             with exact_float32():
                 nearest, distances, of_block = _assign(block, centers)
-            parts.append((nearest.numpy(), distances.numpy()))
-            sums = sums + of_block.numpy().astype("float64")
+            parts.append((np.asarray(nearest), np.asarray(distances)))
+            sums = sums + np.asarray(of_block).astype("float64")
         nearest, distances = (np.concatenate(part) for part in zip(*parts, strict=True))
         return nearest, distances, sums
 
@@ -217,15 +225,15 @@ class _Points:
             )
 
 
-@tf.function(reduce_retracing=True)
-def _squared_distances(points: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    squares = [tf.reduce_sum(tf.square(one), axis=1) for one in (points, centers)]
-    return squares[0][:, None] + squares[1] - 2 * tf.matmul(points, centers, transpose_b=True)
+@compiled()
+def _squared_distances(points: Any, centers: Any) -> Any:
+    squares = [ops.sum(ops.square(one), axis=1) for one in (points, centers)]
+    return squares[0][:, None] + squares[1] - 2 * ops.matmul(points, ops.transpose(centers))
 
 
-@tf.function(reduce_retracing=True)
-def _assign(points: tf.Tensor, centers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+@compiled()
+def _assign(points: Any, centers: Any) -> tuple[Any, Any, Any]:
     distances = _squared_distances(points, centers)
-    nearest = tf.argmin(distances, axis=1, output_type=tf.int32)
-    sums = tf.math.unsorted_segment_sum(points, nearest, tf.shape(centers)[0])
-    return nearest, tf.maximum(tf.reduce_min(distances, axis=1), 0.0), sums
+    nearest = ops.cast(argmin(distances, axis=1), "int32")  # Keras' looks for negative zeros first
+    sums = ops.segment_sum(points, nearest, ops.shape(centers)[0])
+    return nearest, ops.maximum(ops.min(distances, axis=1), 0.0), sums

@@ -75,7 +75,7 @@ class SearchIndex:
             raise TypeError(
                 f"`faiss` must be a description such as 'Flat', or None. Received: {faiss!r}"
             )
-        checks.tensorflow_backend("Evaluation and the callbacks that evaluate")
+        checks.training_backend()
         self.metric, self.faiss = metric, faiss
         self._next_id = 0
         self._store = self._make_store()

@@ -25,6 +25,7 @@ def membership(x: Any, i: Any, mask: Any, graphs: int | None = None) -> tuple[An
 
     Raises:
         TypeError: if `i` does not hold integers.
+        ValueError: if `graphs` is needed, as in compiled functions of JAX.
     """
     if i is not None:
         return x, _by_index(i, mask, graphs)
@@ -43,6 +44,7 @@ def _by_index(i: Any, mask: Any, graphs: int | None) -> Edges:
         )
     is_node = i >= 0
     if graphs is None:
+        _check_countable(i)
         graphs = ops.max(i) + 1
     else:
         is_node = ops.logical_and(is_node, i < graphs)
@@ -50,6 +52,21 @@ def _by_index(i: Any, mask: Any, graphs: int | None) -> Edges:
         is_node = ops.logical_and(is_node, mask)
     receivers = ops.where(is_node, i, ops.zeros_like(i))
     return ListedEdges(None, receivers, ops.cast(is_node, "float32"), graphs)
+
+
+def _check_countable(i: Any) -> None:
+    """Raise a `ValueError` if the number of graphs is needed where JAX knows no values."""
+    if keras.backend.backend() != "jax":
+        return
+    from jax.core import Tracer
+
+    if isinstance(i, Tracer):
+        raise ValueError(
+            "On the JAX backend a pooling layer must be told how many graphs a union has: pass "
+            "`graphs`, the batch size of `data.disjoint_batches`, to the layer, such as "
+            "`InfoGraph(encoder, readout=SumPool(graphs=32))`, or use `data.padded_batches`. "
+            "Received: graphs=None"
+        )
 
 
 def check_nodes(x: tuple, i: tuple | None) -> None:

@@ -19,8 +19,8 @@ class NodePool(keras.layers.Layer):
     or better. The vector of a graph without nodes is 0.
 
     Args:
-        graphs: number of graphs of a disjoint union, needed for static shapes (XLA). `None` for
-            `max(i) + 1`. Not used in other modes.
+        graphs: number of graphs of a disjoint union, needed for static shapes (XLA, and always in
+            training on JAX). `None` for `max(i) + 1`. Not used in other modes.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
