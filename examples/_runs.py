@@ -2,9 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_ssl import distribute
 
@@ -19,12 +19,12 @@ def add_run_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     add("--output", type=Path, default=Path(output), help="folder for all that is written")
 
 
-def start(arguments: argparse.Namespace) -> tf.distribute.Strategy:
+def start(arguments: argparse.Namespace) -> Any:
     """Return the strategy, and set precision and seeds.
 
     Call it before all else: workers wait for each other here, and TensorFlow is set up for them.
     """
-    strategy = distribute.strategy(arguments.strategy, arguments.replicas, seed=arguments.seed)
+    strategy = distribute.devices(arguments.strategy, arguments.replicas, seed=arguments.seed)
     keras.config.set_dtype_policy(arguments.precision)
     return strategy
 

@@ -40,7 +40,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder")
 parser.add_argument("--strategy", choices=distribute.STRATEGIES, default="auto", help="devices")
 arguments = parser.parse_args()
-strategy = distribute.strategy(arguments.strategy, seed=arguments.seed)  # first of all
+strategy = distribute.devices(arguments.strategy, seed=arguments.seed)  # first of all
 
 # Data: images without labels to learn from; labels only to measure
 train = data.load_images(DATASET, f"train[:{arguments.images}]")

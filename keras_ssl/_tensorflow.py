@@ -20,6 +20,14 @@ def is_sparse_tensor(x: Any) -> bool:
     return isinstance(x, kinds)
 
 
+def strategy_in_scope() -> Any:
+    """Return the strategy of `tf.distribute` in whose scope this is called, or `None`."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not tensorflow.distribute.has_strategy():
+        return None
+    return tensorflow.distribute.get_strategy()
+
+
 def is_operation_error(x: Any) -> bool:
     """Return whether a value is an error that TensorFlow raised in an operation."""
     tensorflow = sys.modules.get("tensorflow")

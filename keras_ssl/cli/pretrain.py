@@ -58,7 +58,7 @@ def _pretrain(
             "continue it."
         )
         return
-    strategy = distribute.strategy(settings["strategy"], seed=settings["seed"])
+    strategy = distribute.devices(settings["strategy"], seed=settings["seed"])
     if settings["mixed_precision"] is not None:
         keras.config.set_dtype_policy(PRECISIONS[settings["mixed_precision"]])
     found, scaling = read_data(trainer_type, settings), None

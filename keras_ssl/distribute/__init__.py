@@ -1,5 +1,6 @@
 """Training on several devices, by `tf.distribute` and, on JAX, `keras.distribution`."""
 
+from keras_ssl.distribute.device_choice import devices
 from keras_ssl.distribute.replicas import (
     all_gather,
     all_reduce_sum,
@@ -18,6 +19,7 @@ __all__ = [
     "TransformerParallel",
     "all_gather",
     "all_reduce_sum",
+    "devices",
     "draw_per_example",
     "is_chief",
     "local_rows",

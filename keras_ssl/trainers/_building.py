@@ -9,6 +9,7 @@ from keras_ssl._keras_internals import forget_losses, run_on_shapes
 from keras_ssl.distribute.replicas import shapes_of_replica
 from keras_ssl.ops.schedules import at_step
 from keras_ssl.trainers.checks import describe
+from keras_ssl.trainers.engine.foreign import foreign_calls_named
 from keras_ssl.trainers.engine.replica_means import check_no_mean_by_hand
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def trace(trainer: "SelfSupervisedModel", x: Any, y: Any, training: bool) -> Non
     state.is_tracing = True
     data = (x, y) if trainer.uses_labels else (x,)
     try:
-        with shapes_of_replica(trainer.distribute_strategy.num_replicas_in_sync):
+        replicas = trainer.distribute_strategy.num_replicas_in_sync
+        with shapes_of_replica(replicas), foreign_calls_named(trainer):
             losses, state.representation_spec = run_on_shapes(losses_and_features, *data)
     except Exception as error:
         _explain(trainer, error, data)

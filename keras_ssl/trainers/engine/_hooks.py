@@ -215,7 +215,10 @@ def _local_spec(spec: Any) -> keras.KerasTensor | None:
         return _local_spec(spec._value_specs[0])
     is_sparse = isinstance(spec, tf.SparseTensorSpec)
     return keras.KerasTensor(
-        spec.shape, keras.backend.standardize_dtype(spec.dtype), sparse=is_sparse
+        spec.shape,
+        keras.backend.standardize_dtype(spec.dtype),
+        sparse=is_sparse,
+        ragged=isinstance(spec, tf.RaggedTensorSpec),
     )
 
 

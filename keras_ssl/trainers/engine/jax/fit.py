@@ -17,7 +17,6 @@ Private names of Keras that this file uses (`epochs.py` and `random_states.py` l
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -26,6 +25,7 @@ from jax.experimental.sparse import JAXSparse
 
 from keras_ssl._keras_internals import stateless_scope
 from keras_ssl.data._autotuning import without_autotuning
+from keras_ssl.distribute.device_choice import OneReplica
 from keras_ssl.trainers.engine._hooks import (
     FitHooks,
     are_arrays,
@@ -35,6 +35,11 @@ from keras_ssl.trainers.engine._hooks import (
 )
 from keras_ssl.trainers.engine.epochs import Epochs
 from keras_ssl.trainers.engine.first_batch import look_at_first_batch
+from keras_ssl.trainers.engine.foreign import (
+    check_data,
+    check_distribution,
+    foreign_calls_named,
+)
 from keras_ssl.trainers.engine.jax._array_batches import ArrayBatches
 from keras_ssl.trainers.engine.jax.differentiation import StepScope
 
@@ -49,16 +54,6 @@ def resolve_jit_compile(jit_compile: bool | str, strategy: Any) -> bool | str:
     return jit_compile
 
 
-class _OneReplica:
-    """What stands for a strategy of `tf.distribute` on JAX, where the batch is global."""
-
-    num_replicas_in_sync = 1
-
-    def scope(self) -> Any:
-        """Return the scope to make variables under."""
-        return nullcontext()
-
-
 class DistributedFit(FitHooks):
     """Mix-in that lets a `keras.Model` with an own `train_step(data)` train on JAX.
 
@@ -70,7 +65,7 @@ class DistributedFit(FitHooks):
     """
 
     _distribute_strategy = None
-    distribute_strategy = _OneReplica()
+    distribute_strategy = OneReplica()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.train_step is keras.Model.train_step:
@@ -79,6 +74,7 @@ class DistributedFit(FitHooks):
                 "the JAX backend no mix-in is needed: leave it out, and train on several devices "
                 f"under `keras.distribution`. Received: {cls.__name__} on the backend 'jax'"
             )
+        check_distribution()
         return super().__new__(cls, *args, **kwargs)
 
     # Values of variables in place of variables
@@ -134,7 +130,7 @@ class DistributedFit(FitHooks):
                 for variables, values in zip(groups, state, strict=True)
                 for pair in zip(variables, values, strict=True)
             ]
-            with StepScope(pairs) as scope:
+            with StepScope(pairs) as scope, foreign_calls_named(self):
                 outputs = step(data)
             after = tuple([scope.get_current_value(one) for one in group] for group in groups)
             return outputs, after
@@ -183,7 +179,8 @@ class DistributedFit(FitHooks):
         else:
             specs = _specs_of_batch(iterator)
         x, y, _ = keras.utils.unpack_x_y_sample_weight(specs)
-        _check_dense(x)
+        check_distribution()
+        check_data(x)
         first = next(one for one in keras.tree.flatten(x) if one is not None)
         _check_shared(first.shape[0] if first.shape else None, "x")
         self.build_step(x, y)
@@ -269,17 +266,6 @@ def _check_arrays_shared(x: Any, batch_size: int | None, name: str, drops: bool 
         _check_shared(examples % size, name)
 
 
-def _check_dense(x: Any) -> None:
-    """Raise a `ValueError` if a batch holds sparse tensors."""
-    if any(one is not None and one.sparse for one in keras.tree.flatten(x)):
-        raise ValueError(
-            "Trainers take no sparse tensors on the JAX backend. Pass dense features and an edge "
-            'list, as `data.single_graph(graph, adjacency="edges")` does, or set '
-            "KERAS_BACKEND=tensorflow before Keras is imported. "
-            f"Received: {keras.tree.map_structure(lambda one: (one.shape, one.sparse), x)}"
-        )
-
-
 def _without_sharing(values: list[list[jax.Array]]) -> tuple[list[jax.Array], ...]:
     """Return the same values in buffers of their own, since a step takes each only once."""
     seen = set()
@@ -298,7 +284,8 @@ def _spec_of(value: Any) -> keras.KerasTensor | None:
         return None
     dtype = keras.backend.standardize_dtype(value.dtype)
     is_sparse = bool(getattr(value, "sparse", False)) or isinstance(value, JAXSparse)
-    return keras.KerasTensor(tuple(value.shape), dtype, sparse=is_sparse)
+    is_ragged = hasattr(value, "row_splits")
+    return keras.KerasTensor(tuple(value.shape), dtype, sparse=is_sparse, ragged=is_ragged)
 
 
 def _specs_of_batch(iterator: Any) -> Any:
@@ -330,4 +317,6 @@ def _specs_of_batch(iterator: Any) -> Any:
 
 def _spec_of_rows(array: Any) -> keras.KerasTensor | None:
     spec = _spec_of(array)
-    return None if spec is None else keras.KerasTensor((None, *spec.shape[1:]), spec.dtype)
+    if spec is None:
+        return None
+    return keras.KerasTensor((None, *spec.shape[1:]), spec.dtype, spec.sparse, ragged=spec.ragged)

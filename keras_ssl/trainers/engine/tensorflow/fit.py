@@ -44,6 +44,7 @@ from keras_ssl.trainers.engine._hooks import (
 )
 from keras_ssl.trainers.engine.epochs import Epochs
 from keras_ssl.trainers.engine.first_batch import look_at_first_batch
+from keras_ssl.trainers.engine.foreign import check_distribution
 from keras_ssl.trainers.engine.tensorflow._steps import (
     data_first,
     one_after_the_other,
@@ -124,6 +125,7 @@ class DistributedFit(FitHooks):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         checks.training_backend()
+        check_distribution()
         return super().__new__(cls, *args, **kwargs)
 
     def build_step(self, x: Any, y: Any) -> None:
@@ -139,6 +141,7 @@ class DistributedFit(FitHooks):
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
+        check_distribution()
         x, y, _ = keras.utils.unpack_x_y_sample_weight(specs_of_elements(data_batch))
         self._batch_size = keras.tree.flatten(x)[0].shape[0]
         self._check_scope()
@@ -172,13 +175,6 @@ class DistributedFit(FitHooks):
                 )
 
     def _check_strategy(self) -> None:
-        if keras.distribution.distribution() is not None:
-            raise RuntimeError(
-                "`keras.distribution` is for the JAX backend. On TensorFlow, make the model under "
-                "`distribute.strategy(...).scope()` and call `keras.distribution."
-                "set_distribution(None)`, or set the environment variable KERAS_BACKEND=jax before "
-                f"Keras is imported. Received: {keras.distribution.distribution()}"
-            )
         if self._distribute_strategy is None and tf.distribute.has_strategy():
             raise ValueError(
                 "The model must be made under `with strategy.scope():`. Received: a model that was "
