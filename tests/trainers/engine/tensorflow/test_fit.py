@@ -50,14 +50,6 @@ def test_keras_has_the_private_names_that_the_engine_uses():
     assert iterator._distributed_dataset.element_spec is not None
 
 
-def test_a_distribution_of_keras_is_refused():
-    with (
-        keras.distribution.DataParallel(devices=["cpu:0"]).scope(),
-        pytest.raises(RuntimeError, match=r"`keras\.distribution` is for the JAX backend"),
-    ):
-        recorder().fit(np.zeros((4, 3)), np.zeros((4, 1)), verbose=0)
-
-
 def test_build_step_gets_shapes_without_reading_a_batch():
     taken = []
 
