@@ -24,6 +24,10 @@ class RepresentationReport(dict):
     A dictionary of dictionaries of numbers, which `json.dumps` can write. `print(report)` shows a
     table with one row per kind of features.
 
+    Args:
+        *args: what `dict` takes: dictionaries of measures by kind of features.
+        **kwargs: the same by name.
+
     Example:
 
     >>> from keras_ssl.evaluate.report import RepresentationReport

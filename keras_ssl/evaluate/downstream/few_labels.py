@@ -32,6 +32,10 @@ class FewLabelsReport(dict):
     A dictionary of dictionaries, which `json.dumps` can write. `print(report)` shows a table with
     one row per method.
 
+    Args:
+        *args: what `dict` takes: accuracies of each share of labels by method.
+        **kwargs: the same by name.
+
     Example:
 
     >>> from keras_ssl.evaluate.downstream.few_labels import FewLabelsReport

@@ -101,3 +101,21 @@ def check_teacher_follows(trainer: keras.Model, momentum: float) -> None:
     for new, (old, student) in zip(teacher.get_weights(), pairs, strict=True):
         expected = momentum * old + (1 - momentum) * student
         np.testing.assert_allclose(new, expected, rtol=1e-5, atol=1e-7)
+
+
+def shapes_seen(trainer, monkeypatch):
+    """Watch the parts of a trainer: a list that gets the shapes of what they are called on."""
+    shapes = []
+    encode, call = trainer.encoder.encode, trainer.predictor.call
+
+    def watched_encode(tokens, *args, **kwargs):
+        shapes.append(tuple(tokens.shape))
+        return encode(tokens, *args, **kwargs)
+
+    def watched_call(known, places, targets, **kwargs):
+        shapes.append((tuple(known.shape), tuple(targets.shape)))
+        return call(known, places, targets, **kwargs)
+
+    monkeypatch.setattr(trainer.encoder, "encode", watched_encode)
+    monkeypatch.setattr(trainer.predictor, "call", watched_call)
+    return shapes

@@ -13,6 +13,7 @@ from tests.trainers.masked.small import (
     check_teacher_follows,
     made,
     moved_apart,
+    shapes_seen,
     tiny_vit,
 )
 from tests.trainers.small import images
@@ -93,19 +94,8 @@ def test_each_loss_trains_its_own_part():
 
 
 def test_encoder_sees_the_visible_patches_and_the_predictor_the_rest(monkeypatch):
-    trainer, shapes = make_trainer(), []
-    encode, call = trainer.encoder.encode, trainer.predictor.call
-
-    def watched_encode(tokens, *args, **kwargs):
-        shapes.append(tuple(tokens.shape))
-        return encode(tokens, *args, **kwargs)
-
-    def watched_call(known, places, targets, **kwargs):
-        shapes.append((tuple(known.shape), tuple(targets.shape)))
-        return call(known, places, targets, **kwargs)
-
-    monkeypatch.setattr(trainer.encoder, "encode", watched_encode)
-    monkeypatch.setattr(trainer.predictor, "call", watched_call)
+    trainer = make_trainer()
+    shapes = shapes_seen(trainer, monkeypatch)
     predicted, places = trainer.predict_hidden(images()[0][:5])
     assert shapes == [(5, 8, 16), ((5, 8, 16), (5, 8))]
     assert predicted.shape == (5, 8, 8)

@@ -14,6 +14,7 @@ from tests.trainers.masked.small import (
     loss_of,
     made,
     moved_apart,
+    shapes_seen,
     tiny_vit,
 )
 from tests.trainers.small import images
@@ -80,19 +81,8 @@ def test_loss_matches_the_published_code(class_token):
 
 
 def test_encoder_sees_the_context_and_the_predictor_one_target(monkeypatch):
-    trainer, shapes = make_trainer(), []
-    encode, call = trainer.encoder.encode, trainer.predictor.call
-
-    def watched_encode(tokens, *args, **kwargs):
-        shapes.append(tuple(tokens.shape))
-        return encode(tokens, *args, **kwargs)
-
-    def watched_call(known, places, targets, **kwargs):
-        shapes.append((tuple(known.shape), tuple(targets.shape)))
-        return call(known, places, targets, **kwargs)
-
-    monkeypatch.setattr(trainer.encoder, "encode", watched_encode)
-    monkeypatch.setattr(trainer.predictor, "call", watched_call)
+    trainer = make_trainer()
+    shapes = shapes_seen(trainer, monkeypatch)
     predicted, places = trainer.predict_hidden(images()[0][:5])
     assert shapes == [(5, 6, 16), ((10, 6, 16), (10, 3))]
     assert predicted.shape == (5, 6, 16)

@@ -31,6 +31,10 @@ class CombinationReport(dict):
     A dictionary of dictionaries of numbers, which `json.dumps` can write. `print(report)` shows a
     table with one row per combination.
 
+    Args:
+        *args: what `dict` takes: dictionaries of measures by combination.
+        **kwargs: the same by name.
+
     Example:
 
     >>> from keras_ssl.evaluate.downstream.combining.combine import CombinationReport

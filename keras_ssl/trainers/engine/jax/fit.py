@@ -62,6 +62,10 @@ class DistributedFit(FitHooks):
 
     A model without an own `train_step` needs no mix-in on JAX: Keras trains it on any number of
     devices under `keras.distribution`.
+
+    Args:
+        *args: as of the Keras class.
+        **kwargs: as of the Keras class.
     """
 
     _distribute_strategy = None

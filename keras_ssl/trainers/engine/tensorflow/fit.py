@@ -107,6 +107,10 @@ class DistributedFit(FitHooks):
     `keras.KerasTensor`s before the first step, creates all variables that a training step needs,
     and raises an error for input on which the model cannot be trained.
 
+    Args:
+        *args: as of the Keras class.
+        **kwargs: as of the Keras class.
+
     Example:
 
     >>> import keras, numpy as np
