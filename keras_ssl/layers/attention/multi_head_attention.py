@@ -11,10 +11,11 @@ from keras import ops
 from keras_ssl import checks
 from keras_ssl._keras_internals import unlocked
 from keras_ssl.layers._initializer_copy import initializer_copy
+from keras_ssl.layers.attention._keras_attention import PARTS, keras_layer_like, read_keras_layer
 from keras_ssl.layers.attention._masks import causal_mask, in_cache, merge_masks
+from keras_ssl.layers.attention._projection import NAMES, Projection, affine
 from keras_ssl.layers.attention.positions import RotaryEmbedding
 
-_NAMES = ("query", "key", "value")
 _NORMALIZATIONS = {
     None: None,
     "rms": keras.layers.RMSNormalization,
@@ -217,7 +218,7 @@ class MultiHeadAttention(keras.layers.Layer):
         has_one_context = inputs[1] == inputs[2]
         together = [[0, 1, 2]] if is_self_attention else [[0], [1, 2]]
         self._projections = [
-            _Projection(self, numbers, inputs)
+            Projection(self, numbers, inputs)
             for numbers in (together if has_one_context else [[0], [1], [2]])
         ]
         self.output_kernel = self.add_weight(
@@ -231,7 +232,7 @@ class MultiHeadAttention(keras.layers.Layer):
             self.output_bias = self._add_bias("output_bias", self.output_dim or width)
         self._norms = []
         if self.query_key_norm is not None:
-            for name in _NAMES[:2]:
+            for name in NAMES[:2]:
                 norm = _NORMALIZATIONS[self.query_key_norm](
                     epsilon=1e-6, dtype=self.dtype_policy, name=f"{name}_norm"
                 )
@@ -299,7 +300,7 @@ class MultiHeadAttention(keras.layers.Layer):
         start = 0 if cache is None else cache_index
         q, k = self._place(0, q, start), self._place(1, k, start)
         if memory is not None:
-            k, v = (ops.cast(memory[name], q.dtype) for name in _NAMES[1:])
+            k, v = (ops.cast(memory[name], q.dtype) for name in NAMES[1:])
         written = None
         if cache is not None:
             new = k.shape[1]
@@ -319,7 +320,7 @@ class MultiHeadAttention(keras.layers.Layer):
             q, k, v, bias, allowed, use_causal_mask and cache is None, training
         )
         outputs = ops.reshape(outputs, (*ops.shape(outputs)[:2], self.output_kernel.shape[0]))
-        outputs = _affine(outputs, self._merged_output_kernel(), self.output_bias)
+        outputs = affine(outputs, self._merged_output_kernel(), self.output_bias)
         extras = (scores,) if return_attention_scores else ()
         extras += () if cache is None else (cache,)
         return (outputs, *extras) if extras else outputs
@@ -350,7 +351,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _check_inputs(self, inputs: list[Any]) -> None:
         """Raise a `ValueError` unless inputs are sequences as wide as those of `build`."""
-        for name, one, width in zip(_NAMES, inputs, self._widths, strict=True):
+        for name, one, width in zip(NAMES, inputs, self._widths, strict=True):
             if one is not None and (len(one.shape) != 3 or one.shape[-1] != width):
                 raise ValueError(
                     f"`{name}` must have shape (batch, positions, {width}), as the layer was "
@@ -440,7 +441,7 @@ class MultiHeadAttention(keras.layers.Layer):
         dtype = dtype or self.compute_dtype
         return {
             name: ops.zeros((batch_size, length, *heads), dtype)
-            for name, heads in zip(_NAMES[1:], self._heads[1:], strict=True)
+            for name, heads in zip(NAMES[1:], self._heads[1:], strict=True)
         }
 
     def _read_cache(
@@ -488,13 +489,13 @@ class MultiHeadAttention(keras.layers.Layer):
                 "LoRA can be enabled once, in a built layer. Received: "
                 f"built={self.built}, lora_enabled={self.lora_enabled}"
             )
-        if not targets or not set(targets) <= set(_PARTS):
-            raise ValueError(f"`targets` must be among {_PARTS}. Received: targets={targets}")
+        if not targets or not set(targets) <= set(PARTS):
+            raise ValueError(f"`targets` must be among {PARTS}. Received: targets={targets}")
         for variable in (*(one.kernel for one in self._projections), self.output_kernel):
             variable.trainable = False
         with unlocked(self):
-            for name in (one for one in _PARTS if one in targets):
-                number = _PARTS.index(name)
+            for name in (one for one in PARTS if one in targets):
+                number = PARTS.index(name)
                 kernel, width = self.output_kernel, self.output_kernel.shape[1]
                 if name != "output":
                     kernel, width = self._kernel_of(number), math.prod(self._heads[number])
@@ -547,21 +548,8 @@ class MultiHeadAttention(keras.layers.Layer):
                 `keras.layers.GroupQueryAttention` on sequences.
             **kwargs: further arguments of the new layer, such as `name`.
         """
-        _check_keras_layer(layer)
-        arrays = [_matrix(layer, name) for name in _PARTS]
-        is_grouped = isinstance(layer, keras.layers.GroupQueryAttention)
-        config = layer.get_config()
-        made = cls(
-            num_heads=config["num_query_heads" if is_grouped else "num_heads"],
-            key_dim=config["head_dim" if is_grouped else "key_dim"],
-            value_dim=None if is_grouped else config["value_dim"],
-            num_key_value_heads=config["num_key_value_heads"] if is_grouped else None,
-            output_dim=arrays[3][0].shape[1],
-            dropout_rate=config["dropout"],
-            use_bias=config["use_bias"],
-            dtype=layer.dtype_policy,
-            **kwargs,
-        )
+        arguments, arrays = read_keras_layer(layer)
+        made = cls(**arguments, **kwargs)
         widths = [kernel.shape[0] for kernel, _ in arrays[:3]]
         shapes = [(None, None, width) for width in widths]
         made.build(*(shapes[:1] if len(set(widths)) == 1 else (shapes[0], shapes[2], shapes[1])))
@@ -578,43 +566,7 @@ class MultiHeadAttention(keras.layers.Layer):
             A `keras.layers.MultiHeadAttention`, or `keras.layers.GroupQueryAttention` if heads
             share keys and values.
         """
-        extras = {
-            name: getattr(self, name)
-            for name in ("query_key_norm", "rotary", "position_bias")
-            if getattr(self, name) is not None
-        }
-        if not self.built or extras:
-            raise ValueError(
-                "Keras' own layer has neither normalised queries and keys nor positions, and only "
-                f"a built layer has weights. Received: built={self.built}, {extras}"
-            )
-        (heads, head_width), (groups, _), (_, value_width) = self._heads
-        arrays = self.get_projections()
-        # where only some projections have biases, those that Keras adds to the others are 0
-        use_bias = self.use_bias or self.use_output_bias
-        shared = {"dropout": self.dropout_rate, "use_bias": use_bias, "seed": self.seed}
-        shared |= {"dtype": self.dtype_policy, **kwargs}
-        width = arrays[0][0].shape[0]
-        if groups == heads:
-            layer = keras.layers.MultiHeadAttention(
-                heads, head_width, value_width, output_shape=self.output_dim, **shared
-            )
-        elif value_width == head_width and arrays[3][0].shape[1] == width:
-            layer = keras.layers.GroupQueryAttention(head_width, heads, groups, **shared)
-        else:
-            raise ValueError(
-                "`keras.layers.GroupQueryAttention` has values as wide as keys and an output as "
-                f"wide as its query. Received: value_dim={value_width}, key_dim={head_width}, "
-                f"output_dim={self.output_dim}"
-            )
-        shapes = [(None, None, kernel.shape[0]) for kernel, _ in arrays[:3]]
-        layer.build(shapes[0], shapes[2], shapes[1])
-        for name, (kernel, bias) in zip(_PARTS, arrays, strict=True):
-            dense = getattr(layer, f"_{name}_dense")
-            dense.kernel.assign(np.reshape(kernel, dense.kernel.shape))
-            if bias is not None:
-                dense.bias.assign(np.reshape(bias, dense.bias.shape))
-        return layer
+        return keras_layer_like(self, **kwargs)
 
     def get_projections(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return kernel and bias of query, key, value and output, as matrices and vectors."""
@@ -676,120 +628,6 @@ class MultiHeadAttention(keras.layers.Layer):
         return made
 
 
-class _Projection:
-    """One kernel for those of queries, keys and values that are made of the same input."""
-
-    def __init__(self, layer: MultiHeadAttention, numbers: list[int], inputs: list[int]) -> None:
-        self._layer, self.numbers = layer, numbers
-        self.widths = [math.prod(layer._heads[number]) for number in numbers]
-        name = "_".join(_NAMES[number] for number in numbers)
-
-        def initialize(shape: tuple, dtype: Any = None) -> Any:
-            # each part as if it were alone, since its scale depends on its width
-            parts = [
-                layer._initializers[number]((shape[0], width), dtype)
-                for number, width in zip(numbers, self.widths, strict=True)
-            ]
-            return ops.concatenate(parts, axis=-1)
-
-        self.kernel = layer.add_weight(
-            name=f"{name}_kernel",
-            shape=(inputs[numbers[0]], sum(self.widths)),
-            initializer=initialize,
-            regularizer=layer.kernel_regularizer,
-        )
-        self.bias = None
-        if layer.use_bias:
-            self.bias = layer._add_bias(f"{name}_bias", sum(self.widths))
-
-    def __call__(self, inputs: list[Any]) -> dict[int, Any]:
-        """Return the projections of `inputs` by number; equal inputs share one product."""
-        products = self.together(inputs)
-        if products is not None:
-            return dict(zip(self.numbers, self._split(products), strict=True))
-        kernels = self._split(ops.convert_to_tensor(self.merged_kernel()))
-        biases = [None] * len(kernels)
-        if self.bias is not None:
-            biases = self._split(ops.convert_to_tensor(self.bias))
-        parts = zip(self.numbers, kernels, biases, strict=True)
-        return {
-            number: _affine(inputs[number], kernel, bias)
-            for number, kernel, bias in parts
-            if inputs[number] is not None
-        }
-
-    def together(self, inputs: list[Any]) -> Any:
-        """Return one product for all of `numbers`, or `None` if they are made of unlike inputs."""
-        first, *others = (inputs[number] for number in self.numbers)
-        if first is None or any(one is not first for one in others):
-            return None
-        return _affine(first, self.merged_kernel(), self.bias)
-
-    def merged_kernel(self) -> Any:
-        """Return the kernel with the updates of low rank that the layer has for it."""
-        updates = [self._layer.low_rank_update(number) for number in self.numbers]
-        if all(one is None for one in updates):
-            return self.kernel
-        rows = self.kernel.shape[0]
-        parts = [
-            ops.zeros((rows, width), self._layer.compute_dtype) if one is None else one
-            for one, width in zip(updates, self.widths, strict=True)
-        ]
-        return ops.add(self.kernel, ops.concatenate(parts, axis=-1))
-
-    def _split(self, x: Any) -> list[Any]:
-        if len(self.widths) == 1:
-            return [x]
-        return ops.split(x, np.cumsum(self.widths)[:-1].tolist(), axis=-1)
-
-    def get(self) -> dict[int, tuple]:
-        """Return kernel and bias by number, as arrays."""
-        at = np.cumsum(self.widths)[:-1]
-        kernels = np.split(ops.convert_to_numpy(self.merged_kernel()), at, axis=-1)
-        biases = [None] * len(kernels)
-        if self.bias is not None:
-            biases = np.split(ops.convert_to_numpy(self.bias), at)
-        return dict(zip(self.numbers, zip(kernels, biases, strict=True), strict=True))
-
-    def set(self, arrays: list[tuple[Any, Any]]) -> None:
-        """Set kernel and bias from those of all three."""
-        self.kernel.assign(np.concatenate([arrays[n][0] for n in self.numbers], axis=-1))
-        if self.bias is not None:
-            self.bias.assign(np.concatenate([arrays[n][1] for n in self.numbers]))
-
-
-def _affine(x: Any, kernel: Any, bias: Any) -> Any:
-    h = ops.matmul(x, kernel)
-    return h if bias is None else ops.add(h, bias)
-
-
 def _swap(x: Any) -> Any:
     """Swap positions and heads."""
     return ops.transpose(x, (0, 2, 1, 3))
-
-
-_PARTS = ("query", "key", "value", "output")
-
-
-def _check_keras_layer(layer: Any) -> None:
-    kinds = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
-    if not isinstance(layer, kinds) or not layer.built:
-        raise ValueError(
-            "`layer` must be a built `keras.layers.MultiHeadAttention` or "
-            f"`keras.layers.GroupQueryAttention`. Received: {layer}"
-        )
-    config = layer.get_config()
-    for name in ("use_gate", "sliding_window"):
-        if config.get(name):
-            raise ValueError(f"`layer` must not have `{name}`. Received: {config[name]}")
-    if len(layer._query_dense.kernel.shape) != 3 or len(layer._output_dense.kernel.shape) != 3:
-        raise ValueError(f"`layer` must work on sequences. Received: {layer}")
-
-
-def _matrix(layer: keras.layers.Layer, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return kernel and bias of a projection of Keras' layer, as a matrix and a vector."""
-    dense = getattr(layer, f"_{name}_dense")
-    kernel = ops.convert_to_numpy(dense.kernel)
-    rows = math.prod(kernel.shape[:2]) if name == "output" else kernel.shape[0]
-    bias = None if dense.bias is None else ops.convert_to_numpy(dense.bias).ravel()
-    return kernel.reshape(rows, -1), bias
