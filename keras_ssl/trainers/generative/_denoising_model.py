@@ -1,7 +1,6 @@
 """Base of methods that learn to take noise away, and make data by taking it away step by step."""
 
 import inspect
-import random
 from typing import Any
 
 import keras
@@ -9,14 +8,14 @@ import numpy as np
 from keras import ops
 
 from keras_ssl import checks, distribute, networks
-from keras_ssl._keras_internals import run_on_shapes
 from keras_ssl.ops import at_least_float32
 from keras_ssl.samplers import NoisePath, Sampler, data_and_noise, target_of
 from keras_ssl.trainers._class_labels import class_labels
 from keras_ssl.trainers.base import SelfSupervisedModel
 from keras_ssl.trainers.checks import check_one_view, check_type
 from keras_ssl.trainers.generative import _conditions
-from keras_ssl.trainers.generative._sampling import Request, SamplingLoops
+from keras_ssl.trainers.generative._request import Request, request_of, shapes_fit
+from keras_ssl.trainers.generative._sampling import SamplingLoops
 from keras_ssl.trainers.generative._spaces import check_in_range, check_range, scaled, unscaled
 from keras_ssl.trainers.generative.classifier_guidance import ClassifierGuidance
 from keras_ssl.trainers.generative.denoiser_features import DenoiserFeatures
@@ -116,7 +115,7 @@ class DenoisingModel(SelfSupervisedModel):
             z: what the denoiser should see in their place.
         """
         wanted = self._shape_taken("x")
-        if wanted is not None and not _fit(wanted[1:], z.shape[1:]):
+        if wanted is not None and not shapes_fit(wanted[1:], z.shape[1:]):
             what = "data" if self.compress is None else "latents"
             raise ValueError(
                 f"`denoiser` must take the shape of {what}. Received: a denoiser for 'x' of shape "
@@ -179,7 +178,7 @@ class DenoisingModel(SelfSupervisedModel):
             )
         for name, one in conditions.items():
             wanted = self._shape_taken(name)
-            if wanted is not None and not _fit(wanted[1:], one.shape[1:]):
+            if wanted is not None and not shapes_fit(wanted[1:], one.shape[1:]):
                 raise ValueError(
                     f"The data's '{name}' must have the shape that the denoiser takes, {wanted}. "
                     f"Received: '{name}' of shape {tuple(one.shape)}"
@@ -340,7 +339,8 @@ class DenoisingModel(SelfSupervisedModel):
                 the model or another one, or there is guidance but nothing that guides.
             TypeError: if `sampler` is not a sampler.
         """
-        request = self._request(
+        request = request_of(
+            self,
             n=n,
             steps=steps,
             guidance_scale=guidance_scale,
@@ -379,7 +379,7 @@ class DenoisingModel(SelfSupervisedModel):
             raise TypeError(f"Expected arguments of `sample`. Received: {sorted(unknown)}")
         arguments = defaults | arguments
         batch_size, verbose = arguments.pop("batch_size"), arguments.pop("verbose")
-        request = self._request(**arguments)
+        request = request_of(self, **arguments)
         stops = np.round(np.linspace(0, len(request.plan), frames + 1)[1:]).astype(int).tolist()
         if len(set(stops)) < frames:
             raise ValueError(
@@ -406,218 +406,6 @@ class DenoisingModel(SelfSupervisedModel):
                 "`trainer.build(shape)` with the shape of a batch. Received: a trainer not built"
             )
 
-    def _request(
-        self,
-        *,
-        n: int | None,
-        steps: int,
-        guidance_scale: float,
-        sampler: Sampler | None,
-        seed: int | None,
-        strength: float | None,
-        classifier: Any,
-        **given: Any,
-    ) -> Request:
-        """Check the arguments of `sample`, of which conditions and data are `given` by name."""
-        self.check_can_sample()
-        sampler = self.default_sampler if sampler is None else sampler
-        if not isinstance(sampler, Sampler):
-            raise TypeError(
-                "`sampler` must be a sampler of `keras_ssl.samplers`, such as `samplers.DDIM()`. "
-                f"Received: sampler={sampler!r}"
-            )
-        steps = checks.integer("steps", steps, minimum=1)
-        given = {name: np.asarray(one) for name, one in given.items() if one is not None}
-        if strength is not None and "start" not in given:
-            raise ValueError(
-                "`strength` is how much of `start` is changed. Expected `start`. Received: "
-                f"strength={strength!r} and start=None"
-            )
-        strength = checks.probability("strength", 0.8 if strength is None else strength)
-        guidance = checks.number("guidance_scale", guidance_scale)
-        seed = _seed_of_32_bits(seed)
-        count = _count(n, given)
-        label = given.pop("label", None)
-        inputs = {name: _check_rows(name, one, count) for name, one in given.items()}
-        inputs |= self._label_inputs(label, count, classifier)
-        if isinstance(classifier, keras.layers.Layer):
-            classifier = ClassifierGuidance(classifier)
-        self._check_conditions(inputs, guidance, label is not None)
-        self._check_given_data(inputs)
-        inputs |= self._missing_conditions(inputs, count)
-        skip = steps - int(steps * strength + 1e-9) if "start" in inputs else 0
-        shape = self._shape_in_space(inputs)
-        if classifier is not None:
-            self._check_classifier(classifier, inputs["target"], shape)
-        return Request(
-            sampler.plan(self.noise_path, steps, skip),
-            count,
-            shape,
-            inputs,
-            guidance,
-            classifier,
-            sampler.clip and self.is_bounded,
-            seed,
-        )
-
-    def _check_classifier(
-        self, classifier: ClassifierGuidance, labels: np.ndarray, shape: tuple[int, ...]
-    ) -> None:
-        """Raise unless a classifier has an output for each label."""
-        found = run_on_shapes(
-            lambda z: classifier.outputs(z, 0.0, lambda: self.unclipped(z)),
-            keras.KerasTensor((1, *shape), "float32"),
-        )
-        classes = found.shape[-1]
-        if len(found.shape) != 2 or classes < 2:
-            raise ValueError(
-                "`classifier` must return (batch, classes), of two classes or more. Received: "
-                f"outputs of shape {tuple(found.shape)}"
-            )
-        if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(
-                f"`label` must be a class of `classifier`, in 0..{classes - 1}. "
-                f"Received: {labels!r}"
-            )
-
-    def _label_inputs(self, label: Any, count: int, classifier: Any) -> dict[str, np.ndarray]:
-        """Return labels for the denoiser, for the classifier, or for both."""
-        if label is None:
-            if classifier is not None:
-                raise ValueError(
-                    "`classifier` leads samples to a class. Expected `label`. Received: label=None"
-                )
-            if self.num_classes is None:
-                return {}
-            return {"label": np.full(count, self.num_classes, "int32")}
-        if self.num_classes is None and classifier is None:
-            raise ValueError(
-                "`label` needs a conditional model, made with `num_classes`, or a `classifier`. "
-                f"Received: label={label!r} and num_classes=None"
-            )
-        label = np.broadcast_to(label, (count,)) if label.ndim == 0 else label.reshape(-1)
-        if label.dtype.kind not in "iu" or len(label) != count:
-            raise ValueError(
-                f"`label` must be an integer, or one per example, ({count},). Received: {label!r}"
-            )
-        label, found = label.astype("int32"), {}
-        if self.num_classes is not None:
-            if label.min() < -1 or label.max() >= self.num_classes:
-                raise ValueError(
-                    f"`label` must lie in 0..{self.num_classes - 1}, or be -1 for no label. "
-                    f"Received: {label!r}"
-                )
-            found["label"] = np.where(label < 0, self.num_classes, label).astype("int32")
-        return found if classifier is None else {**found, "target": label}
-
-    def _check_conditions(
-        self, inputs: dict[str, np.ndarray], guidance: float, is_labelled: bool
-    ) -> None:
-        specs = self.input_specs
-        known = set(specs) if isinstance(specs, dict) else set()
-        for name in _conditions.IN_DATA:
-            if name not in inputs:
-                continue
-            if name not in known:
-                raise ValueError(
-                    f"`{name}` needs a model that was trained with this condition. Received: "
-                    f"{name} of shape {inputs[name].shape}, and a model without"
-                )
-            wanted, found = list(specs[name].shape[1:]), inputs[name].shape[1:]
-            if name.startswith("tokens"):
-                wanted[0] = None  # there may be more or fewer than in training
-            if not _fit(wanted, found):
-                raise ValueError(
-                    f"`{name}` must have the shape that the model was trained with, (n, "
-                    f"{', '.join(map(str, wanted))}). Received: {inputs[name].shape}"
-                )
-        is_conditional = is_labelled and self.num_classes is not None
-        if guidance != 1 and not is_conditional and not set(_conditions.IN_DATA) & set(inputs):
-            raise ValueError(
-                "Guidance needs a conditional model and a condition to follow: `label`, `tokens` "
-                f"or `image`. Received: guidance_scale={guidance:g} without any"
-            )
-        if self.condition_dropout > 0:
-            return
-        # nothing has taught the denoiser what to make of conditions that are left out
-        if guidance != 1:
-            raise ValueError(
-                "Guidance needs the model without conditions, which condition_dropout=0 leaves "
-                "untrained. Expected a trainer with condition_dropout above 0, or "
-                f"guidance_scale=1. Received: guidance_scale={guidance:g}"
-            )
-        missing = [name for name in ("tokens", "image") if name in known and name not in inputs]
-        if self.num_classes is not None and not is_labelled:
-            missing.append("label")
-        if missing:
-            raise ValueError(
-                "With condition_dropout=0 the model without conditions is not trained. Expected "
-                "all conditions, where label=-1 is for models that were trained on some examples "
-                f"with the label -1. Received: no {' and no '.join(missing)}"
-            )
-
-    def _missing_conditions(self, inputs: dict[str, Any], count: int) -> dict[str, np.ndarray]:
-        """Return conditions that say nothing for those of training that are not given."""
-        specs, found = self.input_specs, {}
-        for name in _conditions.IN_DATA:
-            if not isinstance(specs, dict) or name not in specs or name in inputs:
-                continue
-            size = [1 if one is None else one for one in specs[name].shape[1:]]
-            if name == "tokens_mask" and "tokens" in inputs:
-                size = inputs["tokens"].shape[1:2]
-            make = np.ones if name == "tokens_mask" else np.zeros
-            found[name] = make((count, *size), specs[name].dtype)
-        return found
-
-    def _check_given_data(self, inputs: dict[str, np.ndarray]) -> None:
-        """Check the data that samples start from or fill."""
-        if ("known" in inputs) != ("mask" in inputs):
-            raise ValueError("`known` data and `mask` belong together. Received: only one of them")
-        shape = tuple(keras.tree.flatten(self.to_encode(self.input_specs))[0].shape[1:])
-        if self.augment is not None:
-            shape = tuple(self._shape_of_views())
-        for name in ("start", "known"):
-            if name not in inputs:
-                continue
-            if not _fit(shape, inputs[name].shape[1:]):
-                raise ValueError(
-                    f"`{name}` must have the shape of the data, (n, "
-                    f"{', '.join(map(str, shape))}). Received: {inputs[name].shape}"
-                )
-            check_in_range(inputs[name], self.value_range, f"`{name}`")
-            inputs[name] = inputs[name].astype("float32")
-        if "mask" in inputs:
-            mask, known = inputs["mask"], inputs["known"]
-            if mask.shape != known.shape and mask.shape != (*known.shape[:-1], 1):
-                raise ValueError(
-                    "`mask` must have the shape of `known`, the last axis may be 1. Received: "
-                    f"{mask.shape} and {known.shape}"
-                )
-            if mask.min() < 0 or mask.max() > 1:
-                raise ValueError(
-                    "`mask` must be 1 where data is made and 0 where it is known. Received: values "
-                    f"from {mask.min()} to {mask.max()}"
-                )
-            inputs["mask"] = mask.astype("float32")
-
-    def _shape_of_views(self) -> tuple[int | None, ...]:
-        """The shape of an example after augmentation."""
-        views = run_on_shapes(lambda x: self._make_batch((x,)).views, self.input_specs)
-        return tuple(views.shape[1:])
-
-    def _shape_in_space(self, inputs: dict[str, np.ndarray]) -> tuple[int, ...]:
-        """The shape of an example as the denoiser sees it."""
-        data = next((inputs[name] for name in ("start", "known") if name in inputs), None)
-        shape = self._shape_of_views() if data is None else data.shape[1:]
-        spec = keras.KerasTensor((None, *shape), "float32")
-        shape = tuple(run_on_shapes(self.to_space, spec).shape[1:])
-        if None in shape:
-            raise ValueError(
-                "The model was built for examples of any size. Expected `start` or `known` data of "
-                f"the size to sample. Received: examples of shape {shape}"
-            )
-        return shape
-
     @classmethod
     def denoiser_for(cls, images: ImageSpec) -> keras.Model:
         """Return the denoiser of a trainer that is made by its name."""
@@ -643,38 +431,3 @@ class DenoisingModel(SelfSupervisedModel):
             "feature_time": self.feature_time,
             "seed": self.seed,
         }
-
-
-def _fit(wanted: Any, found: Any) -> bool:
-    """Return whether two shapes agree, where `None` is any size."""
-    return len(wanted) == len(found) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(wanted, found, strict=True)
-    )
-
-
-def _seed_of_32_bits(seed: int | None) -> int:
-    """Return a seed as the int32 number that the loops take, and a random one for `None`."""
-    if seed is None:
-        return random.randrange(2**31)  # as Keras draws seeds, so that `set_random_seed` holds
-    return (checks.integer("seed", seed) + 2**31) % 2**32 - 2**31
-
-
-def _count(n: int | None, given: dict[str, np.ndarray]) -> int:
-    """Return how many examples to make."""
-    sizes = {name: len(one) for name, one in given.items() if one.ndim}
-    if n is None:
-        if not sizes:
-            raise ValueError(
-                "`n` must say how many examples to make, unless `start`, `known` or conditions do. "
-                "Received: n=None"
-            )
-        return next(iter(sizes.values()))
-    return checks.integer("n", n, minimum=1)
-
-
-def _check_rows(name: str, value: np.ndarray, count: int) -> np.ndarray:
-    if value.ndim == 0 or len(value) != count:
-        raise ValueError(
-            f"`{name}` must have one row per example, {count}. Received: shape {value.shape}"
-        )
-    return value

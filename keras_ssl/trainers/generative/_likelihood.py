@@ -12,7 +12,8 @@ from keras_ssl.samplers import NoiseSchedule
 from keras_ssl.samplers.ddpm import VARIANCES
 from keras_ssl.samplers.sampler import StepSeed
 from keras_ssl.trainers.engine.replica_function import ReplicaFunction
-from keras_ssl.trainers.generative._sampling import Request, filled, padded_size
+from keras_ssl.trainers.generative._request import Request
+from keras_ssl.trainers.generative._sampling import filled, padded_size
 
 
 def bound_rows(schedule: NoiseSchedule, variance: str) -> np.ndarray:

@@ -1,43 +1,18 @@
 """The compiled loops in which trained denoisers make data."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ssl import distribute
-from keras_ssl.samplers.sampler import Plan, StepSeed, integrate
+from keras_ssl.samplers.sampler import StepSeed, integrate
 from keras_ssl.trainers.engine.gradients import input_gradient
 from keras_ssl.trainers.engine.replica_function import ReplicaFunction, replicas_of
 from keras_ssl.trainers.generative import _conditions
-from keras_ssl.trainers.generative.classifier_guidance import ClassifierGuidance
-
-
-class Request(NamedTuple):
-    """What to sample, checked.
-
-    Attributes:
-        plan: the sampler's plan.
-        count: number of examples.
-        shape: the shape of an example as the denoiser sees it.
-        inputs: arrays with one row per example: conditions by name, `"start"`, `"known"` and
-            `"mask"`.
-        guidance: scale of classifier-free guidance; at 1 the denoiser is called once.
-        classifier: guidance by a classifier, or `None`.
-        clip: whether predictions of the data are clipped to [-1, 1].
-        seed: seed of all random numbers.
-    """
-
-    plan: Plan
-    count: int
-    shape: tuple[int, ...]
-    inputs: dict[str, np.ndarray]
-    guidance: float
-    classifier: ClassifierGuidance | None
-    clip: bool
-    seed: int
+from keras_ssl.trainers.generative._request import Request
 
 
 class SamplingLoops:

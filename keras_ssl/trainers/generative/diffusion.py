@@ -10,6 +10,7 @@ from keras_ssl import checks, samplers
 from keras_ssl.samplers.predictions import PREDICTIONS
 from keras_ssl.trainers.generative._denoising_model import DenoisingModel
 from keras_ssl.trainers.generative._likelihood import Bounds, bound_rows
+from keras_ssl.trainers.generative._request import request_of
 from keras_ssl.trainers.parts import serialize_parts
 
 
@@ -229,7 +230,8 @@ class Diffusion(DenoisingModel):
                     f"of a model without a range, and of latents. Received: levels={levels}"
                 )
         rows = bound_rows(self.schedule, variance)
-        request = self._request(
+        request = request_of(
+            self,
             n=None,
             steps=1,
             guidance_scale=1.0,
