@@ -120,7 +120,8 @@ class PatchTask(SelfSupervisedModel):
         patches = cut_patches(images, rows, columns, self.patch_size)
         # those of an image next to each other, so that replicas draw what one would
         patches = ops.reshape(patches, (-1, *self.patch_size, channels))
-        patches = self.patch_augment(patches, training=True)
+        # under a policy of mixed precision a layer may return 16 bits
+        patches = ops.cast(self.patch_augment(patches, training=True), "float32")
         patches = ops.reshape(patches, (-1, count, *patches.shape[1:]))
         return (_normalize(patches, images) if self.normalize else patches), classes
 

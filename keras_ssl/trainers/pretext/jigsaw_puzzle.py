@@ -110,7 +110,8 @@ class JigsawPuzzle(PatchTask):
                 f"`permutation_count` must be at most {factorial(PATCHES)}, the number of orders "
                 f"of nine patches. Received: permutation_count={count}"
             )
-        patch_augment = keras.layers.Identity() if patch_augment is None else patch_augment
+        if patch_augment is None:
+            patch_augment = keras.layers.Identity(dtype="float32")
         parts = (augment, patch_augment, head)
         super().__init__(encoder, patch_size, count, *parts, normalize, seed, **kwargs)
         self.permutation_count = count

@@ -88,6 +88,17 @@ def test_patches_come_from_their_cells_in_the_order_of_the_permutation():
     assert np.bincount(classes).min() > 70
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_patches_keep_their_pixels_in_mixed_precision(policy, set_dtype_policy):
+    x = np.random.default_rng(0).random((4, 30, 30, 1)).astype("float32") + 3
+    expected = task(normalize=False).draw_patches(x)[0]
+    set_dtype_policy(policy)
+    np.testing.assert_array_equal(task(normalize=False).draw_patches(x)[0], expected)
+    # layers of the user's own may compute in 16 bits
+    rough = task(patch_augment=keras.layers.Identity()).draw_patches(x)[0]
+    np.testing.assert_allclose(rough, task().draw_patches(x)[0], atol=0.1)
+
+
 def test_loss_is_the_cross_entropy_of_the_permutation():
     trainer, x = task(), photos()
     seeds = trainer.seed_generator.state.numpy()
