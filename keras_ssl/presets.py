@@ -194,7 +194,7 @@ def _check_name(folder: Any) -> Path:
 
 def _split(encoder: Any) -> tuple[Any, dict[str, Any]]:
     """Return the encoder, and what the card says of the trainer if it is one."""
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() not in ("tensorflow", "jax"):  # no trainers there
         return encoder, {}
     from keras_ssl.trainers import SelfSupervisedModel
 

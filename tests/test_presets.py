@@ -10,8 +10,8 @@ import keras_ssl
 from keras_ssl import presets, text
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
-NEEDS_TENSORFLOW = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="trainers need TensorFlow"
+NEEDS_TRAINERS = pytest.mark.skipif(
+    keras.backend.backend() not in ("tensorflow", "jax"), reason="trainers need one of these"
 )
 
 
@@ -63,7 +63,7 @@ def test_a_model_as_preprocessing_stays_a_model(tmp_path):
     np.testing.assert_allclose(found(X), X / 2)
 
 
-@NEEDS_TENSORFLOW
+@NEEDS_TRAINERS
 def test_a_trainer_gives_its_encoder_and_how_it_was_trained(tmp_path):
     trainer = keras_ssl.trainers.SimCLR(
         encoder(),

@@ -37,7 +37,7 @@ _DATA = (
 )
 _ENCODERS = (
     "small_resnet, resnet18, resnet34, resnet50, vit, vit_tiny, vit_small, vit_base, "
-    "vit_large, vit_huge; or a .keras file; of tables and series, any layer"
+    "vit_large, vit_huge; a .keras file; or the folder of a run; of tables and series, any layer"
 )
 _STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 

@@ -8,7 +8,7 @@ import keras
 
 from keras_ssl import networks
 from keras_ssl.cli._names import nearest, plain
-from keras_ssl.cli._parts import Named, read
+from keras_ssl.cli._parts import Named, is_trained, read
 from keras_ssl.networks import TokenEncoder
 from keras_ssl.networks.vision.vit import SIZES
 from keras_ssl.trainers import ImageSpec
@@ -23,13 +23,13 @@ def network(value: Any, images: ImageSpec) -> Callable[..., Any] | None:
     """Return the function that makes the encoder that was asked for, or `None` if none was.
 
     Args:
-        value: the name, with or without arguments; a `.keras` file; or an object of Keras'
-            serialization.
+        value: the name, with or without arguments; a `.keras` file, or the folder of a run or
+            preset; or an object of Keras' serialization.
         images: the images that it is for.
 
     Returns:
-        Function called as `network(input_shape, **arguments)`; or the model of a file, which
-        nothing is left to say about.
+        Function called as `network(input_shape, **arguments)`; or the model of a file or folder,
+        which nothing is left to say about.
     """
     if value is None:
         return None
@@ -62,12 +62,12 @@ def _with_size(value: Any) -> Any:
     for size in SIZES:
         if plain(name) == plain(f"vit_{size}"):
             return f"vit('{size}'" + (f", {rest}" if bracket else ")")
-    if not bracket and ".keras" not in value:
+    if not bracket and not is_trained(value):
         known = encoder_names()
         if plain(name) not in map(plain, [*known, *networks.__all__]):
             raise ValueError(
                 f"there is no encoder {value!r}.{nearest(value, known)} There are "
-                f"{', '.join(known)}, and .keras files"
+                f"{', '.join(known)}, .keras files and folders of runs"
             )
     return value
 

@@ -1,4 +1,4 @@
-"""Values of options: numbers, names of Keras objects with arguments, and files of models.
+"""Values of options: numbers, names of Keras objects with arguments, and trained models.
 
 `NTXent(temperature=0.1)` is read as a name and literals, never run as code.
 """
@@ -16,6 +16,8 @@ import keras
 
 from keras_ssl import augment, layers, losses, networks, optimizers, samplers
 from keras_ssl.cli._names import find, nearest, plain
+from keras_ssl.cli._run import Run
+from keras_ssl.presets import from_preset
 
 # where names are searched, in this order
 _ROOMS = (
@@ -23,8 +25,8 @@ _ROOMS = (
     *(keras.layers, keras.losses, keras.optimizers, keras.optimizers.schedules),
     keras.distillation,
 )
-# a file of a model, or a part of the model in it
-_FILE = re.compile(r"(?P<path>.*\.keras)(:(?P<part>\w+))?")
+# a file of a model or the folder of a run, or a part of the model in it
+_PLACE = re.compile(r"(?P<path>.+?)(:(?P<part>\w+))?")
 _KEYWORDS = {"none": None, "true": True, "false": False}
 
 
@@ -62,16 +64,18 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
     Args:
         option: name of the option, for messages.
         value: text as written: a literal such as `0.1`, `"mean"` or `(64, 64)`; a name such as
-            `NTXent`, with or without arguments in parentheses; or a `.keras` file, with or without
-            a part of the model in it, `trainer.keras:decoder`. Or an entry of a file of JSON: any
-            of these, numbers, lists, or an object of Keras' serialization.
+            `NTXent`, with or without arguments in parentheses; a `.keras` file, with or without
+            a part of the model in it, `trainer.keras:decoder`; or the folder of a run or preset,
+            of which the encoder is taken, or, of a run, another part, `runs/vqvae:decoder`. Or an
+            entry of a file of JSON: any of these, numbers, lists, or an object of Keras'
+            serialization.
         hint: type hint of the argument of the constructor.
 
     Returns:
         A number, text, list or Keras object; of a name, a `Named` to be called.
 
     Raises:
-        ValueError: if nothing has the name, or a file cannot be loaded.
+        ValueError: if nothing has the name, or a file or folder cannot be loaded.
     """
     if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value, safe_mode=True)
@@ -79,7 +83,7 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if value.lower() in _KEYWORDS:
         return _KEYWORDS[value.lower()]
-    if _FILE.fullmatch(value):
+    if is_trained(value):
         return _load(option, value)
     try:
         return ast.literal_eval(value)
@@ -99,7 +103,7 @@ def read(option: str, value: Any, hint: Any = Any) -> Any:
     if hint is Any:
         return value
     raise ValueError(
-        f"--{option} {value!r} is no value, name or .keras file that there is."
+        f"--{option} {value!r} is no value, name, .keras file or folder of a run that there is."
         f"{nearest(value.partition('(')[0], candidates(types))}"
     )
 
@@ -165,13 +169,38 @@ def _argument(option: str, node: ast.expr) -> Any:
     return named()
 
 
+def is_trained(value: str) -> bool:
+    """Return whether a value names a `.keras` file, or a folder of a run or preset that exists."""
+    place = _PLACE.fullmatch(value)
+    if place is None:
+        return False
+    path = Path(place["path"])
+    try:
+        return path.suffix == ".keras" or Run(path).config.is_file() or _is_preset(path)
+    except OSError:  # a text that is too long for the name of a file
+        return False
+
+
+def _is_preset(path: Path) -> bool:
+    return (path / "preset.json").is_file()
+
+
 def _load(option: str, value: str) -> keras.layers.Layer:
-    """Load a model from a file in safe mode, or a part of it, as `trainer.keras:decoder`."""
-    path, part = _FILE.fullmatch(value)["path"], _FILE.fullmatch(value)["part"]
-    if not Path(path).is_file():
-        raise ValueError(f"--{option}: there is no file {path!r}")
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    """Load a model in safe mode, or a part of it, as `trainer.keras:decoder`."""
+    path, part = Path(_PLACE.fullmatch(value)["path"]), _PLACE.fullmatch(value)["part"]
+    if path.is_dir() and Run(path).preprocessing.is_file():  # of a run or a preset
+        raise ValueError(
+            f"--{option}: the encoder in {str(path)!r} takes data that the preprocessing there has "
+            f"scaled. If yours are scaled alike, give its file, {path / 'encoder.keras'}"
+        )
+    if path.is_dir():
+        model = from_preset(path) if _is_preset(path) else Run(path).load()
+        part = part or "encoder"
+    elif path.is_file():
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    else:
+        raise ValueError(f"--{option}: there is no file {str(path)!r}")
     found = model if part is None else getattr(model, part, None)
     if not isinstance(found, keras.layers.Layer):
-        raise ValueError(f"--{option}: the model in {path!r} has no part {part!r}")
+        raise ValueError(f"--{option}: the model in {str(path)!r} has no part {part!r}")
     return found

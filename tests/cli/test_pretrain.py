@@ -105,6 +105,31 @@ def test_methods_of_each_kind_train_by_their_names(method, pictures, command, tm
     assert np.all(np.isfinite(history(tmp_path / "run").tolist()))
 
 
+@pytest.mark.full
+def test_methods_that_learn_from_earlier_runs(run_of_simclr, pictures, command, tmp_path):
+    def train(method, *options):
+        settings = ("--method", method, "--data", pictures, *SMALL, *options, "--epochs", 1)
+        status, _, complaint = command("pretrain", *settings, "--out", tmp_path / method)
+        assert (status, complaint) == (0, "")
+        assert np.all(np.isfinite(history(tmp_path / method).tolist()))
+
+    train("KnowledgeDistillation", "--teacher", run_of_simclr[1])
+    train("MAE", *VIT, *DECODER)
+    quantizer = ("--quantizer", "VectorQuantizer(8, 'cosine', commitment=1.0)")
+    tokens = ("--projector", "ProjectionHead((16, 8), normalization=False)", *quantizer, *DECODER)
+    train("VQKD", *VIT, *tokens, "--teacher", tmp_path / "MAE")
+    deep, decoder = "vit((16, 2, 2), patch_size=4)", "TransformerEncoderBlock(2, 32)"
+    tokenizer = ("--tokenizer", f"{tmp_path / 'VQKD'}:tokenizer")
+    train("BEiTv2", "--encoder", deep, *tokenizer, "--decoder", decoder)
+
+
+def test_an_encoder_is_no_tokenizer(run_of_simclr, pictures, command, tmp_path):
+    options = ("--method", "beit", "--data", pictures, *SMALL, *VIT, "--out", tmp_path / "run")
+    status, _, said = command("pretrain", *options, "--tokenizer", run_of_simclr[1])
+    assert status == 2 and "such as `trainer.tokenizer` of a trained `trainers.VQKD`" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_options_from_a_file(run_of_simclr, command, tmp_path):
     _, folder = run_of_simclr
     # the settings of a run are such a file, and repeat it

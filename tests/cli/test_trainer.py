@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import numpy as np
 import pytest
 
 from keras_ssl import augment, layers, losses, networks, trainers
@@ -10,6 +11,7 @@ from keras_ssl.cli._encoders import encoder_names, network
 from keras_ssl.cli._numbers import AXES
 from keras_ssl.cli._registry import trainer_classes
 from keras_ssl.cli._trainer import make_trainer, trainer_options
+from keras_ssl.presets import save_to_preset
 from keras_ssl.trainers import ImageSpec
 
 OF_IMAGES = {name: one for name, one in trainer_classes().items() if one.learns_from == "images"}
@@ -122,6 +124,21 @@ def test_every_encoder_is_found(name):
         assert network(name, images)(images.shape).count_params() > 0
 
 
+def test_an_encoder_from_the_folder_of_a_run_or_preset(run_of_simclr):
+    _, folder = run_of_simclr
+    weights = keras.saving.load_model(folder / "encoder.keras").get_weights()
+    for place in (folder, folder / "preset"):
+        made = make(trainers.SimCLR, (16, 16, 3), encoder=str(place))
+        for one, other in zip(made.encoder.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_student_ends_as_its_teacher(run_of_simclr):
+    _, folder = run_of_simclr
+    made = make(trainers.KnowledgeDistillation, (16, 16, 3), teacher=str(folder))
+    assert made.encoder.output_shape == made.teacher.output_shape == (None, 32)
+
+
 def test_a_transformer_gets_patches_that_divide_the_images():
     small = "vit((16, 1, 2), patch_size={})"
     assert make(trainers.MAE, encoder="vit((16, 1, 2))").encoder.patch_size == (4, 4)
@@ -177,6 +194,22 @@ def test_trained_models_of_files_are_parts(tmp_path):
         make(trainers.LatentDiffusion, **{**parts, "latent_encoder": f"{file}:encode"})
 
 
+def test_what_a_folder_has_not_is_named(run_of_simclr, tmp_path):
+    _, folder = run_of_simclr
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.json").write_text('{"finished": false}')
+    normalized = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten()])
+    save_to_preset(tmp_path / "preset", normalized, preprocessing=keras.layers.Rescaling(1 / 255))
+    for teacher, message in (
+        (f"{folder}:project", "has no part 'project'"),
+        (f"{folder / 'preset'}:projector", "has no part 'projector'"),
+        (tmp_path / "begun", "has not finished"),
+        (tmp_path / "preset", "scaled alike, give its file, .*encoder.keras"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(trainers.KnowledgeDistillation, teacher=str(teacher))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -184,10 +217,13 @@ def test_trained_models_of_files_are_parts(tmp_path):
         ({"encoder": "dcgan_generator"}, "no encoder of images"),
         ({"encoder": 5}, "--encoder 5 is no encoder of images"),
         ({"encoder": "nothing.keras"}, "no file 'nothing.keras'"),
+        ({"encoder": "runs/nothing"}, "no encoder 'runs/nothing'.*folders of runs"),
         ({"encoder": "resnet18(widht=8)"}, "unexpected keyword argument 'widht'"),
         ({"loss": "NTXend"}, r"--loss 'NTXend' .*Did you mean NTXent\?"),
         ({"loss": "NTXent(temperature=open('x'))"}, "is no number, text, list or name"),
         ({"loss": "__import__('os')"}, "is no value, name"),
+        ({"projector": "runs/nothing"}, "is no value, name, .keras file or folder of a run that"),
+        ({"projector": "x" * 5000}, "is no value, name"),
         ({"loss": "NTXent(temperature=-1)"}, "temperature"),
         ({"tau": "1"}, "SimCLR takes no --tau"),
     ],

@@ -18,6 +18,7 @@ from keras_ssl.trainers.checks import (
     check_trained_teacher,
     check_type,
 )
+from keras_ssl.trainers.image_spec import ImageSpec
 from keras_ssl.trainers.parts import serialize_parts
 from keras_ssl.trainers.step import Batch
 from keras_ssl.trainers.teacher import freeze
@@ -224,6 +225,13 @@ class KnowledgeDistillation(SelfSupervisedModel):
             weights = weights_of_labelled(is_known)
         hard = self.student_loss(labels, z, sample_weight=weights)
         return hard + ops.cast(fault, hard.dtype)
+
+    @classmethod
+    def encoder_for(cls, images: ImageSpec) -> keras.layers.Layer:
+        """Return the student of a trainer that is made by its name: it ends as the teacher does."""
+        of_teacher = images.part("teacher").compute_output_shape((None, *images.shape))
+        head = keras.layers.Dense(of_teacher[-1], name="head")
+        return keras.Sequential([keras.Input(images.shape), super().encoder_for(images), head])
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""

@@ -135,7 +135,10 @@ class BEiT(MaskedModel):
         tokens = self.tokenizer(images)
         dtype = keras.backend.standardize_dtype(tokens.dtype)
         if not keras.backend.is_int_dtype(dtype):
-            raise TypeError(f"`tokenizer` must return integers. Received: tokens of dtype {dtype}")
+            raise TypeError(
+                "`tokenizer` must return integers, such as `trainer.tokenizer` of a trained "
+                f"`trainers.VQKD`. Received: tokens of dtype {dtype}"
+            )
         has_grid = hasattr(self.tokenizer, "grid")
         of_tokenizer = self.tokenizer.grid(images.shape) if has_grid else grid
         if of_tokenizer != grid or tuple(tokens.shape[1:]) != (grid[0] * grid[1],):
