@@ -41,7 +41,7 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
     def make():
         keras.utils.set_random_seed(1)
         trainer = CASES[name].make()
-        trainer.compile(keras.optimizers.SGD(RATE), micro_batch_size=8)
+        trainer.compile(CASES[name].sgd(), micro_batch_size=8)
         return trainer
 
     x = CASES[name].first(32)
@@ -68,8 +68,8 @@ def test_gradient_is_that_of_one_tape_over_all_micro_batches(name):
         embeddings = keras.tree.map_structure(lambda *of: ops.concatenate(of), *parts)
         embeddings.pop("representation", None)
         with at_step(reference.steps_taken):
-            values = reference.losses_of(embeddings, training=True).values()
-        loss = sum(ops.mean(value) for value in values)
+            values = reference.losses_of(embeddings, training=True)
+        loss = sum(reference.loss_weight(one) * ops.mean(value) for one, value in values.items())
     variables = reference.trainable_variables
     reference.optimizer.apply(tape.gradient(loss, variables), variables)
     reference._follow_students()
