@@ -32,7 +32,7 @@ CASES = {
     "CAPI": Case(
         make=lambda: trainers.CAPI(**small_parts(), momentum=0.9),
         decreasing_loss="prediction",
-        decrease=1.0,
+        decrease=0.9,
         bad_data=BAD_PATCHES,
     ),
 }
