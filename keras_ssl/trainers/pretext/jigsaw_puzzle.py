@@ -156,7 +156,8 @@ class JigsawPuzzle(PatchTask):
     @classmethod
     def patch_size_for(cls, images: ImageSpec) -> int:
         """Return the side of the patches of a trainer that is made by its name."""
-        return max(1, images.size * 64 // 225)  # as in the paper
+        # as in the paper; in small images gaps of fewer pixels than these give the places away
+        return max(1, min(images.size * 64 // 225, images.size // GRID - 4))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, the parts serialised."""
