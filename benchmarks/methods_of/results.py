@@ -13,6 +13,7 @@ OURS, PEER = "keras_ssl", "lightly"
 AIM_PEER = -1.0
 AIM_RANDOM = 5.0
 AIM_TIME = 0.8
+_SAME_SIZE = 1.02
 
 _KEY = ("side", "seed", "settings")
 
@@ -35,14 +36,18 @@ def store(path: Path, run: dict[str, Any]) -> None:
     """Adds a run to the file, in place of an earlier one of the same method, side and settings.
 
     Raises:
-        RuntimeError: if the two sides of a method learn different numbers of parameters.
+        RuntimeError: if the two sides of a method learn different numbers of parameters. Up to 2 %
+            are only reported: Lightly's heads of some methods lack a few biases or a projection.
     """
     runs = measure.store(path, run, _KEY)
     settings = runs[-1]["settings"]
     of_method = [r for r in runs if r["settings"] == settings and "parameters" in r]
     sizes = {r["side"]: r["parameters"] for r in of_method}
     if len(set(sizes.values())) > 1:
-        raise RuntimeError(f"The networks of {settings['method']} differ in parameters: {sizes}")
+        differ = f"The networks of {settings['method']} differ in parameters: {sizes}"
+        if max(sizes.values()) > _SAME_SIZE * min(sizes.values()):
+            raise RuntimeError(differ)
+        print(differ)
 
 
 def rows(
