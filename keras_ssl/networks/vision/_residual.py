@@ -66,7 +66,11 @@ def residual_block(
     """
     shortcut, use_bias = x, normalization is False
     if strides > 1 or x.shape[-1] != filters[-1]:
-        shortcut = convolve(x, filters[-1], 1, strides, f"{name}_shortcut_conv", use_bias)
+        if strides > 1:
+            # what a 1x1 convolution with strides reads: TensorFlow's gradient of one corrupts
+            # memory if channels are few
+            shortcut = keras.layers.AveragePooling2D(1, strides, name=f"{name}_shortcut_pixels")(x)
+        shortcut = convolve(shortcut, filters[-1], 1, 1, f"{name}_shortcut_conv", use_bias)
         shortcut = normalize(shortcut, f"{name}_shortcut_norm", normalization)
 
     strided = next(i for i, size in enumerate(kernel_sizes) if size > 1)

@@ -126,6 +126,25 @@ def test_blocks_start_as_their_shortcuts(rng):
         assert np.allclose(before, after, atol=1e-6) is same
 
 
+@pytest.mark.parametrize("name", BUILDERS)
+def test_no_convolution_of_single_pixels_has_strides(name):
+    # in training such convolutions of few channels abort the process (docs/faults.md)
+    convolutions = [
+        one
+        for one in BUILDERS[name]((16, 16, 3), width=8).layers
+        if isinstance(one, keras.layers.Conv2D) and one.kernel_size == (1, 1)
+    ]
+    assert convolutions and all(one.strides == (1, 1) for one in convolutions)
+
+
+def test_narrow_networks_train():
+    model = networks.resnet((1, 1), (64, 64, 3), width=8)
+    model.compile("sgd", "mse")
+    images = np.zeros((40, 64, 64, 3), "uint8")
+    loss = model.fit(images, np.zeros((40, 16)), batch_size=40, epochs=3, verbose=0)
+    assert np.isfinite(loss.history["loss"]).all()
+
+
 def test_start_keeps_the_variance(rng):
     # He initialization: a plain chain keeps the scale of the signal
     model = networks.resnet((3,), (16, 16, 3), width=64, zero_init_last_gamma=False)
