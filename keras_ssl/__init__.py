@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # in a command; and rooms that on other backends say at first use what they need
+    # in a command; and subpackages that on other backends say at first use what they need
     if name in ("from_preset", "save_to_preset"):
         return getattr(importlib.import_module("keras_ssl.presets"), name)
     if name in (*__all__, "callbacks", "evaluate", "trainers"):

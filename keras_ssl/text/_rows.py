@@ -1,4 +1,4 @@
-"""Rows of token ids from which batches are gathered: what all pipelines of this room share."""
+"""Rows of token ids from which batches are gathered: what all pipelines of this folder share."""
 
 from __future__ import annotations
 

@@ -113,11 +113,12 @@ def _foreign_call(error: BaseException) -> tuple[str, FrameType, int, str] | Non
     from jax.errors import TracerArrayConversionError
 
     frames = list(traceback.walk_tb(error.__traceback__))
-    rooms = [frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in frames]
-    if "tensorflow" in rooms[1:]:
-        library, place = "TensorFlow", rooms.index("tensorflow") - 1
+    packages = [frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in frames]
+    if "tensorflow" in packages[1:]:
+        library, place = "TensorFlow", packages.index("tensorflow") - 1
     elif isinstance(error, TracerArrayConversionError):
-        others = [n for n, room in enumerate(rooms) if room not in ("numpy", "jax", "keras")]
+        own = ("numpy", "jax", "keras")
+        others = [n for n, package in enumerate(packages) if package not in own]
         library, place = "NumPy", others[-1]
     else:
         return None
