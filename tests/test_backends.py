@@ -42,7 +42,7 @@ SAMPLED = FOLDERS[1:7]
         *(pytest.param(folders, 5, marks=pytest.mark.slow) for folders in SAMPLED),
         pytest.param(ENGINE, 3, marks=pytest.mark.slow),
         pytest.param("benchmarks/test_gpu.py", 1, marks=pytest.mark.slow),
-        pytest.param("evaluate", 8, marks=pytest.mark.slow),
+        pytest.param("evaluate", 16, marks=pytest.mark.slow),
         *(pytest.param(folders, 1, marks=pytest.mark.full) for folders in FOLDERS[1:]),
     ],
 )
