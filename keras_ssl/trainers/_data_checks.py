@@ -6,6 +6,7 @@ import keras
 
 from keras_ssl.augment._value_range import warn_of_values
 from keras_ssl.trainers.checks import check_remainder
+from keras_ssl.trainers.engine._hooks import are_arrays
 from keras_ssl.trainers.engine.first_batch import first_inputs
 from keras_ssl.trainers.engine.label_values import check_label_values, label_errors
 
@@ -84,9 +85,3 @@ def inputs_of(data: Any) -> Any:
     if isinstance(data, (tuple, list)):
         return keras.utils.unpack_x_y_sample_weight(tuple(data))[0]
     return data
-
-
-def are_arrays(x: Any) -> bool:
-    """Return whether data are a structure of arrays or tensors."""
-    leaves = keras.tree.flatten(x)
-    return bool(leaves) and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in leaves)

@@ -26,7 +26,6 @@ from keras_ssl.trainers._building import (
 )
 from keras_ssl.trainers._changed_layers import check_not_quantized, take_over_adapted
 from keras_ssl.trainers._data_checks import (
-    are_arrays,
     check_labels,
     check_validation_data,
     check_weight_arguments,
@@ -45,6 +44,7 @@ from keras_ssl.trainers._saved_state import (
 )
 from keras_ssl.trainers._training_state import TrainingState
 from keras_ssl.trainers.checks import check_batch_size, check_remainder, check_type
+from keras_ssl.trainers.engine._hooks import are_arrays
 from keras_ssl.trainers.engine.assertions import with_batch_sizes_checked
 from keras_ssl.trainers.engine.evaluation_seeds import EvaluationSeeds
 from keras_ssl.trainers.engine.fit import DistributedFit, is_eager, resolve_jit_compile

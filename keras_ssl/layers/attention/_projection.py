@@ -13,7 +13,13 @@ NAMES = ("query", "key", "value")
 
 
 class Projection:
-    """One kernel for those of queries, keys and values that are made of the same input."""
+    """One kernel for those of queries, keys and values that are made of the same input.
+
+    Args:
+        layer: the attention layer, which holds the weights.
+        numbers: which of them, by their places in `NAMES`.
+        inputs: number of features of the inputs of all three.
+    """
 
     def __init__(self, layer: "MultiHeadAttention", numbers: list[int], inputs: list[int]) -> None:
         self._layer, self.numbers = layer, numbers

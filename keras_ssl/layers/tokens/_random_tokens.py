@@ -11,7 +11,12 @@ from keras_ssl.distribute import draw_per_example
 
 
 class RandomTokens(keras.layers.Layer):
-    """Draws random numbers for tokens."""
+    """Draws random numbers for tokens.
+
+    Args:
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -44,7 +49,15 @@ class RandomTokens(keras.layers.Layer):
 
 
 class Masking(RandomTokens):
-    """Draws a score for every token; the lowest scores are masked."""
+    """Masks the tokens with the lowest scores.
+
+    A subclass writes `scores(batch, tokens)`, which returns float32 `(batch, tokens)`.
+
+    Args:
+        ratio: share of the tokens that are masked, rounded to a whole number of tokens.
+        seed: integer seed, or `None` for a random one.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, ratio: float, seed: int | None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -73,10 +86,6 @@ class Masking(RandomTokens):
         order = ops.argsort(scores, axis=-1)
         ranks = ops.argsort(order, axis=-1)
         return ops.less(ops.cast(ranks, "int32"), self.count(tokens))
-
-    def scores(self, batch: Any, tokens: int) -> Any:
-        """Return a score per token, float32 `(batch, tokens)`."""
-        raise NotImplementedError
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape[:2])

@@ -17,10 +17,14 @@ def convolve(
     published weights expect, so padding is explicit.
     """
     padding = "same"
-    if strides > 1:
+    if strides > 1 and kernel_size == 1:
+        # takes the pixels first: TensorFlow's gradient of a strided convolution of single pixels
+        # corrupts memory if channels are few
+        x = keras.layers.AveragePooling2D(1, strides, name=f"{name}_pixels")(x)
+        strides = 1
+    elif strides > 1:
         padding = "valid"
-        if kernel_size > 1:
-            x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_padding")(x)
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_padding")(x)
     return keras.layers.Conv2D(
         filters,
         kernel_size,
@@ -66,11 +70,7 @@ def residual_block(
     """
     shortcut, use_bias = x, normalization is False
     if strides > 1 or x.shape[-1] != filters[-1]:
-        if strides > 1:
-            # what a 1x1 convolution with strides reads: TensorFlow's gradient of one corrupts
-            # memory if channels are few
-            shortcut = keras.layers.AveragePooling2D(1, strides, name=f"{name}_shortcut_pixels")(x)
-        shortcut = convolve(shortcut, filters[-1], 1, 1, f"{name}_shortcut_conv", use_bias)
+        shortcut = convolve(x, filters[-1], 1, strides, f"{name}_shortcut_conv", use_bias)
         shortcut = normalize(shortcut, f"{name}_shortcut_norm", normalization)
 
     strided = next(i for i, size in enumerate(kernel_sizes) if size > 1)
